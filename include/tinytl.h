@@ -1,0 +1,290 @@
+/* tinytl: adapt a pre-trained image classifier to new pictures inside a small memory.
+ *
+ * Conventions
+ *  - Every function that can fail returns a tinytl_status and takes a `tinytl_error *error`
+ *    (may be NULL) which is filled on failure and untouched on success.
+ *  - On failure an output pointer is left as it was; nothing has to be freed.
+ *  - The library never prints, never exits and keeps no global state. Objects may be used from
+ *    any thread, one thread at a time; a tinytl_backbone is read-only after it was made and may be
+ *    shared by several threads.
+ *  - Pictures are 8-bit RGB, [height][width][3]; activations float32, [height][width][channel].
+ */
+#ifndef TINYTL_H
+#define TINYTL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TINYTL_VERSION "0.1.0"
+
+/* ---- Status ------------------------------------------------------------------------------- */
+
+/* The values are the exit codes of the command line. */
+typedef enum tinytl_status {
+  TINYTL_OK = 0,
+  TINYTL_ERROR_INTERNAL = 1,     /* out of memory, no thread, a write failed, or a bug */
+  TINYTL_ERROR_USAGE = 2,        /* an option or argument is out of its range */
+  TINYTL_ERROR_DATA = 3,         /* pictures or folders that cannot be used; a loss that is not finite */
+  TINYTL_ERROR_MODEL = 4,        /* a model file that is damaged or not supported */
+  TINYTL_ERROR_MEMORY_LIMIT = 5, /* the work does not fit into the memory limit */
+  TINYTL_INTERRUPTED = 6         /* stopped on request */
+} tinytl_status;
+
+/* Why a call failed: what was expected, what was found, and where. */
+typedef struct tinytl_error {
+  tinytl_status status;
+  char message[512];
+} tinytl_error;
+
+/* Receives the bytes of a file that is being written, in order. Returns false to stop. */
+typedef bool (*tinytl_write_fn)(void *context, const void *bytes, size_t nbytes);
+
+/* ---- Backbone ----------------------------------------------------------------------------- */
+
+/* A frozen feature extractor, with a classifier of its own and lite residual modules where the
+ * file carries them. */
+typedef struct tinytl_backbone tinytl_backbone;
+
+typedef enum tinytl_weights {
+  TINYTL_WEIGHTS_INT8, /* symmetric, one scale per output channel (default) */
+  TINYTL_WEIGHTS_F32
+} tinytl_weights;
+
+/* Opens a backbone file of this project. `bytes` [nbytes] is borrowed and must stay valid and
+ * unchanged until the backbone is freed. `name` is used in messages. On success the caller owns
+ * *backbone. Errors: TINYTL_ERROR_MODEL, TINYTL_ERROR_INTERNAL. */
+tinytl_status tinytl_backbone_open(const void *bytes, size_t nbytes, const char *name,
+                                   tinytl_backbone **backbone, tinytl_error *error);
+
+/* Reads a model of another format: TFLite (int8 or float32) or a safetensors file that carries an
+ * `architecture`. The format is told by content. Nothing of `bytes` is kept. */
+tinytl_status tinytl_backbone_import(const void *bytes, size_t nbytes, const char *name,
+                                     tinytl_weights weights, tinytl_backbone **backbone,
+                                     tinytl_error *error);
+
+/* Makes a randomly initialised backbone (He fan-out normal) of a named architecture:
+ * "mobilenet-v2-W" (W: width multiplier, 0.1 to 2.0, e.g. "mobilenet-v2-0.35"),
+ * "proxyless-mobile", "mcunet-5fps". n_classes: 1 to 100,000. */
+tinytl_status tinytl_backbone_init(const char *architecture, int n_classes, tinytl_weights weights,
+                                   uint64_t seed, tinytl_backbone **backbone, tinytl_error *error);
+
+/* Writes the backbone file. */
+tinytl_status tinytl_backbone_write(const tinytl_backbone *backbone, tinytl_write_fn write,
+                                    void *context, tinytl_error *error);
+
+void tinytl_backbone_free(tinytl_backbone *backbone); /* NULL is allowed */
+
+/* What a backbone holds. Strings belong to the backbone. */
+typedef struct tinytl_backbone_info {
+  const char *architecture;
+  const char *source, *licence; /* "" where the file does not say */
+  tinytl_weights weights;
+  int image_size;        /* side of the square input, pixels */
+  int n_layers;          /* convolutions */
+  int n_blocks;          /* inverted residuals */
+  int n_features;        /* length of the pooled feature vector */
+  int n_classes;         /* of its own classifier; 0: has none */
+  int n_lite;            /* pre-trained lite residual modules; 0: has none */
+  size_t n_parameters;   /* weights and biases, classifier and lite modules included */
+  size_t weight_nbytes;  /* bytes they take at rest */
+  uint64_t macs;         /* multiply-accumulates of one image at image_size */
+  char sha256[65];       /* of the file, lower-case hexadecimal; "" before it was written */
+} tinytl_backbone_info;
+
+void tinytl_backbone_describe(const tinytl_backbone *backbone, tinytl_backbone_info *info);
+
+/* Name of class `index` of the backbone's own classifier; NULL when out of range or unnamed. */
+const char *tinytl_backbone_label(const tinytl_backbone *backbone, int index);
+
+/* ---- Adapter ------------------------------------------------------------------------------ */
+
+typedef enum tinytl_method {
+  TINYTL_METHOD_LAST,     /* the classifier */
+  TINYTL_METHOD_BIAS,     /* and every convolution's bias */
+  TINYTL_METHOD_LITE,     /* classifier and lite residual modules */
+  TINYTL_METHOD_LITE_BIAS /* all three */
+} tinytl_method;
+
+/* "last", "bias", "lite", "lite+bias"; the reverse returns false for an unknown name. */
+const char *tinytl_method_name(tinytl_method method);
+bool tinytl_method_parse(const char *name, tinytl_method *method);
+
+/* What training made, for one backbone: classifier, biases, lite modules, class names. */
+typedef struct tinytl_adapter tinytl_adapter;
+
+/* Opens an adapter file; its content is copied. Refuses (TINYTL_ERROR_MODEL) an adapter that
+ * belongs to another backbone. backbone may be NULL: then it can only be described. The backbone
+ * must outlive the adapter. */
+tinytl_status tinytl_adapter_open(const void *bytes, size_t nbytes, const char *name,
+                                  const tinytl_backbone *backbone, tinytl_adapter **adapter,
+                                  tinytl_error *error);
+tinytl_status tinytl_adapter_write(const tinytl_adapter *adapter, tinytl_write_fn write,
+                                   void *context, tinytl_error *error);
+void tinytl_adapter_free(tinytl_adapter *adapter); /* NULL is allowed */
+
+typedef struct tinytl_adapter_info {
+  tinytl_method method;
+  int image_size;
+  int n_classes;
+  int n_lite;
+  size_t n_parameters;
+  float val_top1;           /* best accuracy on the validation split, 0 to 1; NAN: none */
+  char backbone_sha256[65]; /* of the backbone it belongs to */
+} tinytl_adapter_info;
+
+void tinytl_adapter_describe(const tinytl_adapter *adapter, tinytl_adapter_info *info);
+const char *tinytl_adapter_class(const tinytl_adapter *adapter, int index); /* NULL: out of range */
+
+/* ---- Pictures ----------------------------------------------------------------------------- */
+
+/* How a picture becomes the network's input. */
+typedef struct tinytl_view {
+  int size;            /* output is [size][size][3], 1 to 4096 */
+  int resize;          /* without augmentation: short side before the centre crop, >= size */
+  bool augment;        /* random resized crop, and: */
+  float min_scale;     /* smallest share of the area that a crop covers, (0, 1]; default 0.25 */
+  bool mirror;         /* half of the samples mirrored */
+  float colour_jitter; /* strength of brightness, contrast, saturation jitter, 0 (off) to 1 */
+  uint64_t seed, epoch; /* with the picture's index, all that the random choices depend on */
+} tinytl_view;
+
+/* A set of labelled pictures. The functions of a set are called from a loader thread. */
+typedef struct tinytl_images {
+  int n_images;
+  int n_classes;
+  const char *const *class_names; /* [n_classes] */
+  const int *labels;              /* [n_images], 0 to n_classes - 1 */
+  void *context;
+  /* Fills rgb [size][size][3] with picture `index`. A picture that fails is left out by the
+   * caller when the status is TINYTL_ERROR_DATA; other errors stop the run. */
+  tinytl_status (*load)(void *context, int index, const tinytl_view *view, uint8_t *rgb,
+                        tinytl_error *error);
+} tinytl_images;
+
+/* Pictures in class folders: DIR/class/FILE or DIR/{train,val,test}/class/FILE, with FILE ending
+ * in .jpg, .jpeg or .png (any case). Classes are sorted by name (bytes). */
+typedef struct tinytl_folder tinytl_folder;
+
+typedef enum tinytl_part { TINYTL_PART_TRAIN, TINYTL_PART_VAL, TINYTL_PART_TEST } tinytl_part;
+
+/* Called for each picture that is left out, with the reason. May be NULL. */
+typedef void (*tinytl_skip_fn)(void *context, const char *path, const char *reason);
+
+/* Opens the pictures of one part. In a folder without train, val and test sub-folders every part
+ * is the folder itself. Every picture's header is read; what cannot be a picture is reported to
+ * `skip` and left out. Errors (TINYTL_ERROR_DATA): no such folder, fewer than two classes (one is
+ * enough for TINYTL_PART_TEST), a class left without pictures. `*folder` is the caller's. */
+tinytl_status tinytl_folder_open(const char *dir, tinytl_part part, tinytl_skip_fn skip,
+                                 void *skip_context, tinytl_folder **folder, tinytl_error *error);
+/* True where DIR has a sub-folder for this part. */
+bool tinytl_folder_has_part(const char *dir, tinytl_part part);
+/* View of the folder; valid until it is freed. */
+const tinytl_images *tinytl_folder_images(const tinytl_folder *folder);
+const char *tinytl_folder_path(const tinytl_folder *folder, int index); /* of picture `index` */
+int tinytl_folder_n_skipped(const tinytl_folder *folder);
+/* Moves a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val; a
+ * class keeps at least one picture on either side where it has two. */
+tinytl_status tinytl_folder_split(tinytl_folder *folder, float share, uint64_t seed,
+                                  tinytl_folder **val, tinytl_error *error);
+void tinytl_folder_free(tinytl_folder *folder); /* NULL is allowed */
+
+/* Decodes one picture file (JPEG or PNG, told by content) into rgb [size][size][3]. `index` stands
+ * in for the picture's number in the random choices of `view`. */
+tinytl_status tinytl_picture_load(const char *path, int index, const tinytl_view *view,
+                                  uint8_t *rgb, tinytl_error *error);
+
+/* ---- Training ----------------------------------------------------------------------------- */
+
+typedef enum tinytl_optimizer { TINYTL_OPTIMIZER_ADAM, TINYTL_OPTIMIZER_SGD } tinytl_optimizer;
+
+typedef struct tinytl_epoch {
+  int epoch, n_epochs;     /* epoch counts from 1 */
+  int image, n_images;     /* images of this epoch done, and in all */
+  bool finished;           /* false: progress inside an epoch (at most ten a second) */
+  float loss;              /* mean over the epoch so far */
+  float val_top1;          /* 0 to 1; NAN: no validation or epoch not finished */
+  double images_per_second;
+  double seconds_left;     /* estimate for the whole run */
+} tinytl_epoch;
+
+/* Called from the training thread. */
+typedef void (*tinytl_progress_fn)(void *context, const tinytl_epoch *epoch);
+
+typedef struct tinytl_train_options {
+  tinytl_method method;        /* default TINYTL_METHOD_LITE_BIAS */
+  tinytl_optimizer optimizer;  /* default TINYTL_OPTIMIZER_ADAM */
+  int epochs;                  /* 1 to 10,000; 0: by the rule of docs/training.md (default) */
+  int batch;                   /* 1 to 4096; default 8 */
+  int image_size;              /* 32 to 1024; 0: the backbone's (default) */
+  int n_threads;               /* 1 to 64; 0: one a core (default) */
+  float lr;                    /* > 0; 0: by rule (default) */
+  float label_smoothing;       /* 0 to < 1; default 0.1 */
+  float dropout;               /* 0 to < 1; default 0.2 */
+  int patience;                /* epochs without a better validation accuracy before stopping;
+                                  0: never; default 0 */
+  bool augment;                /* random resized crops; default true */
+  bool mirror;                 /* default true */
+  float colour_jitter;         /* 0 to 1; default 0 */
+  uint64_t seed;               /* default 0 */
+  size_t memory_limit;         /* bytes of the arena; 0: none (default) */
+  const volatile int *stop;    /* training ends with TINYTL_INTERRUPTED once *stop is not 0;
+                                  NULL: never */
+  tinytl_progress_fn progress; /* NULL: none */
+  tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
+  void *context;               /* of progress and skip */
+} tinytl_train_options;
+
+void tinytl_train_options_init(tinytl_train_options *options);
+
+typedef struct tinytl_train_report {
+  int epochs;               /* done */
+  int best_epoch;           /* whose parameters the adapter holds; counts from 1 */
+  int train_images, skipped_images;
+  float val_top1;           /* of the best epoch, 0 to 1; NAN: no validation */
+  size_t planned_bytes;     /* weights, parameters, gradients, optimizer and activations */
+  double seconds, images_per_second;
+} tinytl_train_report;
+
+/* Adapts the backbone to `train`. `val` chooses the best epoch; NULL: the last epoch is kept. On
+ * success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter, whatever
+ * the number of threads. Errors: USAGE (options), DATA (no readable picture, loss not finite),
+ * MODEL (lite methods on a backbone without inverted residuals), MEMORY_LIMIT, INTERRUPTED. */
+tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,
+                           const tinytl_images *val, const tinytl_train_options *options,
+                           tinytl_adapter **adapter, tinytl_train_report *report,
+                           tinytl_error *error);
+
+/* ---- Inference ---------------------------------------------------------------------------- */
+
+typedef struct tinytl_predictor tinytl_predictor;
+
+/* adapter NULL: the backbone's own classifier. image_size 0: the adapter's or backbone's. The
+ * backbone and the adapter must outlive the predictor. n_threads 0: one a core. */
+tinytl_status tinytl_predictor_create(const tinytl_backbone *backbone,
+                                      const tinytl_adapter *adapter, int image_size, int n_threads,
+                                      tinytl_predictor **predictor, tinytl_error *error);
+int tinytl_predictor_n_classes(const tinytl_predictor *predictor);
+/* Geometry of the pictures it wants (no augmentation). */
+tinytl_view tinytl_predictor_view(const tinytl_predictor *predictor);
+/* rgb [size][size][3] -> probabilities [n_classes], which sum to 1. */
+tinytl_status tinytl_predictor_run(tinytl_predictor *predictor, const uint8_t *rgb,
+                                   float *probabilities, tinytl_error *error);
+size_t tinytl_predictor_nbytes(const tinytl_predictor *predictor); /* arena */
+void tinytl_predictor_free(tinytl_predictor *predictor);           /* NULL is allowed */
+
+/* ---- Machine ------------------------------------------------------------------------------ */
+
+/* The kernel set that this machine runs: "portable", "avx2", "avx512" or "neon". The environment
+ * variable TINYTL_KERNELS chooses a lesser one. */
+const char *tinytl_kernels_name(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,22 @@
+/* Fork and join: the threads share one image's work. */
+#ifndef TINYTL_CORE_PARALLEL_H
+#define TINYTL_CORE_PARALLEL_H
+
+#include "core/status.h"
+
+typedef struct tinytl_pool tinytl_pool;
+
+/* n_threads 1 to 64 counts the calling thread; 0: one a core that this process may use. */
+tinytl_status tinytl_pool_create(int n_threads, tinytl_pool **pool, tinytl_error *error);
+void tinytl_pool_free(tinytl_pool *pool); /* NULL is allowed */
+int tinytl_pool_n_threads(const tinytl_pool *pool);
+
+typedef void (*tinytl_task_fn)(void *context, int task);
+
+/* Runs task 0 to n_tasks - 1, each once, on whichever thread comes first; returns when all are
+ * done. A task must write only what no other task of the call touches, and its result must not
+ * depend on the thread: then results do not depend on the number of threads. Not re-entrant.
+ * pool NULL: all on the calling thread. */
+void tinytl_parallel_for(tinytl_pool *pool, int n_tasks, tinytl_task_fn task, void *context);
+
+#endif

@@ -1,0 +1,19 @@
+#include "core/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+tinytl_status tinytl_fail(tinytl_error *error, tinytl_status status, const char *format, ...) {
+  if (error) {
+    error->status = status;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error->message, sizeof error->message, format, arguments);
+    va_end(arguments);
+  }
+  return status;
+}
+
+tinytl_status tinytl_fail_memory(tinytl_error *error, size_t nbytes) {
+  return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory: %zu bytes refused", nbytes);
+}

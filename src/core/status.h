@@ -1,0 +1,39 @@
+/* Errors with a reason, the early return, and checked sizes. */
+#ifndef TINYTL_CORE_STATUS_H
+#define TINYTL_CORE_STATUS_H
+
+#include "tinytl.h"
+
+#if defined(__GNUC__)
+#define TINYTL_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#else
+#define TINYTL_PRINTF(format, first)
+#endif
+
+/* Fills *error (may be NULL) and returns status: `return tinytl_fail(error, STATUS, "..." )`. */
+tinytl_status tinytl_fail(tinytl_error *error, tinytl_status status, const char *format, ...)
+    TINYTL_PRINTF(3, 4);
+
+/* tinytl_fail for an allocation of nbytes that failed. */
+tinytl_status tinytl_fail_memory(tinytl_error *error, size_t nbytes);
+
+/* Returns from the calling function when `call` fails. */
+#define TINYTL_TRY(call)                                                                           \
+  do {                                                                                             \
+    tinytl_status try_status_ = (call);                                                            \
+    if (try_status_ != TINYTL_OK) return try_status_;                                              \
+  } while (0)
+
+/* *product = x * y; false on overflow. */
+static inline bool tinytl_size_mul(size_t x, size_t y, size_t *product) {
+  if (y != 0 && x > SIZE_MAX / y) return false;
+  *product = x * y;
+  return true;
+}
+
+/* x rounded up to a multiple of `step`. */
+static inline size_t tinytl_round_up(size_t x, size_t step) {
+  return (x + step - 1) / step * step;
+}
+
+#endif

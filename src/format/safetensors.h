@@ -1,0 +1,45 @@
+/* Reading and writing safetensors: u64 little-endian header length, JSON header, raw data. Every
+ * field is checked: lengths, offsets (inside the file, in order, no gaps or overlaps), shapes,
+ * types, duplicate names, string metadata. */
+#ifndef TINYTL_FORMAT_SAFETENSORS_H
+#define TINYTL_FORMAT_SAFETENSORS_H
+
+#include "core/status.h"
+
+enum { TINYTL_ST_MAX_DIMS = 8, TINYTL_ST_MAX_TENSORS = 8192, TINYTL_ST_MAX_HEADER = 64 << 20 };
+
+typedef enum tinytl_dtype { TINYTL_DTYPE_F32, TINYTL_DTYPE_I8, TINYTL_DTYPE_OTHER } tinytl_dtype;
+
+typedef struct tinytl_tensor {
+  const char *name; /* owned by the reader; borrowed by the writer */
+  tinytl_dtype dtype;
+  int n_dims;
+  size_t dims[TINYTL_ST_MAX_DIMS];
+  const void *data;
+  size_t nbytes;
+} tinytl_tensor;
+
+typedef struct tinytl_safetensors tinytl_safetensors;
+
+/* Borrows bytes until freed. Errors: TINYTL_ERROR_MODEL. */
+tinytl_status tinytl_safetensors_open(const void *bytes, size_t nbytes, const char *name,
+                                      tinytl_safetensors **file, tinytl_error *error);
+void tinytl_safetensors_free(tinytl_safetensors *file);
+/* Value of a metadata key; NULL: absent. */
+const char *tinytl_safetensors_meta(const tinytl_safetensors *file, const char *key);
+int tinytl_safetensors_n(const tinytl_safetensors *file);
+const tinytl_tensor *tinytl_safetensors_at(const tinytl_safetensors *file, int index);
+/* Finds a tensor; NULL: absent. */
+const tinytl_tensor *tinytl_safetensors_find(const tinytl_safetensors *file, const char *name);
+/* Finds a float32 tensor of exactly these dims, finite values, aligned to 4 bytes, or explains. */
+tinytl_status tinytl_safetensors_f32(const tinytl_safetensors *file, const char *name, int n_dims,
+                                     const int *dims, const float **data, tinytl_error *error);
+tinytl_status tinytl_safetensors_i8(const tinytl_safetensors *file, const char *name, int n_dims,
+                                    const int *dims, const int8_t **data, tinytl_error *error);
+
+/* meta: key, value, key, value, ..., NULL. Float tensors are written first, so that they are aligned. */
+tinytl_status tinytl_safetensors_write(const char *const *meta, const tinytl_tensor *tensors,
+                                       int n_tensors, tinytl_write_fn write, void *context,
+                                       tinytl_error *error);
+
+#endif

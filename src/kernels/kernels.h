@@ -1,0 +1,80 @@
+/* The inner loops. One source (kernels_impl.h, written on vectors of the compiler) is compiled once
+ * per instruction set; tinytl_kernels_get is the one place that decides which runs.
+ *
+ * Every element of an output is summed in one fixed order, so results do not depend on how the work
+ * was cut into tiles. */
+#ifndef TINYTL_KERNELS_H
+#define TINYTL_KERNELS_H
+
+#include "model/arch.h"
+
+enum {
+  TINYTL_MAX_MR = 16, /* rows of the largest register tile */
+  TINYTL_MAX_NR = 32  /* columns */
+};
+
+/* One tile of a matrix product: C[m][n] (+)= sum over k of A[m][k] * B[k][n].
+ * A element (row, step) is a[row * a_row + step * a_step]; B is a packed panel [k][nr], padded with
+ * zeros to nr columns and aligned to 64; C element (row, column) is c[row * c_row + column].
+ * 1 <= m <= mr, 1 <= n <= nr, k >= 0. */
+typedef struct tinytl_gemm_tile {
+  int m, n, k;
+  const float *a;
+  ptrdiff_t a_row, a_step;
+  const float *b;
+  float *c;
+  ptrdiff_t c_row;
+  bool accumulate; /* add to what C holds */
+} tinytl_gemm_tile;
+
+/* Rows of depthwise convolution: see ops/depthwise.c for how they are cut. Layout [row][x][c]. */
+typedef struct tinytl_depthwise_row {
+  const float *const *rows; /* [kernel] input rows, NULL: above or below the map (zeros) */
+  int in_w, out_w;          /* pixels */
+  int channels;             /* of this call, with rows and y pointing at the first of them */
+  ptrdiff_t pixel;          /* floats between neighbouring pixels, input and output alike */
+  int kernel, stride, pad;  /* pad: left */
+  const float *taps;        /* [kernel][kernel][channels rounded up to 16], zero padded */
+  float *y;                 /* output row */
+} tinytl_depthwise_row;
+
+typedef struct tinytl_kernels {
+  const char *name;
+  int mr, nr; /* register tile */
+  void (*gemm)(const tinytl_gemm_tile *tile);
+
+  /* Packs columns [first, first + n) (n <= nr) of B[k][column] into a panel [k][nr]: element
+   * (step, column) is at w[step * step_stride + column * column_stride]. int8 is widened and
+   * multiplied by scale[column] (by_step false) or scale[step] (by_step true). */
+  void (*pack_f32)(float *panel, const float *w, int k, int n, ptrdiff_t step_stride,
+                   ptrdiff_t column_stride);
+  void (*pack_i8)(float *panel, const int8_t *w, const float *scale, bool by_step, int k, int n,
+                  ptrdiff_t step_stride, ptrdiff_t column_stride);
+
+  /* y[i][c] = act(y[i][c] + bias[c]) (+ residual[i][c]) over n pixels of `channels`; rows are
+   * `pixel` floats apart in y and residual. Where mask is not NULL, bit c % 8 of byte
+   * mask[i * ceil(channels / 8) + c / 8] says whether the gradient passes the activation
+   * (0 < y, and y < 6 for ReLU6). residual may be NULL. */
+  void (*bias_act)(float *y, ptrdiff_t pixel, int n, int channels, const float *bias,
+                   tinytl_act act, const float *residual, uint8_t *mask);
+  /* dy[i][c] = mask bit ? dy[i][c] : 0, dense rows of `channels`; mask NULL: all pass. Where dbias
+   * is not NULL, dbias[c] += sum over i of the masked dy, i ascending, in float. */
+  void (*mask_grad)(float *dy, int n, int channels, const uint8_t *mask, float *dbias);
+
+  void (*depthwise_row)(const tinytl_depthwise_row *row);
+  /* Gradient of the input of a depthwise convolution, one input row: rows[ky] is the gradient row of
+   * the output that tap row ky reaches, NULL: none; in_w is the output's width (of dy), out_w the
+   * input's (of dx), y the dx row, which is overwritten. */
+  void (*depthwise_row_grad)(const tinytl_depthwise_row *row);
+
+  /* y[i] += x[i], y[i] = x[i] * s and the like, over n floats. */
+  void (*add)(float *y, const float *x, size_t n);
+  void (*axpy)(float *y, float s, const float *x, size_t n); /* y += s * x */
+} tinytl_kernels;
+
+/* The best set that this CPU runs, or the lesser one that TINYTL_KERNELS names. */
+const tinytl_kernels *tinytl_kernels_get(void);
+/* Every set that this CPU runs, portable first; for tests and benchmarks. */
+const tinytl_kernels *const *tinytl_kernels_all(int *n);
+
+#endif

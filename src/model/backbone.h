@@ -1,0 +1,66 @@
+/* The backbone in memory. Weight layouts (the same in the file, docs/format.md):
+ *   dense      [out][kernel][kernel][in]       depthwise  [kernel][kernel][channel]
+ *   classifier [class][feature]
+ *   lite       conv [mid][kernel][kernel][in / groups], pointwise [out][mid], float32 */
+#ifndef TINYTL_MODEL_BACKBONE_H
+#define TINYTL_MODEL_BACKBONE_H
+
+#include "model/arch.h"
+
+/* A frozen weight tensor: exactly one of i8 and f32 is not NULL; value = i8 * scale[out channel]. */
+typedef struct tinytl_weight {
+  const int8_t *i8;
+  const float *f32;
+  const float *scale; /* [out channel], with i8 */
+} tinytl_weight;
+
+/* Values of one lite residual module; pointers into a backbone, an adapter or the trainer. */
+typedef struct tinytl_lite_values {
+  const float *conv;             /* [mid][kernel][kernel][in / groups] */
+  const float *scale1, *shift1;  /* group norm, [mid] */
+  const float *pointwise;        /* [out][mid] */
+  const float *scale2, *shift2;  /* group norm, [out] */
+} tinytl_lite_values;
+
+typedef struct tinytl_input {
+  int size, resize;        /* pixels: square input; short side before the centre crop */
+  float mean[3], std[3];   /* of pixel / 255: x = (pixel / 255 - mean) / std */
+} tinytl_input;
+
+struct tinytl_backbone {
+  tinytl_arch arch;
+  tinytl_input input;
+  tinytl_weights weights_type;
+  tinytl_weight weight[TINYTL_MAX_LAYERS];
+  const float *bias[TINYTL_MAX_LAYERS];                 /* [out_c] */
+  tinytl_lite_values lite[TINYTL_MAX_LAYERS / 2];       /* [arch.n_lite] */
+  tinytl_weight classifier;                             /* when arch.n_classes > 0 */
+  const float *classifier_bias;
+  char **labels; /* [n_labels]; owned */
+  int n_labels;
+  char *source, *licence; /* owned, never NULL */
+  char sha256[65];
+  void *storage; /* owned block behind the pointers, or NULL where they point into borrowed bytes */
+};
+
+/* Copies the model that `values` describes (all weights f32, any pointers) into a new backbone that
+ * owns its storage; quantises to int8 where asked (max |w| / 127 per output channel; a channel of
+ * zeros gets scale 1). Weights that are already int8 in `values` are kept when weights is
+ * TINYTL_WEIGHTS_INT8. Errors: TINYTL_ERROR_MODEL on values that are not finite. */
+tinytl_status tinytl_backbone_build(const tinytl_backbone *values, tinytl_weights weights,
+                                    tinytl_backbone **backbone, tinytl_error *error);
+
+/* Number of values of layer i's weight. */
+size_t tinytl_layer_n_weights(const tinytl_layer *layer);
+
+/* Tensors of a lite module, in the order of the file; for walking over them. */
+enum { TINYTL_LITE_TENSORS = 6 };
+typedef struct tinytl_lite_tensor {
+  const char *name; /* "conv.weight", "norm1.weight", ... */
+  int n_dims, dims[4];
+  size_t n;      /* values */
+  size_t member; /* offsetof its pointer in tinytl_lite_values */
+} tinytl_lite_tensor;
+void tinytl_lite_tensors(const tinytl_lite *lite, tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS]);
+
+#endif

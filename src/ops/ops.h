@@ -1,0 +1,119 @@
+/* The operators, forward and backward, on one image. Activations are [height][width][channel].
+ * Every operator may use the scratch of `run`; its *_scratch function says how much, in bytes, and
+ * the answer does not depend on the number of threads. None of them allocates. Results do not
+ * depend on the number of threads. dx is overwritten unless said; parameter gradients are added to. */
+#ifndef TINYTL_OPS_H
+#define TINYTL_OPS_H
+
+#include "core/parallel.h"
+#include "kernels/kernels.h"
+#include "model/backbone.h"
+
+/* What an operator runs on. */
+typedef struct tinytl_run {
+  const tinytl_kernels *kernels;
+  tinytl_pool *pool; /* NULL: one thread */
+  void *scratch;     /* aligned to 64 */
+} tinytl_run;
+
+/* ---- Convolution (conv.c: dense and pointwise; depthwise.c) -------------------------------- */
+
+typedef struct tinytl_conv {
+  int in_h, in_w, in_c, out_h, out_w, out_c;
+  int kernel, stride, groups; /* groups: any divisor of in_c and out_c; = in_c = out_c: depthwise */
+  int pad_top, pad_left;      /* what reaches past the other edges is zeros too */
+} tinytl_conv;
+
+tinytl_conv tinytl_conv_make(int in_h, int in_w, int in_c, int out_c, int kernel, int stride,
+                             int groups, tinytl_pad pad);
+
+/* After the sum: bias, activation, shortcut. */
+typedef struct tinytl_epilogue {
+  const float *bias;     /* [out_c]; NULL: none (then act NONE and mask NULL) */
+  tinytl_act act;
+  const float *residual; /* [out_h][out_w][out_c], added after the activation; NULL: none */
+  uint8_t *mask;         /* [out_h * out_w][ceil(out_c / 8)], one bit an element; NULL: not kept */
+} tinytl_epilogue;
+
+/* y = epilogue(conv(x)). x may be float or, for the network's first layer, 8-bit RGB with
+ * x = pixel * input_scale[c] + input_shift[c] (padding is 0 after that map). y overlaps nothing. */
+size_t tinytl_conv_forward_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels);
+void tinytl_conv_forward(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
+                         const tinytl_epilogue *epilogue, const float *x, float *y);
+void tinytl_conv_forward_rgb(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
+                             const tinytl_epilogue *epilogue, const uint8_t *rgb,
+                             const float input_scale[3], const float input_shift[3], float *y);
+/* dx = conv^T(dy); with accumulate, dx += conv^T(dy). */
+size_t tinytl_conv_backward_input_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels);
+void tinytl_conv_backward_input(const tinytl_run *run, const tinytl_conv *conv,
+                                const tinytl_weight *w, const float *dy, float *dx,
+                                bool accumulate);
+/* dw += the gradient of the weights, layout as the weights; dense only (any groups). */
+size_t tinytl_conv_backward_weight_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels);
+void tinytl_conv_backward_weight(const tinytl_run *run, const tinytl_conv *conv, const float *x,
+                                 const float *dy, float *dw);
+/* Through the epilogue: dy is masked in place, dbias [out_c] (NULL: frozen) is added to. */
+size_t tinytl_epilogue_backward_scratch(int n_pixels, int channels);
+void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
+                              const uint8_t *mask, float *dy, float *dbias);
+
+/* ---- Group norm (group_norm.c) ------------------------------------------------------------- */
+
+#define TINYTL_GROUP_NORM_EPS 1e-3f
+
+/* x_hat = (x - mean) / sqrt(var + eps) over a group's 8 channels and all pixels (Wu and He, 2018);
+ * the last group may be smaller. In place: x becomes x_hat; rstd [n_groups] is kept for backward.
+ * channels up to TINYTL_MAX_CHANNELS. */
+int tinytl_group_norm_n_groups(int channels);
+void tinytl_group_norm_forward(const tinytl_run *run, int n_pixels, int channels, float *x,
+                               float *rstd);
+/* y = x_hat * scale + shift, then ReLU where asked. */
+void tinytl_scale_shift_forward(const tinytl_run *run, int n_pixels, int channels,
+                                const float *x_hat, const float *scale, const float *shift,
+                                bool relu, float *y);
+/* From dy, the gradient of y of the two above: where relu, masks dy by y > 0 first (y recomputed
+ * from x_hat); dscale, dshift (each may be NULL: frozen) are added to; dy becomes dx in place. */
+void tinytl_group_norm_backward(const tinytl_run *run, int n_pixels, int channels,
+                                const float *x_hat, const float *rstd, const float *scale,
+                                const float *shift, bool relu, float *dy, float *dscale,
+                                float *dshift);
+
+/* ---- Pooling and upsampling (pool.c, upsample.c) ------------------------------------------- */
+
+/* Average pool 2x2 stride 2, floor (an odd last row or column is dropped); a side of 1 stays 1. */
+int tinytl_avg_pool2_out(int in);
+void tinytl_avg_pool2_forward(const tinytl_run *run, int h, int w, int channels, const float *x,
+                              float *y);
+/* dx += */
+void tinytl_avg_pool2_backward(const tinytl_run *run, int h, int w, int channels, const float *dy,
+                               float *dx);
+/* y [channels] = mean over pixels; backward overwrites dx. */
+void tinytl_global_pool_forward(const tinytl_run *run, int n_pixels, int channels, const float *x,
+                                float *y);
+void tinytl_global_pool_backward(const tinytl_run *run, int n_pixels, int channels,
+                                 const float *dy, float *dx);
+/* Bilinear, align_corners false, as PyTorch's interpolate. y += upsample(x). */
+void tinytl_upsample_forward(const tinytl_run *run, int in_h, int in_w, int out_h, int out_w,
+                             int channels, const float *x, float *y);
+/* dx = upsample^T(dy), overwritten. */
+void tinytl_upsample_backward(const tinytl_run *run, int in_h, int in_w, int out_h, int out_w,
+                              int channels, const float *dy, float *dx);
+
+/* ---- Classifier and loss (linear.c, softmax.c) --------------------------------------------- */
+
+/* y [out] = w [out][in] x + bias. */
+void tinytl_linear_forward(const tinytl_run *run, int in, int out, const tinytl_weight *w,
+                           const float *bias, const float *x, float *y);
+/* dw, dbias added to; dx overwritten (NULL: not wanted). */
+void tinytl_linear_backward(const tinytl_run *run, int in, int out, const float *w, const float *x,
+                            const float *dy, float *dw, float *dbias, float *dx);
+/* In place: logits become probabilities. */
+void tinytl_softmax(int n, float *logits);
+/* Softmax cross entropy with label smoothing e: target (1 - e) [label] + e / n (Szegedy 2016). Returns the
+ * loss; logits become their gradient times `weight`. Not finite in, not finite out. */
+float tinytl_cross_entropy(int n, int label, float smoothing, float weight, float *logits);
+/* Inverted dropout: keeps x[i] / (1 - rate) or 0. The same key gives the same choice, so backward
+ * calls it on the gradient. */
+void tinytl_dropout(float *x, int n, float rate, uint64_t seed, uint64_t epoch, uint64_t image);
+
+#endif
