@@ -27,10 +27,10 @@ extern "C" {
 /* The values are the exit codes of the command line. */
 typedef enum tinytl_status {
   TINYTL_OK = 0,
-  TINYTL_ERROR_INTERNAL = 1,     /* out of memory, no thread, a write failed, or a bug */
-  TINYTL_ERROR_USAGE = 2,        /* an option or argument is out of its range */
-  TINYTL_ERROR_DATA = 3,         /* pictures or folders that cannot be used; a loss that is not finite */
-  TINYTL_ERROR_MODEL = 4,        /* a model file that is damaged or not supported */
+  TINYTL_ERROR_INTERNAL = 1, /* out of memory, no thread, a write failed, or a bug */
+  TINYTL_ERROR_USAGE = 2,    /* an option or argument is out of its range */
+  TINYTL_ERROR_DATA = 3,  /* pictures or folders that cannot be used; a loss that is not finite */
+  TINYTL_ERROR_MODEL = 4, /* a model file that is damaged or not supported */
   TINYTL_ERROR_MEMORY_LIMIT = 5, /* the work does not fit into the memory limit */
   TINYTL_INTERRUPTED = 6         /* stopped on request */
 } tinytl_status;
@@ -84,16 +84,16 @@ typedef struct tinytl_backbone_info {
   const char *architecture;
   const char *source, *licence; /* "" where the file does not say */
   tinytl_weights weights;
-  int image_size;        /* side of the square input, pixels */
-  int n_layers;          /* convolutions */
-  int n_blocks;          /* inverted residuals */
-  int n_features;        /* length of the pooled feature vector */
-  int n_classes;         /* of its own classifier; 0: has none */
-  int n_lite;            /* pre-trained lite residual modules; 0: has none */
-  size_t n_parameters;   /* weights and biases, classifier and lite modules included */
-  size_t weight_nbytes;  /* bytes they take at rest */
-  uint64_t macs;         /* multiply-accumulates of one image at image_size */
-  char sha256[65];       /* of the file, lower-case hexadecimal; "" before it was written */
+  int image_size;       /* side of the square input, pixels */
+  int n_layers;         /* convolutions */
+  int n_blocks;         /* inverted residuals */
+  int n_features;       /* length of the pooled feature vector */
+  int n_classes;        /* of its own classifier; 0: has none */
+  int n_lite;           /* pre-trained lite residual modules; 0: has none */
+  size_t n_parameters;  /* weights and biases, classifier and lite modules included */
+  size_t weight_nbytes; /* bytes they take at rest */
+  uint64_t macs;        /* multiply-accumulates of one image at image_size */
+  char sha256[65];      /* of the file, lower-case hexadecimal; "" before it was written */
 } tinytl_backbone_info;
 
 void tinytl_backbone_describe(const tinytl_backbone *backbone, tinytl_backbone_info *info);
@@ -144,12 +144,12 @@ const char *tinytl_adapter_class(const tinytl_adapter *adapter, int index); /* N
 
 /* How a picture becomes the network's input. */
 typedef struct tinytl_view {
-  int size;            /* output is [size][size][3], 1 to 4096 */
-  int resize;          /* without augmentation: short side before the centre crop, >= size */
-  bool augment;        /* random resized crop, and: */
-  float min_scale;     /* smallest share of the area that a crop covers, (0, 1]; default 0.25 */
-  bool mirror;         /* half of the samples mirrored */
-  float colour_jitter; /* strength of brightness, contrast, saturation jitter, 0 (off) to 1 */
+  int size;             /* output is [size][size][3], 1 to 4096 */
+  int resize;           /* without augmentation: short side before the centre crop, >= size */
+  bool augment;         /* random resized crop, and: */
+  float min_scale;      /* smallest share of the area that a crop covers, (0, 1]; default 0.25 */
+  bool mirror;          /* half of the samples mirrored */
+  float colour_jitter;  /* strength of brightness, contrast, saturation jitter, 0 (off) to 1 */
   uint64_t seed, epoch; /* with the picture's index, all that the random choices depend on */
 } tinytl_view;
 
@@ -203,13 +203,13 @@ tinytl_status tinytl_picture_load(const char *path, int index, const tinytl_view
 typedef enum tinytl_optimizer { TINYTL_OPTIMIZER_ADAM, TINYTL_OPTIMIZER_SGD } tinytl_optimizer;
 
 typedef struct tinytl_epoch {
-  int epoch, n_epochs;     /* epoch counts from 1 */
-  int image, n_images;     /* images of this epoch done, and in all */
-  bool finished;           /* false: progress inside an epoch (at most ten a second) */
-  float loss;              /* mean over the epoch so far */
-  float val_top1;          /* 0 to 1; NAN: no validation or epoch not finished */
+  int epoch, n_epochs; /* epoch counts from 1 */
+  int image, n_images; /* images of this epoch done, and in all */
+  bool finished;       /* false: progress inside an epoch (at most ten a second) */
+  float loss;          /* mean over the epoch so far */
+  float val_top1;      /* 0 to 1; NAN: no validation or epoch not finished */
   double images_per_second;
-  double seconds_left;     /* estimate for the whole run */
+  double seconds_left; /* estimate for the whole run */
 } tinytl_epoch;
 
 /* Called from the training thread. */
@@ -242,11 +242,11 @@ typedef struct tinytl_train_options {
 void tinytl_train_options_init(tinytl_train_options *options);
 
 typedef struct tinytl_train_report {
-  int epochs;               /* done */
-  int best_epoch;           /* whose parameters the adapter holds; counts from 1 */
+  int epochs;     /* done */
+  int best_epoch; /* whose parameters the adapter holds; counts from 1 */
   int train_images, skipped_images;
-  float val_top1;           /* of the best epoch, 0 to 1; NAN: no validation */
-  size_t planned_bytes;     /* weights, parameters, gradients, optimizer and activations */
+  float val_top1;       /* of the best epoch, 0 to 1; NAN: no validation */
+  size_t planned_bytes; /* weights, parameters, gradients, optimizer and activations */
   double seconds, images_per_second;
 } tinytl_train_report;
 

@@ -8,9 +8,9 @@
 #define TINYTL_ARENA_ALIGN 64 /* a cache line, and the widest vector */
 
 typedef struct tinytl_buffer {
-  size_t nbytes;          /* in */
+  size_t nbytes;           /* in */
   int first_use, last_use; /* in: steps, inclusive; first_use <= last_use */
-  size_t offset;          /* out: multiple of TINYTL_ARENA_ALIGN */
+  size_t offset;           /* out: multiple of TINYTL_ARENA_ALIGN */
 } tinytl_buffer;
 
 /* Gives every buffer an offset such that buffers whose lifetimes meet do not overlap, and returns

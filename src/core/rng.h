@@ -22,9 +22,9 @@ typedef struct tinytl_rng {
 tinytl_rng tinytl_rng_make(uint64_t seed, tinytl_rng_purpose purpose, uint64_t first,
                            uint64_t second);
 uint64_t tinytl_rng_next(tinytl_rng *rng);
-float tinytl_rng_uniform(tinytl_rng *rng);                    /* [0, 1) */
-uint32_t tinytl_rng_below(tinytl_rng *rng, uint32_t n);       /* 0 to n - 1; n > 0 */
-float tinytl_rng_normal(tinytl_rng *rng);                     /* mean 0, variance 1 */
-void tinytl_rng_shuffle(tinytl_rng *rng, int *items, int n);  /* Fisher-Yates */
+float tinytl_rng_uniform(tinytl_rng *rng);                   /* [0, 1) */
+uint32_t tinytl_rng_below(tinytl_rng *rng, uint32_t n);      /* 0 to n - 1; n > 0 */
+float tinytl_rng_normal(tinytl_rng *rng);                    /* mean 0, variance 1 */
+void tinytl_rng_shuffle(tinytl_rng *rng, int *items, int n); /* Fisher-Yates */
 
 #endif

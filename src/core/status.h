@@ -5,9 +5,9 @@
 #include "tinytl.h"
 
 #if defined(__GNUC__)
-#define TINYTL_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define TINYTL_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
-#define TINYTL_PRINTF(format, first)
+#define TINYTL_PRINTF(text, first)
 #endif
 
 /* Fills *error (may be NULL) and returns status: `return tinytl_fail(error, STATUS, "..." )`. */
@@ -18,10 +18,10 @@ tinytl_status tinytl_fail(tinytl_error *error, tinytl_status status, const char 
 tinytl_status tinytl_fail_memory(tinytl_error *error, size_t nbytes);
 
 /* Returns from the calling function when `call` fails. */
-#define TINYTL_TRY(call)                                                                           \
-  do {                                                                                             \
-    tinytl_status try_status_ = (call);                                                            \
-    if (try_status_ != TINYTL_OK) return try_status_;                                              \
+#define TINYTL_TRY(call)                              \
+  do {                                                \
+    tinytl_status try_status_ = (call);               \
+    if (try_status_ != TINYTL_OK) return try_status_; \
   } while (0)
 
 /* *product = x * y; false on overflow. */

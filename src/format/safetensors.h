@@ -37,7 +37,8 @@ tinytl_status tinytl_safetensors_f32(const tinytl_safetensors *file, const char 
 tinytl_status tinytl_safetensors_i8(const tinytl_safetensors *file, const char *name, int n_dims,
                                     const int *dims, const int8_t **data, tinytl_error *error);
 
-/* meta: key, value, key, value, ..., NULL. Float tensors are written first, so that they are aligned. */
+/* meta: key, value, key, value, ..., NULL. Float tensors are written first, so that they are
+ * aligned. */
 tinytl_status tinytl_safetensors_write(const char *const *meta, const tinytl_tensor *tensors,
                                        int n_tensors, tinytl_write_fn write, void *context,
                                        tinytl_error *error);

@@ -62,9 +62,9 @@ typedef struct tinytl_kernels {
   void (*mask_grad)(float *dy, int n, int channels, const uint8_t *mask, float *dbias);
 
   void (*depthwise_row)(const tinytl_depthwise_row *row);
-  /* Gradient of the input of a depthwise convolution, one input row: rows[ky] is the gradient row of
-   * the output that tap row ky reaches, NULL: none; in_w is the output's width (of dy), out_w the
-   * input's (of dx), y the dx row, which is overwritten. */
+  /* Gradient of the input of a depthwise convolution, one input row: rows[ky] is the gradient row
+   * of the output that tap row ky reaches, NULL: none; in_w is the output's width (of dy), out_w
+   * the input's (of dx), y the dx row, which is overwritten. */
   void (*depthwise_row_grad)(const tinytl_depthwise_row *row);
 
   /* y[i] += x[i], y[i] = x[i] * s and the like, over n floats. */

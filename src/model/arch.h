@@ -49,8 +49,8 @@ typedef struct tinytl_arch {
   tinytl_layer layers[TINYTL_MAX_LAYERS];
   tinytl_block blocks[TINYTL_MAX_LAYERS / 2]; /* found by tinytl_arch_finish */
   tinytl_lite lite[TINYTL_MAX_LAYERS / 2];    /* in order of their blocks */
-  int n_features; /* out_c of the last layer */
-  int n_classes;  /* of the backbone's own classifier; 0: none */
+  int n_features;                             /* out_c of the last layer */
+  int n_classes;                              /* of the backbone's own classifier; 0: none */
 } tinytl_arch;
 
 /* Output size and leading padding of one side of a convolution. */

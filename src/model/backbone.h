@@ -7,7 +7,8 @@
 
 #include "model/arch.h"
 
-/* A frozen weight tensor: exactly one of i8 and f32 is not NULL; value = i8 * scale[out channel]. */
+/* A frozen weight tensor: exactly one of i8 and f32 is not NULL; value = i8 * scale[out channel].
+ */
 typedef struct tinytl_weight {
   const int8_t *i8;
   const float *f32;
@@ -16,15 +17,15 @@ typedef struct tinytl_weight {
 
 /* Values of one lite residual module; pointers into a backbone, an adapter or the trainer. */
 typedef struct tinytl_lite_values {
-  const float *conv;             /* [mid][kernel][kernel][in / groups] */
-  const float *scale1, *shift1;  /* group norm, [mid] */
-  const float *pointwise;        /* [out][mid] */
-  const float *scale2, *shift2;  /* group norm, [out] */
+  const float *conv;            /* [mid][kernel][kernel][in / groups] */
+  const float *scale1, *shift1; /* group norm, [mid] */
+  const float *pointwise;       /* [out][mid] */
+  const float *scale2, *shift2; /* group norm, [out] */
 } tinytl_lite_values;
 
 typedef struct tinytl_input {
-  int size, resize;        /* pixels: square input; short side before the centre crop */
-  float mean[3], std[3];   /* of pixel / 255: x = (pixel / 255 - mean) / std */
+  int size, resize;      /* pixels: square input; short side before the centre crop */
+  float mean[3], std[3]; /* of pixel / 255: x = (pixel / 255 - mean) / std */
 } tinytl_input;
 
 struct tinytl_backbone {
@@ -32,9 +33,9 @@ struct tinytl_backbone {
   tinytl_input input;
   tinytl_weights weights_type;
   tinytl_weight weight[TINYTL_MAX_LAYERS];
-  const float *bias[TINYTL_MAX_LAYERS];                 /* [out_c] */
-  tinytl_lite_values lite[TINYTL_MAX_LAYERS / 2];       /* [arch.n_lite] */
-  tinytl_weight classifier;                             /* when arch.n_classes > 0 */
+  const float *bias[TINYTL_MAX_LAYERS];           /* [out_c] */
+  tinytl_lite_values lite[TINYTL_MAX_LAYERS / 2]; /* [arch.n_lite] */
+  tinytl_weight classifier;                       /* when arch.n_classes > 0 */
   const float *classifier_bias;
   char **labels; /* [n_labels]; owned */
   int n_labels;

@@ -1,7 +1,8 @@
 /* The operators, forward and backward, on one image. Activations are [height][width][channel].
  * Every operator may use the scratch of `run`; its *_scratch function says how much, in bytes, and
  * the answer does not depend on the number of threads. None of them allocates. Results do not
- * depend on the number of threads. dx is overwritten unless said; parameter gradients are added to. */
+ * depend on the number of threads. dx is overwritten unless said; parameter gradients are added to.
+ */
 #ifndef TINYTL_OPS_H
 #define TINYTL_OPS_H
 
@@ -29,7 +30,7 @@ tinytl_conv tinytl_conv_make(int in_h, int in_w, int in_c, int out_c, int kernel
 
 /* After the sum: bias, activation, shortcut. */
 typedef struct tinytl_epilogue {
-  const float *bias;     /* [out_c]; NULL: none (then act NONE and mask NULL) */
+  const float *bias; /* [out_c]; NULL: none (then act NONE and mask NULL) */
   tinytl_act act;
   const float *residual; /* [out_h][out_w][out_c], added after the activation; NULL: none */
   uint8_t *mask;         /* [out_h * out_w][ceil(out_c / 8)], one bit an element; NULL: not kept */
@@ -90,8 +91,8 @@ void tinytl_avg_pool2_backward(const tinytl_run *run, int h, int w, int channels
 /* y [channels] = mean over pixels; backward overwrites dx. */
 void tinytl_global_pool_forward(const tinytl_run *run, int n_pixels, int channels, const float *x,
                                 float *y);
-void tinytl_global_pool_backward(const tinytl_run *run, int n_pixels, int channels,
-                                 const float *dy, float *dx);
+void tinytl_global_pool_backward(const tinytl_run *run, int n_pixels, int channels, const float *dy,
+                                 float *dx);
 /* Bilinear, align_corners false, as PyTorch's interpolate. y += upsample(x). */
 void tinytl_upsample_forward(const tinytl_run *run, int in_h, int in_w, int out_h, int out_w,
                              int channels, const float *x, float *y);
@@ -109,8 +110,8 @@ void tinytl_linear_backward(const tinytl_run *run, int in, int out, const float 
                             const float *dy, float *dw, float *dbias, float *dx);
 /* In place: logits become probabilities. */
 void tinytl_softmax(int n, float *logits);
-/* Softmax cross entropy with label smoothing e: target (1 - e) [label] + e / n (Szegedy 2016). Returns the
- * loss; logits become their gradient times `weight`. Not finite in, not finite out. */
+/* Softmax cross entropy with label smoothing e: target (1 - e) [label] + e / n (Szegedy 2016).
+ * Returns the loss; logits become their gradient times `weight`. Not finite in, not finite out. */
 float tinytl_cross_entropy(int n, int label, float smoothing, float weight, float *logits);
 /* Inverted dropout: keeps x[i] / (1 - rate) or 0. The same key gives the same choice, so backward
  * calls it on the gradient. */

@@ -1,0 +1,166 @@
+#define _GNU_SOURCE /* sched_getaffinity */
+
+#include "core/parallel.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+  MAX_THREADS = 64,
+  SPINS = 1000 /* some 20 microseconds: operators of one image follow each other faster than that */
+};
+
+struct tinytl_pool {
+  int n_threads, n_workers;
+  /* generation << 32 | next task. Who moves it on by one owns the task; as long as the tasks of a
+   * generation are not all done, the job below belongs to it. */
+  _Atomic uint64_t ticket;
+  _Atomic(tinytl_task_fn) task;
+  _Atomic(void *) context;
+  _Atomic uint32_t n_tasks;
+  _Atomic uint32_t n_done;
+  _Atomic int n_sleeping;
+  _Atomic bool quit;
+  pthread_mutex_t mutex;
+  pthread_cond_t wake;
+  pthread_t workers[MAX_THREADS];
+};
+
+static void cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static uint32_t generation_of(uint64_t ticket) {
+  return (uint32_t)(ticket >> 32);
+}
+
+/* Runs tasks until none of the current generation is left; returns that generation. */
+static uint32_t run_tasks(tinytl_pool *pool) {
+  uint64_t ticket = atomic_load(&pool->ticket);
+  for (;;) {
+    uint32_t n_tasks = atomic_load(&pool->n_tasks); /* before the rest of the job */
+    tinytl_task_fn task = atomic_load(&pool->task);
+    void *context = atomic_load(&pool->context);
+    if ((uint32_t)ticket >= n_tasks) {
+      /* Exhausted, unless the job is being written (n_tasks 0) or was replaced meanwhile. */
+      uint64_t now = atomic_load(&pool->ticket);
+      if (now == ticket && n_tasks != 0) return generation_of(ticket);
+      ticket = now;
+      cpu_relax();
+      continue;
+    }
+    if (!atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket + 1)) continue;
+    task(context, (int)(uint32_t)ticket);
+    atomic_fetch_add(&pool->n_done, 1);
+    ticket = atomic_load(&pool->ticket);
+  }
+}
+
+static void wait_for_work(tinytl_pool *pool, uint32_t seen) {
+  for (int i = 0; i < SPINS; i++) {
+    if (generation_of(atomic_load(&pool->ticket)) != seen || atomic_load(&pool->quit)) return;
+    cpu_relax();
+  }
+  pthread_mutex_lock(&pool->mutex);
+  atomic_fetch_add(&pool->n_sleeping, 1);
+  while (generation_of(atomic_load(&pool->ticket)) == seen && !atomic_load(&pool->quit))
+    pthread_cond_wait(&pool->wake, &pool->mutex);
+  atomic_fetch_sub(&pool->n_sleeping, 1);
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+static void *worker_main(void *argument) {
+  tinytl_pool *pool = argument;
+  uint32_t seen = 0;
+  while (!atomic_load(&pool->quit)) {
+    wait_for_work(pool, seen);
+    seen = run_tasks(pool);
+  }
+  return NULL;
+}
+
+static void wake_all(tinytl_pool *pool) {
+  if (atomic_load(&pool->n_sleeping) == 0) return;
+  pthread_mutex_lock(&pool->mutex);
+  pthread_cond_broadcast(&pool->wake);
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+static int n_cores(void) {
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+  long n = sysconf(_SC_NPROCESSORS_ONLN);
+  return n > 0 ? (int)n : 1;
+}
+
+tinytl_status tinytl_pool_create(int n_threads, tinytl_pool **pool, tinytl_error *error) {
+  if (n_threads < 0 || n_threads > MAX_THREADS)
+    return tinytl_fail(error, TINYTL_ERROR_USAGE, "threads must be 0 to %d, not %d", MAX_THREADS,
+                       n_threads);
+  if (n_threads == 0) n_threads = n_cores();
+  if (n_threads > MAX_THREADS) n_threads = MAX_THREADS;
+
+  tinytl_pool *made = calloc(1, sizeof *made);
+  if (!made) return tinytl_fail_memory(error, sizeof *made);
+  made->n_threads = n_threads;
+  pthread_mutex_init(&made->mutex, NULL);
+  pthread_cond_init(&made->wake, NULL);
+  for (int i = 0; i < n_threads - 1; i++) {
+    if (pthread_create(&made->workers[i], NULL, worker_main, made) != 0) {
+      tinytl_pool_free(made);
+      return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "cannot start thread %d of %d", i + 2,
+                         n_threads);
+    }
+    made->n_workers++;
+  }
+  *pool = made;
+  return TINYTL_OK;
+}
+
+void tinytl_pool_free(tinytl_pool *pool) {
+  if (!pool) return;
+  pthread_mutex_lock(&pool->mutex);
+  atomic_store(&pool->quit, true);
+  pthread_cond_broadcast(&pool->wake);
+  pthread_mutex_unlock(&pool->mutex);
+  for (int i = 0; i < pool->n_workers; i++) pthread_join(pool->workers[i], NULL);
+  pthread_cond_destroy(&pool->wake);
+  pthread_mutex_destroy(&pool->mutex);
+  free(pool);
+}
+
+int tinytl_pool_n_threads(const tinytl_pool *pool) {
+  return pool ? pool->n_threads : 1;
+}
+
+void tinytl_parallel_for(tinytl_pool *pool, int n_tasks, tinytl_task_fn task, void *context) {
+  if (n_tasks <= 0) return;
+  if (!pool || pool->n_workers == 0 || n_tasks == 1) {
+    for (int i = 0; i < n_tasks; i++) task(context, i);
+    return;
+  }
+  /* A worker that read the old job cannot claim under it: its ticket is stale once the generation
+   * moves on. n_tasks, written last and read first, is 0 until the rest of the job is in place. */
+  uint32_t generation = generation_of(atomic_load(&pool->ticket));
+  atomic_store(&pool->n_tasks, 0);
+  atomic_store(&pool->n_done, 0);
+  atomic_store(&pool->ticket, (uint64_t)(generation + 1) << 32);
+  atomic_store(&pool->task, task);
+  atomic_store(&pool->context, context);
+  atomic_store(&pool->n_tasks, (uint32_t)n_tasks);
+  wake_all(pool);
+  run_tasks(pool);
+  while (atomic_load(&pool->n_done) != (uint32_t)n_tasks) {
+    for (int i = 0; i < SPINS && atomic_load(&pool->n_done) != (uint32_t)n_tasks; i++) cpu_relax();
+    if (atomic_load(&pool->n_done) != (uint32_t)n_tasks) sched_yield();
+  }
+}
