@@ -23,4 +23,9 @@ struct tinytl_adapter {
   size_t n_values;
 };
 
+/* Copies the adapter that `values` describes (any pointers; `values->values` and n_values are not
+ * read) into a new one that owns everything. Errors: TINYTL_ERROR_INTERNAL. */
+tinytl_status tinytl_adapter_build(const tinytl_adapter *values, tinytl_adapter **adapter,
+                                   tinytl_error *error);
+
 #endif

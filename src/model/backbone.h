@@ -37,25 +37,39 @@ struct tinytl_backbone {
   tinytl_lite_values lite[TINYTL_MAX_LAYERS / 2]; /* [arch.n_lite] */
   tinytl_weight classifier;                       /* when arch.n_classes > 0 */
   const float *classifier_bias;
-  char **labels; /* [n_labels]; owned */
+  char **labels; /* [n_labels]; owned, see model/strings.h */
   int n_labels;
   char *source, *licence; /* owned, never NULL */
-  char sha256[65];
+  char sha256[65];        /* of its file, or of the file that tinytl_backbone_write makes of it */
   void *storage; /* owned block behind the pointers, or NULL where they point into borrowed bytes */
 };
 
-/* Copies the model that `values` describes (all weights f32, any pointers) into a new backbone that
- * owns its storage; quantises to int8 where asked (max |w| / 127 per output channel; a channel of
- * zeros gets scale 1). Weights that are already int8 in `values` are kept when weights is
- * TINYTL_WEIGHTS_INT8. Errors: TINYTL_ERROR_MODEL on values that are not finite. */
+/* Copies the model that `values` describes (any pointers; arch is finished, source and licence may
+ * be NULL) into a new backbone that owns its storage; quantises to int8 where asked (max |w| / 127
+ * per output channel; a channel of zeros gets scale 1). Weights that are already int8 in `values`
+ * are kept when weights is TINYTL_WEIGHTS_INT8, and widened when it is TINYTL_WEIGHTS_F32. Errors:
+ * TINYTL_ERROR_MODEL on values that are not finite or scales that are not positive. */
 tinytl_status tinytl_backbone_build(const tinytl_backbone *values, tinytl_weights weights,
                                     tinytl_backbone **backbone, tinytl_error *error);
 
-/* Number of values of layer i's weight. */
+/* Number of values of a layer's weight. */
 size_t tinytl_layer_n_weights(const tinytl_layer *layer);
+/* Shape of a layer's weight, as in the file; returns the number of dims, 3 or 4. */
+int tinytl_layer_dims(const tinytl_layer *layer, int dims[4]);
+
+/* The classifier as a pointwise layer: its weight has the same layout. */
+tinytl_layer tinytl_classifier_layer(const tinytl_arch *arch);
 
 /* Tensors of a lite module, in the order of the file; for walking over them. */
-enum { TINYTL_LITE_TENSORS = 6 };
+enum {
+  TINYTL_LITE_CONV,
+  TINYTL_LITE_SCALE1,
+  TINYTL_LITE_SHIFT1,
+  TINYTL_LITE_POINTWISE,
+  TINYTL_LITE_SCALE2,
+  TINYTL_LITE_SHIFT2,
+  TINYTL_LITE_TENSORS
+};
 typedef struct tinytl_lite_tensor {
   const char *name; /* "conv.weight", "norm1.weight", ... */
   int n_dims, dims[4];
