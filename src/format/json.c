@@ -103,24 +103,28 @@ static bool only_white_space(const char *text, const char *end) {
 
 tinytl_status tinytl_json_parse(const char *text, size_t n, const char *where, cJSON **json,
                                 tinytl_error *error) {
-  char *bytes = malloc(n + 1);
-  if (!bytes) return tinytl_fail_memory(error, n + 1);
-  const size_t n_bytes = restore_bytes(text, n, bytes);
-  const char *end = bytes;
-  cJSON *value = cJSON_ParseWithLengthOpts(bytes, n_bytes, &end, false);
-  const size_t stopped = (size_t)(end - bytes);
-  const bool whole = value && only_white_space(end, bytes + n_bytes);
-  free(bytes);
-  if (!whole) {
+  const char *end = text;
+  cJSON *value = cJSON_ParseWithLengthOpts(text, n, &end, false);
+  if (!value || !only_white_space(end, text + n)) {
     cJSON_Delete(value);
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: not valid JSON near character %zu", where,
-                       stopped);
+                       (size_t)(end - text));
   }
   *json = value;
   return TINYTL_OK;
 }
 
-char *tinytl_json_print(const cJSON *json) {
+tinytl_status tinytl_json_parse_bytes(const char *text, const char *where, cJSON **json,
+                                      tinytl_error *error) {
+  const size_t n = strlen(text);
+  char *bytes = malloc(n + 1);
+  if (!bytes) return tinytl_fail_memory(error, n + 1);
+  tinytl_status status = tinytl_json_parse(bytes, restore_bytes(text, n, bytes), where, json, error);
+  free(bytes);
+  return status;
+}
+
+char *tinytl_json_print_bytes(const cJSON *json) {
   char *text = cJSON_PrintUnformatted(json);
   char *escaped = text ? escape_bytes(text) : NULL;
   cJSON_free(text);

@@ -13,12 +13,16 @@
 /* Length of the longest prefix of text [n] that is valid UTF-8 (RFC 3629). */
 size_t tinytl_utf8_valid(const char *text, size_t n);
 
-/* Parses text [n], which must be one JSON value; \udcXX becomes the byte XX. `where` names the
- * file and field in messages. The caller frees *json with cJSON_Delete. */
+/* Parses text [n], which must be one JSON value. `where` names the file and field in messages. The
+ * caller frees *json with cJSON_Delete. */
 tinytl_status tinytl_json_parse(const char *text, size_t n, const char *where, cJSON **json,
                                 tinytl_error *error);
-/* The value as valid UTF-8; the caller frees. NULL: out of memory. */
-char *tinytl_json_print(const cJSON *json);
+/* The same for text that tinytl_json_print_bytes made: \udcXX becomes the byte XX. */
+tinytl_status tinytl_json_parse_bytes(const char *text, const char *where, cJSON **json,
+                                      tinytl_error *error);
+/* The value, whose strings may hold any bytes, as valid UTF-8; the caller frees. NULL: out of
+ * memory. */
+char *tinytl_json_print_bytes(const cJSON *json);
 
 /* The exact integer of `item`, 0 to 2^53; false: `item` is something else. */
 bool tinytl_json_size(const cJSON *item, size_t *value);

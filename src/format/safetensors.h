@@ -6,7 +6,7 @@
 
 #include "core/status.h"
 
-enum { TINYTL_ST_MAX_DIMS = 8, TINYTL_ST_MAX_TENSORS = 8192, TINYTL_ST_MAX_HEADER = 64 << 20 };
+enum { TINYTL_ST_MAX_DIMS = 8, TINYTL_ST_MAX_TENSORS = 8192, TINYTL_ST_MAX_HEADER = 16 << 20 };
 
 typedef enum tinytl_dtype { TINYTL_DTYPE_F32, TINYTL_DTYPE_I8, TINYTL_DTYPE_OTHER } tinytl_dtype;
 
@@ -25,12 +25,19 @@ typedef struct tinytl_safetensors tinytl_safetensors;
 tinytl_status tinytl_safetensors_open(const void *bytes, size_t nbytes, const char *name,
                                       tinytl_safetensors **file, tinytl_error *error);
 void tinytl_safetensors_free(tinytl_safetensors *file);
-/* Value of a metadata key; NULL: absent. */
+/* Value of a metadata key; NULL: absent. Valid UTF-8. */
 const char *tinytl_safetensors_meta(const tinytl_safetensors *file, const char *key);
+/* Tensors in order of their names. */
 int tinytl_safetensors_n(const tinytl_safetensors *file);
 const tinytl_tensor *tinytl_safetensors_at(const tinytl_safetensors *file, int index);
+/* The name given to tinytl_safetensors_open. */
+const char *tinytl_safetensors_name(const tinytl_safetensors *file);
 /* Finds a tensor; NULL: absent. */
 const tinytl_tensor *tinytl_safetensors_find(const tinytl_safetensors *file, const char *name);
+/* Finds a tensor of exactly this type and these dims, or explains. */
+tinytl_status tinytl_safetensors_expect(const tinytl_safetensors *file, const char *name,
+                                        tinytl_dtype dtype, int n_dims, const int *dims,
+                                        const tinytl_tensor **tensor, tinytl_error *error);
 /* Finds a float32 tensor of exactly these dims, finite values, aligned to 4 bytes, or explains. */
 tinytl_status tinytl_safetensors_f32(const tinytl_safetensors *file, const char *name, int n_dims,
                                      const int *dims, const float **data, tinytl_error *error);

@@ -28,6 +28,12 @@ typedef struct tinytl_input {
   float mean[3], std[3]; /* of pixel / 255: x = (pixel / 255 - mean) / std */
 } tinytl_input;
 
+/* Short side before the crop where a model does not say: size * 256 / 224, rounded; the share
+ * of the picture that ImageNet models are tested on. */
+static inline int tinytl_input_default_resize(int size) {
+  return (size * 256 + 112) / 224;
+}
+
 struct tinytl_backbone {
   tinytl_arch arch;
   tinytl_input input;

@@ -1,0 +1,317 @@
+/* The reader. Numbers in the data are little-endian, as on every machine this project runs on. */
+#include "format/safetensors.h"
+
+#include "format/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct tinytl_safetensors {
+  char *name;
+  cJSON *header; /* owns the strings */
+  const cJSON *meta;
+  tinytl_tensor *tensors; /* [n], in order of names */
+  int n;
+};
+
+static const struct {
+  const char *name;
+  size_t nbytes;
+} dtypes[] = {{"F32", 4}, {"I8", 1},  {"BOOL", 1}, {"U8", 1},      {"F8_E5M2", 1},
+              {"F16", 2}, {"I16", 2}, {"U16", 2},  {"F8_E4M3", 1}, {"BF16", 2},
+              {"I32", 4}, {"U32", 4}, {"F64", 8},  {"I64", 8},     {"U64", 8}};
+
+/* ---- One tensor of the header ------------------------------------------------------------- */
+
+static tinytl_status read_dtype(const cJSON *item, const char *where, tinytl_tensor *tensor,
+                                size_t *value_nbytes, tinytl_error *error) {
+  const char *found = NULL;
+  TINYTL_TRY(tinytl_json_string(item, "dtype", where, &found, error));
+  for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
+    if (strcmp(dtypes[i].name, found) == 0) {
+      tensor->dtype = i == 0 ? TINYTL_DTYPE_F32 : i == 1 ? TINYTL_DTYPE_I8 : TINYTL_DTYPE_OTHER;
+      *value_nbytes = dtypes[i].nbytes;
+      return TINYTL_OK;
+    }
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: unknown dtype \"%.40s\"", where, found);
+}
+
+/* Reads the shape and multiplies *nbytes by the number of values. */
+static tinytl_status read_shape(const cJSON *item, const char *where, tinytl_tensor *tensor,
+                                size_t *nbytes, tinytl_error *error) {
+  const cJSON *shape = NULL, *dim;
+  TINYTL_TRY(tinytl_json_array(item, "shape", where, &shape, error));
+  cJSON_ArrayForEach(dim, shape) {
+    size_t value;
+    if (tensor->n_dims == TINYTL_ST_MAX_DIMS)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: more than %d dimensions", where,
+                         TINYTL_ST_MAX_DIMS);
+    if (!tinytl_json_size(dim, &value))
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: shape must be whole numbers from 0",
+                         where);
+    if (!tinytl_size_mul(*nbytes, value, nbytes))
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: shape is too large", where);
+    tensor->dims[tensor->n_dims++] = value;
+  }
+  return TINYTL_OK;
+}
+
+/* data [data_nbytes]: what follows the header. */
+static tinytl_status read_tensor(const cJSON *item, const char *file, const char *data,
+                                 size_t data_nbytes, tinytl_tensor *tensor, tinytl_error *error) {
+  char where[256];
+  snprintf(where, sizeof where, "%.150s: tensor \"%.80s\"", file, item->string);
+  *tensor = (tinytl_tensor){.name = item->string};
+  if (!cJSON_IsObject(item) || cJSON_GetArraySize(item) != 3)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: expected an object of dtype, shape and data_offsets", where);
+  size_t nbytes;
+  TINYTL_TRY(read_dtype(item, where, tensor, &nbytes, error));
+  TINYTL_TRY(read_shape(item, where, tensor, &nbytes, error));
+
+  const cJSON *offsets = NULL;
+  size_t begin, end;
+  TINYTL_TRY(tinytl_json_array(item, "data_offsets", where, &offsets, error));
+  if (cJSON_GetArraySize(offsets) != 2 ||
+      !tinytl_json_size(cJSON_GetArrayItem(offsets, 0), &begin) ||
+      !tinytl_json_size(cJSON_GetArrayItem(offsets, 1), &end) || begin > end)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: data_offsets must be two whole numbers in ascending order", where);
+  if (end > data_nbytes)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: ends at byte %zu of the data, which has %zu: the file is truncated or "
+                       "damaged",
+                       where, end, data_nbytes);
+  if (end - begin != nbytes)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: its shape takes %zu bytes, its data_offsets span %zu", where, nbytes,
+                       end - begin);
+  tensor->data = data + begin;
+  tensor->nbytes = nbytes;
+  return TINYTL_OK;
+}
+
+/* ---- The header --------------------------------------------------------------------------- */
+
+static int by_position(const void *x, const void *y) {
+  const tinytl_tensor *left = x, *right = y;
+  if (left->data != right->data) return (const char *)left->data < (const char *)right->data ? -1 : 1;
+  return (left->nbytes > right->nbytes) - (left->nbytes < right->nbytes);
+}
+
+static int by_name(const void *x, const void *y) {
+  return strcmp(((const tinytl_tensor *)x)->name, ((const tinytl_tensor *)y)->name);
+}
+
+/* The tensors must cover the data exactly, and their names must differ. Leaves them in order of
+ * names. */
+static tinytl_status check_tensors(tinytl_safetensors *file, const char *data, size_t data_nbytes,
+                                   tinytl_error *error) {
+  size_t covered = 0;
+  qsort(file->tensors, (size_t)file->n, sizeof *file->tensors, by_position);
+  for (int i = 0; i < file->n; i++) {
+    const size_t begin = (size_t)((const char *)file->tensors[i].data - data);
+    if (begin != covered)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "%s: tensor \"%.80s\" begins at byte %zu of the data, expected %zu: "
+                         "tensors must leave no gap and not overlap",
+                         file->name, file->tensors[i].name, begin, covered);
+    covered += file->tensors[i].nbytes;
+  }
+  if (covered != data_nbytes)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: %zu bytes of data after the header, of which the tensors take %zu",
+                       file->name, data_nbytes, covered);
+  qsort(file->tensors, (size_t)file->n, sizeof *file->tensors, by_name);
+  for (int i = 1; i < file->n; i++)
+    if (strcmp(file->tensors[i].name, file->tensors[i - 1].name) == 0)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: two tensors are named \"%.80s\"",
+                         file->name, file->tensors[i].name);
+  return TINYTL_OK;
+}
+
+static int by_key(const void *x, const void *y) {
+  return strcmp((*(const cJSON *const *)x)->string, (*(const cJSON *const *)y)->string);
+}
+
+static tinytl_status check_meta(const tinytl_safetensors *file, tinytl_error *error) {
+  const cJSON *item;
+  if (!cJSON_IsObject(file->meta))
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: __metadata__ must be an object",
+                       file->name);
+  const size_t n = (size_t)cJSON_GetArraySize(file->meta);
+  const cJSON **items = malloc((n + 1) * sizeof *items);
+  if (!items) return tinytl_fail_memory(error, (n + 1) * sizeof *items);
+  size_t i = 0;
+  tinytl_status status = TINYTL_OK;
+  cJSON_ArrayForEach(item, file->meta) {
+    if (status == TINYTL_OK && !cJSON_IsString(item))
+      status = tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: metadata \"%.80s\" must be a string",
+                           file->name, item->string);
+    items[i++] = item;
+  }
+  qsort(items, n, sizeof *items, by_key);
+  for (i = 1; i < n && status == TINYTL_OK; i++)
+    if (strcmp(items[i]->string, items[i - 1]->string) == 0)
+      status = tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: metadata \"%.80s\" stands twice",
+                           file->name, items[i]->string);
+  free(items);
+  return status;
+}
+
+static tinytl_status read_header(tinytl_safetensors *file, const char *data, size_t data_nbytes,
+                                 tinytl_error *error) {
+  const cJSON *item;
+  if (!cJSON_IsObject(file->header))
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: the header must be a JSON object",
+                       file->name);
+  const int n = cJSON_GetArraySize(file->header);
+  if (n > TINYTL_ST_MAX_TENSORS)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: %d tensors, at most %d are supported",
+                       file->name, n, TINYTL_ST_MAX_TENSORS);
+  file->tensors = calloc((size_t)n + 1, sizeof *file->tensors);
+  if (!file->tensors) return tinytl_fail_memory(error, (size_t)n * sizeof *file->tensors);
+  cJSON_ArrayForEach(item, file->header) {
+    if (strcmp(item->string, "__metadata__") != 0) {
+      TINYTL_TRY(read_tensor(item, file->name, data, data_nbytes, &file->tensors[file->n++],
+                             error));
+      continue;
+    }
+    if (file->meta)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: __metadata__ stands twice", file->name);
+    file->meta = item;
+    TINYTL_TRY(check_meta(file, error));
+  }
+  return check_tensors(file, data, data_nbytes, error);
+}
+
+static tinytl_status read_file(tinytl_safetensors *file, const char *bytes, size_t nbytes,
+                               tinytl_error *error) {
+  if (nbytes < 8)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: expected a safetensors file of at least 8 bytes, found %zu bytes",
+                       file->name, nbytes);
+  uint64_t length = 0;
+  for (int i = 0; i < 8; i++) length |= (uint64_t)(uint8_t)bytes[i] << (8 * i);
+  if (length > TINYTL_ST_MAX_HEADER || length > nbytes - 8)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: a safetensors header of %llu bytes in a file of %zu (at most %d are "
+                       "supported): the file is truncated or of another format",
+                       file->name, (unsigned long long)length, nbytes, TINYTL_ST_MAX_HEADER);
+  const size_t header_nbytes = (size_t)length, valid = tinytl_utf8_valid(bytes + 8, header_nbytes);
+  if (valid != header_nbytes)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: the safetensors header is not UTF-8 at byte %zu", file->name,
+                       valid + 8);
+  char where[256];
+  snprintf(where, sizeof where, "%.200s: safetensors header", file->name);
+  TINYTL_TRY(tinytl_json_parse(bytes + 8, header_nbytes, where, &file->header, error));
+  return read_header(file, bytes + 8 + header_nbytes, nbytes - 8 - header_nbytes, error);
+}
+
+tinytl_status tinytl_safetensors_open(const void *bytes, size_t nbytes, const char *name,
+                                      tinytl_safetensors **file, tinytl_error *error) {
+  tinytl_safetensors *opened = calloc(1, sizeof *opened);
+  if (!opened) return tinytl_fail_memory(error, sizeof *opened);
+  opened->name = strdup(name);
+  tinytl_status status = opened->name ? read_file(opened, bytes, nbytes, error)
+                                      : tinytl_fail_memory(error, strlen(name) + 1);
+  if (status != TINYTL_OK)
+    tinytl_safetensors_free(opened);
+  else
+    *file = opened;
+  return status;
+}
+
+void tinytl_safetensors_free(tinytl_safetensors *file) {
+  if (!file) return;
+  cJSON_Delete(file->header);
+  free(file->tensors);
+  free(file->name);
+  free(file);
+}
+
+/* ---- Access ------------------------------------------------------------------------------- */
+
+const char *tinytl_safetensors_name(const tinytl_safetensors *file) {
+  return file->name;
+}
+
+const char *tinytl_safetensors_meta(const tinytl_safetensors *file, const char *key) {
+  return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(file->meta, key));
+}
+
+int tinytl_safetensors_n(const tinytl_safetensors *file) {
+  return file->n;
+}
+
+const tinytl_tensor *tinytl_safetensors_at(const tinytl_safetensors *file, int index) {
+  return &file->tensors[index];
+}
+
+const tinytl_tensor *tinytl_safetensors_find(const tinytl_safetensors *file, const char *name) {
+  const tinytl_tensor key = {.name = name};
+  return bsearch(&key, file->tensors, (size_t)file->n, sizeof key, by_name);
+}
+
+/* "[2, 3]" */
+static void format_dims(char *text, size_t nbytes, const size_t *dims, int n_dims) {
+  size_t length = (size_t)snprintf(text, nbytes, "[");
+  for (int i = 0; i < n_dims && length < nbytes; i++)
+    length += (size_t)snprintf(text + length, nbytes - length, "%s%zu", i ? ", " : "", dims[i]);
+  if (length < nbytes) snprintf(text + length, nbytes - length, "]");
+}
+
+tinytl_status tinytl_safetensors_expect(const tinytl_safetensors *file, const char *name,
+                                        tinytl_dtype dtype, int n_dims, const int *dims,
+                                        const tinytl_tensor **tensor, tinytl_error *error) {
+  const tinytl_tensor *found = tinytl_safetensors_find(file, name);
+  if (!found)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\" is missing", file->name,
+                       name);
+  if (found->dtype != dtype)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\": expected dtype %s",
+                       file->name, name, dtype == TINYTL_DTYPE_F32 ? "F32" : "I8");
+  size_t expected[TINYTL_ST_MAX_DIMS];
+  bool same = found->n_dims == n_dims;
+  for (int i = 0; i < n_dims; i++) {
+    expected[i] = (size_t)dims[i];
+    same = same && found->dims[i] == expected[i];
+  }
+  if (!same) {
+    char expected_text[96], found_text[96];
+    format_dims(expected_text, sizeof expected_text, expected, n_dims);
+    format_dims(found_text, sizeof found_text, found->dims, found->n_dims);
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\": expected shape %s, found %s",
+                       file->name, name, expected_text, found_text);
+  }
+  *tensor = found;
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_safetensors_f32(const tinytl_safetensors *file, const char *name, int n_dims,
+                                     const int *dims, const float **data, tinytl_error *error) {
+  const tinytl_tensor *tensor = NULL;
+  TINYTL_TRY(tinytl_safetensors_expect(file, name, TINYTL_DTYPE_F32, n_dims, dims, &tensor, error));
+  if ((uintptr_t)tensor->data % sizeof(float) != 0)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: tensor \"%s\": its data is not aligned to 4 bytes", file->name, name);
+  const float *values = tensor->data;
+  for (size_t i = 0; i < tensor->nbytes / sizeof(float); i++)
+    if (!isfinite(values[i]))
+      return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "%s: tensor \"%s\": value %zu is not a finite number", file->name, name,
+                         i);
+  *data = values;
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_safetensors_i8(const tinytl_safetensors *file, const char *name, int n_dims,
+                                    const int *dims, const int8_t **data, tinytl_error *error) {
+  const tinytl_tensor *tensor = NULL;
+  TINYTL_TRY(tinytl_safetensors_expect(file, name, TINYTL_DTYPE_I8, n_dims, dims, &tensor, error));
+  *data = tensor->data;
+  return TINYTL_OK;
+}

@@ -1,0 +1,292 @@
+#include "model/backbone.h"
+
+#include "model/quantise.h"
+#include "model/strings.h"
+
+#include <math.h>
+#include <sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Shapes ------------------------------------------------------------------------------- */
+
+size_t tinytl_layer_n_weights(const tinytl_layer *layer) {
+  return (size_t)layer->kernel * (size_t)layer->kernel * (size_t)(layer->in_c / layer->groups) *
+         (size_t)layer->out_c;
+}
+
+int tinytl_layer_dims(const tinytl_layer *layer, int dims[4]) {
+  if (layer->groups > 1) {
+    dims[0] = dims[1] = layer->kernel;
+    dims[2] = layer->out_c;
+    return 3;
+  }
+  dims[0] = layer->out_c;
+  dims[1] = dims[2] = layer->kernel;
+  dims[3] = layer->in_c;
+  return 4;
+}
+
+tinytl_layer tinytl_classifier_layer(const tinytl_arch *arch) {
+  return (tinytl_layer){.in_c = arch->n_features,
+                        .out_c = arch->n_classes,
+                        .kernel = 1,
+                        .stride = 1,
+                        .groups = 1,
+                        .add = -1};
+}
+
+void tinytl_lite_tensors(const tinytl_lite *lite, tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS]) {
+  const int conv_in = lite->in_c / lite->groups;
+  const tinytl_lite_tensor all[TINYTL_LITE_TENSORS] = {
+      {.name = "conv.weight",
+       .n_dims = 4,
+       .dims = {lite->mid_c, lite->kernel, lite->kernel, conv_in},
+       .member = offsetof(tinytl_lite_values, conv)},
+      {.name = "norm1.weight",
+       .n_dims = 1,
+       .dims = {lite->mid_c},
+       .member = offsetof(tinytl_lite_values, scale1)},
+      {.name = "norm1.bias",
+       .n_dims = 1,
+       .dims = {lite->mid_c},
+       .member = offsetof(tinytl_lite_values, shift1)},
+      {.name = "pointwise.weight",
+       .n_dims = 2,
+       .dims = {lite->out_c, lite->mid_c},
+       .member = offsetof(tinytl_lite_values, pointwise)},
+      {.name = "norm2.weight",
+       .n_dims = 1,
+       .dims = {lite->out_c},
+       .member = offsetof(tinytl_lite_values, scale2)},
+      {.name = "norm2.bias",
+       .n_dims = 1,
+       .dims = {lite->out_c},
+       .member = offsetof(tinytl_lite_values, shift2)},
+  };
+  for (int t = 0; t < TINYTL_LITE_TENSORS; t++) {
+    tensors[t] = all[t];
+    tensors[t].n = 1;
+    for (int d = 0; d < all[t].n_dims; d++) tensors[t].n *= (size_t)all[t].dims[d];
+  }
+}
+
+/* ---- Building ----------------------------------------------------------------------------- */
+
+/* The owned block: floats first, then bytes. With NULL pointers it only counts. */
+typedef struct storage {
+  float *floats;
+  int8_t *bytes;
+  size_t n_floats, n_bytes;
+} storage;
+
+static float *take_floats(storage *block, size_t n) {
+  float *taken = block->floats ? block->floats + block->n_floats : NULL;
+  block->n_floats += n;
+  return taken;
+}
+
+static int8_t *take_bytes(storage *block, size_t n) {
+  int8_t *taken = block->bytes ? block->bytes + block->n_bytes : NULL;
+  block->n_bytes += n;
+  return taken;
+}
+
+static tinytl_status check_finite(const float *values, size_t n, const char *tensor,
+                                  tinytl_error *error) {
+  for (size_t i = 0; i < n; i++)
+    if (!isfinite(values[i]))
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: value %zu is not a finite number", tensor,
+                         i);
+  return TINYTL_OK;
+}
+
+static tinytl_status copy_floats(storage *block, const float *from, size_t n, const char *tensor,
+                                 const float **to, tinytl_error *error) {
+  float *copy = take_floats(block, n);
+  if (!copy) return TINYTL_OK;
+  TINYTL_TRY(check_finite(from, n, tensor, error));
+  *to = memcpy(copy, from, n * sizeof *copy);
+  return TINYTL_OK;
+}
+
+static tinytl_status check_scales(const float *scale, int n, const char *tensor,
+                                  tinytl_error *error) {
+  for (int c = 0; c < n; c++)
+    if (!isfinite(scale[c]) || scale[c] <= 0)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: scale %d must be above 0, found %g",
+                         tensor, c, (double)scale[c]);
+  return TINYTL_OK;
+}
+
+static tinytl_status copy_weight(storage *block, const tinytl_layer *layer,
+                                 const tinytl_weight *from, tinytl_weights type, const char *tensor,
+                                 tinytl_weight *to, tinytl_error *error) {
+  const tinytl_weight_shape shape = tinytl_weight_shape_of(layer);
+  float *f32 = NULL, *scale = NULL;
+  int8_t *i8 = NULL;
+  if (type == TINYTL_WEIGHTS_F32) {
+    f32 = take_floats(block, shape.n);
+  } else {
+    scale = take_floats(block, (size_t)shape.out_c);
+    i8 = take_bytes(block, shape.n);
+  }
+  if (!f32 && !scale) return TINYTL_OK;
+  if (from->f32)
+    TINYTL_TRY(check_finite(from->f32, shape.n, tensor, error));
+  else
+    TINYTL_TRY(check_scales(from->scale, shape.out_c, tensor, error));
+  if (f32 && from->f32) {
+    memcpy(f32, from->f32, shape.n * sizeof *f32);
+  } else if (f32) {
+    tinytl_dequantise(shape, from->i8, from->scale, f32);
+  } else if (from->f32) {
+    tinytl_quantise(shape, from->f32, i8, scale);
+  } else {
+    memcpy(scale, from->scale, (size_t)shape.out_c * sizeof *scale);
+    memcpy(i8, from->i8, shape.n);
+  }
+  *to = (tinytl_weight){.i8 = i8, .f32 = f32, .scale = scale};
+  return TINYTL_OK;
+}
+
+static tinytl_status copy_lite(storage *block, const tinytl_lite *lite,
+                               const tinytl_lite_values *from, tinytl_lite_values *to,
+                               tinytl_error *error) {
+  tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+  tinytl_lite_tensors(lite, tensors);
+  for (int t = 0; t < TINYTL_LITE_TENSORS; t++) {
+    char name[64];
+    snprintf(name, sizeof name, "lite.%d.%s", lite->block, tensors[t].name);
+    const float *const *source = (const float *const *)((const char *)from + tensors[t].member);
+    const float **copy = (const float **)((char *)to + tensors[t].member);
+    TINYTL_TRY(copy_floats(block, *source, tensors[t].n, name, copy, error));
+  }
+  return TINYTL_OK;
+}
+
+/* Counts (block without pointers) or copies every value. */
+static tinytl_status copy_values(storage *block, const tinytl_backbone *from, tinytl_weights type,
+                                 tinytl_backbone *to, tinytl_error *error) {
+  const tinytl_arch *arch = &from->arch;
+  char name[64];
+  for (int i = 0; i < arch->n_layers; i++) {
+    const tinytl_layer *layer = &arch->layers[i];
+    snprintf(name, sizeof name, "layers.%d.weight", i);
+    TINYTL_TRY(copy_weight(block, layer, &from->weight[i], type, name, &to->weight[i], error));
+    snprintf(name, sizeof name, "layers.%d.bias", i);
+    TINYTL_TRY(
+        copy_floats(block, from->bias[i], (size_t)layer->out_c, name, &to->bias[i], error));
+  }
+  for (int i = 0; i < arch->n_lite; i++)
+    TINYTL_TRY(copy_lite(block, &arch->lite[i], &from->lite[i], &to->lite[i], error));
+  if (arch->n_classes == 0) return TINYTL_OK;
+  const tinytl_layer classifier = tinytl_classifier_layer(arch);
+  TINYTL_TRY(copy_weight(block, &classifier, &from->classifier, type, "classifier.weight",
+                         &to->classifier, error));
+  return copy_floats(block, from->classifier_bias, (size_t)arch->n_classes, "classifier.bias",
+                     &to->classifier_bias, error);
+}
+
+static bool hash_bytes(void *context, const void *bytes, size_t nbytes) {
+  SHA256Update(context, bytes, nbytes);
+  return true;
+}
+
+/* The file does not depend on where it is written, so its sha256 is known before. */
+static tinytl_status set_sha256(tinytl_backbone *backbone, tinytl_error *error) {
+  SHA2_CTX sha256;
+  SHA256Init(&sha256);
+  TINYTL_TRY(tinytl_backbone_write(backbone, hash_bytes, &sha256, error));
+  SHA256End(&sha256, backbone->sha256);
+  return TINYTL_OK;
+}
+
+static tinytl_status build(tinytl_backbone *to, const tinytl_backbone *from, tinytl_weights type,
+                           tinytl_error *error) {
+  to->arch = from->arch;
+  to->input = from->input;
+  to->weights_type = type;
+  TINYTL_TRY(tinytl_string_copy(from->source, &to->source, error));
+  TINYTL_TRY(tinytl_string_copy(from->licence, &to->licence, error));
+  TINYTL_TRY(tinytl_strings_copy((const char *const *)from->labels, from->n_labels, &to->labels,
+                                 error));
+  to->n_labels = from->n_labels;
+
+  storage block = {0};
+  TINYTL_TRY(copy_values(&block, from, type, to, error));
+  const size_t nbytes = block.n_floats * sizeof *block.floats + block.n_bytes;
+  to->storage = malloc(nbytes);
+  if (!to->storage) return tinytl_fail_memory(error, nbytes);
+  block = (storage){.floats = to->storage,
+                    .bytes = (int8_t *)((float *)to->storage + block.n_floats)};
+  TINYTL_TRY(copy_values(&block, from, type, to, error));
+  return set_sha256(to, error);
+}
+
+tinytl_status tinytl_backbone_build(const tinytl_backbone *values, tinytl_weights weights,
+                                    tinytl_backbone **backbone, tinytl_error *error) {
+  tinytl_backbone *built = calloc(1, sizeof *built);
+  if (!built) return tinytl_fail_memory(error, sizeof *built);
+  tinytl_status status = build(built, values, weights, error);
+  if (status != TINYTL_OK)
+    tinytl_backbone_free(built);
+  else
+    *backbone = built;
+  return status;
+}
+
+void tinytl_backbone_free(tinytl_backbone *backbone) {
+  if (!backbone) return;
+  free(backbone->labels);
+  free(backbone->source);
+  free(backbone->licence);
+  free(backbone->storage);
+  free(backbone);
+}
+
+/* ---- Description -------------------------------------------------------------------------- */
+
+/* Adds a weight and its bias. */
+static void count_layer(tinytl_backbone_info *info, const tinytl_layer *layer,
+                        const tinytl_weight *weight) {
+  const size_t n = tinytl_layer_n_weights(layer), out_c = (size_t)layer->out_c;
+  info->n_parameters += n + out_c;
+  info->weight_nbytes += out_c * sizeof(float);
+  info->weight_nbytes += weight->i8 ? n + out_c * sizeof(float) : n * sizeof(float);
+}
+
+void tinytl_backbone_describe(const tinytl_backbone *backbone, tinytl_backbone_info *info) {
+  const tinytl_arch *arch = &backbone->arch;
+  *info = (tinytl_backbone_info){.architecture = arch->name,
+                                 .source = backbone->source,
+                                 .licence = backbone->licence,
+                                 .weights = backbone->weights_type,
+                                 .image_size = backbone->input.size,
+                                 .n_layers = arch->n_layers,
+                                 .n_blocks = arch->n_blocks,
+                                 .n_features = arch->n_features,
+                                 .n_classes = arch->n_classes,
+                                 .n_lite = arch->n_lite,
+                                 .macs = tinytl_arch_macs(arch, backbone->input.size)};
+  memcpy(info->sha256, backbone->sha256, sizeof info->sha256);
+  for (int i = 0; i < arch->n_layers; i++)
+    count_layer(info, &arch->layers[i], &backbone->weight[i]);
+  for (int i = 0; i < arch->n_lite; i++) {
+    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+    tinytl_lite_tensors(&arch->lite[i], tensors);
+    for (int t = 0; t < TINYTL_LITE_TENSORS; t++) {
+      info->n_parameters += tensors[t].n;
+      info->weight_nbytes += tensors[t].n * sizeof(float);
+    }
+  }
+  if (arch->n_classes > 0) {
+    const tinytl_layer classifier = tinytl_classifier_layer(arch);
+    count_layer(info, &classifier, &backbone->classifier);
+  }
+}
+
+const char *tinytl_backbone_label(const tinytl_backbone *backbone, int index) {
+  return index >= 0 && index < backbone->n_labels ? backbone->labels[index] : NULL;
+}

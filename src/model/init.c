@@ -1,0 +1,85 @@
+/* Random weights for a named architecture. */
+#include "core/rng.h"
+#include "model/backbone.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* Second key of the streams; the first is the layer. */
+enum { STREAM_WEIGHT, STREAM_CLASSIFIER };
+
+/* He fan-out normal: deviation sqrt(2 / (kernel^2 out / groups)) (He et al., 2015).
+ *
+ * There are no norms that would set the activations right again, so each weight is multiplied by
+ * what keeps the mean square of the activations where it was: sqrt(fan_out / fan_in), which makes it
+ * the fan-in rule, without the 2 where no activation halves the mean square, and with another half where
+ * a shortcut adds a second map. */
+static void fill_weight(const tinytl_layer *layer, int index, uint64_t seed, float *w) {
+  const double area = (double)layer->kernel * layer->kernel;
+  const double fan_out = area * layer->out_c / layer->groups;
+  const double fan_in = area * layer->in_c / layer->groups;
+  double gain = sqrt(fan_out / fan_in);
+  if (layer->act == TINYTL_ACT_NONE) gain *= sqrt(0.5);
+  if (layer->add >= 0) gain *= 0.5;
+  const float deviation = (float)(sqrt(2 / fan_out) * gain);
+  tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_INIT, (uint64_t)index, STREAM_WEIGHT);
+  const size_t n = tinytl_layer_n_weights(layer);
+  for (size_t i = 0; i < n; i++) w[i] = deviation * tinytl_rng_normal(&rng);
+}
+
+/* U(-1 / sqrt(in), 1 / sqrt(in)). */
+static void fill_classifier(int n_features, size_t n, uint64_t seed, float *w) {
+  const float limit = 1 / sqrtf((float)n_features);
+  tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_INIT, 0, STREAM_CLASSIFIER);
+  for (size_t i = 0; i < n; i++) w[i] = limit * (2 * tinytl_rng_uniform(&rng) - 1);
+}
+
+/* The largest of what the biases need, all zero. */
+static int most_channels(const tinytl_arch *arch) {
+  int most = arch->n_classes;
+  for (int i = 0; i < arch->n_layers; i++)
+    if (arch->layers[i].out_c > most) most = arch->layers[i].out_c;
+  return most;
+}
+
+static tinytl_status fill_and_build(tinytl_backbone *values, tinytl_weights weights, uint64_t seed,
+                                    tinytl_backbone **backbone, tinytl_error *error) {
+  const tinytl_arch *arch = &values->arch;
+  const size_t n_classifier = (size_t)arch->n_classes * (size_t)arch->n_features;
+  size_t n = n_classifier + (size_t)most_channels(arch);
+  for (int i = 0; i < arch->n_layers; i++) n += tinytl_layer_n_weights(&arch->layers[i]);
+  float *block = calloc(n, sizeof *block);
+  if (!block) return tinytl_fail_memory(error, n * sizeof *block);
+
+  const float *zeros = block;
+  float *next = block + most_channels(arch);
+  for (int i = 0; i < arch->n_layers; i++) {
+    fill_weight(&arch->layers[i], i, seed, next);
+    values->weight[i].f32 = next;
+    values->bias[i] = zeros;
+    next += tinytl_layer_n_weights(&arch->layers[i]);
+  }
+  fill_classifier(arch->n_features, n_classifier, seed, next);
+  values->classifier.f32 = next;
+  values->classifier_bias = zeros;
+  tinytl_status status = tinytl_backbone_build(values, weights, backbone, error);
+  free(block);
+  return status;
+}
+
+tinytl_status tinytl_backbone_init(const char *architecture, int n_classes, tinytl_weights weights,
+                                   uint64_t seed, tinytl_backbone **backbone, tinytl_error *error) {
+  tinytl_backbone *values = calloc(1, sizeof *values);
+  if (!values) return tinytl_fail_memory(error, sizeof *values);
+  tinytl_input *input = &values->input;
+  /* Mean and deviation of ImageNet's pixels. */
+  *input = (tinytl_input){.mean = {0.485f, 0.456f, 0.406f}, .std = {0.229f, 0.224f, 0.225f}};
+  tinytl_status status =
+      tinytl_arch_named(architecture, n_classes, &values->arch, &input->size, error);
+  if (status == TINYTL_OK) {
+    input->resize = tinytl_input_default_resize(input->size);
+    status = fill_and_build(values, weights, seed, backbone, error);
+  }
+  free(values);
+  return status;
+}

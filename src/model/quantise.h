@@ -1,0 +1,21 @@
+/* Frozen weights in 8 bits: symmetric, one scale per output channel. */
+#ifndef TINYTL_MODEL_QUANTISE_H
+#define TINYTL_MODEL_QUANTISE_H
+
+#include "model/backbone.h"
+
+/* Which output channel a value of a layer's weight belongs to: value i of [n] is of channel
+ * (i / run) % out_c. */
+typedef struct tinytl_weight_shape {
+  size_t n, run;
+  int out_c;
+} tinytl_weight_shape;
+tinytl_weight_shape tinytl_weight_shape_of(const tinytl_layer *layer);
+
+/* i8 [n], scale [out_c] from finite values w [n]: scale = max |w| / 127 of the channel. A channel
+ * whose values are all 0, or too small for a scale that is a normal number, gets scale 1. */
+void tinytl_quantise(tinytl_weight_shape shape, const float *w, int8_t *i8, float *scale);
+/* w = i8 * scale. */
+void tinytl_dequantise(tinytl_weight_shape shape, const int8_t *i8, const float *scale, float *w);
+
+#endif
