@@ -153,7 +153,8 @@ typedef struct tinytl_view {
   uint64_t seed, epoch; /* with the picture's index, all that the random choices depend on */
 } tinytl_view;
 
-/* A set of labelled pictures. The functions of a set are called from a loader thread. */
+/* A set of labelled pictures. `load` is called from loader threads, for several pictures at once.
+ */
 typedef struct tinytl_images {
   int n_images;
   int n_classes;
@@ -164,10 +165,13 @@ typedef struct tinytl_images {
    * caller when the status is TINYTL_ERROR_DATA; other errors stop the run. */
   tinytl_status (*load)(void *context, int index, const tinytl_view *view, uint8_t *rgb,
                         tinytl_error *error);
+  /* What picture `index` is called in messages, e.g. its path. NULL: its number is told. */
+  const char *(*name)(void *context, int index);
 } tinytl_images;
 
 /* Pictures in class folders: DIR/class/FILE or DIR/{train,val,test}/class/FILE, with FILE ending
- * in .jpg, .jpeg or .png (any case). Classes are sorted by name (bytes). */
+ * in .jpg, .jpeg or .png (any case). Classes are sorted by name (bytes), and so are the pictures of
+ * a class. Other files, hidden ones and what lies deeper are passed over. */
 typedef struct tinytl_folder tinytl_folder;
 
 typedef enum tinytl_part { TINYTL_PART_TRAIN, TINYTL_PART_VAL, TINYTL_PART_TEST } tinytl_part;
@@ -176,19 +180,22 @@ typedef enum tinytl_part { TINYTL_PART_TRAIN, TINYTL_PART_VAL, TINYTL_PART_TEST 
 typedef void (*tinytl_skip_fn)(void *context, const char *path, const char *reason);
 
 /* Opens the pictures of one part. In a folder without train, val and test sub-folders every part
- * is the folder itself. Every picture's header is read; what cannot be a picture is reported to
- * `skip` and left out. Errors (TINYTL_ERROR_DATA): no such folder, fewer than two classes (one is
- * enough for TINYTL_PART_TEST), a class left without pictures. `*folder` is the caller's. */
+ * is the folder itself; else each is its own sub-folder, and TINYTL_PART_TEST is val where test is
+ * missing. Every picture's header is read; what cannot be a picture is reported to `skip` and left
+ * out. Errors (TINYTL_ERROR_DATA): no such folder or part, fewer than two classes (one is enough
+ * for TINYTL_PART_TEST), a class left without pictures. `*folder` is the caller's. */
 tinytl_status tinytl_folder_open(const char *dir, tinytl_part part, tinytl_skip_fn skip,
                                  void *skip_context, tinytl_folder **folder, tinytl_error *error);
-/* True where DIR has a sub-folder for this part. */
+/* True where DIR has a sub-folder for this part: one that holds folders, so that a class may be
+ * called "train". */
 bool tinytl_folder_has_part(const char *dir, tinytl_part part);
 /* View of the folder; valid until it is freed. */
 const tinytl_images *tinytl_folder_images(const tinytl_folder *folder);
 const char *tinytl_folder_path(const tinytl_folder *folder, int index); /* of picture `index` */
 int tinytl_folder_n_skipped(const tinytl_folder *folder);
-/* Moves a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val; a
- * class keeps at least one picture on either side where it has two. */
+/* Moves a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val. With
+ * a share above 0 a class has at least one picture on either side where it has two; the only
+ * picture of a class stays. */
 tinytl_status tinytl_folder_split(tinytl_folder *folder, float share, uint64_t seed,
                                   tinytl_folder **val, tinytl_error *error);
 void tinytl_folder_free(tinytl_folder *folder); /* NULL is allowed */
@@ -203,7 +210,7 @@ tinytl_status tinytl_picture_load(const char *path, int index, const tinytl_view
 typedef enum tinytl_optimizer { TINYTL_OPTIMIZER_ADAM, TINYTL_OPTIMIZER_SGD } tinytl_optimizer;
 
 typedef struct tinytl_epoch {
-  int epoch, n_epochs; /* epoch counts from 1 */
+  int epoch, n_epochs; /* epoch counts from 1; 0: features are being computed, once for all */
   int image, n_images; /* images of this epoch done, and in all */
   bool finished;       /* false: progress inside an epoch (at most ten a second) */
   float loss;          /* mean over the epoch so far */
@@ -214,6 +221,12 @@ typedef struct tinytl_epoch {
 
 /* Called from the training thread. */
 typedef void (*tinytl_progress_fn)(void *context, const tinytl_epoch *epoch);
+
+typedef enum tinytl_switch {
+  TINYTL_SWITCH_AUTO,
+  TINYTL_SWITCH_OFF,
+  TINYTL_SWITCH_ON
+} tinytl_switch;
 
 typedef struct tinytl_train_options {
   tinytl_method method;        /* default TINYTL_METHOD_LITE_BIAS */
@@ -227,11 +240,13 @@ typedef struct tinytl_train_options {
   float dropout;               /* 0 to < 1; default 0.2 */
   int patience;                /* epochs without a better validation accuracy before stopping;
                                   0: never; default 0 */
-  bool augment;                /* random resized crops; default true */
-  bool mirror;                 /* default true */
+  tinytl_switch augment;       /* random resized crops and mirroring; default AUTO: on, but off
+                                  for TINYTL_METHOD_LAST, which then computes every picture's
+                                  features once */
+  bool mirror;                 /* part of augment; default true */
   float colour_jitter;         /* 0 to 1; default 0 */
   uint64_t seed;               /* default 0 */
-  size_t memory_limit;         /* bytes of the arena; 0: none (default) */
+  size_t memory_limit;         /* bound of planned_bytes; 0: none (default) */
   const volatile int *stop;    /* training ends with TINYTL_INTERRUPTED once *stop is not 0;
                                   NULL: never */
   tinytl_progress_fn progress; /* NULL: none */

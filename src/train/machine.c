@@ -1,0 +1,200 @@
+/* Running a program. */
+#include "train/program.h"
+
+#include <string.h>
+
+static void *at(const tinytl_machine *machine, int buffer) {
+  return buffer < 0 ? NULL : machine->arena + machine->program->buffers[buffer].offset;
+}
+
+/* ---- Lite residual module ----------------------------------------------------------------- */
+
+static const tinytl_block *block_of(const tinytl_network *network, int m) {
+  return &network->backbone->arch.blocks[network->lite[m].block];
+}
+
+static void lite_forward(const tinytl_machine *machine, const tinytl_step *step) {
+  const tinytl_network *network = machine->network;
+  const int m = step->index;
+  const tinytl_conv *conv = &network->lite_conv[m].conv;
+  const tinytl_conv *pointwise = &network->lite_conv[m].pointwise;
+  const tinytl_block *block = block_of(network, m);
+  const tinytl_conv *first = &network->conv[block->first], *last = &network->conv[block->last];
+  const tinytl_lite_values *values = &network->lite_values[m];
+  const tinytl_lite_buffers *lite = &machine->program->lite[m];
+  const tinytl_run *run = &machine->run;
+  const tinytl_epilogue none = {.act = TINYTL_ACT_NONE};
+  const tinytl_weight w_conv = {.f32 = values->conv}, w_pointwise = {.f32 = values->pointwise};
+  const int n_pixels = tinytl_conv_n_pixels(conv);
+  float *pooled = at(machine, lite->pooled), *relu = at(machine, lite->relu);
+  float *x_hat1 = at(machine, lite->x_hat1), *x_hat2 = at(machine, lite->x_hat2);
+  float *out = at(machine, lite->out);
+
+  tinytl_avg_pool2_forward(run, first->in_h, first->in_w, conv->in_c, at(machine, step->x), pooled);
+  tinytl_conv_forward(run, conv, &w_conv, &none, pooled, x_hat1);
+  tinytl_group_norm_forward(run, n_pixels, conv->out_c, x_hat1, at(machine, lite->rstd1));
+  tinytl_scale_shift_forward(run, n_pixels, conv->out_c, x_hat1, values->scale1, values->shift1,
+                             true, relu);
+  tinytl_conv_forward(run, pointwise, &w_pointwise, &none, relu, x_hat2);
+  tinytl_group_norm_forward(run, n_pixels, pointwise->out_c, x_hat2, at(machine, lite->rstd2));
+  tinytl_scale_shift_forward(run, n_pixels, pointwise->out_c, x_hat2, values->scale2,
+                             values->shift2, false, out);
+  tinytl_upsample_forward(run, conv->out_h, conv->out_w, last->out_h, last->out_w, pointwise->out_c,
+                          out, at(machine, step->y));
+}
+
+static void lite_backward(const tinytl_machine *machine, const tinytl_step *step) {
+  const tinytl_network *network = machine->network;
+  const int m = step->index;
+  const tinytl_conv *conv = &network->lite_conv[m].conv;
+  const tinytl_conv *pointwise = &network->lite_conv[m].pointwise;
+  const tinytl_conv *last = &network->conv[block_of(network, m)->last];
+  const tinytl_lite_values *values = &network->lite_values[m];
+  const tinytl_lite_buffers *lite = &machine->program->lite[m];
+  const tinytl_run *run = &machine->run;
+  float *const *gradient = machine->gradients->lite[m];
+  const tinytl_weight w_conv = {.f32 = values->conv}, w_pointwise = {.f32 = values->pointwise};
+  const int n_pixels = tinytl_conv_n_pixels(conv);
+  const float *x_hat1 = at(machine, lite->x_hat1), *x_hat2 = at(machine, lite->x_hat2);
+  float *relu = at(machine, lite->relu_again);
+  float *d_out = at(machine, lite->d_out), *d_mid = at(machine, lite->d_mid);
+
+  tinytl_upsample_backward(run, conv->out_h, conv->out_w, last->out_h, last->out_w,
+                           pointwise->out_c, at(machine, step->y), d_out);
+  tinytl_group_norm_backward(run, n_pixels, pointwise->out_c, x_hat2, at(machine, lite->rstd2),
+                             values->scale2, values->shift2, false, d_out,
+                             gradient[TINYTL_LITE_SCALE2], gradient[TINYTL_LITE_SHIFT2]);
+  tinytl_conv_backward_input(run, pointwise, &w_pointwise, d_out, d_mid, false);
+  if (gradient[TINYTL_LITE_POINTWISE]) {
+    tinytl_scale_shift_forward(run, n_pixels, conv->out_c, x_hat1, values->scale1, values->shift1,
+                               true, relu);
+    tinytl_conv_backward_weight(run, pointwise, relu, d_out, gradient[TINYTL_LITE_POINTWISE]);
+  }
+  tinytl_group_norm_backward(run, n_pixels, conv->out_c, x_hat1, at(machine, lite->rstd1),
+                             values->scale1, values->shift1, true, d_mid,
+                             gradient[TINYTL_LITE_SCALE1], gradient[TINYTL_LITE_SHIFT1]);
+  if (gradient[TINYTL_LITE_CONV])
+    tinytl_conv_backward_weight(run, conv, at(machine, lite->pooled), d_mid,
+                                gradient[TINYTL_LITE_CONV]);
+  if (step->x >= 0)
+    tinytl_conv_backward_input(run, conv, &w_conv, d_mid, at(machine, step->x), false);
+}
+
+/* ---- Head --------------------------------------------------------------------------------- */
+
+float tinytl_head_train(const tinytl_run *run, const tinytl_network *network,
+                        const tinytl_gradients *gradients, const tinytl_target *target,
+                        float *features, float *logits, float *d_features) {
+  const int n_features = network->n_features, n_classes = network->n_classes;
+  tinytl_dropout(features, n_features, target->dropout, target->seed, target->epoch, target->image);
+  tinytl_linear_forward(run, n_features, n_classes, &network->classifier, network->classifier_bias,
+                        features, logits);
+  const float loss =
+      tinytl_cross_entropy(n_classes, target->label, target->label_smoothing, 1.0f, logits);
+  tinytl_linear_backward(run, n_features, n_classes, network->classifier.f32, features, logits,
+                         gradients->classifier, gradients->classifier_bias, d_features);
+  if (d_features)
+    tinytl_dropout(d_features, n_features, target->dropout, target->seed, target->epoch,
+                   target->image);
+  return loss;
+}
+
+static float head(const tinytl_machine *machine, const tinytl_step *step,
+                  const tinytl_target *target) {
+  const tinytl_network *network = machine->network;
+  if (target)
+    return tinytl_head_train(&machine->run, network, machine->gradients, target,
+                             at(machine, step->x), at(machine, step->y),
+                             at(machine, step->residual));
+  tinytl_linear_forward(&machine->run, network->n_features, network->n_classes,
+                        &network->classifier, network->classifier_bias, at(machine, step->x),
+                        at(machine, step->y));
+  return 0;
+}
+
+/* ---- Steps -------------------------------------------------------------------------------- */
+
+static void conv_forward(const tinytl_machine *machine, const tinytl_step *step,
+                         const uint8_t *rgb) {
+  const tinytl_network *network = machine->network;
+  const int i = step->index;
+  const tinytl_epilogue epilogue = {.bias = network->bias[i],
+                                    .act = network->backbone->arch.layers[i].act,
+                                    .residual = at(machine, step->residual),
+                                    .mask = at(machine, step->mask)};
+  if (step->x < 0)
+    tinytl_conv_forward_rgb(&machine->run, &network->conv[i], &network->backbone->weight[i],
+                            &epilogue, rgb, network->input_scale, network->input_shift,
+                            at(machine, step->y));
+  else
+    tinytl_conv_forward(&machine->run, &network->conv[i], &network->backbone->weight[i], &epilogue,
+                        at(machine, step->x), at(machine, step->y));
+}
+
+static void shortcut_backward(const tinytl_machine *machine, const tinytl_step *step) {
+  const tinytl_conv *conv = &machine->network->conv[step->index];
+  const size_t n = (size_t)tinytl_conv_n_pixels(conv) * (size_t)conv->out_c;
+  float *d_source = at(machine, step->x);
+  const float *dy = at(machine, step->y);
+  if (step->accumulate)
+    machine->run.kernels->add(d_source, dy, n);
+  else
+    memcpy(d_source, dy, n * sizeof *dy);
+}
+
+float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tinytl_target *target) {
+  const tinytl_network *network = machine->network;
+  const tinytl_program *program = machine->program;
+  float loss = 0;
+  for (int s = 0; s < program->n_steps; s++) {
+    const tinytl_step *step = &program->steps[s];
+    const tinytl_conv *conv = &network->conv[step->index];
+    const tinytl_conv *last = &network->conv[network->backbone->arch.n_layers - 1];
+    machine->run.scratch = at(machine, step->scratch);
+    void *x = at(machine, step->x), *y = at(machine, step->y);
+    switch (step->kind) {
+    case TINYTL_STEP_CONV:
+      conv_forward(machine, step, rgb);
+      break;
+    case TINYTL_STEP_LITE:
+      lite_forward(machine, step);
+      break;
+    case TINYTL_STEP_POOL:
+      tinytl_global_pool_forward(&machine->run, tinytl_conv_n_pixels(last), last->out_c, x, y);
+      break;
+    case TINYTL_STEP_HEAD:
+      loss = head(machine, step, target);
+      break;
+    case TINYTL_STEP_POOL_BACKWARD:
+      tinytl_global_pool_backward(&machine->run, tinytl_conv_n_pixels(last), last->out_c, y, x);
+      break;
+    case TINYTL_STEP_SHORTCUT_BACKWARD:
+      shortcut_backward(machine, step);
+      break;
+    case TINYTL_STEP_EPILOGUE_BACKWARD:
+      tinytl_epilogue_backward(&machine->run, tinytl_conv_n_pixels(conv), conv->out_c,
+                               at(machine, step->mask), y, machine->gradients->bias[step->index]);
+      break;
+    case TINYTL_STEP_CONV_BACKWARD:
+      tinytl_conv_backward_input(&machine->run, conv, &network->backbone->weight[step->index], y, x,
+                                 step->accumulate);
+      break;
+    case TINYTL_STEP_LITE_BACKWARD:
+      lite_backward(machine, step);
+      break;
+    case TINYTL_STEP_LITE_POOL_BACKWARD:
+      conv = &network->conv[block_of(network, step->index)->first];
+      tinytl_avg_pool2_backward(&machine->run, conv->in_h, conv->in_w, conv->in_c, y, x);
+      break;
+    }
+  }
+  return loss;
+}
+
+float *tinytl_machine_features(const tinytl_machine *machine) {
+  return at(machine, machine->program->features);
+}
+
+float *tinytl_machine_logits(const tinytl_machine *machine) {
+  return at(machine, machine->program->logits);
+}

@@ -1,0 +1,132 @@
+#include "train/network.h"
+
+#include <string.h>
+
+static void find_lite_layers(tinytl_network *network) {
+  const tinytl_arch *arch = &network->backbone->arch;
+  for (int i = 0; i < arch->n_layers; i++) network->lite_before[i] = network->lite_after[i] = -1;
+  for (int m = 0; m < network->n_lite; m++) {
+    const tinytl_block *block = &arch->blocks[network->lite[m].block];
+    network->lite_before[block->first] = m;
+    network->lite_after[block->last] = m;
+  }
+}
+
+static void set_lite_shapes(tinytl_network *network) {
+  for (int m = 0; m < network->n_lite; m++) {
+    const tinytl_lite *lite = &network->lite[m];
+    const tinytl_conv *first = &network->conv[network->backbone->arch.blocks[lite->block].first];
+    tinytl_conv conv = tinytl_conv_make(
+        tinytl_avg_pool2_out(first->in_h), tinytl_avg_pool2_out(first->in_w), lite->in_c,
+        lite->mid_c, lite->kernel, lite->stride, lite->groups, TINYTL_PAD_SYMMETRIC);
+    network->lite_conv[m].conv = conv;
+    network->lite_conv[m].pointwise = tinytl_conv_make(conv.out_h, conv.out_w, lite->mid_c,
+                                                       lite->out_c, 1, 1, 1, TINYTL_PAD_SYMMETRIC);
+  }
+}
+
+static tinytl_status set_layer_shapes(tinytl_network *network, tinytl_error *error) {
+  const tinytl_arch *arch = &network->backbone->arch;
+  int side = network->image_size;
+  for (int i = 0; i < arch->n_layers; i++) {
+    const tinytl_layer *layer = &arch->layers[i];
+    network->conv[i] = tinytl_conv_make(side, side, layer->in_c, layer->out_c, layer->kernel,
+                                        layer->stride, layer->groups, layer->pad);
+    network->bias[i] = network->backbone->bias[i];
+    side = network->conv[i].out_h;
+    if (side < 1)
+      return tinytl_fail(error, TINYTL_ERROR_USAGE,
+                         "image size %d is too small for the backbone: layer %d has no output",
+                         network->image_size, i);
+    if (layer->add >= 0 && network->conv[layer->add].out_h != side)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "layer %d adds layer %d, but at image size %d their maps are %d and %d "
+                         "pixels wide",
+                         i, layer->add, network->image_size, side, network->conv[layer->add].out_h);
+  }
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_network_init(tinytl_network *network, const tinytl_backbone *backbone,
+                                  int image_size, int n_classes, bool add_lite,
+                                  tinytl_error *error) {
+  const tinytl_arch *arch = &backbone->arch;
+  memset(network, 0, sizeof *network);
+  network->backbone = backbone;
+  network->image_size = image_size ? image_size : backbone->input.size;
+  if (network->image_size < 1 || network->image_size > 4096)
+    return tinytl_fail(error, TINYTL_ERROR_USAGE, "image size must be 1 to 4096, not %d",
+                       network->image_size);
+  if (n_classes == 0 && arch->n_classes == 0)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "the backbone has no classifier of its own: an adapter is needed");
+  network->n_classes = n_classes ? n_classes : arch->n_classes;
+  network->n_features = arch->n_features;
+  if (n_classes == 0) {
+    network->classifier = backbone->classifier;
+    network->classifier_bias = backbone->classifier_bias;
+  }
+
+  network->n_lite = arch->n_lite;
+  memcpy(network->lite, arch->lite, (size_t)arch->n_lite * sizeof *network->lite);
+  memcpy(network->lite_values, backbone->lite, (size_t)arch->n_lite * sizeof *backbone->lite);
+  if (add_lite && arch->n_lite == 0)
+    tinytl_arch_default_lite(arch, network->lite, &network->n_lite);
+
+  for (int c = 0; c < 3; c++) {
+    network->input_scale[c] = 1.0f / (255.0f * backbone->input.std[c]);
+    network->input_shift[c] = -backbone->input.mean[c] / backbone->input.std[c];
+  }
+  TINYTL_TRY(set_layer_shapes(network, error));
+  find_lite_layers(network);
+  set_lite_shapes(network);
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_network_adapt(tinytl_network *network, const tinytl_adapter *adapter,
+                                   tinytl_error *error) {
+  const tinytl_arch *arch = &network->backbone->arch;
+  if (adapter->n_features != arch->n_features || adapter->n_layers != arch->n_layers)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "the adapter is for %d layers and %d features, the backbone has %d and %d",
+                       adapter->n_layers, adapter->n_features, arch->n_layers, arch->n_features);
+  for (int i = 0; i < arch->n_layers; i++)
+    if (adapter->bias[i]) network->bias[i] = adapter->bias[i];
+  if (adapter->n_lite > 0) {
+    network->n_lite = adapter->n_lite;
+    memcpy(network->lite, adapter->lite_shape, (size_t)adapter->n_lite * sizeof *network->lite);
+    memcpy(network->lite_values, adapter->lite, (size_t)adapter->n_lite * sizeof *adapter->lite);
+    find_lite_layers(network);
+    set_lite_shapes(network);
+  }
+  network->n_classes = adapter->n_classes;
+  network->classifier = (tinytl_weight){.f32 = adapter->classifier};
+  network->classifier_bias = adapter->classifier_bias;
+  return TINYTL_OK;
+}
+
+int tinytl_test_resize(const tinytl_backbone *backbone, int image_size) {
+  const tinytl_input *input = &backbone->input;
+  return (int)((int64_t)image_size * input->resize / input->size);
+}
+
+static size_t weight_nbytes(const tinytl_weight *weight, size_t n, int out_c) {
+  return weight->i8 ? n + (size_t)out_c * sizeof(float) : n * sizeof(float);
+}
+
+size_t tinytl_network_frozen_nbytes(const tinytl_network *network) {
+  const tinytl_backbone *backbone = network->backbone;
+  const tinytl_arch *arch = &backbone->arch;
+  size_t nbytes = 0;
+  for (int i = 0; i < arch->n_layers; i++) {
+    const tinytl_layer *layer = &arch->layers[i];
+    nbytes += weight_nbytes(&backbone->weight[i], tinytl_layer_n_weights(layer), layer->out_c) +
+              (size_t)layer->out_c * sizeof(float);
+  }
+  for (int m = 0; m < arch->n_lite; m++) {
+    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+    tinytl_lite_tensors(&arch->lite[m], tensors);
+    for (int t = 0; t < TINYTL_LITE_TENSORS; t++) nbytes += tensors[t].n * sizeof(float);
+  }
+  return nbytes;
+}

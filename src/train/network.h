@@ -1,0 +1,55 @@
+/* A backbone made ready to run at one picture size: shapes, and where every value lies. */
+#ifndef TINYTL_TRAIN_NETWORK_H
+#define TINYTL_TRAIN_NETWORK_H
+
+#include "model/adapter.h"
+#include "ops/ops.h"
+
+/* Shapes of a lite residual module's maps: pooled -> mid (convolution, norm, ReLU) -> out
+ * (pointwise, norm) -> upsampled to the block's output. */
+typedef struct tinytl_lite_conv {
+  tinytl_conv conv, pointwise;
+} tinytl_lite_conv;
+
+typedef struct tinytl_network {
+  const tinytl_backbone *backbone; /* weights, shapes of layers and blocks */
+  int image_size, n_classes, n_features;
+
+  tinytl_conv conv[TINYTL_MAX_LAYERS];
+  const float *bias[TINYTL_MAX_LAYERS];
+
+  int n_lite;
+  tinytl_lite lite[TINYTL_MAX_LAYERS / 2];
+  tinytl_lite_conv lite_conv[TINYTL_MAX_LAYERS / 2];
+  tinytl_lite_values lite_values[TINYTL_MAX_LAYERS / 2];
+  int lite_before[TINYTL_MAX_LAYERS]; /* module whose block begins with the layer; -1: none */
+  int lite_after[TINYTL_MAX_LAYERS];  /* module whose block ends with the layer; -1: none */
+
+  tinytl_weight classifier;
+  const float *classifier_bias;
+
+  float input_scale[3], input_shift[3]; /* x = pixel * scale + shift */
+} tinytl_network;
+
+/* Shapes and the backbone's values. n_classes 0: the backbone's own classifier. With add_lite, a
+ * backbone without lite modules gets the paper's, whose values the caller must set. The network is
+ * large: allocate it. Errors: TINYTL_ERROR_MODEL, TINYTL_ERROR_USAGE. */
+tinytl_status tinytl_network_init(tinytl_network *network, const tinytl_backbone *backbone,
+                                  int image_size, int n_classes, bool add_lite,
+                                  tinytl_error *error);
+
+/* Lays an adapter's values over the backbone's. */
+tinytl_status tinytl_network_adapt(tinytl_network *network, const tinytl_adapter *adapter,
+                                   tinytl_error *error);
+
+/* Short side before the centre crop at a picture size: the backbone's ratio. */
+int tinytl_test_resize(const tinytl_backbone *backbone, int image_size);
+
+/* Bytes at rest of the backbone's weights, biases and lite modules, without its classifier. */
+size_t tinytl_network_frozen_nbytes(const tinytl_network *network);
+
+static inline int tinytl_conv_n_pixels(const tinytl_conv *conv) {
+  return conv->out_h * conv->out_w;
+}
+
+#endif

@@ -1,0 +1,223 @@
+#include "train/params.h"
+
+#include "core/rng.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool tinytl_method_trains_bias(tinytl_method method) {
+  return method == TINYTL_METHOD_BIAS || method == TINYTL_METHOD_LITE_BIAS;
+}
+
+bool tinytl_method_trains_lite(tinytl_method method) {
+  return method == TINYTL_METHOD_LITE || method == TINYTL_METHOD_LITE_BIAS;
+}
+
+/* ---- Layout ------------------------------------------------------------------------------- */
+
+static void add_segment(tinytl_params *params, tinytl_segment segment) {
+  segment.offset = params->n;
+  params->n += segment.n;
+  params->segments[params->n_segments++] = segment;
+}
+
+/* Adds the tensors of every lite module that are, or are not, the final shift. */
+static void add_lite_segments(tinytl_params *params, const tinytl_network *network,
+                              bool final_shift) {
+  for (int m = 0; m < network->n_lite; m++) {
+    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+    tinytl_lite_tensors(&network->lite[m], tensors);
+    for (int t = 0; t < TINYTL_LITE_TENSORS; t++)
+      if ((t == TINYTL_LITE_SHIFT2) == final_shift)
+        add_segment(params, (tinytl_segment){.n = tensors[t].n,
+                                             .group = TINYTL_GROUP_LITE,
+                                             .layer = -1,
+                                             .lite = m,
+                                             .tensor = t});
+  }
+}
+
+void tinytl_params_layout(tinytl_params *params, const tinytl_network *network,
+                          tinytl_method method) {
+  memset(params, 0, sizeof *params);
+  params->method = method;
+  const size_t n_classes = (size_t)network->n_classes;
+  add_segment(params, (tinytl_segment){
+                          .n = n_classes * (size_t)network->n_features, .layer = -1, .lite = -1});
+  add_segment(params,
+              (tinytl_segment){.n = n_classes, .layer = -1, .lite = -1, .classifier_bias = true});
+  if (tinytl_method_trains_bias(method))
+    for (int i = 0; i < network->backbone->arch.n_layers; i++)
+      add_segment(params, (tinytl_segment){.n = (size_t)network->conv[i].out_c,
+                                           .group = TINYTL_GROUP_BIAS,
+                                           .layer = i,
+                                           .lite = -1});
+  if (tinytl_method_trains_lite(method)) {
+    add_lite_segments(params, network, false);
+    /* With the biases, the main branch's last bias does the final shift's job (TinyTL, 3.2). */
+    if (method == TINYTL_METHOD_LITE_BIAS) params->n_trained = params->n;
+    add_lite_segments(params, network, true);
+  }
+  if (params->n_trained == 0) params->n_trained = params->n;
+}
+
+/* ---- Values ------------------------------------------------------------------------------- */
+
+static const float **lite_member(tinytl_lite_values *values, const tinytl_lite_tensor *tensor) {
+  return (const float **)(void *)((char *)values + tensor->member);
+}
+
+/* Convolutions He fan-out normal, norm scale 1, shift 0, the final scale 0: the module is an exact
+ * identity until it is trained. */
+static void init_lite_tensor(const tinytl_lite_tensor *tensor, int t, tinytl_rng rng,
+                             float *values) {
+  if (t == TINYTL_LITE_CONV || t == TINYTL_LITE_POINTWISE) {
+    const int taps = t == TINYTL_LITE_CONV ? tensor->dims[1] * tensor->dims[2] : 1;
+    const float std = sqrtf(2.0f / (float)(tensor->dims[0] * taps));
+    for (size_t i = 0; i < tensor->n; i++) values[i] = std * tinytl_rng_normal(&rng);
+  } else {
+    for (size_t i = 0; i < tensor->n; i++) values[i] = t == TINYTL_LITE_SCALE1 ? 1.0f : 0.0f;
+  }
+}
+
+static void init_lite(const tinytl_segment *segment, tinytl_network *network, uint64_t seed,
+                      float *values) {
+  const int m = segment->lite;
+  tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+  tinytl_lite_tensors(&network->lite[m], tensors);
+  const tinytl_lite_tensor *tensor = &tensors[segment->tensor];
+  if (network->backbone->arch.n_lite > 0)
+    memcpy(values, *lite_member(&network->lite_values[m], tensor), segment->n * sizeof *values);
+  else
+    init_lite_tensor(
+        tensor, segment->tensor,
+        tinytl_rng_make(seed, TINYTL_RNG_INIT, 1 + (uint64_t)m, (uint64_t)segment->tensor), values);
+  *lite_member(&network->lite_values[m], tensor) = values;
+}
+
+/* Weights uniform in +-1 / sqrt(features), bias 0. */
+static void init_classifier(const tinytl_segment *segment, tinytl_network *network, uint64_t seed,
+                            float *values) {
+  if (segment->classifier_bias) {
+    memset(values, 0, segment->n * sizeof *values);
+    network->classifier_bias = values;
+    return;
+  }
+  tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_INIT, 0, 0);
+  const float bound = 1.0f / sqrtf((float)network->n_features);
+  for (size_t i = 0; i < segment->n; i++)
+    values[i] = bound * (2.0f * tinytl_rng_uniform(&rng) - 1.0f);
+  network->classifier = (tinytl_weight){.f32 = values};
+}
+
+void tinytl_params_init(const tinytl_params *params, tinytl_network *network, uint64_t seed,
+                        float *values) {
+  for (int s = 0; s < params->n_segments; s++) {
+    const tinytl_segment *segment = &params->segments[s];
+    float *at = values + segment->offset;
+    switch (segment->group) {
+    case TINYTL_GROUP_BIAS:
+      memcpy(at, network->bias[segment->layer], segment->n * sizeof *at);
+      network->bias[segment->layer] = at;
+      break;
+    case TINYTL_GROUP_LITE:
+      init_lite(segment, network, seed, at);
+      break;
+    default:
+      init_classifier(segment, network, seed, at);
+    }
+  }
+}
+
+/* ---- Where they go ------------------------------------------------------------------------ */
+
+void tinytl_params_gradients(const tinytl_params *params, float *vector,
+                             tinytl_gradients *gradients) {
+  memset(gradients, 0, sizeof *gradients);
+  for (int s = 0; s < params->n_segments; s++) {
+    const tinytl_segment *segment = &params->segments[s];
+    if (segment->offset >= params->n_trained) continue;
+    float *at = vector + segment->offset;
+    switch (segment->group) {
+    case TINYTL_GROUP_BIAS:
+      gradients->bias[segment->layer] = at;
+      break;
+    case TINYTL_GROUP_LITE:
+      gradients->lite[segment->lite][segment->tensor] = at;
+      break;
+    default:
+      if (segment->classifier_bias)
+        gradients->classifier_bias = at;
+      else
+        gradients->classifier = at;
+    }
+  }
+}
+
+/* Points the adapter's tensors at its own copy of the values. */
+static void point_adapter(const tinytl_params *params, tinytl_adapter *adapter) {
+  for (int s = 0; s < params->n_segments; s++) {
+    const tinytl_segment *segment = &params->segments[s];
+    const float *at = adapter->values + segment->offset;
+    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+    switch (segment->group) {
+    case TINYTL_GROUP_BIAS:
+      adapter->bias[segment->layer] = at;
+      break;
+    case TINYTL_GROUP_LITE:
+      tinytl_lite_tensors(&adapter->lite_shape[segment->lite], tensors);
+      *lite_member(&adapter->lite[segment->lite], &tensors[segment->tensor]) = at;
+      break;
+    default:
+      if (segment->classifier_bias)
+        adapter->classifier_bias = at;
+      else
+        adapter->classifier = at;
+    }
+  }
+}
+
+static bool copy_class_names(tinytl_adapter *adapter, const char *const *names, int n) {
+  adapter->class_names = calloc((size_t)n, sizeof *adapter->class_names);
+  if (!adapter->class_names) return false;
+  adapter->n_classes = n;
+  for (int i = 0; i < n; i++) {
+    const size_t nbytes = strlen(names[i]) + 1;
+    adapter->class_names[i] = malloc(nbytes);
+    if (!adapter->class_names[i]) return false;
+    memcpy(adapter->class_names[i], names[i], nbytes);
+  }
+  return true;
+}
+
+tinytl_status tinytl_params_to_adapter(const tinytl_params *params, const tinytl_network *network,
+                                       const float *values, const char *const *class_names,
+                                       float val_top1, tinytl_adapter **adapter,
+                                       tinytl_error *error) {
+  const tinytl_backbone *backbone = network->backbone;
+  tinytl_adapter *made = calloc(1, sizeof *made);
+  if (!made) return tinytl_fail_memory(error, sizeof *made);
+  made->values = malloc(params->n * sizeof *values);
+  if (!made->values || !copy_class_names(made, class_names, network->n_classes)) {
+    tinytl_adapter_free(made);
+    return tinytl_fail_memory(error, params->n * sizeof *values);
+  }
+  memcpy(made->values, values, params->n * sizeof *values);
+  made->n_values = params->n;
+  made->method = params->method;
+  made->image_size = network->image_size;
+  made->resize = tinytl_test_resize(backbone, network->image_size);
+  made->val_top1 = val_top1;
+  memcpy(made->backbone_sha256, backbone->sha256, sizeof made->backbone_sha256);
+  made->n_features = network->n_features;
+  made->n_layers = backbone->arch.n_layers;
+  for (int i = 0; i < made->n_layers; i++) made->layer_out_c[i] = network->conv[i].out_c;
+  if (tinytl_method_trains_lite(params->method)) {
+    made->n_lite = network->n_lite;
+    memcpy(made->lite_shape, network->lite, (size_t)network->n_lite * sizeof *network->lite);
+  }
+  point_adapter(params, made);
+  *adapter = made;
+  return TINYTL_OK;
+}

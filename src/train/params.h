@@ -1,0 +1,63 @@
+/* What a method trains: one flat vector of floats, cut into segments. The trained segments come
+ * first, so that gradients and optimizer state are vectors over [0, n_trained). */
+#ifndef TINYTL_TRAIN_PARAMS_H
+#define TINYTL_TRAIN_PARAMS_H
+
+#include "train/network.h"
+
+/* Segments that share a learning rate. */
+typedef enum tinytl_group {
+  TINYTL_GROUP_CLASSIFIER,
+  TINYTL_GROUP_BIAS,
+  TINYTL_GROUP_LITE,
+  TINYTL_N_GROUPS
+} tinytl_group;
+
+/* One tensor. `layer` or `lite` says whose; the others are -1. */
+typedef struct tinytl_segment {
+  size_t offset, n;
+  tinytl_group group;
+  int layer;            /* bias of this layer */
+  int lite, tensor;     /* tensor (of tinytl_lite_tensors) of this module */
+  bool classifier_bias; /* group classifier: weight or bias */
+} tinytl_segment;
+
+enum { TINYTL_MAX_SEGMENTS = TINYTL_MAX_LAYERS * (1 + TINYTL_LITE_TENSORS / 2) + 2 };
+
+typedef struct tinytl_params {
+  tinytl_method method;
+  size_t n, n_trained;
+  int n_segments;
+  tinytl_segment segments[TINYTL_MAX_SEGMENTS];
+} tinytl_params;
+
+bool tinytl_method_trains_bias(tinytl_method method);
+bool tinytl_method_trains_lite(tinytl_method method);
+
+/* Cuts the vector for a network that was made with add_lite = tinytl_method_trains_lite(method). */
+void tinytl_params_layout(tinytl_params *params, const tinytl_network *network,
+                          tinytl_method method);
+
+/* Fills values [n]: biases and lite modules from the backbone, new modules and the classifier at
+ * random (TinyTL, section 4.1), and points the network at them. */
+void tinytl_params_init(const tinytl_params *params, tinytl_network *network, uint64_t seed,
+                        float *values);
+
+/* Copies values [n] into a new adapter. */
+tinytl_status tinytl_params_to_adapter(const tinytl_params *params, const tinytl_network *network,
+                                       const float *values, const char *const *class_names,
+                                       float val_top1, tinytl_adapter **adapter,
+                                       tinytl_error *error);
+
+/* Where a network's gradients go: pointers into a gradient vector [n_trained], NULL for what is
+ * frozen. */
+typedef struct tinytl_gradients {
+  float *bias[TINYTL_MAX_LAYERS];
+  float *lite[TINYTL_MAX_LAYERS / 2][TINYTL_LITE_TENSORS];
+  float *classifier, *classifier_bias;
+} tinytl_gradients;
+
+void tinytl_params_gradients(const tinytl_params *params, float *vector,
+                             tinytl_gradients *gradients);
+
+#endif

@@ -1,0 +1,20 @@
+/* The defaults that depend on the data: docs/training.md says how they were measured. */
+#ifndef TINYTL_TRAIN_RULES_H
+#define TINYTL_TRAIN_RULES_H
+
+#include "train/params.h"
+
+/* Smallest share of a picture's area that a training crop covers. */
+#define TINYTL_MIN_CROP_SCALE 0.25f
+
+typedef struct tinytl_rules {
+  int epochs;
+  float lr[TINYTL_N_GROUPS]; /* of Adam at batch 8 */
+  float warmup;              /* share of all steps */
+} tinytl_rules;
+
+/* n_images: of training. fresh_lite: the lite modules start as identities. */
+tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer, int n_images,
+                               int batch, bool fresh_lite);
+
+#endif
