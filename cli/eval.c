@@ -1,0 +1,183 @@
+#include <stdlib.h>
+
+#include "command.h"
+#include "eval_report.h"
+#include "model.h"
+#include "options.h"
+#include "pictures.h"
+#include "terminal.h"
+
+typedef struct eval_arguments {
+  const char *backbone, *adapter, *dir;
+  int image_size, n_threads;
+  bool json, quiet;
+} eval_arguments;
+
+/* What a run over the pictures works with. */
+typedef struct evaluation {
+  const tinytl_images *images;
+  tinytl_folder *folder;
+  tinytl_predictor *predictor;
+  int n_model_classes;
+  int *folder_class;    /* [n_model_classes]: the folder's class of that name; -1: none */
+  float *probabilities; /* [n_model_classes] */
+  uint8_t *rgb;
+  cli_metrics metrics;
+  int n_skipped;
+} evaluation;
+
+/* Maps the model's classes to the folder's by name; every class of the folder must be known. */
+static tinytl_status match_classes(evaluation *run, const cli_model *model, tinytl_error *error) {
+  const tinytl_images *images = run->images;
+  bool *is_known = calloc((size_t)images->n_classes, sizeof *is_known);
+  bool has_further_classes = false;
+  if (!is_known) return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory");
+  for (int i = 0; i < run->n_model_classes; i++) {
+    const char *name = cli_model_class(model, i);
+    cli_match_names(&name, 1, images->class_names, images->n_classes, &run->folder_class[i]);
+    if (run->folder_class[i] >= 0)
+      is_known[run->folder_class[i]] = true;
+    else
+      has_further_classes = true;
+  }
+  tinytl_status status = TINYTL_OK;
+  for (int i = 0; status == TINYTL_OK && i < images->n_classes; i++) {
+    if (is_known[i]) continue;
+    status = cli_fail(error, TINYTL_ERROR_DATA, "folder '%s': the %s knows no class of this name",
+                      images->class_names[i], model->adapter ? "adapter" : "backbone");
+  }
+  free(is_known);
+  if (status != TINYTL_OK) return status;
+  if (cli_metrics_init(&run->metrics, images->n_classes, has_further_classes)) return TINYTL_OK;
+  return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d classes", images->n_classes);
+}
+
+static tinytl_status prepare(evaluation *run, const cli_model *model, const eval_arguments *args,
+                             tinytl_error *error) {
+  tinytl_status status =
+      tinytl_folder_open(args->dir, TINYTL_PART_TEST, cli_note_skipped, NULL, &run->folder, error);
+  if (status != TINYTL_OK) return status;
+  run->images = tinytl_folder_images(run->folder);
+  run->n_skipped = tinytl_folder_n_skipped(run->folder);
+  status = tinytl_predictor_create(model->backbone, model->adapter, args->image_size,
+                                   args->n_threads, &run->predictor, error);
+  if (status != TINYTL_OK) return status;
+  size_t size = (size_t)tinytl_predictor_view(run->predictor).size;
+  run->n_model_classes = tinytl_predictor_n_classes(run->predictor);
+  run->folder_class = malloc(sizeof *run->folder_class * (size_t)run->n_model_classes);
+  run->probabilities = malloc(sizeof *run->probabilities * (size_t)run->n_model_classes);
+  run->rgb = malloc(size * size * 3);
+  if (!run->folder_class || !run->probabilities || !run->rgb) {
+    return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d classes",
+                    run->n_model_classes);
+  }
+  return match_classes(run, model, error);
+}
+
+static void count(evaluation *run, int label) {
+  int top[5];
+  int k = run->n_model_classes < 5 ? run->n_model_classes : 5;
+  cli_top(run->probabilities, run->n_model_classes, k, top);
+  bool in_top5 = false;
+  for (int i = 0; i < k; i++) in_top5 |= run->folder_class[top[i]] == label;
+  cli_metrics_add(&run->metrics, label, run->folder_class[top[0]], in_top5,
+                  run->probabilities[top[0]]);
+}
+
+static tinytl_status evaluate(evaluation *run, bool quiet, tinytl_error *error) {
+  const tinytl_images *images = run->images;
+  const tinytl_view view = tinytl_predictor_view(run->predictor);
+  for (int i = 0; i < images->n_images; i++) {
+    tinytl_status status = images->load(images->context, i, &view, run->rgb, error);
+    if (status == TINYTL_ERROR_DATA) {
+      cli_note("left out: %s", error->message);
+      run->n_skipped++;
+      continue;
+    }
+    if (status == TINYTL_OK) {
+      status = tinytl_predictor_run(run->predictor, run->rgb, run->probabilities, error);
+    }
+    if (status != TINYTL_OK) return status;
+    count(run, images->labels[i]);
+    if (!quiet) cli_progress_count("picture", i + 1, images->n_images);
+  }
+  cli_progress_end();
+  if (run->metrics.n_images > 0) return TINYTL_OK;
+  return cli_fail(error, TINYTL_ERROR_DATA, "no picture could be read");
+}
+
+static tinytl_status run_eval(const cli_model *model, const eval_arguments *args,
+                              tinytl_error *error) {
+  evaluation run = {0};
+  tinytl_status status = prepare(&run, model, args, error);
+  if (status == TINYTL_OK) status = evaluate(&run, args->quiet, error);
+  if (status == TINYTL_OK) {
+    const cli_eval_report report = {&run.metrics, run.images->class_names, run.n_skipped};
+    if (args->json)
+      cli_eval_print_json(&report);
+    else
+      cli_eval_print(&report);
+  }
+  cli_metrics_free(&run.metrics);
+  free(run.rgb);
+  free(run.probabilities);
+  free(run.folder_class);
+  tinytl_predictor_free(run.predictor);
+  tinytl_folder_free(run.folder);
+  return status;
+}
+
+int cli_eval(int argc, char **argv) {
+  eval_arguments args = {0};
+  const cli_option options[] = {CLI_OPTION_MODEL(&args.backbone),
+                                {.letter = 'a',
+                                 .name = "adapter",
+                                 .kind = CLI_TEXT,
+                                 .value = &args.adapter,
+                                 .argument = "ADAPTER",
+                                 .help = "adapter file (default: the backbone's own classes)"},
+                                {.letter = 'd',
+                                 .name = "data",
+                                 .kind = CLI_TEXT,
+                                 .value = &args.dir,
+                                 .required = true,
+                                 .argument = "DIR",
+                                 .help = "folder of pictures"},
+                                {.name = "image-size",
+                                 .kind = CLI_INT,
+                                 .value = &args.image_size,
+                                 .argument = "N",
+                                 .min = 32,
+                                 .max = 1024,
+                                 .help = "side of the input (default: the adapter's)"},
+                                CLI_OPTION_THREADS(&args.n_threads),
+                                CLI_OPTION_JSON(&args.json),
+                                {.letter = 'q',
+                                 .name = "quiet",
+                                 .kind = CLI_FLAG,
+                                 .value = &args.quiet,
+                                 .help = "no progress on stderr"},
+                                {0}};
+  const cli_syntax syntax = {
+      .command = "eval",
+      .arguments = "",
+      .summary = "Measures accuracy on pictures that were not trained on.",
+      .examples = "  tinytl eval -a mine.safetensors -d pictures\n"
+                  "  tinytl eval -m backbone.safetensors -d pictures --json\n",
+      .notes =
+          "Pictures: DIR/test/CLASS/*.jpg, *.jpeg or *.png, or DIR/CLASS where DIR has no train,\n"
+          "val and test. Classes are matched by name.\n"};
+  char **operands;
+  int n_operands, exit_code;
+  if (!cli_parse(&syntax, options, argc, argv, &operands, &n_operands, &exit_code)) {
+    return exit_code;
+  }
+  tinytl_error error;
+  cli_model model;
+  tinytl_status status = cli_model_open(&model, args.backbone, args.adapter, &error);
+  if (status == TINYTL_OK) {
+    status = run_eval(&model, &args, &error);
+    cli_model_close(&model);
+  }
+  return status == TINYTL_OK ? TINYTL_OK : cli_report(&error);
+}

@@ -1,0 +1,133 @@
+#include "eval_report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "json.h"
+#include "terminal.h"
+
+enum { LARGEST_TABLE = 20, WORST_PAIRS = 20 };
+
+/* ---- JSON --------------------------------------------------------------------------------- */
+
+void cli_eval_print_json(const cli_eval_report *report) {
+  const cli_metrics *metrics = report->metrics;
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  cli_json_text(&json, "event", "eval");
+  cli_json_int(&json, "images", metrics->n_images);
+  cli_json_real(&json, "top1", (double)metrics->n_top1 / metrics->n_images);
+  cli_json_real(&json, "top5", (double)metrics->n_top5 / metrics->n_images);
+  cli_json_int(&json, "skipped", report->n_skipped);
+  cli_json_real(&json, "ece", cli_metrics_calibration_error(metrics));
+  cli_json_real(&json, "balanced_accuracy", cli_metrics_balanced_accuracy(metrics));
+  cli_json_open(&json, "classes", '[');
+  for (int i = 0; i < metrics->n_classes; i++) {
+    cli_json_open(&json, NULL, '{');
+    cli_json_text(&json, "name", report->class_names[i]);
+    cli_json_int(&json, "images", cli_metrics_class_images(metrics, i));
+    cli_json_real(&json, "recall", cli_metrics_recall(metrics, i));
+    cli_json_close(&json, '}');
+  }
+  cli_json_close(&json, ']');
+  cli_json_open(&json, "confusion", '[');
+  for (int i = 0; i < metrics->n_classes; i++) {
+    cli_json_open(&json, NULL, '[');
+    for (int j = 0; j < metrics->n_columns; j++) {
+      cli_json_int(&json, NULL, cli_metrics_confusion(metrics, i, j));
+    }
+    cli_json_close(&json, ']');
+  }
+  cli_json_close(&json, ']');
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
+}
+
+/* ---- Text --------------------------------------------------------------------------------- */
+
+static void print_recalls(const cli_eval_report *report) {
+  printf("\n   # images  recall  class\n");
+  for (int i = 0; i < report->metrics->n_classes; i++) {
+    double recall = cli_metrics_recall(report->metrics, i);
+    printf("%4d %6d", i + 1, cli_metrics_class_images(report->metrics, i));
+    if (isnan(recall))
+      printf("       -  ");
+    else
+      printf(" %5.1f %%  ", 100 * recall);
+    cli_put_text(stdout, report->class_names[i]);
+    putchar('\n');
+  }
+}
+
+static void print_matrix(const cli_metrics *metrics) {
+  printf("\nConfusion: a row a true class, a column a predicted one\n    ");
+  for (int j = 0; j < metrics->n_classes; j++) printf("%5d", j + 1);
+  puts(metrics->n_columns > metrics->n_classes ? " other" : "");
+  for (int i = 0; i < metrics->n_classes; i++) {
+    printf("%4d", i + 1);
+    for (int j = 0; j < metrics->n_columns; j++) {
+      int n = cli_metrics_confusion(metrics, i, j);
+      if (n > 0)
+        printf("%5d", n);
+      else
+        printf("    .");
+    }
+    putchar('\n');
+  }
+}
+
+typedef struct pair {
+  int label, predicted, n;
+} pair;
+
+static int compare_pairs(const void *left, const void *right) {
+  const pair *x = left, *y = right;
+  if (x->n != y->n) return y->n - x->n;
+  return x->label != y->label ? x->label - y->label : x->predicted - y->predicted;
+}
+
+/* Where a matrix would be too wide: the classes most often taken for another. */
+static void print_worst_pairs(const cli_eval_report *report) {
+  const cli_metrics *metrics = report->metrics;
+  pair worst[WORST_PAIRS + 1];
+  size_t n = 0;
+  for (int i = 0; i < metrics->n_classes; i++) {
+    for (int j = 0; j < metrics->n_columns; j++) {
+      int times = cli_metrics_confusion(metrics, i, j);
+      if (i == j || times == 0) continue;
+      worst[n++] = (pair){i, j, times};
+      qsort(worst, n, sizeof *worst, compare_pairs);
+      if (n > WORST_PAIRS) n = WORST_PAIRS;
+    }
+  }
+  if (n == 0) return;
+  printf("\nMost often taken for another class\n");
+  for (size_t i = 0; i < n; i++) {
+    const char *taken_for = worst[i].predicted < metrics->n_classes
+                                ? report->class_names[worst[i].predicted]
+                                : "a class that the pictures do not have";
+    printf("%6d  ", worst[i].n);
+    cli_put_text(stdout, report->class_names[worst[i].label]);
+    printf(" -> ");
+    cli_put_text(stdout, taken_for);
+    putchar('\n');
+  }
+}
+
+void cli_eval_print(const cli_eval_report *report) {
+  const cli_metrics *metrics = report->metrics;
+  double n = metrics->n_images;
+  printf("pictures     %d, %d left out\n", metrics->n_images, report->n_skipped);
+  printf("top-1        %.1f %%\n", 100 * metrics->n_top1 / n);
+  printf("top-5        %.1f %%\n", 100 * metrics->n_top5 / n);
+  printf("balanced     %.1f %%  mean recall of the classes\n",
+         100 * cli_metrics_balanced_accuracy(metrics));
+  printf("calibration  %.1f %%  expected difference of confidence and accuracy\n",
+         100 * cli_metrics_calibration_error(metrics));
+  print_recalls(report);
+  if (metrics->n_classes <= LARGEST_TABLE)
+    print_matrix(metrics);
+  else
+    print_worst_pairs(report);
+}

@@ -1,0 +1,18 @@
+/* The figures of `eval`, for people and as JSON. */
+#ifndef CLI_EVAL_REPORT_H
+#define CLI_EVAL_REPORT_H
+
+#include "metrics.h"
+
+typedef struct cli_eval_report {
+  const cli_metrics *metrics;
+  const char *const *class_names; /* [metrics->n_classes] */
+  int n_skipped;
+} cli_eval_report;
+
+void cli_eval_print(const cli_eval_report *report);
+/* One line. `confusion`: a row a true class in the order of `classes`, a column a predicted class
+ * in the same order, and a last one for all further classes where the model knows any. */
+void cli_eval_print_json(const cli_eval_report *report);
+
+#endif

@@ -1,0 +1,207 @@
+#include "io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "terminal.h"
+
+/* ---- Reading ------------------------------------------------------------------------------ */
+
+/* Reads what has no size of its own: a pipe. */
+static bool read_stream(int fd, cli_file *file) {
+  size_t capacity = 1 << 16;
+  char *bytes = malloc(capacity);
+  size_t nbytes = 0;
+  while (bytes) {
+    ssize_t n = read(fd, bytes + nbytes, capacity - nbytes);
+    if (n == 0) {
+      *file = (cli_file){.bytes = bytes, .nbytes = nbytes};
+      return true;
+    }
+    if (n < 0 && errno != EINTR) break;
+    if (n > 0) nbytes += (size_t)n;
+    if (nbytes < capacity) continue;
+    char *grown = capacity <= SIZE_MAX / 2 ? realloc(bytes, capacity * 2) : NULL;
+    if (!grown) break;
+    bytes = grown;
+    capacity *= 2;
+  }
+  free(bytes);
+  return false;
+}
+
+static bool map_or_read(int fd, cli_file *file) {
+  struct stat info;
+  if (fstat(fd, &info) != 0) return false;
+  if (S_ISDIR(info.st_mode)) {
+    errno = EISDIR;
+    return false;
+  }
+  if (!S_ISREG(info.st_mode) || info.st_size == 0) return read_stream(fd, file);
+  void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (bytes == MAP_FAILED) return false;
+  *file = (cli_file){.bytes = bytes, .nbytes = (size_t)info.st_size, .is_mapped = true};
+  return true;
+}
+
+tinytl_status cli_file_open(const char *path, cli_file *file, tinytl_error *error) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  bool done = fd >= 0 && map_or_read(fd, file);
+  int reason = errno;
+  if (fd >= 0) close(fd);
+  if (done) return TINYTL_OK;
+  return cli_fail(error, TINYTL_ERROR_MODEL, "%s: cannot be read: %s", path, strerror(reason));
+}
+
+void cli_file_close(cli_file *file) {
+  if (file->is_mapped)
+    munmap(file->bytes, file->nbytes);
+  else
+    free(file->bytes);
+  *file = (cli_file){0};
+}
+
+/* ---- Signals ------------------------------------------------------------------------------ */
+
+static volatile int stop;
+
+static void note_stop(int signal_number) {
+  stop = signal_number;
+}
+
+static void catch_signals(void) {
+  struct sigaction action = {.sa_handler = note_stop, .sa_flags = SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+  sigaction(SIGHUP, &action, NULL);
+  /* A reader of stdout that goes away must not end the program before it has tidied up. */
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &action, NULL);
+}
+
+const volatile int *cli_stop_flag(void) {
+  return &stop;
+}
+
+/* ---- Writing ------------------------------------------------------------------------------ */
+
+static tinytl_status write_failed(const cli_output *output, int reason, tinytl_error *error) {
+  return cli_fail(error, TINYTL_ERROR_INTERNAL, "%s: cannot be written: %s", output->path,
+                  strerror(reason));
+}
+
+/* The mode that a new file at this path gets: the old file's, or what the umask leaves. */
+static mode_t wanted_mode(const struct stat *old) {
+  if (old) return old->st_mode & 0777;
+  mode_t mask = umask(0);
+  umask(mask);
+  return 0666 & ~mask;
+}
+
+/* DIR/NAME -> a new file DIR/.NAME.XXXXXX */
+static FILE *open_temporary(cli_output *output, mode_t mode) {
+  const char *slash = strrchr(output->path, '/');
+  const char *name = slash ? slash + 1 : output->path;
+  size_t size = strlen(output->path) + sizeof "..XXXXXX";
+  output->temporary = malloc(size);
+  if (!output->temporary) return NULL;
+  snprintf(output->temporary, size, "%.*s.%s.XXXXXX", (int)(name - output->path), output->path,
+           name);
+  int fd = mkstemp(output->temporary);
+  if (fd < 0) {
+    free(output->temporary);
+    output->temporary = NULL;
+    return NULL;
+  }
+  fchmod(fd, mode);
+  return fdopen(fd, "wb");
+}
+
+tinytl_status cli_output_open(cli_output *output, const char *path, const char *input,
+                              tinytl_error *error) {
+  *output = (cli_output){0};
+  struct stat old, in;
+  bool exists = stat(path, &old) == 0;
+  if (exists && S_ISDIR(old.st_mode)) {
+    return cli_fail(error, TINYTL_ERROR_USAGE, "%s: is a directory; -o wants a file", path);
+  }
+  if (exists && input && stat(input, &in) == 0 && in.st_dev == old.st_dev &&
+      in.st_ino == old.st_ino) {
+    return cli_fail(error, TINYTL_ERROR_USAGE, "%s: is the file that is read; -o wants another",
+                    path);
+  }
+  /* The file behind a symbolic link is replaced, not the link. */
+  output->path = exists ? realpath(path, NULL) : strdup(path);
+  if (output->path) {
+    catch_signals();
+    output->file = exists && !S_ISREG(old.st_mode)
+                       ? fopen(path, "wb")
+                       : open_temporary(output, wanted_mode(exists ? &old : NULL));
+  }
+  if (output->file) return TINYTL_OK;
+  cli_fail(error, TINYTL_ERROR_INTERNAL, "%s: cannot be written: %s", path, strerror(errno));
+  cli_output_discard(output);
+  return error->status;
+}
+
+bool cli_output_write(void *context, const void *bytes, size_t nbytes) {
+  cli_output *output = context;
+  if (fwrite(bytes, 1, nbytes, output->file) == nbytes) return true;
+  if (output->write_errno == 0) output->write_errno = errno;
+  return false;
+}
+
+/* A rename is durable once its directory is. */
+static bool sync_directory(const char *path) {
+  const char *slash = strrchr(path, '/');
+  char *directory =
+      !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+  int fd = directory ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  bool done = fd >= 0 && fsync(fd) == 0;
+  if (fd >= 0) close(fd);
+  free(directory);
+  return done;
+}
+
+/* 0, or why the file could not be completed. */
+static int commit(cli_output *output) {
+  bool flushed =
+      fflush(output->file) == 0 && (!output->temporary || fsync(fileno(output->file)) == 0);
+  int reason = flushed ? 0 : errno;
+  if (fclose(output->file) != 0 && reason == 0) reason = errno;
+  output->file = NULL;
+  if (reason != 0 || !output->temporary) return reason;
+  if (rename(output->temporary, output->path) != 0) return errno;
+  free(output->temporary);
+  output->temporary = NULL;
+  return sync_directory(output->path) ? 0 : errno;
+}
+
+tinytl_status cli_output_finish(cli_output *output, tinytl_status written, tinytl_error *error) {
+  tinytl_status status = written;
+  if (output->write_errno != 0) {
+    status = write_failed(output, output->write_errno, error);
+  } else if (status == TINYTL_OK && stop) {
+    status = cli_fail(error, TINYTL_INTERRUPTED, "interrupted; %s was not written", output->path);
+  } else if (status == TINYTL_OK) {
+    int reason = commit(output);
+    if (reason != 0) status = write_failed(output, reason, error);
+  }
+  cli_output_discard(output);
+  return status;
+}
+
+void cli_output_discard(cli_output *output) {
+  if (output->file) fclose(output->file);
+  if (output->temporary) unlink(output->temporary);
+  free(output->temporary);
+  free(output->path);
+  *output = (cli_output){0};
+}

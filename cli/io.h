@@ -1,0 +1,44 @@
+/* Whole files in, and out so that a file is either complete or as it was before. */
+#ifndef CLI_IO_H
+#define CLI_IO_H
+
+#include <stdio.h>
+
+#include "tinytl.h"
+
+typedef struct cli_file {
+  void *bytes;
+  size_t nbytes;
+  bool is_mapped;
+} cli_file;
+
+/* Maps a file (reads it where it is a pipe). Errors: TINYTL_ERROR_MODEL, the files that are read
+ * whole being models. */
+tinytl_status cli_file_open(const char *path, cli_file *file, tinytl_error *error);
+void cli_file_close(cli_file *file);
+
+/* A file that is being written, under a temporary name in its directory until it is complete.
+ * A device or pipe is written directly. While an output is open SIGINT, SIGTERM and SIGHUP are
+ * noted instead of obeyed, so that the temporary file is always removed. */
+typedef struct cli_output {
+  char *path, *temporary; /* temporary NULL: written directly */
+  FILE *file;
+  int write_errno; /* of the first write that failed */
+} cli_output;
+
+/* `input` (may be NULL) names a file that must not be overwritten. Errors: TINYTL_ERROR_USAGE,
+ * TINYTL_ERROR_INTERNAL. */
+tinytl_status cli_output_open(cli_output *output, const char *path, const char *input,
+                              tinytl_error *error);
+/* A tinytl_write_fn; context is the cli_output. */
+bool cli_output_write(void *output, const void *bytes, size_t nbytes);
+/* Makes the bytes durable and gives the file its name. `written`: what the writing function
+ * returned; on failure, or when a signal came, nothing is left. Closes the output. */
+tinytl_status cli_output_finish(cli_output *output, tinytl_status written, tinytl_error *error);
+/* Closes the output and leaves nothing. */
+void cli_output_discard(cli_output *output);
+
+/* Not 0 once a signal asked to stop. */
+const volatile int *cli_stop_flag(void);
+
+#endif

@@ -1,0 +1,88 @@
+/* tinytl COMMAND [options] */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "options.h"
+#include "terminal.h"
+
+static const struct command {
+  const char *name;
+  int (*run)(int argc, char **argv);
+  const char *summary;
+} commands[] = {{"train", cli_train, "adapt a backbone to pictures in class folders"},
+                {"eval", cli_eval, "measure accuracy on pictures that were not trained on"},
+                {"predict", cli_predict, "classify pictures"},
+                {"info", cli_info, "say what a backbone or adapter holds"},
+                {"import", cli_import, "turn a TFLite or safetensors model into a backbone"},
+                {"init", cli_init, "make a randomly initialised backbone"},
+                {"bench", cli_bench, "measure the speed and memory of training and inference"},
+                {NULL, NULL, NULL}};
+
+static const struct command *find_command(const char *name) {
+  for (const struct command *command = commands; command->name; command++) {
+    if (strcmp(command->name, name) == 0) return command;
+  }
+  return NULL;
+}
+
+static void print_help(FILE *file) {
+  fputs("tinytl adapts a pre-trained image classifier to your pictures in small memory.\n\n"
+        "Examples:\n"
+        "  tinytl train -d pictures -o mine.safetensors      pictures/CLASS/*.jpg\n"
+        "  tinytl eval -a mine.safetensors -d pictures\n"
+        "  tinytl predict -a mine.safetensors photo.jpg\n\n"
+        "Usage: tinytl COMMAND [options]\n\nCommands:\n",
+        file);
+  for (const struct command *command = commands; command->name; command++) {
+    fprintf(file, "  %-10s%s\n", command->name, command->summary);
+  }
+  fputs("  help      this text, or that of a command: tinytl help train\n\n"
+        "'tinytl COMMAND --help' lists a command's options; 'tinytl --version' prints the "
+        "version.\n"
+        "Exit codes: 0 done, 1 internal error, 2 usage, 3 bad data, 4 unsupported or damaged\n"
+        "model, 5 over the memory limit, 6 interrupted.\n",
+        file);
+}
+
+static int unknown_command(const char *name) {
+  const char *names[sizeof commands / sizeof *commands + 1] = {"help"};
+  for (int i = 0; commands[i].name; i++) names[i + 1] = commands[i].name;
+  const char *nearest = cli_nearest(name, names);
+  if (nearest)
+    cli_error("no command '%s'; did you mean '%s'?", name, nearest);
+  else
+    cli_error("no command '%s'", name);
+  cli_note("see 'tinytl help'");
+  return TINYTL_ERROR_USAGE;
+}
+
+static int run(int argc, char **argv) {
+  if (argc < 2) {
+    print_help(stderr);
+    return TINYTL_ERROR_USAGE;
+  }
+  const char *name = argv[1];
+  bool wants_help =
+      strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
+  if (wants_help && argc == 2) {
+    print_help(stdout);
+    return TINYTL_OK;
+  }
+  if (strcmp(name, "--version") == 0) {
+    printf("tinytl %s (kernels: %s)\n", TINYTL_VERSION, tinytl_kernels_name());
+    return TINYTL_OK;
+  }
+  const struct command *command = find_command(wants_help ? argv[2] : name);
+  if (!command) return unknown_command(wants_help ? argv[2] : name);
+  char help[] = "--help", *help_argv[] = {help, NULL};
+  return wants_help ? command->run(1, help_argv) : command->run(argc - 2, argv + 2);
+}
+
+int main(int argc, char **argv) {
+  int exit_code = run(argc, argv);
+  if (fflush(stdout) == 0 && !ferror(stdout)) return exit_code;
+  cli_error("stdout: cannot be written: %s", strerror(errno));
+  return exit_code == TINYTL_OK ? TINYTL_ERROR_INTERNAL : exit_code;
+}

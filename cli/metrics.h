@@ -1,0 +1,43 @@
+/* How good the predictions on a set of labelled pictures are. */
+#ifndef CLI_METRICS_H
+#define CLI_METRICS_H
+
+#include "tinytl.h"
+
+enum { CLI_TOP_MAX = 1000, CLI_CALIBRATION_BINS = 15 };
+
+/* The k most probable of n classes, best first, into index [k]; the lower index where equal. */
+void cli_top(const float *probabilities, int n, int k, int *index);
+
+typedef struct cli_metrics {
+  int n_classes; /* of the pictures */
+  int n_columns; /* n_classes, and one more where the model knows further classes */
+  int n_images, n_top1, n_top5;
+  int *confusion; /* [n_classes true][n_columns predicted]; last: any further class */
+  /* Of the predictions whose confidence falls into each of the equal bins of 0 to 1: */
+  int bin_images[CLI_CALIBRATION_BINS], bin_right[CLI_CALIBRATION_BINS];
+  double bin_confidence[CLI_CALIBRATION_BINS]; /* sum */
+} cli_metrics;
+
+/* False: out of memory. */
+bool cli_metrics_init(cli_metrics *metrics, int n_classes, bool has_further_classes);
+void cli_metrics_free(cli_metrics *metrics);
+
+/* A picture of class `label`; predicted: the most probable class, -1 for one that the pictures
+ * do not have. */
+void cli_metrics_add(cli_metrics *metrics, int label, int predicted, bool in_top5,
+                     float confidence);
+
+int cli_metrics_class_images(const cli_metrics *metrics, int label);
+/* Share of a class's pictures that were recognised; NAN: it has none. */
+double cli_metrics_recall(const cli_metrics *metrics, int label);
+/* Mean recall of the classes that have pictures. */
+double cli_metrics_balanced_accuracy(const cli_metrics *metrics);
+/* Expected calibration error: mean over pictures of |accuracy - confidence| of their bin. */
+double cli_metrics_calibration_error(const cli_metrics *metrics);
+
+static inline int cli_metrics_confusion(const cli_metrics *metrics, int label, int predicted) {
+  return metrics->confusion[(size_t)label * (size_t)metrics->n_columns + (size_t)predicted];
+}
+
+#endif

@@ -1,0 +1,99 @@
+#include "model.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "terminal.h"
+
+#define BUNDLED "default.safetensors"
+
+/* DIR of /DIR/tinytl; "" where the system does not tell. */
+static void program_directory(char *path, size_t size) {
+  ssize_t n = readlink("/proc/self/exe", path, size - 1);
+  path[n > 0 ? n : 0] = '\0';
+  char *slash = strrchr(path, '/');
+  if (slash) *slash = '\0';
+}
+
+/* Writes the path of the backbone to found [size]. */
+static tinytl_status find_backbone(const char *path, char *found, size_t size,
+                                   tinytl_error *error) {
+  const char *chosen = path ? path : getenv("TINYTL_MODEL");
+  if (chosen && *chosen) {
+    if ((size_t)snprintf(found, size, "%s", chosen) < size) return TINYTL_OK;
+    return cli_fail(error, TINYTL_ERROR_USAGE, "-m: path of %zu bytes is too long", strlen(chosen));
+  }
+  static const char *const beside[] = {"/../models/", "/../share/tinytl/"};
+  char directory[2048];
+  program_directory(directory, sizeof directory);
+  for (size_t i = 0; *directory && i < sizeof beside / sizeof *beside; i++) {
+    snprintf(found, size, "%s%s" BUNDLED, directory, beside[i]);
+    if (access(found, R_OK) == 0) return TINYTL_OK;
+  }
+  snprintf(found, size, "%s", TINYTL_DATADIR "/" BUNDLED);
+  if (access(found, R_OK) == 0) return TINYTL_OK;
+  return cli_fail(error, TINYTL_ERROR_MODEL,
+                  "no backbone: give -m BACKBONE or set TINYTL_MODEL; none at %s", found);
+}
+
+static tinytl_status open_adapter(cli_model *model, const char *path, tinytl_error *error) {
+  cli_file file;
+  tinytl_status status = cli_file_open(path, &file, error);
+  if (status != TINYTL_OK) return status;
+  status =
+      tinytl_adapter_open(file.bytes, file.nbytes, path, model->backbone, &model->adapter, error);
+  cli_file_close(&file);
+  return status;
+}
+
+tinytl_status cli_model_open(cli_model *model, const char *backbone_path, const char *adapter_path,
+                             tinytl_error *error) {
+  *model = (cli_model){0};
+  tinytl_status status = find_backbone(backbone_path, model->path, sizeof model->path, error);
+  if (status == TINYTL_OK) status = cli_file_open(model->path, &model->file, error);
+  if (status == TINYTL_OK) {
+    status = tinytl_backbone_open(model->file.bytes, model->file.nbytes, model->path,
+                                  &model->backbone, error);
+  }
+  if (status == TINYTL_OK && adapter_path) status = open_adapter(model, adapter_path, error);
+  if (status != TINYTL_OK) cli_model_close(model);
+  return status;
+}
+
+void cli_model_close(cli_model *model) {
+  tinytl_adapter_free(model->adapter);
+  tinytl_backbone_free(model->backbone);
+  cli_file_close(&model->file);
+  *model = (cli_model){0};
+}
+
+const char *cli_model_class(const cli_model *model, int index) {
+  return model->adapter ? tinytl_adapter_class(model->adapter, index)
+                        : tinytl_backbone_label(model->backbone, index);
+}
+
+void cli_match_names(const char *const *names, int n, const char *const *known, int n_known,
+                     int *to) {
+  for (int i = 0; i < n; i++) {
+    to[i] = -1;
+    for (int j = 0; names[i] && to[i] < 0 && j < n_known; j++) {
+      if (strcmp(names[i], known[j]) == 0) to[i] = j;
+    }
+  }
+}
+
+size_t cli_peak_rss(void) {
+  /* getrusage also counts what the parent held when it forked: the kernel's own figure first. */
+  size_t kib = 0;
+  char line[128];
+  FILE *status = fopen("/proc/self/status", "r");
+  while (status && kib == 0 && fgets(line, sizeof line, status)) {
+    if (sscanf(line, "VmHWM: %zu kB", &kib) != 1) kib = 0;
+  }
+  if (status) fclose(status);
+  struct rusage usage;
+  if (kib == 0 && getrusage(RUSAGE_SELF, &usage) == 0) kib = (size_t)usage.ru_maxrss;
+  return kib * 1024;
+}

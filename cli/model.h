@@ -1,0 +1,30 @@
+/* A backbone and perhaps its adapter, from files; the classes that the two know. */
+#ifndef CLI_MODEL_H
+#define CLI_MODEL_H
+
+#include "io.h"
+
+typedef struct cli_model {
+  char path[4096]; /* of the backbone */
+  cli_file file;   /* borrowed by the backbone */
+  tinytl_backbone *backbone;
+  tinytl_adapter *adapter; /* NULL: none */
+} cli_model;
+
+/* backbone_path NULL: $TINYTL_MODEL or the bundled one, which is looked for beside the program and
+ * where the project was installed. adapter_path NULL: none. */
+tinytl_status cli_model_open(cli_model *model, const char *backbone_path, const char *adapter_path,
+                             tinytl_error *error);
+void cli_model_close(cli_model *model);
+
+/* Name of a class of the adapter, or without one of the backbone; NULL: out of range, unnamed. */
+const char *cli_model_class(const cli_model *model, int index);
+
+/* For each of n names the first name of `known` [n_known] that equals it, as to[i]; -1: none. */
+void cli_match_names(const char *const *names, int n, const char *const *known, int n_known,
+                     int *to);
+
+/* The largest memory that this process has held, in bytes. */
+size_t cli_peak_rss(void);
+
+#endif

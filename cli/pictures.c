@@ -1,0 +1,78 @@
+#include "pictures.h"
+
+#include <stdlib.h>
+
+#include "model.h"
+#include "terminal.h"
+
+enum { DEFAULT_VAL_PERCENT = 10 };
+
+void cli_note_skipped(void *context, const char *path, const char *reason) {
+  (void)context;
+  cli_note("left out: %s: %s", path, reason);
+}
+
+/* The folder `val` has classes of its own, in which one of the training classes may be missing:
+ * its labels become those of the training classes. */
+static tinytl_status label_as_trained(cli_train_set *set, tinytl_error *error) {
+  const tinytl_images *train = tinytl_folder_images(set->train);
+  const tinytl_images *val = tinytl_folder_images(set->val);
+  int *to = malloc(sizeof *to * (size_t)val->n_classes);
+  set->val_labels = malloc(sizeof *set->val_labels * ((size_t)val->n_images + 1));
+  tinytl_status status = TINYTL_OK;
+  if (to && set->val_labels) {
+    cli_match_names(val->class_names, val->n_classes, train->class_names, train->n_classes, to);
+  } else {
+    status = cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d pictures", val->n_images);
+  }
+  for (int i = 0; status == TINYTL_OK && i < val->n_classes; i++) {
+    if (to[i] >= 0) continue;
+    status = cli_fail(error, TINYTL_ERROR_DATA,
+                      "class '%s' has validation pictures but no training pictures",
+                      val->class_names[i]);
+  }
+  for (int i = 0; status == TINYTL_OK && i < val->n_images; i++) {
+    set->val_labels[i] = to[val->labels[i]];
+  }
+  free(to);
+  set->val_images = *val;
+  set->val_images.n_classes = train->n_classes;
+  set->val_images.class_names = train->class_names;
+  set->val_images.labels = set->val_labels;
+  return status;
+}
+
+static tinytl_status open_val(cli_train_set *set, const char *dir, float val_share, uint64_t seed,
+                              tinytl_error *error) {
+  if (val_share < 0 && tinytl_folder_has_part(dir, TINYTL_PART_VAL)) {
+    return tinytl_folder_open(dir, TINYTL_PART_VAL, cli_note_skipped, NULL, &set->val, error);
+  }
+  if (val_share == 0) return TINYTL_OK;
+  float share = val_share < 0 ? DEFAULT_VAL_PERCENT / 100.0f : val_share;
+  return tinytl_folder_split(set->train, share, seed, &set->val, error);
+}
+
+tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_share,
+                                 uint64_t seed, tinytl_error *error) {
+  *set = (cli_train_set){0};
+  tinytl_status status =
+      tinytl_folder_open(dir, TINYTL_PART_TRAIN, cli_note_skipped, NULL, &set->train, error);
+  if (status == TINYTL_OK) {
+    set->n_skipped = tinytl_folder_n_skipped(set->train);
+    status = open_val(set, dir, val_share, seed, error);
+  }
+  if (status == TINYTL_OK && set->val) status = label_as_trained(set, error);
+  if (status != TINYTL_OK) cli_train_set_close(set);
+  return status;
+}
+
+void cli_train_set_close(cli_train_set *set) {
+  tinytl_folder_free(set->train);
+  tinytl_folder_free(set->val);
+  free(set->val_labels);
+  *set = (cli_train_set){0};
+}
+
+const tinytl_images *cli_train_set_val(const cli_train_set *set) {
+  return set->val && set->val_images.n_images > 0 ? &set->val_images : NULL;
+}

@@ -1,0 +1,25 @@
+/* Picture folders as the commands use them. */
+#ifndef CLI_PICTURES_H
+#define CLI_PICTURES_H
+
+#include "tinytl.h"
+
+/* Tells people about a picture that is left out: a tinytl_skip_fn, whose context is not used. */
+void cli_note_skipped(void *context, const char *path, const char *reason);
+
+/* The pictures to train on and those that choose the best epoch. */
+typedef struct cli_train_set {
+  tinytl_folder *train, *val; /* val NULL: no validation */
+  tinytl_images val_images;   /* labelled as the training classes are */
+  int *val_labels;
+  int n_skipped;
+} cli_train_set;
+
+/* val_share below 0: DIR/val where there is one, else a tenth of every class. */
+tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_share,
+                                 uint64_t seed, tinytl_error *error);
+void cli_train_set_close(cli_train_set *set);
+/* The validation pictures; NULL: none. */
+const tinytl_images *cli_train_set_val(const cli_train_set *set);
+
+#endif

@@ -1,0 +1,151 @@
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "command.h"
+#include "json.h"
+#include "metrics.h"
+#include "model.h"
+#include "options.h"
+#include "terminal.h"
+
+typedef struct predict_arguments {
+  const char *backbone, *adapter;
+  int n_top, image_size, n_threads;
+  bool json;
+} predict_arguments;
+
+static void print_class(const cli_model *model, int index) {
+  const char *name = cli_model_class(model, index);
+  if (name)
+    cli_put_text(stdout, name);
+  else
+    printf("#%d", index);
+}
+
+/* path TAB class TAB probability, and the pair again for every further class of --top */
+static void print_line(const cli_model *model, const char *path, const float *probabilities,
+                       const int *top, int n_top) {
+  cli_put_text(stdout, path);
+  for (int i = 0; i < n_top; i++) {
+    putchar('\t');
+    print_class(model, top[i]);
+    printf("\t%.4f", (double)probabilities[top[i]]);
+  }
+  putchar('\n');
+}
+
+static void print_json(const cli_model *model, const char *path, const float *probabilities,
+                       const int *top, int n_top) {
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  cli_json_text(&json, "image", path);
+  cli_json_int(&json, "index", top[0]);
+  cli_json_text(&json, "class", cli_model_class(model, top[0]));
+  cli_json_real(&json, "probability", (double)probabilities[top[0]]);
+  cli_json_open(&json, "top", '[');
+  for (int i = 0; i < n_top; i++) {
+    cli_json_open(&json, NULL, '{');
+    cli_json_int(&json, "index", top[i]);
+    cli_json_text(&json, "class", cli_model_class(model, top[i]));
+    cli_json_real(&json, "probability", (double)probabilities[top[i]]);
+    cli_json_close(&json, '}');
+  }
+  cli_json_close(&json, ']');
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
+}
+
+/* Every picture that can be read is classified; the status is that of the last one that cannot. */
+static tinytl_status predict_all(const cli_model *model, tinytl_predictor *predictor,
+                                 const predict_arguments *args, char **paths, int n_paths,
+                                 tinytl_error *error) {
+  const tinytl_view view = tinytl_predictor_view(predictor);
+  int n_classes = tinytl_predictor_n_classes(predictor);
+  int n_top = args->n_top < n_classes ? args->n_top : n_classes;
+  int top[CLI_TOP_MAX];
+  size_t size = (size_t)view.size;
+  uint8_t *rgb = malloc(size * size * 3);
+  float *probabilities = malloc(sizeof *probabilities * (size_t)n_classes);
+  tinytl_status result = TINYTL_OK;
+  if (!rgb || !probabilities) result = cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory");
+  for (int i = 0; i < n_paths && (result == TINYTL_OK || result == TINYTL_ERROR_DATA); i++) {
+    tinytl_status status = tinytl_picture_load(paths[i], i, &view, rgb, error);
+    if (status == TINYTL_OK) status = tinytl_predictor_run(predictor, rgb, probabilities, error);
+    if (status != TINYTL_OK) {
+      result = status;
+      if (status == TINYTL_ERROR_DATA) cli_report(error);
+      continue;
+    }
+    cli_top(probabilities, n_classes, n_top, top);
+    (args->json ? print_json : print_line)(model, paths[i], probabilities, top, n_top);
+  }
+  free(probabilities);
+  free(rgb);
+  return result;
+}
+
+static int run_predict(const predict_arguments *args, char **paths, int n_paths) {
+  tinytl_error error;
+  cli_model model;
+  tinytl_predictor *predictor;
+  tinytl_status status = cli_model_open(&model, args->backbone, args->adapter, &error);
+  if (status != TINYTL_OK) return cli_report(&error);
+  status = tinytl_predictor_create(model.backbone, model.adapter, args->image_size, args->n_threads,
+                                   &predictor, &error);
+  bool is_reported = false;
+  if (status == TINYTL_OK) {
+    status = predict_all(&model, predictor, args, paths, n_paths, &error);
+    is_reported = status == TINYTL_ERROR_DATA;
+    tinytl_predictor_free(predictor);
+  }
+  cli_model_close(&model);
+  if (status != TINYTL_OK && !is_reported) cli_report(&error);
+  return status;
+}
+
+int cli_predict(int argc, char **argv) {
+  predict_arguments args = {.n_top = 1};
+  const cli_option options[] = {CLI_OPTION_MODEL(&args.backbone),
+                                {.letter = 'a',
+                                 .name = "adapter",
+                                 .kind = CLI_TEXT,
+                                 .value = &args.adapter,
+                                 .argument = "ADAPTER",
+                                 .help = "adapter file (default: the backbone's own classes)"},
+                                {.letter = 'k',
+                                 .name = "top",
+                                 .kind = CLI_INT,
+                                 .value = &args.n_top,
+                                 .argument = "K",
+                                 .min = 1,
+                                 .max = CLI_TOP_MAX,
+                                 .help = "classes a picture, best first (default: 1)"},
+                                {.name = "image-size",
+                                 .kind = CLI_INT,
+                                 .value = &args.image_size,
+                                 .argument = "N",
+                                 .min = 32,
+                                 .max = 1024,
+                                 .help = "side of the input (default: the adapter's)"},
+                                CLI_OPTION_THREADS(&args.n_threads),
+                                CLI_OPTION_JSON(&args.json),
+                                {0}};
+  const cli_syntax syntax = {
+      .command = "predict",
+      .arguments = "IMAGE...",
+      .summary = "Classifies pictures: a line each with path, class and probability.",
+      .examples = "  tinytl predict -a mine.safetensors photo.jpg\n"
+                  "  tinytl predict -a mine.safetensors --top 3 --json *.jpg\n",
+      .notes =
+          "A picture that cannot be read is named on stderr and the exit code is 3; the others\n"
+          "are classified.\n",
+      .min_operands = 1,
+      .max_operands = INT_MAX};
+  char **operands;
+  int n_operands, exit_code;
+  if (!cli_parse(&syntax, options, argc, argv, &operands, &n_operands, &exit_code)) {
+    return exit_code;
+  }
+  return run_predict(&args, operands, n_operands);
+}

@@ -1,0 +1,125 @@
+#include "summary.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "io.h"
+#include "json.h"
+#include "terminal.h"
+
+tinytl_status cli_backbone_save(const tinytl_backbone *backbone, const char *path,
+                                const char *input, tinytl_error *error) {
+  cli_output output;
+  tinytl_status status = cli_output_open(&output, path, input, error);
+  if (status != TINYTL_OK) return status;
+  status = tinytl_backbone_write(backbone, cli_output_write, &output, error);
+  return cli_output_finish(&output, status, error);
+}
+
+static void print_text(const char *what, const char *text) {
+  printf("%-14s", what);
+  cli_put_text(stdout, text);
+  putchar('\n');
+}
+
+/* ---- Backbone ----------------------------------------------------------------------------- */
+
+static void print_backbone_json(const tinytl_backbone *backbone, const tinytl_backbone_info *info,
+                                const char *path) {
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  cli_json_text(&json, "file", path);
+  cli_json_text(&json, "kind", "backbone");
+  cli_json_text(&json, "architecture", info->architecture);
+  cli_json_text(&json, "weights", info->weights == TINYTL_WEIGHTS_INT8 ? "int8" : "f32");
+  cli_json_int(&json, "image_size", info->image_size);
+  cli_json_int(&json, "layers", info->n_layers);
+  cli_json_int(&json, "blocks", info->n_blocks);
+  cli_json_int(&json, "features", info->n_features);
+  cli_json_int(&json, "lite_modules", info->n_lite);
+  cli_json_int(&json, "parameters", (long long)info->n_parameters);
+  cli_json_int(&json, "weight_bytes", (long long)info->weight_nbytes);
+  cli_json_int(&json, "macs", (long long)info->macs);
+  cli_json_text(&json, "source", info->source);
+  cli_json_text(&json, "licence", info->licence);
+  if (*info->sha256) cli_json_text(&json, "sha256", info->sha256);
+  cli_json_int(&json, "classes", info->n_classes);
+  if (tinytl_backbone_label(backbone, 0)) {
+    cli_json_open(&json, "labels", '[');
+    for (int i = 0; i < info->n_classes; i++) {
+      cli_json_text(&json, NULL, tinytl_backbone_label(backbone, i));
+    }
+    cli_json_close(&json, ']');
+  }
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
+}
+
+void cli_backbone_print(const tinytl_backbone *backbone, const char *path, bool json) {
+  tinytl_backbone_info info;
+  tinytl_backbone_describe(backbone, &info);
+  if (json) {
+    print_backbone_json(backbone, &info, path);
+    return;
+  }
+  print_text("backbone", path);
+  print_text("architecture", info.architecture);
+  printf("input         %d x %d\n", info.image_size, info.image_size);
+  printf("layers        %d convolutions in %d inverted residuals, %d features\n", info.n_layers,
+         info.n_blocks, info.n_features);
+  if (info.n_classes > 0) {
+    printf("classifier    %d classes%s\n", info.n_classes,
+           tinytl_backbone_label(backbone, 0) ? "" : ", not named");
+  } else {
+    printf("classifier    none\n");
+  }
+  printf("lite modules  %d\n", info.n_lite);
+  printf("parameters    %zu as %s, %.2f MB\n", info.n_parameters,
+         info.weights == TINYTL_WEIGHTS_INT8 ? "int8" : "f32", (double)info.weight_nbytes / 1e6);
+  printf("work          %.1f million multiply-accumulates a picture\n", (double)info.macs / 1e6);
+  if (*info.source) print_text("source", info.source);
+  if (*info.licence) print_text("licence", info.licence);
+  if (*info.sha256) print_text("sha256", info.sha256);
+}
+
+/* ---- Adapter ------------------------------------------------------------------------------ */
+
+static void print_adapter_json(const tinytl_adapter *adapter, const tinytl_adapter_info *info,
+                               const char *path) {
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  cli_json_text(&json, "file", path);
+  cli_json_text(&json, "kind", "adapter");
+  cli_json_text(&json, "method", tinytl_method_name(info->method));
+  cli_json_int(&json, "image_size", info->image_size);
+  cli_json_int(&json, "lite_modules", info->n_lite);
+  cli_json_int(&json, "parameters", (long long)info->n_parameters);
+  cli_json_real(&json, "val_top1", (double)info->val_top1);
+  cli_json_text(&json, "backbone_sha256", info->backbone_sha256);
+  cli_json_int(&json, "classes", info->n_classes);
+  cli_json_open(&json, "labels", '[');
+  for (int i = 0; i < info->n_classes; i++) {
+    cli_json_text(&json, NULL, tinytl_adapter_class(adapter, i));
+  }
+  cli_json_close(&json, ']');
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
+}
+
+void cli_adapter_print(const tinytl_adapter *adapter, const char *path, bool json) {
+  tinytl_adapter_info info;
+  tinytl_adapter_describe(adapter, &info);
+  if (json) {
+    print_adapter_json(adapter, &info, path);
+    return;
+  }
+  print_text("adapter", path);
+  print_text("method", tinytl_method_name(info.method));
+  printf("input         %d x %d\n", info.image_size, info.image_size);
+  printf("lite modules  %d\n", info.n_lite);
+  printf("parameters    %zu\n", info.n_parameters);
+  if (isfinite(info.val_top1)) printf("validation    %.1f %% top-1\n", 100 * (double)info.val_top1);
+  print_text("backbone", info.backbone_sha256);
+  printf("classes       %d\n", info.n_classes);
+  for (int i = 0; i < info.n_classes; i++) print_text("", tinytl_adapter_class(adapter, i));
+}

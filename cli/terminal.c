@@ -1,0 +1,139 @@
+#include "terminal.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "utf8.h"
+
+/* True while stderr ends in a progress line. Messages may come from a loader thread: both are
+ * written with stderr locked. */
+static bool line_is_drawn;
+
+void cli_put_text(FILE *file, const char *text) {
+  const unsigned char *at = (const unsigned char *)text;
+  while (*at) {
+    int n = cli_utf8_length(at);
+    bool is_c1_control = n == 2 && at[0] == 0xc2 && at[1] < 0xa0;
+    if (*at == '\n')
+      fputs("\\n", file);
+    else if (*at == '\t')
+      fputs("\\t", file);
+    else if (n == 0 || *at < 0x20 || *at == 0x7f)
+      fprintf(file, "\\x%02x", *at);
+    else if (is_c1_control)
+      fprintf(file, "\\x%02x\\x%02x", at[0], at[1]);
+    else
+      fwrite(at, 1, (size_t)n, file);
+    at += n ? n : 1;
+  }
+}
+
+static bool stderr_is_terminal(void) {
+  const char *term = getenv("TERM");
+  return isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0);
+}
+
+/* https://no-color.org: set and not empty means no colour. */
+static bool stderr_has_colour(void) {
+  const char *no_color = getenv("NO_COLOR");
+  return stderr_is_terminal() && !(no_color && *no_color);
+}
+
+static void clear_line(void) {
+  if (line_is_drawn) fputs("\r\033[K", stderr);
+  line_is_drawn = false;
+}
+
+static void print_message(const char *colour, const char *format, va_list arguments) {
+  char text[8192];
+  vsnprintf(text, sizeof text, format, arguments);
+  bool coloured = stderr_has_colour();
+  flockfile(stderr);
+  clear_line();
+  fprintf(stderr, "%stinytl:%s ", coloured ? colour : "", coloured ? "\033[0m" : "");
+  cli_put_text(stderr, text);
+  fputc('\n', stderr);
+  funlockfile(stderr);
+}
+
+void cli_error(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  print_message("\033[1;31m", format, arguments);
+  va_end(arguments);
+}
+
+void cli_note(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  print_message("\033[1m", format, arguments);
+  va_end(arguments);
+}
+
+int cli_report(const tinytl_error *error) {
+  cli_error("%s", error->message);
+  return error->status;
+}
+
+tinytl_status cli_fail(tinytl_error *error, tinytl_status status, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  error->status = status;
+  vsnprintf(error->message, sizeof error->message, format, arguments);
+  va_end(arguments);
+  return status;
+}
+
+/* "1:07" or "2:03:59" */
+static void format_duration(char text[16], double seconds) {
+  unsigned long s = isfinite(seconds) && seconds > 0 ? (unsigned long)fmin(seconds, 3.5e6) : 0;
+  if (s < 3600)
+    snprintf(text, 16, "%lu:%02lu", s / 60, s % 60);
+  else
+    snprintf(text, 16, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
+}
+
+void cli_progress(const tinytl_epoch *epoch) {
+  bool drawn = stderr_is_terminal();
+  if (!drawn && !epoch->finished) return;
+  char left[16], val[32] = "";
+  format_duration(left, epoch->seconds_left);
+  if (isfinite(epoch->val_top1)) {
+    snprintf(val, sizeof val, "  validation %.1f %%", 100 * (double)epoch->val_top1);
+  }
+  flockfile(stderr);
+  clear_line();
+  fprintf(stderr, "epoch %d/%d", epoch->epoch, epoch->n_epochs);
+  if (!epoch->finished) fprintf(stderr, "  picture %d/%d", epoch->image, epoch->n_images);
+  fprintf(stderr, "  loss %.3f%s  %.1f pictures/s  %s left", (double)epoch->loss, val,
+          epoch->images_per_second, left);
+  if (epoch->finished) fputc('\n', stderr);
+  line_is_drawn = !epoch->finished;
+  fflush(stderr);
+  funlockfile(stderr);
+}
+
+void cli_progress_count(const char *what, int done, int n) {
+  static struct timespec last;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  double elapsed = (double)(now.tv_sec - last.tv_sec) + 1e-9 * (double)(now.tv_nsec - last.tv_nsec);
+  if (elapsed < 0.1 || !stderr_is_terminal()) return;
+  last = now;
+  flockfile(stderr);
+  clear_line();
+  fprintf(stderr, "%s %d/%d", what, done, n);
+  line_is_drawn = true;
+  fflush(stderr);
+  funlockfile(stderr);
+}
+
+void cli_progress_end(void) {
+  flockfile(stderr);
+  clear_line();
+  funlockfile(stderr);
+}

@@ -1,0 +1,33 @@
+/* What people read: messages and progress on stderr, text that is safe on a terminal. */
+#ifndef CLI_TERMINAL_H
+#define CLI_TERMINAL_H
+
+#include <stdio.h>
+
+#include "tinytl.h"
+
+#define CLI_PRINTF(text, first) __attribute__((format(printf, text, first)))
+
+/* Writes text with control characters and bytes that are not UTF-8 as \n, \t or \xNN, so that
+ * names of files cannot command the terminal or break a line in two. */
+void cli_put_text(FILE *file, const char *text);
+
+/* "tinytl: " and the message on a line of stderr; a progress line is cleared first. */
+void cli_error(const char *format, ...) CLI_PRINTF(1, 2);
+void cli_note(const char *format, ...) CLI_PRINTF(1, 2);
+
+/* Prints the error; returns its status, which is the exit code. */
+int cli_report(const tinytl_error *error);
+
+/* Fills *error and returns status, as the library's own functions do. */
+tinytl_status cli_fail(tinytl_error *error, tinytl_status status, const char *format, ...)
+    CLI_PRINTF(3, 4);
+
+/* Progress of a training run: on a terminal one line that is drawn over, else a line an epoch. */
+void cli_progress(const tinytl_epoch *epoch);
+/* Progress of `done` out of `n` pictures; drawn on a terminal only. */
+void cli_progress_count(const char *what, int done, int n);
+/* Clears the line that is drawn over. */
+void cli_progress_end(void);
+
+#endif

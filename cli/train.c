@@ -1,0 +1,270 @@
+#include <math.h>
+#include <stdio.h>
+
+#include "command.h"
+#include "io.h"
+#include "json.h"
+#include "model.h"
+#include "options.h"
+#include "pictures.h"
+#include "terminal.h"
+
+typedef struct train_arguments {
+  const char *backbone, *dir, *adapter;
+  int method, optimizer;
+  float val_share; /* below 0: not given */
+  bool json, quiet;
+  tinytl_train_options train;
+} train_arguments;
+
+static const cli_syntax train_syntax = {
+    .command = "train",
+    .arguments = "",
+    .summary = "Adapts a backbone to pictures in class folders.",
+    .examples = "  tinytl train -d pictures -o mine.safetensors\n"
+                "  tinytl train -m backbone.safetensors -d signs -o signs.safetensors --no-mirror\n"
+                "  tinytl train -d pictures -o mine.safetensors --method last --memory-limit 24M\n",
+    .notes =
+        "Pictures: DIR/CLASS/*.jpg, *.jpeg or *.png, or the same below DIR/train. DIR/val, or a\n"
+        "tenth of DIR/train where there is none, chooses the best epoch and is not trained on.\n"
+        "Methods: last (the classifier), bias (and the biases), lite (classifier and lite "
+        "residual\n"
+        "modules), lite+bias (all of them). Sizes: K, M, G are 10^3, 10^6, 10^9 bytes.\n"};
+
+static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) {
+  tinytl_train_options *train = &args->train;
+  const cli_option options[] = {
+      CLI_OPTION_MODEL(&args->backbone),
+      {.letter = 'd',
+       .name = "data",
+       .kind = CLI_TEXT,
+       .value = &args->dir,
+       .required = true,
+       .argument = "DIR",
+       .help = "folder of pictures"},
+      {.letter = 'o',
+       .name = "output",
+       .kind = CLI_TEXT,
+       .value = &args->adapter,
+       .required = true,
+       .argument = "ADAPTER",
+       .help = "file to write"},
+      {.name = "method",
+       .kind = CLI_CHOICE,
+       .value = &args->method,
+       .choices = cli_methods,
+       .argument = "METHOD",
+       .help = "last, bias, lite or lite+bias (default: lite+bias)"},
+      {.name = "epochs",
+       .kind = CLI_INT,
+       .value = &train->epochs,
+       .argument = "N",
+       .min = 1,
+       .max = 10000,
+       .help = "passes over the pictures (default: by their number)"},
+      {.name = "batch",
+       .kind = CLI_INT,
+       .value = &train->batch,
+       .argument = "N",
+       .min = 1,
+       .max = 4096,
+       .help = "pictures a step (default: 8); memory does not depend on it"},
+      {.name = "lr",
+       .kind = CLI_REAL,
+       .value = &train->lr,
+       .argument = "X",
+       .max = 100,
+       .excludes_min = true,
+       .help = "learning rate (default: by method)"},
+      {.name = "optimizer",
+       .kind = CLI_CHOICE,
+       .value = &args->optimizer,
+       .choices = cli_optimizers,
+       .argument = "NAME",
+       .help = "adam (default) or sgd"},
+      {.name = "image-size",
+       .kind = CLI_INT,
+       .value = &train->image_size,
+       .argument = "N",
+       .min = 32,
+       .max = 1024,
+       .help = "side of the input (default: the backbone's)"},
+      {.name = "label-smoothing",
+       .kind = CLI_REAL,
+       .value = &train->label_smoothing,
+       .argument = "X",
+       .max = 1,
+       .excludes_max = true,
+       .help = "default: 0.1"},
+      {.name = "dropout",
+       .kind = CLI_REAL,
+       .value = &train->dropout,
+       .argument = "X",
+       .max = 1,
+       .excludes_max = true,
+       .help = "before the classifier (default: 0.2)"},
+      {.name = "val-split",
+       .kind = CLI_REAL,
+       .value = &args->val_share,
+       .argument = "SHARE",
+       .max = 0.9,
+       .help = "of the training pictures, for validation; 0: none"},
+      {.name = "patience",
+       .kind = CLI_INT,
+       .value = &train->patience,
+       .argument = "N",
+       .max = 10000,
+       .help = "stop after N epochs without gain (default: 0, never)"},
+      {.name = "no-mirror",
+       .kind = CLI_CLEAR,
+       .value = &train->mirror,
+       .help = "where left and right differ, as in text and signs"},
+      {.name = "no-augment",
+       .kind = CLI_CLEAR,
+       .value = &train->augment,
+       .help = "centre crops instead of random ones"},
+      {.name = "colour-jitter",
+       .kind = CLI_REAL,
+       .value = &train->colour_jitter,
+       .argument = "X",
+       .max = 1,
+       .help = "random brightness, contrast, saturation (default: 0)"},
+      {.name = "memory-limit",
+       .kind = CLI_SIZE,
+       .value = &train->memory_limit,
+       .argument = "SIZE",
+       .help = "refuse to start where more would be needed"},
+      {.name = "seed",
+       .kind = CLI_SEED,
+       .value = &train->seed,
+       .argument = "N",
+       .help = "same seed, same adapter (default: 0)"},
+      CLI_OPTION_THREADS(&train->n_threads),
+      CLI_OPTION_JSON(&args->json),
+      {.letter = 'q',
+       .name = "quiet",
+       .kind = CLI_FLAG,
+       .value = &args->quiet,
+       .help = "no progress on stderr"},
+      {0}};
+  char **operands;
+  int n_operands;
+  return cli_parse(&train_syntax, options, argc, argv, &operands, &n_operands, exit_code);
+}
+
+static void on_progress(void *context, const tinytl_epoch *epoch) {
+  const train_arguments *args = context;
+  if (!args->quiet) cli_progress(epoch);
+  if (!args->json || !epoch->finished) return;
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  cli_json_text(&json, "event", "epoch");
+  cli_json_int(&json, "epoch", epoch->epoch);
+  cli_json_int(&json, "epochs", epoch->n_epochs);
+  cli_json_real(&json, "loss", (double)epoch->loss);
+  cli_json_real(&json, "val_top1", (double)epoch->val_top1);
+  cli_json_real(&json, "images_per_second", epoch->images_per_second);
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
+}
+
+static void print_done(const train_arguments *args, const cli_train_set *set,
+                       const tinytl_train_report *report) {
+  int n_classes = tinytl_folder_images(set->train)->n_classes;
+  int n_val = cli_train_set_val(set) ? set->val_images.n_images : 0;
+  int n_skipped = set->n_skipped + report->skipped_images;
+  const char *method = tinytl_method_name(args->train.method);
+  if (args->json) {
+    cli_json json = {0};
+    cli_json_open(&json, NULL, '{');
+    cli_json_text(&json, "event", "done");
+    cli_json_text(&json, "method", method);
+    cli_json_int(&json, "classes", n_classes);
+    cli_json_int(&json, "epochs", report->epochs);
+    cli_json_int(&json, "best_epoch", report->best_epoch);
+    cli_json_int(&json, "train_images", report->train_images);
+    cli_json_int(&json, "val_images", n_val);
+    cli_json_int(&json, "skipped", n_skipped);
+    cli_json_real(&json, "val_top1", (double)report->val_top1);
+    cli_json_int(&json, "planned_bytes", (long long)report->planned_bytes);
+    cli_json_int(&json, "peak_rss_bytes", (long long)cli_peak_rss());
+    cli_json_real(&json, "images_per_second", report->images_per_second);
+    cli_json_real(&json, "seconds", report->seconds);
+    cli_json_text(&json, "adapter", args->adapter);
+    cli_json_close(&json, '}');
+    cli_json_end(&json);
+    return;
+  }
+  printf("method      %s, %d classes\n", method, n_classes);
+  printf("pictures    %d for training, %d for validation, %d left out\n", report->train_images,
+         n_val, n_skipped);
+  if (isfinite(report->val_top1)) {
+    printf("validation  %.1f %% top-1, epoch %d of %d\n", 100 * (double)report->val_top1,
+           report->best_epoch, report->epochs);
+  } else {
+    printf("validation  none; the last of %d epochs\n", report->epochs);
+  }
+  printf("memory      %.1f MB planned, %.1f MB measured peak of the whole process\n",
+         (double)report->planned_bytes / 1e6, (double)cli_peak_rss() / 1e6);
+  printf("time        %.1f s, %.1f pictures/s\n", report->seconds, report->images_per_second);
+  printf("adapter     ");
+  cli_put_text(stdout, args->adapter);
+  putchar('\n');
+}
+
+/* Trains into an output that is open already: a run of hours must not end at a full disk or a
+ * folder that cannot be written. */
+static tinytl_status train_into(cli_output *output, const cli_model *model,
+                                const cli_train_set *set, train_arguments *args,
+                                tinytl_train_report *report, tinytl_error *error) {
+  tinytl_adapter *adapter;
+  tinytl_status status =
+      tinytl_train(model->backbone, tinytl_folder_images(set->train), cli_train_set_val(set),
+                   &args->train, &adapter, report, error);
+  cli_progress_end();
+  if (status != TINYTL_OK) return status;
+  status = tinytl_adapter_write(adapter, cli_output_write, output, error);
+  tinytl_adapter_free(adapter);
+  return status;
+}
+
+static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_error *error) {
+  cli_output output;
+  cli_train_set set;
+  tinytl_train_report report = {.val_top1 = NAN};
+  tinytl_status status = cli_output_open(&output, args->adapter, model->path, error);
+  if (status != TINYTL_OK) return status;
+  status = cli_train_set_open(&set, args->dir, args->val_share, args->train.seed, error);
+  if (status == TINYTL_OK) {
+    status = train_into(&output, model, &set, args, &report, error);
+    status = cli_output_finish(&output, status, error);
+    if (status == TINYTL_OK) print_done(args, &set, &report);
+    cli_train_set_close(&set);
+  } else {
+    cli_output_discard(&output);
+  }
+  return status;
+}
+
+int cli_train(int argc, char **argv) {
+  train_arguments args = {.val_share = -1};
+  int exit_code;
+  tinytl_train_options_init(&args.train);
+  args.method = args.train.method;
+  args.optimizer = args.train.optimizer;
+  if (!parse(argc, argv, &args, &exit_code)) return exit_code;
+  args.train.method = (tinytl_method)args.method;
+  args.train.optimizer = (tinytl_optimizer)args.optimizer;
+  args.train.stop = cli_stop_flag();
+  args.train.progress = on_progress;
+  args.train.skip = cli_note_skipped;
+  args.train.context = &args;
+  tinytl_error error;
+  cli_model model;
+  tinytl_status status = cli_model_open(&model, args.backbone, NULL, &error);
+  if (status == TINYTL_OK) {
+    status = run(&model, &args, &error);
+    cli_model_close(&model);
+  }
+  return status == TINYTL_OK ? TINYTL_OK : cli_report(&error);
+}
