@@ -119,7 +119,8 @@ tinytl_status tinytl_json_parse_bytes(const char *text, const char *where, cJSON
   const size_t n = strlen(text);
   char *bytes = malloc(n + 1);
   if (!bytes) return tinytl_fail_memory(error, n + 1);
-  tinytl_status status = tinytl_json_parse(bytes, restore_bytes(text, n, bytes), where, json, error);
+  tinytl_status status =
+      tinytl_json_parse(bytes, restore_bytes(text, n, bytes), where, json, error);
   free(bytes);
   return status;
 }

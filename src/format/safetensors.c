@@ -13,6 +13,7 @@ struct tinytl_safetensors {
   cJSON *header; /* owns the strings */
   const cJSON *meta;
   tinytl_tensor *tensors; /* [n], in order of names */
+  bool *read;             /* [n], was asked for */
   int n;
 };
 
@@ -97,7 +98,8 @@ static tinytl_status read_tensor(const cJSON *item, const char *file, const char
 
 static int by_position(const void *x, const void *y) {
   const tinytl_tensor *left = x, *right = y;
-  if (left->data != right->data) return (const char *)left->data < (const char *)right->data ? -1 : 1;
+  if (left->data != right->data)
+    return (const char *)left->data < (const char *)right->data ? -1 : 1;
   return (left->nbytes > right->nbytes) - (left->nbytes < right->nbytes);
 }
 
@@ -139,8 +141,7 @@ static int by_key(const void *x, const void *y) {
 static tinytl_status check_meta(const tinytl_safetensors *file, tinytl_error *error) {
   const cJSON *item;
   if (!cJSON_IsObject(file->meta))
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: __metadata__ must be an object",
-                       file->name);
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: __metadata__ must be an object", file->name);
   const size_t n = (size_t)cJSON_GetArraySize(file->meta);
   const cJSON **items = malloc((n + 1) * sizeof *items);
   if (!items) return tinytl_fail_memory(error, (n + 1) * sizeof *items);
@@ -172,11 +173,13 @@ static tinytl_status read_header(tinytl_safetensors *file, const char *data, siz
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: %d tensors, at most %d are supported",
                        file->name, n, TINYTL_ST_MAX_TENSORS);
   file->tensors = calloc((size_t)n + 1, sizeof *file->tensors);
-  if (!file->tensors) return tinytl_fail_memory(error, (size_t)n * sizeof *file->tensors);
+  file->read = calloc((size_t)n + 1, sizeof *file->read);
+  if (!file->tensors || !file->read)
+    return tinytl_fail_memory(error, (size_t)n * sizeof *file->tensors);
   cJSON_ArrayForEach(item, file->header) {
     if (strcmp(item->string, "__metadata__") != 0) {
-      TINYTL_TRY(read_tensor(item, file->name, data, data_nbytes, &file->tensors[file->n++],
-                             error));
+      TINYTL_TRY(
+          read_tensor(item, file->name, data, data_nbytes, &file->tensors[file->n++], error));
       continue;
     }
     if (file->meta)
@@ -229,6 +232,7 @@ void tinytl_safetensors_free(tinytl_safetensors *file) {
   if (!file) return;
   cJSON_Delete(file->header);
   free(file->tensors);
+  free(file->read);
   free(file->name);
   free(file);
 }
@@ -269,8 +273,7 @@ tinytl_status tinytl_safetensors_expect(const tinytl_safetensors *file, const ch
                                         const tinytl_tensor **tensor, tinytl_error *error) {
   const tinytl_tensor *found = tinytl_safetensors_find(file, name);
   if (!found)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\" is missing", file->name,
-                       name);
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\" is missing", file->name, name);
   if (found->dtype != dtype)
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\": expected dtype %s",
                        file->name, name, dtype == TINYTL_DTYPE_F32 ? "F32" : "I8");
@@ -287,7 +290,16 @@ tinytl_status tinytl_safetensors_expect(const tinytl_safetensors *file, const ch
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\": expected shape %s, found %s",
                        file->name, name, expected_text, found_text);
   }
+  file->read[found - file->tensors] = true;
   *tensor = found;
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_safetensors_all_read(const tinytl_safetensors *file, tinytl_error *error) {
+  for (int i = 0; i < file->n; i++)
+    if (!file->read[i])
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: unexpected tensor \"%.80s\"", file->name,
+                         file->tensors[i].name);
   return TINYTL_OK;
 }
 

@@ -38,6 +38,9 @@ const tinytl_tensor *tinytl_safetensors_find(const tinytl_safetensors *file, con
 tinytl_status tinytl_safetensors_expect(const tinytl_safetensors *file, const char *name,
                                         tinytl_dtype dtype, int n_dims, const int *dims,
                                         const tinytl_tensor **tensor, tinytl_error *error);
+/* Fails naming a tensor that none of the functions that expect one was asked for, if there is one.
+ */
+tinytl_status tinytl_safetensors_all_read(const tinytl_safetensors *file, tinytl_error *error);
 /* Finds a float32 tensor of exactly these dims, finite values, aligned to 4 bytes, or explains. */
 tinytl_status tinytl_safetensors_f32(const tinytl_safetensors *file, const char *name, int n_dims,
                                      const int *dims, const float **data, tinytl_error *error);

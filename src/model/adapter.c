@@ -39,8 +39,7 @@ static void move_all(tinytl_adapter *adapter) {
               (size_t)adapter->n_classes * (size_t)adapter->n_features);
   move_values(adapter, &adapter->classifier_bias, (size_t)adapter->n_classes);
   for (int i = 0; i < adapter->n_layers; i++)
-    if (adapter->bias[i])
-      move_values(adapter, &adapter->bias[i], (size_t)adapter->layer_out_c[i]);
+    if (adapter->bias[i]) move_values(adapter, &adapter->bias[i], (size_t)adapter->layer_out_c[i]);
   for (int i = 0; i < adapter->n_lite; i++) {
     tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
     tinytl_lite_tensors(&adapter->lite_shape[i], tensors);

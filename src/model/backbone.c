@@ -176,8 +176,7 @@ static tinytl_status copy_values(storage *block, const tinytl_backbone *from, ti
     snprintf(name, sizeof name, "layers.%d.weight", i);
     TINYTL_TRY(copy_weight(block, layer, &from->weight[i], type, name, &to->weight[i], error));
     snprintf(name, sizeof name, "layers.%d.bias", i);
-    TINYTL_TRY(
-        copy_floats(block, from->bias[i], (size_t)layer->out_c, name, &to->bias[i], error));
+    TINYTL_TRY(copy_floats(block, from->bias[i], (size_t)layer->out_c, name, &to->bias[i], error));
   }
   for (int i = 0; i < arch->n_lite; i++)
     TINYTL_TRY(copy_lite(block, &arch->lite[i], &from->lite[i], &to->lite[i], error));
@@ -210,8 +209,8 @@ static tinytl_status build(tinytl_backbone *to, const tinytl_backbone *from, tin
   to->weights_type = type;
   TINYTL_TRY(tinytl_string_copy(from->source, &to->source, error));
   TINYTL_TRY(tinytl_string_copy(from->licence, &to->licence, error));
-  TINYTL_TRY(tinytl_strings_copy((const char *const *)from->labels, from->n_labels, &to->labels,
-                                 error));
+  TINYTL_TRY(
+      tinytl_strings_copy((const char *const *)from->labels, from->n_labels, &to->labels, error));
   to->n_labels = from->n_labels;
 
   storage block = {0};
@@ -219,8 +218,8 @@ static tinytl_status build(tinytl_backbone *to, const tinytl_backbone *from, tin
   const size_t nbytes = block.n_floats * sizeof *block.floats + block.n_bytes;
   to->storage = malloc(nbytes);
   if (!to->storage) return tinytl_fail_memory(error, nbytes);
-  block = (storage){.floats = to->storage,
-                    .bytes = (int8_t *)((float *)to->storage + block.n_floats)};
+  block =
+      (storage){.floats = to->storage, .bytes = (int8_t *)((float *)to->storage + block.n_floats)};
   TINYTL_TRY(copy_values(&block, from, type, to, error));
   return set_sha256(to, error);
 }

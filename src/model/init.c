@@ -11,9 +11,9 @@ enum { STREAM_WEIGHT, STREAM_CLASSIFIER };
 /* He fan-out normal: deviation sqrt(2 / (kernel^2 out / groups)) (He et al., 2015).
  *
  * There are no norms that would set the activations right again, so each weight is multiplied by
- * what keeps the mean square of the activations where it was: sqrt(fan_out / fan_in), which makes it
- * the fan-in rule, without the 2 where no activation halves the mean square, and with another half where
- * a shortcut adds a second map. */
+ * what keeps the mean square of the activations where it was: sqrt(fan_out / fan_in), which makes
+ * it the fan-in rule, without the 2 where no activation halves the mean square, and with another
+ * half where a shortcut adds a second map. */
 static void fill_weight(const tinytl_layer *layer, int index, uint64_t seed, float *w) {
   const double area = (double)layer->kernel * layer->kernel;
   const double fan_out = area * layer->out_c / layer->groups;

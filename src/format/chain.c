@@ -1,0 +1,214 @@
+/* Import of a safetensors file that describes a chain of convolutions in its metadata:
+ *
+ *   architecture  {"input": [3, S, S], "padding": "tf_same" | "symmetric",
+ *                  "layers": [{"name", "in", "out", "kernel", "stride", "groups", "act",
+ *                              "add": null | name of an earlier layer}, ...],
+ *                  "pool": "global_average", "classifier": {"name", "in", "out"}}
+ *   preprocess    {"resize_short", "mean": [3], "std": [3]}, of pixel / 255
+ *
+ * Tensors are float32: NAME.weight [out][in / groups][kernel][kernel], NAME.bias [out]. */
+#include "format/arch_json.h"
+#include "format/import.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where a description is read into; names point into the JSON. */
+typedef struct chain {
+  const tinytl_safetensors *file;
+  cJSON *architecture, *preprocess;
+  const char *names[TINYTL_MAX_LAYERS];
+  const char *classifier;
+  tinytl_backbone values;
+} chain;
+
+/* ---- Description -------------------------------------------------------------------------- */
+
+static tinytl_status parse_add(const cJSON *item, const chain *c, const char *where, int *add,
+                               tinytl_error *error) {
+  const char *name = NULL;
+  *add = -1;
+  if (cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(item, "add"))) return TINYTL_OK;
+  TINYTL_TRY(tinytl_json_string(item, "add", where, &name, error));
+  for (int i = 0; i < c->values.arch.n_layers; i++)
+    if (strcmp(c->names[i], name) == 0) {
+      *add = i;
+      return TINYTL_OK;
+    }
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: adds \"%.60s\", which is no earlier layer",
+                     where, name);
+}
+
+static tinytl_status parse_layers(chain *c, tinytl_pad pad, const char *where,
+                                  tinytl_error *error) {
+  tinytl_arch *arch = &c->values.arch;
+  const cJSON *layers = NULL, *item;
+  TINYTL_TRY(tinytl_json_array(c->architecture, "layers", where, &layers, error));
+  cJSON_ArrayForEach(item, layers) {
+    char place[256];
+    snprintf(place, sizeof place, "%.220s: layer %d", where, arch->n_layers);
+    if (arch->n_layers == TINYTL_MAX_LAYERS)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: at most %d layers are supported", where,
+                         TINYTL_MAX_LAYERS);
+    tinytl_layer *layer = &arch->layers[arch->n_layers];
+    TINYTL_TRY(tinytl_json_string(item, "name", place, &c->names[arch->n_layers], error));
+    TINYTL_TRY(tinytl_layer_parse(item, place, layer, error));
+    TINYTL_TRY(parse_add(item, c, place, &layer->add, error));
+    layer->pad = pad;
+    arch->n_layers++;
+  }
+  return TINYTL_OK;
+}
+
+static tinytl_status parse_padding(const chain *c, const char *where, tinytl_pad *pad,
+                                   tinytl_error *error) {
+  const char *padding = NULL, *pool = NULL;
+  TINYTL_TRY(tinytl_json_string(c->architecture, "pool", where, &pool, error));
+  if (strcmp(pool, "global_average") != 0)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: expected pool \"global_average\", found \"%.40s\"", where, pool);
+  TINYTL_TRY(tinytl_json_string(c->architecture, "padding", where, &padding, error));
+  if (strcmp(padding, "tf_same") != 0 && strcmp(padding, "symmetric") != 0)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: expected padding \"tf_same\" or \"symmetric\", found \"%.40s\"", where,
+                       padding);
+  *pad = strcmp(padding, "tf_same") == 0 ? TINYTL_PAD_SAME : TINYTL_PAD_SYMMETRIC;
+  return TINYTL_OK;
+}
+
+static tinytl_status parse_architecture(chain *c, const char *where, tinytl_error *error) {
+  tinytl_arch *arch = &c->values.arch;
+  tinytl_pad pad = TINYTL_PAD_SAME;
+  float shape[3];
+  TINYTL_TRY(tinytl_json_floats(c->architecture, "input", 3, where, shape, error));
+  if (shape[0] != 3 || shape[1] != shape[2] || !(shape[1] >= 1 && shape[1] <= 4096))
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: expected an input of 3 channels and a square of up to 4096 pixels, "
+                       "found [%g, %g, %g]",
+                       where, (double)shape[0], (double)shape[1], (double)shape[2]);
+  c->values.input.size = (int)shape[1];
+  TINYTL_TRY(parse_padding(c, where, &pad, error));
+  TINYTL_TRY(parse_layers(c, pad, where, error));
+
+  const cJSON *classifier = cJSON_GetObjectItemCaseSensitive(c->architecture, "classifier");
+  TINYTL_TRY(tinytl_json_string(classifier, "name", where, &c->classifier, error));
+  TINYTL_TRY(
+      tinytl_json_int(classifier, "out", 1, TINYTL_MAX_CLASSES, where, &arch->n_classes, error));
+  tinytl_import_name(tinytl_safetensors_name(c->file), arch->name);
+  return tinytl_arch_finish(arch, where, error);
+}
+
+static tinytl_status parse_preprocess(chain *c, const char *where, tinytl_error *error) {
+  tinytl_input *input = &c->values.input;
+  TINYTL_TRY(tinytl_json_int(c->preprocess, "resize_short", 1, 4096, where, &input->resize, error));
+  TINYTL_TRY(tinytl_json_floats(c->preprocess, "mean", 3, where, input->mean, error));
+  TINYTL_TRY(tinytl_json_floats(c->preprocess, "std", 3, where, input->std, error));
+  return tinytl_input_check(input, where, error);
+}
+
+/* ---- Tensors ------------------------------------------------------------------------------ */
+
+/* [out][in / groups][area] -> [out][area][in / groups], or [area][channel] of a depthwise layer.
+ * `from` need not be aligned: other writers do not see to it. */
+static void reorder(const tinytl_layer *layer, const char *from, float *to) {
+  const size_t area = (size_t)layer->kernel * (size_t)layer->kernel;
+  const size_t in_c = (size_t)(layer->in_c / layer->groups), out_c = (size_t)layer->out_c;
+  for (size_t o = 0; o < out_c; o++)
+    for (size_t i = 0; i < in_c; i++)
+      for (size_t k = 0; k < area; k++) {
+        float *value = layer->groups > 1 ? &to[k * out_c + o] : &to[(o * area + k) * in_c + i];
+        memcpy(value, from + ((o * in_c + i) * area + k) * sizeof *value, sizeof *value);
+      }
+}
+
+/* Copies weight and bias of a layer to *next, which moves on. n_dims is 4, or 2 for a classifier.
+ */
+static tinytl_status read_layer(const chain *c, const char *prefix, const tinytl_layer *layer,
+                                int n_dims, float **next, const float **weight, const float **bias,
+                                tinytl_error *error) {
+  const int dims[] = {layer->out_c, layer->in_c / layer->groups, layer->kernel, layer->kernel};
+  const tinytl_tensor *tensor = NULL;
+  char name[128];
+  snprintf(name, sizeof name, "%.100s.weight", prefix);
+  TINYTL_TRY(
+      tinytl_safetensors_expect(c->file, name, TINYTL_DTYPE_F32, n_dims, dims, &tensor, error));
+  reorder(layer, tensor->data, *next);
+  *weight = *next;
+  *next += tensor->nbytes / sizeof **next;
+  snprintf(name, sizeof name, "%.100s.bias", prefix);
+  TINYTL_TRY(tinytl_safetensors_expect(c->file, name, TINYTL_DTYPE_F32, 1, dims, &tensor, error));
+  *bias = memcpy(*next, tensor->data, tensor->nbytes);
+  *next += layer->out_c;
+  return TINYTL_OK;
+}
+
+static tinytl_status read_tensors(chain *c, float *next, tinytl_error *error) {
+  tinytl_backbone *values = &c->values;
+  const tinytl_layer classifier = tinytl_classifier_layer(&values->arch);
+  for (int i = 0; i < values->arch.n_layers; i++)
+    TINYTL_TRY(read_layer(c, c->names[i], &values->arch.layers[i], 4, &next, &values->weight[i].f32,
+                          &values->bias[i], error));
+  TINYTL_TRY(read_layer(c, c->classifier, &classifier, 2, &next, &values->classifier.f32,
+                        &values->classifier_bias, error));
+  return tinytl_safetensors_all_read(c->file, error);
+}
+
+/* Values that the layers take, which must be as many as the file holds: then nothing is larger than
+ * the file. */
+static tinytl_status count_values(const chain *c, size_t *n, tinytl_error *error) {
+  const tinytl_arch *arch = &c->values.arch;
+  size_t found = 0;
+  *n = (size_t)arch->n_classes * ((size_t)arch->n_features + 1);
+  for (int i = 0; i < arch->n_layers; i++)
+    *n += tinytl_layer_n_weights(&arch->layers[i]) + (size_t)arch->layers[i].out_c;
+  for (int i = 0; i < tinytl_safetensors_n(c->file); i++)
+    found += tinytl_safetensors_at(c->file, i)->nbytes / sizeof(float);
+  if (found != *n)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: the architecture takes %zu values, the tensors hold %zu",
+                       tinytl_safetensors_name(c->file), *n, found);
+  return TINYTL_OK;
+}
+
+/* ---- Import ------------------------------------------------------------------------------- */
+
+static tinytl_status parse_meta(const chain *c, const char *key, char where[256], cJSON **json,
+                                tinytl_error *error) {
+  snprintf(where, 256, "%.200s: %s", tinytl_safetensors_name(c->file), key);
+  const char *text = tinytl_safetensors_meta(c->file, key);
+  if (!text) return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s is missing", where);
+  return tinytl_json_parse(text, strlen(text), where, json, error);
+}
+
+static tinytl_status import(chain *c, tinytl_weights weights, tinytl_backbone **backbone,
+                            tinytl_error *error) {
+  char where[256];
+  TINYTL_TRY(parse_meta(c, "architecture", where, &c->architecture, error));
+  TINYTL_TRY(parse_architecture(c, where, error));
+  TINYTL_TRY(parse_meta(c, "preprocess", where, &c->preprocess, error));
+  TINYTL_TRY(parse_preprocess(c, where, error));
+  c->values.source = (char *)tinytl_safetensors_meta(c->file, "source");
+  c->values.licence = (char *)tinytl_safetensors_meta(c->file, "licence");
+
+  size_t n = 0;
+  TINYTL_TRY(count_values(c, &n, error));
+  float *block = malloc(n * sizeof *block);
+  if (!block) return tinytl_fail_memory(error, n * sizeof *block);
+  tinytl_status status = read_tensors(c, block, error);
+  if (status == TINYTL_OK) status = tinytl_backbone_build(&c->values, weights, backbone, error);
+  free(block);
+  return status;
+}
+
+tinytl_status tinytl_import_chain(const tinytl_safetensors *file, tinytl_weights weights,
+                                  tinytl_backbone **backbone, tinytl_error *error) {
+  chain *c = calloc(1, sizeof *c);
+  if (!c) return tinytl_fail_memory(error, sizeof *c);
+  c->file = file;
+  tinytl_status status = import(c, weights, backbone, error);
+  cJSON_Delete(c->architecture);
+  cJSON_Delete(c->preprocess);
+  free(c);
+  return status;
+}

@@ -1,0 +1,20 @@
+/* The formats that tinytl_backbone_import tells apart. */
+#ifndef TINYTL_FORMAT_IMPORT_H
+#define TINYTL_FORMAT_IMPORT_H
+
+#include "format/safetensors.h"
+#include "model/backbone.h"
+
+/* A safetensors file whose metadata describes a chain of convolutions: chain.c. */
+tinytl_status tinytl_import_chain(const tinytl_safetensors *file, tinytl_weights weights,
+                                  tinytl_backbone **backbone, tinytl_error *error);
+
+bool tinytl_is_tflite(const void *bytes, size_t nbytes);
+tinytl_status tinytl_import_tflite(const void *bytes, size_t nbytes, const char *name,
+                                   tinytl_weights weights, tinytl_backbone **backbone,
+                                   tinytl_error *error);
+
+/* The name of an imported network: the file's, without folders and extension. */
+void tinytl_import_name(const char *file, char name[64]);
+
+#endif

@@ -1,0 +1,56 @@
+#include "format/tensor_list.h"
+
+#include <stdio.h>
+
+static tinytl_tensor *push(tinytl_tensor_list *list, const char *name, int n_dims,
+                           const int *dims) {
+  tinytl_tensor *tensor = &list->tensors[list->n];
+  snprintf(list->names[list->n], sizeof list->names[0], "%s", name);
+  *tensor = (tinytl_tensor){.name = list->names[list->n], .n_dims = n_dims, .nbytes = 1};
+  for (int i = 0; i < n_dims; i++) {
+    tensor->dims[i] = (size_t)dims[i];
+    tensor->nbytes *= tensor->dims[i];
+  }
+  list->n++;
+  return tensor;
+}
+
+void tinytl_tensor_list_f32(tinytl_tensor_list *list, const char *name, int n_dims, const int *dims,
+                            const float *data) {
+  tinytl_tensor *tensor = push(list, name, n_dims, dims);
+  tensor->dtype = TINYTL_DTYPE_F32;
+  tensor->nbytes *= sizeof *data;
+  tensor->data = data;
+}
+
+void tinytl_tensor_list_i8(tinytl_tensor_list *list, const char *name, int n_dims, const int *dims,
+                           const int8_t *data) {
+  tinytl_tensor *tensor = push(list, name, n_dims, dims);
+  tensor->dtype = TINYTL_DTYPE_I8;
+  tensor->data = data;
+}
+
+void tinytl_tensor_list_lite(tinytl_tensor_list *list, const tinytl_lite *lite,
+                             const tinytl_lite_values *values) {
+  tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+  tinytl_lite_tensors(lite, tensors);
+  for (int t = 0; t < TINYTL_LITE_TENSORS; t++) {
+    char name[40];
+    snprintf(name, sizeof name, "lite.%d.%s", lite->block, tensors[t].name);
+    const float *const *data = (const float *const *)((const char *)values + tensors[t].member);
+    tinytl_tensor_list_f32(list, name, tensors[t].n_dims, tensors[t].dims, *data);
+  }
+}
+
+tinytl_status tinytl_read_lite(const tinytl_safetensors *file, const tinytl_lite *lite,
+                               tinytl_lite_values *values, tinytl_error *error) {
+  tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+  tinytl_lite_tensors(lite, tensors);
+  for (int t = 0; t < TINYTL_LITE_TENSORS; t++) {
+    char name[40];
+    snprintf(name, sizeof name, "lite.%d.%s", lite->block, tensors[t].name);
+    const float **data = (const float **)((char *)values + tensors[t].member);
+    TINYTL_TRY(tinytl_safetensors_f32(file, name, tensors[t].n_dims, tensors[t].dims, data, error));
+  }
+  return TINYTL_OK;
+}

@@ -1,0 +1,31 @@
+/* The tensors of a file that is to be written. */
+#ifndef TINYTL_FORMAT_TENSOR_LIST_H
+#define TINYTL_FORMAT_TENSOR_LIST_H
+
+#include "format/safetensors.h"
+#include "model/backbone.h"
+
+enum {
+  /* weight, scale and bias a layer, the same for the classifier, and the lite modules */
+  TINYTL_MAX_FILE_TENSORS =
+      3 * (TINYTL_MAX_LAYERS + 1) + TINYTL_LITE_TENSORS * (TINYTL_MAX_LAYERS / 2)
+};
+
+typedef struct tinytl_tensor_list {
+  int n;
+  tinytl_tensor tensors[TINYTL_MAX_FILE_TENSORS];
+  char names[TINYTL_MAX_FILE_TENSORS][40];
+} tinytl_tensor_list;
+
+void tinytl_tensor_list_f32(tinytl_tensor_list *list, const char *name, int n_dims, const int *dims,
+                            const float *data);
+void tinytl_tensor_list_i8(tinytl_tensor_list *list, const char *name, int n_dims, const int *dims,
+                           const int8_t *data);
+/* The tensors of one lite module. */
+void tinytl_tensor_list_lite(tinytl_tensor_list *list, const tinytl_lite *lite,
+                             const tinytl_lite_values *values);
+/* The reverse: finds them in a file, as tinytl_safetensors_f32. */
+tinytl_status tinytl_read_lite(const tinytl_safetensors *file, const tinytl_lite *lite,
+                               tinytl_lite_values *values, tinytl_error *error);
+
+#endif
