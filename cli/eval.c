@@ -129,35 +129,12 @@ static tinytl_status run_eval(const cli_model *model, const eval_arguments *args
 
 int cli_eval(int argc, char **argv) {
   eval_arguments args = {0};
-  const cli_option options[] = {CLI_OPTION_MODEL(&args.backbone),
-                                {.letter = 'a',
-                                 .name = "adapter",
-                                 .kind = CLI_TEXT,
-                                 .value = &args.adapter,
-                                 .argument = "ADAPTER",
-                                 .help = "adapter file (default: the backbone's own classes)"},
-                                {.letter = 'd',
-                                 .name = "data",
-                                 .kind = CLI_TEXT,
-                                 .value = &args.dir,
-                                 .required = true,
-                                 .argument = "DIR",
-                                 .help = "folder of pictures"},
-                                {.name = "image-size",
-                                 .kind = CLI_INT,
-                                 .value = &args.image_size,
-                                 .argument = "N",
-                                 .min = 32,
-                                 .max = 1024,
-                                 .help = "side of the input (default: the adapter's)"},
-                                CLI_OPTION_THREADS(&args.n_threads),
-                                CLI_OPTION_JSON(&args.json),
-                                {.letter = 'q',
-                                 .name = "quiet",
-                                 .kind = CLI_FLAG,
-                                 .value = &args.quiet,
-                                 .help = "no progress on stderr"},
-                                {0}};
+  const cli_option options[] = {
+      CLI_OPTION_MODEL(&args.backbone),    CLI_OPTION_ADAPTER(&args.adapter),
+      CLI_OPTION_DATA(&args.dir),          CLI_OPTION_IMAGE_SIZE(&args.image_size, "the adapter's"),
+      CLI_OPTION_THREADS(&args.n_threads), CLI_OPTION_JSON(&args.json),
+      CLI_OPTION_QUIET(&args.quiet),       CLI_OPTIONS_END,
+  };
   const cli_syntax syntax = {
       .command = "eval",
       .arguments = "",

@@ -21,21 +21,12 @@ int cli_import(int argc, char **argv) {
   int weights = TINYTL_WEIGHTS_INT8;
   const char *target = NULL;
   bool json = false;
-  const cli_option options[] = {{.letter = 'o',
-                                 .name = "output",
-                                 .kind = CLI_TEXT,
-                                 .value = &target,
-                                 .required = true,
-                                 .argument = "BACKBONE",
-                                 .help = "file to write"},
-                                {.name = "weights",
-                                 .kind = CLI_CHOICE,
-                                 .value = &weights,
-                                 .choices = cli_weights,
-                                 .argument = "TYPE",
-                                 .help = "int8 (default) or f32"},
-                                CLI_OPTION_JSON(&json),
-                                {0}};
+  const cli_option options[] = {
+      CLI_OPTION_OUTPUT(&target, "BACKBONE"),
+      CLI_OPTION_CHOICE("weights", &weights, cli_weights, "TYPE", "int8 (default) or f32"),
+      CLI_OPTION_JSON(&json),
+      CLI_OPTIONS_END,
+  };
   const cli_syntax syntax = {
       .command = "import",
       .arguments = "FILE",

@@ -41,7 +41,7 @@ static tinytl_status print_file(const cli_file *file, const char *path, bool jso
 
 int cli_info(int argc, char **argv) {
   bool json = false;
-  const cli_option options[] = {CLI_OPTION_JSON(&json), {0}};
+  const cli_option options[] = {CLI_OPTION_JSON(&json), CLI_OPTIONS_END};
   const cli_syntax syntax = {.command = "info",
                              .arguments = "FILE",
                              .summary = "Says what a backbone or an adapter holds.",

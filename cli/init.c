@@ -8,33 +8,15 @@ int cli_init(int argc, char **argv) {
   uint64_t seed = 0;
   const char *target = NULL;
   bool json = false;
-  const cli_option options[] = {{.letter = 'o',
-                                 .name = "output",
-                                 .kind = CLI_TEXT,
-                                 .value = &target,
-                                 .required = true,
-                                 .argument = "BACKBONE",
-                                 .help = "file to write"},
-                                {.name = "classes",
-                                 .kind = CLI_INT,
-                                 .value = &n_classes,
-                                 .argument = "N",
-                                 .min = 1,
-                                 .max = 100000,
-                                 .help = "outputs of its classifier (default: 1000)"},
-                                {.name = "weights",
-                                 .kind = CLI_CHOICE,
-                                 .value = &weights,
-                                 .choices = cli_weights,
-                                 .argument = "TYPE",
-                                 .help = "int8 (default) or f32"},
-                                {.name = "seed",
-                                 .kind = CLI_SEED,
-                                 .value = &seed,
-                                 .argument = "N",
-                                 .help = "of the random weights (default: 0)"},
-                                CLI_OPTION_JSON(&json),
-                                {0}};
+  const cli_option options[] = {
+      CLI_OPTION_OUTPUT(&target, "BACKBONE"),
+      CLI_OPTION_INT(0, "classes", &n_classes, 1, 100000,
+                     "outputs of its classifier (default: 1000)"),
+      CLI_OPTION_CHOICE("weights", &weights, cli_weights, "TYPE", "int8 (default) or f32"),
+      CLI_OPTION_SEED("seed", &seed, "of the random weights (default: 0)"),
+      CLI_OPTION_JSON(&json),
+      CLI_OPTIONS_END,
+  };
   const cli_syntax syntax = {
       .command = "init",
       .arguments = "ARCHITECTURE",

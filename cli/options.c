@@ -75,8 +75,10 @@ static bool parse_real(const cli_option *option, const char *text) {
   char *end;
   double value = strtod(text, &end);
   if (!begins_number(text) || end == text || *end || !isfinite(value)) return false;
-  if (value < option->min || (option->excludes_min && value <= option->min)) return false;
-  if (value > option->max || (option->excludes_max && value >= option->max)) return false;
+  if (value < option->min || (option->range == CLI_RANGE_ABOVE_MIN && value <= option->min))
+    return false;
+  if (value > option->max || (option->range == CLI_RANGE_BELOW_MAX && value >= option->max))
+    return false;
   *(float *)option->value = (float)value;
   return true;
 }
@@ -143,8 +145,9 @@ static void describe_expected(const cli_option *option, char *text, size_t size)
     snprintf(text, size, "a whole number from %.0f to %.0f", option->min, option->max);
     break;
   case CLI_REAL:
-    snprintf(text, size, "a number %s %g and %s %g", option->excludes_min ? "above" : "from",
-             option->min, option->excludes_max ? "below" : "up to", option->max);
+    snprintf(text, size, "a number %s %g and %s %g",
+             option->range == CLI_RANGE_ABOVE_MIN ? "above" : "from", option->min,
+             option->range == CLI_RANGE_BELOW_MAX ? "below" : "up to", option->max);
     break;
   case CLI_SEED:
     snprintf(text, size, "a whole number from 0 to 2^64 - 1");
@@ -181,7 +184,7 @@ static void print_help(const cli_syntax *syntax, const cli_option *options) {
   printf("Usage: tinytl %s [options]%s%s\n\nOptions:\n", syntax->command,
          *syntax->arguments ? " " : "", syntax->arguments);
   for (; options->name; options++) print_option(options);
-  const cli_option help = {.letter = 'h', .name = "help", .help = "this text"};
+  const cli_option help = CLI_OPTION_FLAG('h', "help", NULL, "this text");
   print_option(&help);
   if (syntax->notes) printf("\n%s", syntax->notes);
 }

@@ -17,6 +17,8 @@ typedef enum cli_kind {
   CLI_SIZE    /* size_t, at least 1: bytes, or with K, M, G as 10^3, 10^6, 10^9 bytes */
 } cli_kind;
 
+typedef enum cli_range { CLI_RANGE_CLOSED, CLI_RANGE_ABOVE_MIN, CLI_RANGE_BELOW_MAX } cli_range;
+
 typedef struct cli_option {
   char letter;      /* of the short form; 0: none */
   const char *name; /* of the long form, without the dashes; NULL ends a table */
@@ -24,11 +26,53 @@ typedef struct cli_option {
   void *value;
   const char *argument; /* in the help, e.g. "FILE" */
   const char *help;
-  double min, max;                 /* CLI_INT, CLI_REAL */
-  bool excludes_min, excludes_max; /* CLI_REAL: the range is open there */
-  const char *const *choices;      /* CLI_CHOICE: ends in NULL */
-  bool required;                   /* CLI_TEXT */
+  double min, max;            /* CLI_INT, CLI_REAL */
+  cli_range range;            /* CLI_REAL: whether the ends belong to it */
+  const char *const *choices; /* CLI_CHOICE: ends in NULL */
+  bool required;              /* CLI_TEXT */
 } cli_option;
+
+/* Rows of a table. */
+#define CLI_OPTION(code, word, type, target, what, text) \
+  .letter = code, .name = word, .kind = type, .value = target, .argument = what, .help = text
+#define CLI_OPTION_FLAG(code, word, target, text) \
+  { CLI_OPTION(code, word, CLI_FLAG, target, 0, text) }
+#define CLI_OPTION_CLEAR(code, word, target, text) \
+  { CLI_OPTION(code, word, CLI_CLEAR, target, 0, text) }
+#define CLI_OPTION_TEXT(code, word, target, what, text) \
+  { CLI_OPTION(code, word, CLI_TEXT, target, what, text) }
+#define CLI_OPTION_REQUIRED(code, word, target, what, text) \
+  { CLI_OPTION(code, word, CLI_TEXT, target, what, text), .required = true }
+#define CLI_OPTION_CHOICE(word, target, list, what, text) \
+  { CLI_OPTION(0, word, CLI_CHOICE, target, what, text), .choices = list }
+#define CLI_OPTION_INT(code, word, target, low, high, text) \
+  { CLI_OPTION(code, word, CLI_INT, target, "N", text), .min = low, .max = high }
+#define CLI_OPTION_REAL(word, target, low, high, ends, text) \
+  { CLI_OPTION(0, word, CLI_REAL, target, "X", text), .min = low, .max = high, .range = ends }
+#define CLI_OPTION_SEED(word, target, text) \
+  { CLI_OPTION(0, word, CLI_SEED, target, "N", text) }
+#define CLI_OPTION_SIZE(word, target, text) \
+  { CLI_OPTION(0, word, CLI_SIZE, target, "SIZE", text) }
+#define CLI_OPTIONS_END \
+  { .name = NULL }
+
+/* Rows that several commands share. */
+#define CLI_OPTION_JSON(target) CLI_OPTION_FLAG(0, "json", target, "JSON Lines on stdout")
+#define CLI_OPTION_QUIET(target) CLI_OPTION_FLAG('q', "quiet", target, "no progress on stderr")
+#define CLI_OPTION_THREADS(target) \
+  CLI_OPTION_INT(0, "threads", target, 1, 64, "threads (default: one a core)")
+#define CLI_OPTION_IMAGE_SIZE(target, default_size) \
+  CLI_OPTION_INT(0, "image-size", target, 32, 1024, "side of the input (default: " default_size ")")
+#define CLI_OPTION_MODEL(target)                    \
+  CLI_OPTION_TEXT('m', "model", target, "BACKBONE", \
+                  "backbone file (default: the one that comes along)")
+#define CLI_OPTION_ADAPTER(target)                   \
+  CLI_OPTION_TEXT('a', "adapter", target, "ADAPTER", \
+                  "adapter file (default: the backbone's own classes)")
+#define CLI_OPTION_DATA(target) \
+  CLI_OPTION_REQUIRED('d', "data", target, "DIR", "folder of pictures")
+#define CLI_OPTION_OUTPUT(target, kind) \
+  CLI_OPTION_REQUIRED('o', "output", target, kind, "file to write")
 
 typedef struct cli_syntax {
   const char *command;
@@ -38,19 +82,6 @@ typedef struct cli_syntax {
   const char *notes;     /* whole lines, after the options; NULL: none */
   int min_operands, max_operands;
 } cli_syntax;
-
-#define CLI_OPTION_JSON(target) \
-  { .name = "json", .kind = CLI_FLAG, .value = (target), .help = "JSON Lines on stdout" }
-#define CLI_OPTION_THREADS(target)                                                               \
-  {                                                                                              \
-    .name = "threads", .kind = CLI_INT, .value = (target), .argument = "N", .min = 1, .max = 64, \
-    .help = "threads (default: one a core)"                                                      \
-  }
-#define CLI_OPTION_MODEL(target)                                                                 \
-  {                                                                                              \
-    .letter = 'm', .name = "model", .kind = CLI_TEXT, .value = (target), .argument = "BACKBONE", \
-    .help = "backbone file (default: the one that comes along)"                                  \
-  }
 
 /* In the order of tinytl_method, tinytl_weights and tinytl_optimizer. */
 extern const char *const cli_methods[], *const cli_weights[], *const cli_optimizers[];

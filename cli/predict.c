@@ -106,31 +106,16 @@ static int run_predict(const predict_arguments *args, char **paths, int n_paths)
 
 int cli_predict(int argc, char **argv) {
   predict_arguments args = {.n_top = 1};
-  const cli_option options[] = {CLI_OPTION_MODEL(&args.backbone),
-                                {.letter = 'a',
-                                 .name = "adapter",
-                                 .kind = CLI_TEXT,
-                                 .value = &args.adapter,
-                                 .argument = "ADAPTER",
-                                 .help = "adapter file (default: the backbone's own classes)"},
-                                {.letter = 'k',
-                                 .name = "top",
-                                 .kind = CLI_INT,
-                                 .value = &args.n_top,
-                                 .argument = "K",
-                                 .min = 1,
-                                 .max = CLI_TOP_MAX,
-                                 .help = "classes a picture, best first (default: 1)"},
-                                {.name = "image-size",
-                                 .kind = CLI_INT,
-                                 .value = &args.image_size,
-                                 .argument = "N",
-                                 .min = 32,
-                                 .max = 1024,
-                                 .help = "side of the input (default: the adapter's)"},
-                                CLI_OPTION_THREADS(&args.n_threads),
-                                CLI_OPTION_JSON(&args.json),
-                                {0}};
+  const cli_option options[] = {
+      CLI_OPTION_MODEL(&args.backbone),
+      CLI_OPTION_ADAPTER(&args.adapter),
+      CLI_OPTION_INT('k', "top", &args.n_top, 1, CLI_TOP_MAX,
+                     "classes a picture, best first (default: 1)"),
+      CLI_OPTION_IMAGE_SIZE(&args.image_size, "the adapter's"),
+      CLI_OPTION_THREADS(&args.n_threads),
+      CLI_OPTION_JSON(&args.json),
+      CLI_OPTIONS_END,
+  };
   const cli_syntax syntax = {
       .command = "predict",
       .arguments = "IMAGE...",

@@ -89,18 +89,18 @@ tinytl_status cli_fail(tinytl_error *error, tinytl_status status, const char *fo
 }
 
 /* "1:07" or "2:03:59" */
-static void format_duration(char text[16], double seconds) {
+static void format_duration(char text[32], double seconds) {
   unsigned long s = isfinite(seconds) && seconds > 0 ? (unsigned long)fmin(seconds, 3.5e6) : 0;
   if (s < 3600)
-    snprintf(text, 16, "%lu:%02lu", s / 60, s % 60);
+    snprintf(text, 32, "%lu:%02lu", s / 60, s % 60);
   else
-    snprintf(text, 16, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
+    snprintf(text, 32, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
 }
 
 void cli_progress(const tinytl_epoch *epoch) {
   bool drawn = stderr_is_terminal();
   if (!drawn && !epoch->finished) return;
-  char left[16], val[32] = "";
+  char left[32], val[32] = "";
   format_duration(left, epoch->seconds_left);
   if (isfinite(epoch->val_top1)) {
     snprintf(val, sizeof val, "  validation %.1f %%", 100 * (double)epoch->val_top1);
