@@ -223,11 +223,14 @@ static tinytl_status list_classes(tinytl_folder *self, const char *dir, int n_le
   self->class_names = classes.names;
   self->images.n_classes = classes.n;
   self->images.class_names = (const char *const *)classes.names;
-  if (status == TINYTL_OK && classes.n < n_least)
-    status = tinytl_fail(error, TINYTL_ERROR_DATA, "%s: expected %s with pictures, found %s%s", dir,
-                         n_least > 1 ? "at least two class sub-folders" : "class sub-folders",
-                         classes.n == 0 ? "none" : "only ", classes.n == 0 ? "" : classes.names[0]);
-  return status;
+  if (status != TINYTL_OK || classes.n >= n_least) return status;
+  const char *expected =
+      n_least > 1 ? "at least two class sub-folders" : "at least one class sub-folder";
+  if (classes.n == 0)
+    return tinytl_fail(error, TINYTL_ERROR_DATA, "%s: expected %s with pictures, found none", dir,
+                       expected);
+  return tinytl_fail(error, TINYTL_ERROR_DATA, "%s: expected %s with pictures, found only '%s'",
+                     dir, expected, classes.names[0]);
 }
 
 static tinytl_status load(void *context, int index, const tinytl_view *view, uint8_t *rgb,

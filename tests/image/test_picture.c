@@ -121,6 +121,8 @@ static void reduced_decoding_is_not_seen(void **state) {
   (void)state;
   pictures_dir dir = pictures_dir_make();
   tinytl_view views[] = {centre_view(20, 24), {.size = 20, .augment = true, .min_scale = 0.5f}};
+  /* A crop's edge may lie inside a reduced pixel, which then brings in what is outside. */
+  const int tolerances[] = {4, 16};
   pictures_write_png(&dir, "a.png", PICTURES_PNG_RGB, 501, 403, 5);
   const pictures_jpeg kinds[] = {PICTURES_JPEG_RGB, PICTURES_JPEG_PROGRESSIVE, PICTURES_JPEG_YCCK};
   for (int k = 0; k < 3; k++)
@@ -131,7 +133,7 @@ static void reduced_decoding_is_not_seen(void **state) {
                        TINYTL_OK);
       assert_int_equal(tinytl_picture_load(pictures_path(&dir, "a.jpg"), 3, &views[v], jpeg, NULL),
                        TINYTL_OK);
-      assert_true(largest_difference(png, jpeg, sizeof png) <= 8);
+      assert_true(largest_difference(png, jpeg, sizeof png) <= tolerances[v]);
     }
   pictures_dir_remove(&dir);
 }
