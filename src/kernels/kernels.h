@@ -25,17 +25,39 @@ typedef struct tinytl_gemm_tile {
   float *c;
   ptrdiff_t c_row;
   bool accumulate; /* add to what C holds */
+  /* The k steps are done n_runs times (0 counts as 1), A moved by a_run and B by b_run floats after
+   * each: a second level of steps. */
+  int n_runs;
+  ptrdiff_t a_run, b_run;
 } tinytl_gemm_tile;
+
+/* y[i][c] = act(y[i][c] + bias[c]) (+ residual[i][c]) over n pixels of `channels`; rows are `pixel`
+ * floats apart in y and residual. Bit c % 8 of mask[i * mask_pixel + c / 8] says whether the
+ * gradient passes the activation (0 < sum, and sum < 6 for ReLU6; what is not finite never
+ * passes). residual and mask may be NULL. */
+typedef struct tinytl_bias_act {
+  int n, channels;
+  float *y;
+  ptrdiff_t pixel;
+  const float *bias;
+  tinytl_act act;
+  const float *residual;
+  uint8_t *mask;
+  ptrdiff_t mask_pixel; /* bytes */
+} tinytl_bias_act;
 
 /* Rows of depthwise convolution: see ops/depthwise.c for how they are cut. Layout [row][x][c]. */
 typedef struct tinytl_depthwise_row {
   const float *const *rows; /* [kernel] input rows, NULL: above or below the map (zeros) */
   int in_w, out_w;          /* pixels */
-  int channels;             /* of this call, with rows and y pointing at the first of them */
+  int channels;             /* of this call; rows, taps and y point at the first of them */
   ptrdiff_t pixel;          /* floats between neighbouring pixels, input and output alike */
   int kernel, stride, pad;  /* pad: left */
-  const float *taps;        /* [kernel][kernel][channels rounded up to 16], zero padded */
+  const float *taps;        /* [kernel][kernel][tap] */
+  ptrdiff_t tap;            /* floats between neighbouring taps: all channels rounded up to 16,
+                               zero padded */
   float *y;                 /* output row */
+  bool accumulate;          /* add to what y holds */
 } tinytl_depthwise_row;
 
 typedef struct tinytl_kernels {
@@ -43,38 +65,34 @@ typedef struct tinytl_kernels {
   int mr, nr; /* register tile */
   void (*gemm)(const tinytl_gemm_tile *tile);
 
-  /* Packs columns [first, first + n) (n <= nr) of B[k][column] into a panel [k][nr]: element
-   * (step, column) is at w[step * step_stride + column * column_stride]. int8 is widened and
-   * multiplied by scale[column] (by_step false) or scale[step] (by_step true). */
+  /* Packs n <= nr columns of B[k][column] into a panel [k][nr]: element (step, column) is at
+   * w[step * step_stride + column * column_stride], where one of the strides is 1. int8 is widened
+   * and multiplied by scale[step] (by_step, which needs column_stride 1) or scale[column]. */
   void (*pack_f32)(float *panel, const float *w, int k, int n, ptrdiff_t step_stride,
                    ptrdiff_t column_stride);
   void (*pack_i8)(float *panel, const int8_t *w, const float *scale, bool by_step, int k, int n,
                   ptrdiff_t step_stride, ptrdiff_t column_stride);
 
-  /* y[i][c] = act(y[i][c] + bias[c]) (+ residual[i][c]) over n pixels of `channels`; rows are
-   * `pixel` floats apart in y and residual. Where mask is not NULL, bit c % 8 of byte
-   * mask[i * ceil(channels / 8) + c / 8] says whether the gradient passes the activation
-   * (0 < y, and y < 6 for ReLU6). residual may be NULL. */
-  void (*bias_act)(float *y, ptrdiff_t pixel, int n, int channels, const float *bias,
-                   tinytl_act act, const float *residual, uint8_t *mask);
+  void (*bias_act)(const tinytl_bias_act *tile);
   /* dy[i][c] = mask bit ? dy[i][c] : 0, dense rows of `channels`; mask NULL: all pass. Where dbias
    * is not NULL, dbias[c] += sum over i of the masked dy, i ascending, in float. */
   void (*mask_grad)(float *dy, int n, int channels, const uint8_t *mask, float *dbias);
 
   void (*depthwise_row)(const tinytl_depthwise_row *row);
   /* Gradient of the input of a depthwise convolution, one input row: rows[ky] is the gradient row
-   * of the output that tap row ky reaches, NULL: none; in_w is the output's width (of dy), out_w
-   * the input's (of dx), y the dx row, which is overwritten. */
+   * of the output that tap row ky reaches, NULL: none; in_w is the width of dy, out_w that of dx,
+   * y the row of dx. */
   void (*depthwise_row_grad)(const tinytl_depthwise_row *row);
 
-  /* y[i] += x[i], y[i] = x[i] * s and the like, over n floats. */
-  void (*add)(float *y, const float *x, size_t n);
-  void (*axpy)(float *y, float s, const float *x, size_t n); /* y += s * x */
+  void (*add)(float *y, const float *x, size_t n);           /* y[i] += x[i] */
+  void (*axpy)(float *y, float s, const float *x, size_t n); /* y[i] += s * x[i] */
 } tinytl_kernels;
 
 /* The best set that this CPU runs, or the lesser one that TINYTL_KERNELS names. */
 const tinytl_kernels *tinytl_kernels_get(void);
-/* Every set that this CPU runs, portable first; for tests and benchmarks. */
-const tinytl_kernels *const *tinytl_kernels_all(int *n);
+/* Every set that this CPU runs, portable first, best last; for tests and benchmarks. Returns their
+ * number. */
+enum { TINYTL_MAX_KERNEL_SETS = 4 };
+int tinytl_kernels_all(const tinytl_kernels *sets[TINYTL_MAX_KERNEL_SETS]);
 
 #endif

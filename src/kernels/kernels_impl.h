@@ -1,0 +1,489 @@
+/* The kernels, included once by each instruction set's file, which defines before
+ *   VECTOR_W          lanes of a vector
+ *   MR                rows of the register tile; the columns are NV_MAX vectors
+ *   NV_MAX            vectors of the register tile's columns
+ *   KERNELS           name of the table of kernels that it exports
+ *   KERNELS_NAME      the set's name
+ * Sums run in one order (steps ascending, one multiply-add a term) whatever the tile. */
+#include <math.h>
+
+#include "kernels/kernels.h"
+#include "kernels/vector.h"
+
+enum { NR = NV_MAX * W };
+
+/* ---- Matrix product ------------------------------------------------------------------------ */
+
+/* m rows and n_vectors vectors of columns, both known to the compiler: the sums live in registers.
+ * Rows are addressed from every third one: base, base + row, base + 2 row are one address mode on
+ * x86, and so are 12 rows with 5 registers. */
+ALWAYS_INLINE void gemm_tile(const tinytl_gemm_tile *t, const int m, const int n_vectors) {
+  vf sum[MR][NV_MAX];
+  const ptrdiff_t a_row = t->a_row, a_step = t->a_step, c_row = t->c_row;
+  const int last = t->n - (n_vectors - 1) * W; /* columns of the last vector */
+  UNROLL for (int i = 0; i < m; i++) {
+    UNROLL for (int j = 0; j < n_vectors; j++) {
+      const float *c = t->c + i * c_row + j * W;
+      sum[i][j] = !t->accumulate                   ? (vf){0}
+                  : j + 1 < n_vectors || last == W ? load(c)
+                                                   : load_n(c, last);
+    }
+  }
+  const int n_runs = t->n_runs > 1 ? t->n_runs : 1;
+  for (int run = 0; run < n_runs; run++) {
+    const float *b = t->b + run * t->b_run;
+    const float *a[(MR + 2) / 3];
+    UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] = t->a + run * t->a_run + 3 * g * a_row;
+    for (int step = 0; step < t->k; step++) {
+      vf column[NV_MAX];
+      UNROLL for (int j = 0; j < n_vectors; j++) column[j] = load(b + j * W);
+      UNROLL for (int i = 0; i < m; i++) {
+        vf x = splat(a[i / 3][i % 3 * a_row]);
+        UNROLL for (int j = 0; j < n_vectors; j++) sum[i][j] += x * column[j];
+      }
+      UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] += a_step;
+      b += NR;
+    }
+  }
+  UNROLL for (int i = 0; i < m; i++) {
+    UNROLL for (int j = 0; j < n_vectors; j++) {
+      float *c = t->c + i * c_row + j * W;
+      if (j + 1 < n_vectors || last == W)
+        store(c, sum[i][j]);
+      else
+        store_n(c, sum[i][j], last);
+    }
+  }
+}
+
+ALWAYS_INLINE void gemm_rows(const tinytl_gemm_tile *t, const int m) {
+  if (NV_MAX == 3 && t->n > 2 * W)
+    gemm_tile(t, m, NV_MAX);
+  else if (t->n > W)
+    gemm_tile(t, m, 2);
+  else
+    gemm_tile(t, m, 1);
+}
+
+static void gemm(const tinytl_gemm_tile *t) {
+  switch (t->m) {
+  case 1:
+    gemm_rows(t, 1);
+    break;
+  case 2:
+    gemm_rows(t, 2);
+    break;
+  case 3:
+    gemm_rows(t, 3);
+    break;
+  case 4:
+    gemm_rows(t, 4);
+    break;
+#if MR > 4
+  case 5:
+    gemm_rows(t, 5);
+    break;
+  case 6:
+    gemm_rows(t, 6);
+    break;
+#endif
+#if MR > 6
+  case 7:
+    gemm_rows(t, 7);
+    break;
+  case 8:
+    gemm_rows(t, 8);
+    break;
+#endif
+#if MR > 8
+  case 9:
+    gemm_rows(t, 9);
+    break;
+  case 10:
+    gemm_rows(t, 10);
+    break;
+  case 11:
+    gemm_rows(t, 11);
+    break;
+  case 12:
+    gemm_rows(t, 12);
+    break;
+#endif
+  }
+}
+
+/* ---- Packing ------------------------------------------------------------------------------- */
+
+static void pack_zero(float *panel, int k) {
+  for (int step = 0; step < k; step++) store(panel + (ptrdiff_t)step * NR, (vf){0});
+}
+
+/* Columns stand in rows of w (step_stride 1): W x W squares are turned. */
+static void pack_columns_f32(float *panel, const float *w, int k, int n, ptrdiff_t column_stride) {
+  for (int step = 0; step < k; step += W) {
+    const int steps = k - step < W ? k - step : W;
+    vi square[W];
+    UNROLL for (int i = 0; i < W; i++) {
+      const float *row = w + i * column_stride + step;
+      square[i] = i >= n ? (vi){0} : (vi)(steps == W ? load(row) : load_n(row, steps));
+    }
+    transpose(square);
+    for (int i = 0; i < steps; i++) store(panel + (ptrdiff_t)(step + i) * NR, (vf)square[i]);
+  }
+}
+
+static void pack_f32(float *panel, const float *w, int k, int n, ptrdiff_t step_stride,
+                     ptrdiff_t column_stride) {
+  for (int j = 0; j < NR; j += W) {
+    const int columns = n - j < W ? n - j : W;
+    const float *first = w + j * column_stride;
+    if (columns <= 0) {
+      pack_zero(panel + j, k);
+    } else if (column_stride != 1) {
+      pack_columns_f32(panel + j, first, k, columns, column_stride);
+    } else {
+      for (int step = 0; step < k; step++) {
+        const float *row = first + step * step_stride;
+        store(panel + (ptrdiff_t)step * NR + j, columns == W ? load(row) : load_n(row, columns));
+      }
+    }
+  }
+}
+
+/* As pack_columns_f32, four steps to a lane: byte b of lane i is moved to the top, then down with
+ * its sign. Little-endian, as every machine this is built for. */
+static void pack_columns_i8(float *panel, const int8_t *w, vf scale, int k, int n,
+                            ptrdiff_t column_stride) {
+  for (int step = 0; step < k; step += 4 * W) {
+    const int steps = k - step < 4 * W ? k - step : 4 * W;
+    vi square[W];
+    UNROLL for (int i = 0; i < W; i++) square[i] =
+        i < n ? load_bytes(w + i * column_stride + step, steps) : (vi){0};
+    transpose(square);
+    float *out = panel + (ptrdiff_t)step * NR;
+    for (int i = 0; i < steps / 4; i++, out += 4 * NR) {
+      UNROLL for (int b = 0; b < 4; b++) {
+        vi value = (vi)((vu)square[i] << (24 - 8 * b)) >> 24;
+        store(out + b * NR, __builtin_convertvector(value, vf) * scale);
+      }
+    }
+    for (int b = 0; b < steps % 4; b++, out += NR) {
+      vi value = (vi)((vu)square[steps / 4] << (24 - 8 * b)) >> 24;
+      store(out, __builtin_convertvector(value, vf) * scale);
+    }
+  }
+}
+
+static void pack_i8(float *panel, const int8_t *w, const float *scale, bool by_step, int k, int n,
+                    ptrdiff_t step_stride, ptrdiff_t column_stride) {
+  for (int j = 0; j < NR; j += W) {
+    const int columns = n - j < W ? n - j : W;
+    const int8_t *first = w + j * column_stride;
+    if (columns <= 0) {
+      pack_zero(panel + j, k);
+      continue;
+    }
+    vf column_scale = by_step ? (vf){0} : load_n(scale + j, columns);
+    if (column_stride != 1) {
+      pack_columns_i8(panel + j, first, column_scale, k, columns, column_stride);
+      continue;
+    }
+    for (int step = 0; step < k; step++) {
+      int8_t edge[W] = {0};
+      const int8_t *row = first + step * step_stride;
+      if (columns < W) row = memcpy(edge, row, (size_t)columns);
+      vf s = by_step ? splat(scale[step]) : column_scale;
+      store(panel + (ptrdiff_t)step * NR + j, load_i8(row) * s);
+    }
+  }
+}
+
+/* ---- After the sum ------------------------------------------------------------------------- */
+
+/* Bits of W channels that start at `channel`; a mask byte holds 8 channels. */
+ALWAYS_INLINE void put_bits(uint8_t *mask, int channel, unsigned bits, int lanes) {
+#if VECTOR_W == 4
+  mask[channel / 8] = (uint8_t)(channel % 8 ? mask[channel / 8] | bits << 4 : bits);
+  (void)lanes;
+#else
+  mask[channel / 8] = (uint8_t)bits;
+  if (lanes > 8) mask[channel / 8 + 1] = (uint8_t)(bits >> 8);
+#endif
+}
+
+ALWAYS_INLINE unsigned get_bits(const uint8_t *mask, int channel, int lanes) {
+#if VECTOR_W == 4
+  (void)lanes;
+  return mask[channel / 8] >> channel % 8 & 15u;
+#else
+  unsigned bits = mask[channel / 8];
+  return lanes > 8 ? bits | (unsigned)mask[channel / 8 + 1] << 8 : bits;
+#endif
+}
+
+/* `lanes` channels from `channel` of all pixels. */
+ALWAYS_INLINE void bias_act_column(const tinytl_bias_act *t, int channel, int lanes, bool whole,
+                                   bool has_mask, bool has_residual) {
+  const vf bias = whole ? load(t->bias + channel) : load_n(t->bias + channel, lanes);
+  const vf low = splat(t->act == TINYTL_ACT_NONE ? -INFINITY : 0);
+  const vf high = splat(t->act == TINYTL_ACT_RELU6 ? 6 : INFINITY);
+  float *y = t->y + channel;
+  const float *residual = has_residual ? t->residual + channel : NULL;
+  uint8_t *mask = t->mask;
+  for (int i = 0; i < t->n; i++, y += t->pixel) {
+    vf sum = (whole ? load(y) : load_n(y, lanes)) + bias;
+    if (has_mask) {
+      put_bits(mask, channel, lane_bits((low < sum) & (sum < high)) & ((1u << lanes) - 1), lanes);
+      mask += t->mask_pixel;
+    }
+    sum = clamp(sum, low, high);
+    if (has_residual) {
+      sum += whole ? load(residual) : load_n(residual, lanes);
+      residual += t->pixel;
+    }
+    if (whole)
+      store(y, sum);
+    else
+      store_n(y, sum, lanes);
+  }
+}
+
+ALWAYS_INLINE void bias_act_variant(const tinytl_bias_act *t, bool has_mask, bool has_residual) {
+  int channel = 0;
+  for (; channel + W <= t->channels; channel += W)
+    bias_act_column(t, channel, W, true, has_mask, has_residual);
+  if (channel < t->channels)
+    bias_act_column(t, channel, t->channels - channel, false, has_mask, has_residual);
+}
+
+static void bias_act(const tinytl_bias_act *t) {
+  if (t->mask && t->residual)
+    bias_act_variant(t, true, true);
+  else if (t->mask)
+    bias_act_variant(t, true, false);
+  else if (t->residual)
+    bias_act_variant(t, false, true);
+  else
+    bias_act_variant(t, false, false);
+}
+
+ALWAYS_INLINE void mask_grad_column(float *dy, int n, int channels, int channel, int lanes,
+                                    bool whole, const uint8_t *mask, float *dbias) {
+  vf sum = {0};
+  if (dbias) sum = whole ? load(dbias + channel) : load_n(dbias + channel, lanes);
+  dy += channel;
+  for (int i = 0; i < n; i++, dy += channels) {
+    vf v = whole ? load(dy) : load_n(dy, lanes);
+    if (mask) {
+      v = keep_lanes(v, get_bits(mask, channel, lanes));
+      mask += (channels + 7) / 8;
+      if (whole)
+        store(dy, v);
+      else
+        store_n(dy, v, lanes);
+    }
+    sum += v;
+  }
+  if (dbias && whole) store(dbias + channel, sum);
+  if (dbias && !whole) store_n(dbias + channel, sum, lanes);
+}
+
+static void mask_grad(float *dy, int n, int channels, const uint8_t *mask, float *dbias) {
+  int channel = 0;
+  for (; channel + W <= channels; channel += W)
+    mask_grad_column(dy, n, channels, channel, W, true, mask, dbias);
+  if (channel < channels)
+    mask_grad_column(dy, n, channels, channel, channels - channel, false, mask, dbias);
+}
+
+/* ---- Depthwise ----------------------------------------------------------------------------- */
+
+/* Both directions are a correlation along a row: output pixel j sums, over the given rows and over
+ * n_taps taps t, taps[t] * row[j * stride + first + t]. */
+typedef struct strip {
+  int n_rows;
+  const float *rows[TINYTL_MAX_KERNEL], *taps[TINYTL_MAX_KERNEL];
+  ptrdiff_t tap_step; /* floats from tap to tap; negative: backwards */
+  int n_taps, stride, first;
+  int in_w, n_out, channels;
+  ptrdiff_t in_pixel, out_pixel;
+  float *y;
+  bool accumulate;
+} strip;
+
+enum { STRIP_PIXELS = 4 }; /* outputs of a pass, which share their loads */
+
+/* Channels [channel, channel + lanes) of n_pixels neighbouring outputs from j, with taps
+ * [tap, tap_end). */
+ALWAYS_INLINE void correlate_vector(const strip *s, int j, int channel, int lanes, bool whole,
+                                    const int n_pixels, const int stride, const int tap,
+                                    const int tap_end) {
+  const ptrdiff_t in_pixel = s->in_pixel, tap_step = s->tap_step;
+  const ptrdiff_t offset = (j * stride + s->first) * in_pixel + channel;
+  vf sum[STRIP_PIXELS];
+  UNROLL for (int p = 0; p < n_pixels; p++) {
+    const float *y = s->y + (j + p) * s->out_pixel + channel;
+    sum[p] = !s->accumulate ? (vf){0} : whole ? load(y) : load_n(y, lanes);
+  }
+  for (int r = 0; r < s->n_rows; r++) {
+    const float *taps = s->taps[r] + channel;
+    for (int t = tap; t < tap_end; t++) {
+      vf weight = load(taps + t * tap_step);
+      UNROLL for (int p = 0; p < n_pixels; p++) {
+        const float *in = s->rows[r] + (offset + (p * stride + t) * in_pixel);
+        sum[p] += (whole ? load(in) : load_n(in, lanes)) * weight;
+      }
+    }
+  }
+  UNROLL for (int p = 0; p < n_pixels; p++) {
+    float *y = s->y + (j + p) * s->out_pixel + channel;
+    if (whole)
+      store(y, sum[p]);
+    else
+      store_n(y, sum[p], lanes);
+  }
+}
+
+ALWAYS_INLINE void correlate(const strip *s, int j, const int n_pixels, const int stride,
+                             const int tap, const int tap_end) {
+  const int channels = s->channels;
+  int channel = 0;
+  for (; channel + W <= channels; channel += W)
+    correlate_vector(s, j, channel, W, true, n_pixels, stride, tap, tap_end);
+  if (channel < channels)
+    correlate_vector(s, j, channel, channels - channel, false, n_pixels, stride, tap, tap_end);
+}
+
+/* A pixel near the border: only the taps that meet the row. */
+static void correlate_border(const strip *s, int j) {
+  const int left = j * s->stride + s->first;
+  const int tap = left < 0 ? -left : 0;
+  const int tap_end = s->in_w - left < s->n_taps ? s->in_w - left : s->n_taps;
+  correlate(s, j, 1, s->stride, tap, tap_end);
+}
+
+/* n_taps and stride known to the compiler, where the caller gives them as constants. */
+ALWAYS_INLINE void correlate_strip(const strip *s, const int n_taps, const int stride) {
+  int j = 0;
+  for (; j < s->n_out && j * stride + s->first < 0; j++) correlate_border(s, j);
+  const int room = s->in_w - s->first - n_taps; /* j * stride <= room: all taps meet the row */
+  for (; j + STRIP_PIXELS <= s->n_out && (j + STRIP_PIXELS - 1) * stride <= room; j += STRIP_PIXELS)
+    correlate(s, j, STRIP_PIXELS, stride, 0, n_taps);
+  for (; j < s->n_out && j * stride <= room; j++) correlate(s, j, 1, stride, 0, n_taps);
+  for (; j < s->n_out; j++) correlate_border(s, j);
+}
+
+static void correlate_row(const strip *s) {
+  switch (s->stride * 16 + s->n_taps) {
+  case 16 + 1:
+    correlate_strip(s, 1, 1);
+    break;
+  case 16 + 2:
+    correlate_strip(s, 2, 1);
+    break;
+  case 16 + 3:
+    correlate_strip(s, 3, 1);
+    break;
+  case 16 + 4:
+    correlate_strip(s, 4, 1);
+    break;
+  case 16 + 5:
+    correlate_strip(s, 5, 1);
+    break;
+  case 16 + 7:
+    correlate_strip(s, 7, 1);
+    break;
+  case 32 + 3:
+    correlate_strip(s, 3, 2);
+    break;
+  case 32 + 5:
+    correlate_strip(s, 5, 2);
+    break;
+  case 32 + 7:
+    correlate_strip(s, 7, 2);
+    break;
+  default:
+    correlate_strip(s, s->n_taps, s->stride);
+  }
+}
+
+static void depthwise_row(const tinytl_depthwise_row *row) {
+  strip s = {.tap_step = row->tap,
+             .n_taps = row->kernel,
+             .stride = row->stride,
+             .first = -row->pad,
+             .in_w = row->in_w,
+             .n_out = row->out_w,
+             .channels = row->channels,
+             .in_pixel = row->pixel,
+             .out_pixel = row->pixel,
+             .y = row->y,
+             .accumulate = row->accumulate};
+  for (int ky = 0; ky < row->kernel; ky++) {
+    if (!row->rows[ky]) continue;
+    s.rows[s.n_rows] = row->rows[ky];
+    s.taps[s.n_rows++] = row->taps + ky * row->kernel * row->tap;
+  }
+  correlate_row(&s);
+}
+
+/* dx[ix] sums dy[(ix + pad - kx) / stride] * taps[kx] over the kx that divide. The pixels of one
+ * phase, (ix + pad) % stride, share their taps, phase + m * stride, and ask for neighbours of dy.
+ */
+static void depthwise_row_grad(const tinytl_depthwise_row *row) {
+  const int stride = row->stride;
+  for (int phase = 0; phase < stride; phase++) {
+    const int n_taps = phase < row->kernel ? (row->kernel - 1 - phase) / stride + 1 : 0;
+    const int ahead = row->pad - phase; /* ix = q * stride - ahead, for q from q_first */
+    const int q_first = ahead > 0 ? (ahead + stride - 1) / stride : 0;
+    const int x_first = q_first * stride - ahead;
+    if (x_first >= row->out_w) continue;
+    strip s = {.tap_step = -stride * row->tap,
+               .n_taps = n_taps,
+               .stride = 1,
+               .first = q_first - (n_taps - 1),
+               .in_w = row->in_w,
+               .n_out = (row->out_w - 1 - x_first) / stride + 1,
+               .channels = row->channels,
+               .in_pixel = row->pixel,
+               .out_pixel = stride * row->pixel,
+               .y = row->y + x_first * row->pixel,
+               .accumulate = row->accumulate};
+    for (int ky = 0; ky < row->kernel && n_taps > 0; ky++) {
+      if (!row->rows[ky]) continue;
+      s.rows[s.n_rows] = row->rows[ky];
+      s.taps[s.n_rows++] =
+          row->taps + (ky * row->kernel + phase + (n_taps - 1) * stride) * row->tap;
+    }
+    correlate_row(&s);
+  }
+}
+
+/* ---- Vectors ------------------------------------------------------------------------------- */
+
+static void add(float *y, const float *x, size_t n) {
+  size_t i = 0;
+  for (; i + W <= n; i += W) store(y + i, load(y + i) + load(x + i));
+  if (i < n)
+    store_n(y + i, load_n(y + i, (int)(n - i)) + load_n(x + i, (int)(n - i)), (int)(n - i));
+}
+
+static void axpy(float *y, float s, const float *x, size_t n) {
+  size_t i = 0;
+  for (; i + W <= n; i += W) store(y + i, load(y + i) + s * load(x + i));
+  if (i < n)
+    store_n(y + i, load_n(y + i, (int)(n - i)) + s * load_n(x + i, (int)(n - i)), (int)(n - i));
+}
+
+const tinytl_kernels KERNELS = {.name = KERNELS_NAME,
+                                .mr = MR,
+                                .nr = NR,
+                                .gemm = gemm,
+                                .pack_f32 = pack_f32,
+                                .pack_i8 = pack_i8,
+                                .bias_act = bias_act,
+                                .mask_grad = mask_grad,
+                                .depthwise_row = depthwise_row,
+                                .depthwise_row_grad = depthwise_row_grad,
+                                .add = add,
+                                .axpy = axpy};

@@ -1,0 +1,160 @@
+/* A float vector of VECTOR_W lanes on the compiler's vector extensions, for kernels_impl.h.
+ * The few things that the extensions are clumsy at use intrinsics, here and nowhere else. */
+#ifndef TINYTL_KERNELS_VECTOR_H
+#define TINYTL_KERNELS_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define W VECTOR_W
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+
+typedef float vf __attribute__((vector_size(4 * W)));
+typedef int32_t vi __attribute__((vector_size(4 * W)));
+typedef uint32_t vu __attribute__((vector_size(4 * W)));
+typedef int8_t vb __attribute__((vector_size(W)));
+typedef float vf_unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef int32_t vi_unaligned __attribute__((vector_size(4 * W), aligned(1), may_alias));
+typedef int8_t vb_unaligned __attribute__((vector_size(W), aligned(1), may_alias));
+
+#if VECTOR_W == 16
+#define ZIP_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define ZIP_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define LANE_BITS \
+  { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768 }
+#define LOG2_W 4
+#elif VECTOR_W == 8
+#define ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#define LANE_BITS \
+  { 1, 2, 4, 8, 16, 32, 64, 128 }
+#define LOG2_W 3
+#else
+#define ZIP_LOW 0, 4, 1, 5
+#define ZIP_HIGH 2, 6, 3, 7
+#define LANE_BITS \
+  { 1, 2, 4, 8 }
+#define LOG2_W 2
+#endif
+
+ALWAYS_INLINE vf load(const float *p) {
+  return *(const vf_unaligned *)p;
+}
+ALWAYS_INLINE void store(float *p, vf v) {
+  *(vf_unaligned *)p = v;
+}
+ALWAYS_INLINE vf splat(float x) {
+  return x - (vf){0};
+} /* x - 0 keeps the sign of -0 */
+
+/* The first n lanes (0 <= n <= W), zeros in the others. */
+ALWAYS_INLINE vf load_n(const float *p, int n) {
+#if VECTOR_W == 16
+  return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+  vf v = {0};
+  memcpy(&v, p, (size_t)n * sizeof *p);
+  return v;
+#endif
+}
+
+ALWAYS_INLINE void store_n(float *p, vf v, int n) {
+#if VECTOR_W == 16
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+  memcpy(p, &v, (size_t)n * sizeof *p);
+#endif
+}
+
+/* n <= 4 * W bytes, zeros after them. */
+ALWAYS_INLINE vi load_bytes(const int8_t *p, int n) {
+  if (n == 4 * W) return *(const vi_unaligned *)p;
+#if VECTOR_W == 16
+  return (vi)_mm512_maskz_loadu_epi8(((__mmask64)1 << n) - 1, p);
+#else
+  vi v = {0};
+  memcpy(&v, p, (size_t)n);
+  return v;
+#endif
+}
+
+/* W values of int8, widened. */
+ALWAYS_INLINE vf load_i8(const int8_t *p) {
+#if VECTOR_W == 16
+  return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#elif VECTOR_W == 8
+  return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#else
+  return __builtin_convertvector(*(const vb_unaligned *)p, vf);
+#endif
+}
+
+/* Lane i of a comparison's result (all ones or zero) as bit i. */
+ALWAYS_INLINE unsigned lane_bits(vi all_ones_or_zero) {
+#if VECTOR_W == 16
+  return _mm512_movepi32_mask((__m512i)all_ones_or_zero);
+#elif VECTOR_W == 8
+  return (unsigned)_mm256_movemask_ps((__m256)all_ones_or_zero);
+#elif defined(__SSE2__)
+  return (unsigned)_mm_movemask_ps((__m128)all_ones_or_zero);
+#else
+  vi bits = all_ones_or_zero & (vi)LANE_BITS;
+  return (unsigned)(bits[0] | bits[1] | bits[2] | bits[3]);
+#endif
+}
+
+/* The reverse: keeps the lanes of v whose bit is set, zeros the others. */
+ALWAYS_INLINE vf keep_lanes(vf v, unsigned bits) {
+#if VECTOR_W == 16
+  return (vf)_mm512_maskz_mov_ps((__mmask16)bits, (__m512)v);
+#else
+  const vi lanes = LANE_BITS;
+  vi selected = ((int32_t)bits + (vi){0}) & lanes;
+  return (vf)((vi)v & (selected == lanes));
+#endif
+}
+
+/* v between low and high; NaN stays NaN. */
+ALWAYS_INLINE vf clamp(vf v, vf low, vf high) {
+  /* The x86 instructions return their second operand where one is NaN. */
+#if VECTOR_W == 16
+  return (vf)_mm512_min_ps((__m512)high, _mm512_max_ps((__m512)low, (__m512)v));
+#elif VECTOR_W == 8
+  return (vf)_mm256_min_ps((__m256)high, _mm256_max_ps((__m256)low, (__m256)v));
+#elif defined(__SSE2__)
+  return (vf)_mm_min_ps((__m128)high, _mm_max_ps((__m128)low, (__m128)v));
+#elif defined(__aarch64__)
+  return (vf)vminq_f32((float32x4_t)high, vmaxq_f32((float32x4_t)low, (float32x4_t)v));
+#else
+  vi below = v < low;
+  v = (vf)(((vi)low & below) | ((vi)v & ~below));
+  vi above = v > high;
+  return (vf)(((vi)high & above) | ((vi)v & ~above));
+#endif
+}
+
+/* W x W, in place: log2 W perfect shuffles of the rows. */
+ALWAYS_INLINE void transpose(vi rows[W]) {
+  UNROLL for (int stage = 0; stage < LOG2_W; stage++) {
+    vi zipped[W];
+    UNROLL for (int i = 0; i < W / 2; i++) {
+      zipped[2 * i] = __builtin_shufflevector(rows[i], rows[i + W / 2], ZIP_LOW);
+      zipped[2 * i + 1] = __builtin_shufflevector(rows[i], rows[i + W / 2], ZIP_HIGH);
+    }
+    UNROLL for (int i = 0; i < W; i++) rows[i] = zipped[i];
+  }
+}
+
+#endif

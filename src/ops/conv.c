@@ -1,0 +1,244 @@
+/* Convolution: y[oy][ox][o] = sum over ky, kx, i of x[oy * stride - pad + ky][...][i] *
+ * w[o][ky][kx][i], within groups of channels. What the kinds share, and the choice between them:
+ * conv_pointwise.c, conv_dense.c, conv_rgb.c, conv_weight.c, depthwise.c. */
+#include "ops/conv.h"
+
+tinytl_conv tinytl_conv_make(int in_h, int in_w, int in_c, int out_c, int kernel, int stride,
+                             int groups, tinytl_pad pad) {
+  const tinytl_span vertical = tinytl_conv_span(in_h, kernel, stride, pad);
+  const tinytl_span horizontal = tinytl_conv_span(in_w, kernel, stride, pad);
+  return (tinytl_conv){.in_h = in_h,
+                       .in_w = in_w,
+                       .in_c = in_c,
+                       .out_h = vertical.out,
+                       .out_w = horizontal.out,
+                       .out_c = out_c,
+                       .kernel = kernel,
+                       .stride = stride,
+                       .groups = groups,
+                       .pad_top = vertical.pad,
+                       .pad_left = horizontal.pad};
+}
+
+bool tinytl_conv_is_depthwise(const tinytl_conv *conv) {
+  return conv->groups > 1 && conv->groups == conv->in_c && conv->groups == conv->out_c;
+}
+
+bool tinytl_conv_is_pointwise(const tinytl_conv *conv) {
+  return conv->kernel == 1 && conv->stride == 1 && conv->groups == 1 && conv->pad_top == 0 &&
+         conv->pad_left == 0;
+}
+
+tinytl_conv_tap tinytl_conv_tap_span(int in, int out, int stride, int pad, int k) {
+  /* 0 <= output * stride - pad + k < in */
+  const int before = pad - k, after = in - 1 + pad - k;
+  const int first = before > 0 ? tinytl_ceil_div(before, stride) : 0;
+  const int end = after < 0 ? 0 : tinytl_min(after / stride + 1, out);
+  return (tinytl_conv_tap){first, end > first ? end - first : 0, first * stride - before};
+}
+
+/* ---- Panels -------------------------------------------------------------------------------- */
+
+tinytl_conv_panels tinytl_conv_panels_make(const tinytl_kernels *kernels, const tinytl_conv *conv,
+                                           bool transposed) {
+  const int in = conv->in_c / conv->groups, out = conv->out_c / conv->groups;
+  tinytl_conv_panels panels = {.conv = conv,
+                               .transposed = transposed,
+                               .columns = transposed ? in : out,
+                               .steps = transposed ? out : in};
+  panels.per_group = tinytl_ceil_div(panels.columns, kernels->nr);
+  panels.n_panels = panels.per_group * conv->groups;
+  panels.panel_stride = tinytl_round_up(
+      (size_t)conv->kernel * conv->kernel * panels.steps * kernels->nr, 64 / sizeof(float));
+  const size_t fitting = TINYTL_CONV_PANELS_NBYTES / (panels.panel_stride * sizeof(float));
+  panels.capacity = fitting < 1                         ? 1
+                    : fitting < (size_t)panels.n_panels ? (int)fitting
+                                                        : panels.n_panels;
+  return panels;
+}
+
+size_t tinytl_conv_panels_nbytes(const tinytl_conv_panels *panels) {
+  return panels->capacity * panels->panel_stride * sizeof(float);
+}
+
+tinytl_conv_panel tinytl_conv_panels_at(const tinytl_conv_panels *panels, int index) {
+  const int nr = panels->run->kernels->nr;
+  const int column = index % panels->per_group * nr;
+  const float *scratch = panels->run->scratch;
+  return (tinytl_conv_panel){.b = scratch + (index - panels->first) * panels->panel_stride,
+                             .group = index / panels->per_group,
+                             .column = column,
+                             .n = tinytl_min(nr, panels->columns - column)};
+}
+
+static void pack(const tinytl_conv_panels *panels, float *b, size_t w_offset, int scale_first,
+                 int k, int n, ptrdiff_t step_stride, ptrdiff_t column_stride) {
+  const tinytl_kernels *kernels = panels->run->kernels;
+  const tinytl_weight *w = panels->weight;
+  if (w->i8)
+    kernels->pack_i8(b, w->i8 + w_offset, w->scale + scale_first, panels->transposed, k, n,
+                     step_stride, column_stride);
+  else
+    kernels->pack_f32(b, w->f32 + w_offset, k, n, step_stride, column_stride);
+}
+
+static void pack_task(void *context, int task) {
+  const tinytl_conv_panels *panels = context;
+  const tinytl_conv *conv = panels->conv;
+  const tinytl_conv_panel panel = tinytl_conv_panels_at(panels, panels->first + task);
+  float *b = (float *)panels->run->scratch + task * panels->panel_stride;
+  const int taps = conv->kernel * conv->kernel;
+  const int in = conv->in_c / conv->groups, out = conv->out_c / conv->groups;
+  const ptrdiff_t filter = (ptrdiff_t)taps * in; /* weights of one output channel */
+  if (!panels->transposed) {
+    const int first = panel.group * out + panel.column;
+    pack(panels, b, (size_t)first * filter, first, (int)filter, panel.n, 1, filter);
+    return;
+  }
+  const int first = panel.group * out;
+  for (int tap = 0; tap < taps; tap++)
+    pack(panels, b + (size_t)tap * out * panels->run->kernels->nr,
+         (size_t)first * filter + (size_t)tap * in + panel.column, first, out, panel.n, filter, 1);
+}
+
+bool tinytl_conv_panels_next(tinytl_conv_panels *panels) {
+  panels->first += panels->n;
+  panels->n = tinytl_min(panels->capacity, panels->n_panels - panels->first);
+  if (panels->n <= 0) return false;
+  tinytl_parallel_for(panels->run->pool, panels->n, pack_task, panels);
+  return true;
+}
+
+void tinytl_conv_gemm_rows(const tinytl_kernels *kernels, tinytl_gemm_tile tile, int n) {
+  for (int left = tinytl_ceil_div(n, kernels->mr); left > 0; left--) {
+    tile.m = tinytl_ceil_div(n, left);
+    kernels->gemm(&tile);
+    tile.a += tile.m * tile.a_row;
+    tile.c += tile.m * tile.c_row;
+    n -= tile.m;
+  }
+}
+
+/* ---- Epilogue ------------------------------------------------------------------------------ */
+
+void tinytl_conv_epilogue(const tinytl_kernels *kernels, const tinytl_epilogue *epilogue, int out_c,
+                          int pixel, int n, int channel, int channels, float *y) {
+  const ptrdiff_t mask_pixel = (out_c + 7) / 8;
+  const ptrdiff_t first = (ptrdiff_t)pixel * out_c + channel;
+  const float *residual = epilogue->residual ? epilogue->residual + first : NULL;
+  y += first;
+  if (epilogue->bias) {
+    uint8_t *mask = epilogue->mask ? epilogue->mask + pixel * mask_pixel + channel / 8 : NULL;
+    kernels->bias_act(&(tinytl_bias_act){.n = n,
+                                         .channels = channels,
+                                         .y = y,
+                                         .pixel = out_c,
+                                         .bias = epilogue->bias + channel,
+                                         .act = epilogue->act,
+                                         .residual = residual,
+                                         .mask = mask,
+                                         .mask_pixel = mask_pixel});
+  } else if (residual) {
+    for (int i = 0; i < n; i++)
+      kernels->add(y + (ptrdiff_t)i * out_c, residual + (ptrdiff_t)i * out_c, (size_t)channels);
+  }
+}
+
+typedef struct epilogue_grad {
+  const tinytl_run *run;
+  int n_pixels, channels, chunk;
+  const uint8_t *mask;
+  float *dy;
+  float *partial; /* [chunks][channels]; NULL: bias is frozen */
+} epilogue_grad;
+
+/* Pixels are cut into chunks by the shape alone; each sums its own bias gradient. */
+static int chunk_pixels(int n_pixels) {
+  enum { MIN_PIXELS = 8, MAX_CHUNKS = 32 };
+  const int pixels = tinytl_ceil_div(n_pixels, MAX_CHUNKS);
+  return pixels < MIN_PIXELS ? MIN_PIXELS : pixels;
+}
+
+static void epilogue_grad_task(void *context, int task) {
+  const epilogue_grad *g = context;
+  const int first = task * g->chunk;
+  const size_t mask_pixel = (size_t)(g->channels + 7) / 8;
+  float *partial = g->partial ? g->partial + (size_t)task * g->channels : NULL;
+  for (int c = 0; partial && c < g->channels; c++) partial[c] = 0;
+  g->run->kernels->mask_grad(g->dy + (size_t)first * g->channels,
+                             tinytl_min(g->chunk, g->n_pixels - first), g->channels,
+                             g->mask ? g->mask + first * mask_pixel : NULL, partial);
+}
+
+size_t tinytl_epilogue_backward_scratch(int n_pixels, int channels) {
+  return (size_t)tinytl_ceil_div(n_pixels, chunk_pixels(n_pixels)) * channels * sizeof(float);
+}
+
+void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
+                              const uint8_t *mask, float *dy, float *dbias) {
+  if (!mask && !dbias) return;
+  epilogue_grad g = {.run = run,
+                     .n_pixels = n_pixels,
+                     .channels = channels,
+                     .chunk = chunk_pixels(n_pixels),
+                     .mask = mask,
+                     .dy = dy,
+                     .partial = dbias ? run->scratch : NULL};
+  const int n_chunks = tinytl_ceil_div(n_pixels, g.chunk);
+  tinytl_parallel_for(run->pool, n_chunks, epilogue_grad_task, &g);
+  for (int chunk = 0; dbias && chunk < n_chunks; chunk++)
+    run->kernels->add(dbias, g.partial + (size_t)chunk * channels, (size_t)channels);
+}
+
+/* ---- The choice ---------------------------------------------------------------------------- */
+
+size_t tinytl_conv_forward_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels) {
+  if (tinytl_conv_is_depthwise(conv)) return tinytl_depthwise_scratch(conv);
+  const tinytl_conv_panels panels = tinytl_conv_panels_make(kernels, conv, false);
+  return tinytl_conv_panels_nbytes(&panels);
+}
+
+typedef struct row_epilogue {
+  const tinytl_run *run;
+  const tinytl_conv *conv;
+  const tinytl_epilogue *epilogue;
+  float *y;
+} row_epilogue;
+
+static void row_epilogue_task(void *context, int row) {
+  const row_epilogue *e = context;
+  tinytl_conv_epilogue(e->run->kernels, e->epilogue, e->conv->out_c, row * e->conv->out_w,
+                       e->conv->out_w, 0, e->conv->out_c, e->y);
+}
+
+void tinytl_conv_forward(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
+                         const tinytl_epilogue *epilogue, const float *x, float *y) {
+  if (tinytl_conv_is_depthwise(conv)) {
+    tinytl_depthwise_forward(run, conv, w, epilogue, x, y);
+  } else if (tinytl_conv_is_pointwise(conv)) {
+    tinytl_conv_pointwise(run, conv, w, false, epilogue, x, y, false);
+  } else {
+    tinytl_conv_dense(run, conv, w, false, x, y, false);
+    row_epilogue e = {run, conv, epilogue, y};
+    if (epilogue->bias || epilogue->residual)
+      tinytl_parallel_for(run->pool, conv->out_h, row_epilogue_task, &e);
+  }
+}
+
+size_t tinytl_conv_backward_input_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels) {
+  if (tinytl_conv_is_depthwise(conv)) return tinytl_depthwise_scratch(conv);
+  const tinytl_conv_panels panels = tinytl_conv_panels_make(kernels, conv, true);
+  return tinytl_conv_panels_nbytes(&panels);
+}
+
+void tinytl_conv_backward_input(const tinytl_run *run, const tinytl_conv *conv,
+                                const tinytl_weight *w, const float *dy, float *dx,
+                                bool accumulate) {
+  const tinytl_epilogue none = {0};
+  if (tinytl_conv_is_depthwise(conv))
+    tinytl_depthwise_backward_input(run, conv, w, dy, dx, accumulate);
+  else if (tinytl_conv_is_pointwise(conv))
+    tinytl_conv_pointwise(run, conv, w, true, &none, dy, dx, accumulate);
+  else
+    tinytl_conv_dense(run, conv, w, true, dy, dx, accumulate);
+}
