@@ -51,7 +51,7 @@ static uint32_t run_tasks(tinytl_pool *pool) {
     if ((uint32_t)ticket >= n_tasks) {
       /* Exhausted, unless the job is being written (n_tasks 0) or was replaced meanwhile. */
       uint64_t now = atomic_load(&pool->ticket);
-      if (now == ticket && n_tasks != 0) return generation_of(ticket);
+      if ((now == ticket && n_tasks != 0) || atomic_load(&pool->quit)) return generation_of(now);
       ticket = now;
       cpu_relax();
       continue;

@@ -24,11 +24,11 @@ tinytl_status tinytl_fail_memory(tinytl_error *error, size_t nbytes);
     if (try_status_ != TINYTL_OK) return try_status_; \
   } while (0)
 
-/* *product = x * y; false on overflow. */
+/* *product = x * y; false, and SIZE_MAX, on overflow. */
 static inline bool tinytl_size_mul(size_t x, size_t y, size_t *product) {
-  if (y != 0 && x > SIZE_MAX / y) return false;
-  *product = x * y;
-  return true;
+  const bool fits = y == 0 || x <= SIZE_MAX / y;
+  *product = fits ? x * y : SIZE_MAX;
+  return fits;
 }
 
 /* x rounded up to a multiple of `step`. */

@@ -27,6 +27,17 @@ static void test_every_task_once(void **state) {
   }
 }
 
+/* A pool that is freed before its first job: the workers spun for ever, waiting for the job that a
+ * number of tasks of 0 announces. */
+static void test_free_without_a_job(void **state) {
+  (void)state;
+  for (int i = 0; i < 200; i++) {
+    tinytl_pool *pool = NULL;
+    assert_int_equal(tinytl_pool_create(4, &pool, NULL), TINYTL_OK);
+    tinytl_pool_free(pool);
+  }
+}
+
 static void test_without_pool(void **state) {
   (void)state;
   atomic_int counts[3] = {0};
@@ -51,6 +62,7 @@ static void test_bad_numbers_of_threads(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_task_once),
+      cmocka_unit_test(test_free_without_a_job),
       cmocka_unit_test(test_without_pool),
       cmocka_unit_test(test_bad_numbers_of_threads),
   };
