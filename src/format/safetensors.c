@@ -68,7 +68,7 @@ static tinytl_status read_tensor(const cJSON *item, const char *file, const char
   if (!cJSON_IsObject(item) || cJSON_GetArraySize(item) != 3)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: expected an object of dtype, shape and data_offsets", where);
-  size_t nbytes;
+  size_t nbytes = 0;
   TINYTL_TRY(read_dtype(item, where, tensor, &nbytes, error));
   TINYTL_TRY(read_shape(item, where, tensor, &nbytes, error));
 
