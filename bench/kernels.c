@@ -1,0 +1,254 @@
+/* Speed of the convolutions on every distinct shape of MobileNetV2-1.0 at 224 pixels, against the
+ * multiply-add peak measured in the same run: bench_kernels [ARCHITECTURE [SIZE]]. TINYTL_KERNELS
+ * chooses the kernel set. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "ops/ops.h"
+
+enum { N_THREADS = 2, MAX_SHAPES = 256 };
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- Peak ---------------------------------------------------------------------------------- */
+
+enum { PEAK_STEPS = 1 << 16, PEAK_SUMS = 12 };
+
+/* Twelve independent sums, more than the latency of a multiply-add takes. The empty assembly keeps
+ * the compiler from computing them beforehand. */
+#define DEFINE_PEAK(name, target, lanes)                                                          \
+  target static float name(float x) {                                                             \
+    typedef float vector __attribute__((vector_size(4 * (lanes))));                               \
+    const vector f = x - (vector){0};                                                             \
+    vector a = f, b = f, c = f, d = f, e = f, g = f, h = f, i = f, j = f, k = f, l = f, m = f;    \
+    for (int step = 0; step < PEAK_STEPS; step++) {                                               \
+      a = a * f + f, b = b * f + f, c = c * f + f, d = d * f + f, e = e * f + f, g = g * f + f;   \
+      h = h * f + f, i = i * f + f, j = j * f + f, k = k * f + f, l = l * f + f, m = m * f + f;   \
+      __asm__ volatile(""                                                                         \
+                       : PEAK_REGISTER(a), PEAK_REGISTER(b), PEAK_REGISTER(c), PEAK_REGISTER(d),  \
+                         PEAK_REGISTER(e), PEAK_REGISTER(g), PEAK_REGISTER(h), PEAK_REGISTER(i),  \
+                         PEAK_REGISTER(j), PEAK_REGISTER(k), PEAK_REGISTER(l), PEAK_REGISTER(m)); \
+    }                                                                                             \
+    return (a + b + c + d + e + g + h + i + j + k + l + m)[0];                                    \
+  }
+#if defined(__x86_64__)
+#define PEAK_REGISTER(x) "+v"(x)
+DEFINE_PEAK(peak_16, __attribute__((target("avx512f"))), 16)
+DEFINE_PEAK(peak_8, __attribute__((target("avx2,fma"))), 8)
+#elif defined(__aarch64__)
+#define PEAK_REGISTER(x) "+w"(x)
+#else
+#define PEAK_REGISTER(x) "+m"(x)
+#endif
+DEFINE_PEAK(peak_4, , 4)
+
+static double measure_peak(float (*loop)(float), int lanes) {
+  volatile float sink;
+  double best = 1e9;
+  for (int i = 0; i < 30; i++) {
+    const double start = now();
+    sink = loop(0.5f);
+    const double seconds = now() - start;
+    if (seconds < best) best = seconds;
+  }
+  (void)sink;
+  return 2.0 * lanes * PEAK_SUMS * PEAK_STEPS / best;
+}
+
+/* Operations a second of one thread. */
+static double peak_of(const tinytl_kernels *kernels) {
+  (void)kernels;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") && kernels->nr == 32) return measure_peak(peak_16, 16);
+  if (__builtin_cpu_supports("fma") && kernels->nr == 16) return measure_peak(peak_8, 8);
+#endif
+  return measure_peak(peak_4, 4);
+}
+
+/* ---- Work ---------------------------------------------------------------------------------- */
+
+typedef enum op { FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, N_OPS } op;
+
+static const char *const OP_NAMES[N_OPS] = {"forward", "backward input", "backward weight"};
+
+typedef struct work {
+  tinytl_run run;
+  tinytl_conv conv;
+  tinytl_weight weight;
+  tinytl_epilogue epilogue;
+  float *x, *y, *w;
+} work;
+
+static float *random_floats(size_t n) {
+  float *values = aligned_alloc(64, tinytl_round_up(n * sizeof *values, 64));
+  for (size_t i = 0; i < n; i++) values[i] = (float)(i * 7919 % 1001) / 500 - 1;
+  return values;
+}
+
+static size_t max_size(size_t x, size_t y) {
+  return x > y ? x : y;
+}
+
+static work work_make(const tinytl_conv *conv, bool lite) {
+  const size_t n_weights =
+      (size_t)conv->out_c * conv->kernel * conv->kernel * (conv->in_c / conv->groups);
+  work k = {.run.kernels = tinytl_kernels_get(), .conv = *conv};
+  const size_t scratch =
+      max_size(tinytl_conv_forward_scratch(conv, k.run.kernels),
+               max_size(tinytl_conv_backward_input_scratch(conv, k.run.kernels),
+                        tinytl_conv_backward_weight_scratch(conv, k.run.kernels)));
+  k.run.scratch = random_floats(scratch / sizeof(float) + 1);
+  k.x = random_floats((size_t)conv->in_h * conv->in_w * conv->in_c);
+  k.y = random_floats((size_t)conv->out_h * conv->out_w * conv->out_c);
+  k.w = random_floats(n_weights);
+  if (lite) {
+    k.weight.f32 = k.w;
+    return k;
+  }
+  int8_t *i8 = malloc(n_weights);
+  for (size_t i = 0; i < n_weights; i++) i8[i] = (int8_t)(i * 89 % 255 - 127);
+  k.weight = (tinytl_weight){.i8 = i8, .scale = random_floats((size_t)conv->out_c)};
+  k.epilogue =
+      (tinytl_epilogue){.bias = random_floats((size_t)conv->out_c), .act = TINYTL_ACT_RELU6};
+  return k;
+}
+
+static void work_free(work *k) {
+  void *owned[] = {k->run.scratch,
+                   k->x,
+                   k->y,
+                   k->w,
+                   (void *)(uintptr_t)k->weight.i8,
+                   (void *)(uintptr_t)k->weight.scale,
+                   (void *)(uintptr_t)k->epilogue.bias};
+  for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
+}
+
+static void work_do(const work *k, op what) {
+  if (what == FORWARD)
+    tinytl_conv_forward(&k->run, &k->conv, &k->weight, &k->epilogue, k->x, k->y);
+  else if (what == BACKWARD_INPUT)
+    tinytl_conv_backward_input(&k->run, &k->conv, &k->weight, k->y, k->x, false);
+  else
+    tinytl_conv_backward_weight(&k->run, &k->conv, k->x, k->y, k->w);
+}
+
+/* The best of several, in seconds. */
+static double work_time(work *k, op what, tinytl_pool *pool) {
+  double best = 1e9;
+  k->run.pool = pool;
+  const double end = now() + 0.03;
+  for (int i = 0; i < 5 || now() < end; i++) {
+    const double start = now();
+    work_do(k, what);
+    const double seconds = now() - start;
+    if (seconds < best) best = seconds;
+  }
+  return best;
+}
+
+/* ---- Report -------------------------------------------------------------------------------- */
+
+typedef struct shape {
+  tinytl_conv conv;
+  const char *kind;
+  int count;
+} shape;
+
+typedef struct shapes {
+  int n;
+  shape at[MAX_SHAPES];
+} shapes;
+
+static void add_shape(shapes *s, const char *kind, tinytl_conv conv) {
+  for (int i = 0; i < s->n; i++)
+    if (memcmp(&s->at[i].conv, &conv, sizeof conv) == 0 && s->at[i].kind == kind) {
+      s->at[i].count++;
+      return;
+    }
+  if (s->n < MAX_SHAPES) s->at[s->n++] = (shape){conv, kind, 1};
+}
+
+static shapes list_shapes(const char *architecture, int size) {
+  static tinytl_arch arch; /* large */
+  shapes s = {0};
+  int image_size;
+  tinytl_error error;
+  if (tinytl_arch_named(architecture, 10, &arch, &image_size, &error) != TINYTL_OK) {
+    fprintf(stderr, "%s\n", error.message);
+    exit(2);
+  }
+  if (size == 0) size = image_size;
+  int sides[TINYTL_MAX_LAYERS]; /* of each layer's input */
+  for (int i = 0; i < arch.n_layers; i++) {
+    const tinytl_layer *l = &arch.layers[i];
+    const tinytl_conv conv =
+        tinytl_conv_make(size, size, l->in_c, l->out_c, l->kernel, l->stride, l->groups, l->pad);
+    sides[i] = size;
+    size = conv.out_h;
+    if (i > 0)
+      add_shape(&s, l->groups > 1 ? "depthwise" : l->kernel == 1 ? "pointwise" : "dense", conv);
+  }
+  tinytl_arch_default_lite(&arch, arch.lite, &arch.n_lite);
+  for (int i = 0; i < arch.n_lite; i++) {
+    const tinytl_lite *l = &arch.lite[i];
+    const int side = tinytl_avg_pool2_out(sides[arch.blocks[l->block].first]);
+    const tinytl_conv conv = tinytl_conv_make(side, side, l->in_c, l->mid_c, l->kernel, l->stride,
+                                              l->groups, TINYTL_PAD_SYMMETRIC);
+    add_shape(&s, "lite", conv);
+    add_shape(&s, "lite",
+              tinytl_conv_make(conv.out_h, conv.out_w, l->mid_c, l->out_c, 1, 1, 1,
+                               TINYTL_PAD_SYMMETRIC));
+  }
+  return s;
+}
+
+static void report(const shapes *s, const char *kind, op what, double peak, tinytl_pool *pool) {
+  double seconds[N_THREADS] = {0}, ops = 0;
+  for (int i = 0; i < s->n; i++) {
+    const tinytl_conv *c = &s->at[i].conv;
+    if (s->at[i].kind != kind) continue;
+    work k = work_make(c, kind[0] == 'l');
+    const double n =
+        2.0 * c->out_h * c->out_w * c->out_c * c->kernel * c->kernel * (c->in_c / c->groups);
+    printf("%-10s %-15s %3dx%-3d %4d -> %4d k%d s%d g%-3d x%d", kind, OP_NAMES[what], c->in_h,
+           c->in_w, c->in_c, c->out_c, c->kernel, c->stride, c->groups, s->at[i].count);
+    for (int t = 0; t < N_THREADS; t++) {
+      const double best = work_time(&k, what, t ? pool : NULL);
+      printf("  %7.3f ms %6.1f GFLOP/s %5.1f %%", 1e3 * best, 1e-9 * n / best,
+             100 * n / best / peak / (t + 1));
+      seconds[t] += best * s->at[i].count;
+    }
+    printf("\n");
+    ops += n * s->at[i].count;
+    work_free(&k);
+  }
+  printf("%-10s %-15s total %6.1f MMAC                  ", kind, OP_NAMES[what], ops / 2e6);
+  for (int t = 0; t < N_THREADS; t++)
+    printf("  %7.3f ms %6.1f GFLOP/s %5.1f %%", 1e3 * seconds[t], 1e-9 * ops / seconds[t],
+           100 * ops / seconds[t] / peak / (t + 1));
+  printf("\n\n");
+}
+
+int main(int argc, char **argv) {
+  const shapes s =
+      list_shapes(argc > 1 ? argv[1] : "mobilenet-v2-1.0", argc > 2 ? atoi(argv[2]) : 0);
+  tinytl_pool *pool;
+  if (tinytl_pool_create(N_THREADS, &pool, NULL) != TINYTL_OK) return 1;
+  const double peak = peak_of(tinytl_kernels_get());
+  printf("kernels %s, peak of one thread %.1f GFLOP/s; 1 thread, then %d\n\n",
+         tinytl_kernels_get()->name, 1e-9 * peak, N_THREADS);
+  for (op what = FORWARD; what <= BACKWARD_INPUT; what++) {
+    report(&s, "pointwise", what, peak, pool);
+    report(&s, "depthwise", what, peak, pool);
+  }
+  for (op what = FORWARD; what < N_OPS; what++) report(&s, "lite", what, peak, pool);
+  tinytl_pool_free(pool);
+  return 0;
+}

@@ -1,0 +1,200 @@
+/* Every kernel set against plain loops, in double or exactly, at and around the tiles' edges. */
+#include "support/cmocka.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "support/op_check.h"
+
+static void for_each_set(void (*check)(const tinytl_kernels *kernels)) {
+  const tinytl_kernels *sets[TINYTL_MAX_KERNEL_SETS];
+  const int n_sets = tinytl_kernels_all(sets);
+  for (int i = 0; i < n_sets; i++) check(sets[i]);
+}
+
+static float *panel_make(int k) {
+  return aligned_alloc(64, tinytl_round_up((size_t)(k + 1) * TINYTL_MAX_NR * sizeof(float), 64));
+}
+
+/* ---- Matrix product ------------------------------------------------------------------------ */
+
+enum { GUARD = 3 }; /* floats around each row of C, which must stay */
+
+static void check_gemm_tile(const tinytl_kernels *kernels, int m, int n, int k, int n_runs,
+                            bool accumulate) {
+  const int steps = k * n_runs, c_row = n + GUARD;
+  float *a = op_random((size_t)m * steps + 1, 1), *b = panel_make(steps);
+  float *values = op_random((size_t)steps * n + 1, 2), *c = op_random((size_t)m * c_row, 3);
+  float *before = malloc((size_t)m * c_row * sizeof *before);
+  memcpy(before, c, (size_t)m * c_row * sizeof *before);
+  kernels->pack_f32(b, values, steps, n, n, 1);
+  const tinytl_gemm_tile tile = {.m = m,
+                                 .n = n,
+                                 .k = k,
+                                 .a = a,
+                                 .a_row = steps,
+                                 .a_step = 1,
+                                 .b = b,
+                                 .c = c,
+                                 .c_row = c_row,
+                                 .accumulate = accumulate,
+                                 .n_runs = n_runs,
+                                 .a_run = k,
+                                 .b_run = (ptrdiff_t)k * kernels->nr};
+  kernels->gemm(&tile);
+  for (int i = 0; i < m; i++)
+    for (int j = 0; j < c_row; j++) {
+      const float got = c[i * c_row + j], old = before[i * c_row + j];
+      if (j >= n) {
+        assert_true(got == old);
+        continue;
+      }
+      double want = accumulate ? old : 0;
+      for (int s = 0; s < steps; s++) want += (double)a[i * steps + s] * values[s * n + j];
+      assert_float_equal(got, want, 1e-5 * (1 + steps));
+    }
+  free(a), free(b), free(values), free(c), free(before);
+}
+
+static void check_gemm(const tinytl_kernels *kernels) {
+  for (int m = 1; m <= kernels->mr; m++)
+    for (int n = 1; n <= kernels->nr; n++) {
+      check_gemm_tile(kernels, m, n, 1 + (m + n) % 9, 1 + n % 3, (m + n) % 2);
+      check_gemm_tile(kernels, m, n, 0, 1, n % 2);
+    }
+}
+
+/* An element is the same bits alone, in the middle of a tile, and summed in two parts. */
+static void check_gemm_order(const tinytl_kernels *kernels) {
+  enum { K = 37 };
+  const int m = kernels->mr, n = kernels->nr;
+  float *a = op_random((size_t)m * K, 1), *values = op_random((size_t)K * n, 2), *b = panel_make(K);
+  float *whole = malloc((size_t)m * n * sizeof *whole);
+  kernels->pack_f32(b, values, K, n, n, 1);
+  tinytl_gemm_tile tile = {
+      .m = m, .n = n, .k = K, .a = a, .a_row = 1, .a_step = m, .b = b, .c = whole, .c_row = n};
+  kernels->gemm(&tile);
+  for (int i = 0; i < m; i++)
+    for (int j = 0; j < n; j++) {
+      float one, *alone = panel_make(K);
+      kernels->pack_f32(alone, values + j, K, 1, n, 1);
+      tile = (tinytl_gemm_tile){.m = 1,
+                                .n = 1,
+                                .k = 20,
+                                .a = a + i,
+                                .a_row = 1,
+                                .a_step = m,
+                                .b = alone,
+                                .c = &one,
+                                .c_row = 1};
+      kernels->gemm(&tile);
+      tile.a += 20 * m;
+      tile.b += 20 * n;
+      tile.k = K - 20;
+      tile.accumulate = true;
+      kernels->gemm(&tile);
+      assert_memory_equal(&one, &whole[i * n + j], sizeof one);
+      free(alone);
+    }
+  free(a), free(values), free(b), free(whole);
+}
+
+/* ---- Packing ------------------------------------------------------------------------------- */
+
+/* Both strides' cases; the arrays end where the last element does. */
+static void check_pack_shape(const tinytl_kernels *kernels, int k, int n, bool by_step) {
+  const int columns = n + 2, steps = k + 3;
+  const ptrdiff_t step_stride = by_step ? columns : 1, column_stride = by_step ? 1 : steps;
+  const size_t size = (size_t)((k - 1) * step_stride + (n - 1) * column_stride + 1);
+  float *w = op_random(size, 1), *scale = op_random((size_t)(k > n ? k : n), 2);
+  int8_t *w8 = malloc(size);
+  for (size_t i = 0; i < size; i++) w8[i] = (int8_t)(i * 89 % 256 - 128);
+  float *panel = panel_make(k), *panel8 = panel_make(k);
+  kernels->pack_f32(panel, w, k, n, step_stride, column_stride);
+  kernels->pack_i8(panel8, w8, scale, by_step, k, n, step_stride, column_stride);
+  for (int step = 0; step < k; step++)
+    for (int c = 0; c < kernels->nr; c++) {
+      const size_t from = (size_t)(step * step_stride + c * column_stride);
+      const float want = c < n ? w[from] : 0;
+      const float want8 = c < n ? (float)w8[from] * scale[by_step ? step : c] : 0;
+      assert_true(panel[step * kernels->nr + c] == want);
+      assert_true(panel8[step * kernels->nr + c] == want8);
+    }
+  free(w), free(scale), free(w8), free(panel), free(panel8);
+}
+
+static void check_pack(const tinytl_kernels *kernels) {
+  static const int STEPS[] = {1, 3, 4, 15, 16, 17, 63, 64, 67, 130};
+  for (size_t i = 0; i < sizeof STEPS / sizeof *STEPS; i++)
+    for (int n = 1; n <= kernels->nr; n++) {
+      check_pack_shape(kernels, STEPS[i], n, false);
+      check_pack_shape(kernels, STEPS[i], n, true);
+    }
+}
+
+/* ---- Vectors ------------------------------------------------------------------------------- */
+
+static void check_vectors(const tinytl_kernels *kernels) {
+  for (size_t n = 0; n < 70; n++) {
+    float *x = op_random(n + 1, 1), *y = op_random(n + 1, 2), *z = op_random(n + 1, 2);
+    kernels->add(y, x, n);
+    for (size_t i = 0; i < n; i++) assert_true(y[i] == z[i] + x[i]);
+    assert_true(y[n] == z[n]);
+    kernels->axpy(y, 0.5f, x, n);
+    for (size_t i = 0; i < n; i++) assert_float_equal(y[i], z[i] + 1.5 * x[i], 1e-5);
+    assert_true(y[n] == z[n]);
+    free(x), free(y), free(z);
+  }
+}
+
+static void test_gemm(void **state) {
+  (void)state;
+  for_each_set(check_gemm);
+}
+
+static void test_gemm_order(void **state) {
+  (void)state;
+  for_each_set(check_gemm_order);
+}
+
+static void test_pack(void **state) {
+  (void)state;
+  for_each_set(check_pack);
+}
+
+static void test_vectors(void **state) {
+  (void)state;
+  for_each_set(check_vectors);
+}
+
+/* ---- Dispatch ------------------------------------------------------------------------------ */
+
+static void test_dispatch(void **state) {
+  (void)state;
+  const tinytl_kernels *sets[TINYTL_MAX_KERNEL_SETS];
+  const int n_sets = tinytl_kernels_all(sets);
+  assert_string_equal(sets[0]->name, "portable");
+  for (int i = 0; i < n_sets; i++) {
+    assert_in_range(sets[i]->mr, 1, TINYTL_MAX_MR);
+    assert_in_range(sets[i]->nr, 8, TINYTL_MAX_NR);
+    assert_int_equal(sets[i]->nr % 8, 0); /* panels begin at whole mask bytes */
+    setenv("TINYTL_KERNELS", sets[i]->name, 1);
+    assert_ptr_equal(tinytl_kernels_get(), sets[i]);
+    assert_string_equal(tinytl_kernels_name(), sets[i]->name);
+  }
+  setenv("TINYTL_KERNELS", "abacus", 1);
+  assert_ptr_equal(tinytl_kernels_get(), sets[n_sets - 1]);
+  unsetenv("TINYTL_KERNELS");
+  assert_ptr_equal(tinytl_kernels_get(), sets[n_sets - 1]);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_gemm),     cmocka_unit_test(test_gemm_order),
+      cmocka_unit_test(test_pack),     cmocka_unit_test(test_vectors),
+      cmocka_unit_test(test_dispatch),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
