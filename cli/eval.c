@@ -90,7 +90,7 @@ static tinytl_status evaluate(evaluation *run, bool quiet, tinytl_error *error) 
   for (int i = 0; i < images->n_images; i++) {
     tinytl_status status = images->load(images->context, i, &view, run->rgb, error);
     if (status == TINYTL_ERROR_DATA) {
-      cli_note("left out: %s", error->message);
+      cli_note_skipped(NULL, tinytl_folder_path(run->folder, i), error->message);
       run->n_skipped++;
       continue;
     }

@@ -107,12 +107,12 @@ static mode_t wanted_mode(const struct stat *old) {
 
 /* DIR/NAME -> a new file DIR/.NAME.XXXXXX */
 static FILE *open_temporary(cli_output *output, mode_t mode) {
-  const char *slash = strrchr(output->path, '/');
-  const char *name = slash ? slash + 1 : output->path;
-  size_t size = strlen(output->path) + sizeof "..XXXXXX";
+  const char *slash = strrchr(output->target, '/');
+  const char *name = slash ? slash + 1 : output->target;
+  size_t size = strlen(output->target) + sizeof "..XXXXXX";
   output->temporary = malloc(size);
   if (!output->temporary) return NULL;
-  snprintf(output->temporary, size, "%.*s.%s.XXXXXX", (int)(name - output->path), output->path,
+  snprintf(output->temporary, size, "%.*s.%s.XXXXXX", (int)(name - output->target), output->target,
            name);
   int fd = mkstemp(output->temporary);
   if (fd < 0) {
@@ -126,7 +126,7 @@ static FILE *open_temporary(cli_output *output, mode_t mode) {
 
 tinytl_status cli_output_open(cli_output *output, const char *path, const char *input,
                               tinytl_error *error) {
-  *output = (cli_output){0};
+  *output = (cli_output){.path = path};
   struct stat old, in;
   bool exists = stat(path, &old) == 0;
   if (exists && S_ISDIR(old.st_mode)) {
@@ -138,17 +138,17 @@ tinytl_status cli_output_open(cli_output *output, const char *path, const char *
                     path);
   }
   /* The file behind a symbolic link is replaced, not the link. */
-  output->path = exists ? realpath(path, NULL) : strdup(path);
-  if (output->path) {
+  output->target = exists ? realpath(path, NULL) : strdup(path);
+  if (output->target) {
     catch_signals();
     output->file = exists && !S_ISREG(old.st_mode)
                        ? fopen(path, "wb")
                        : open_temporary(output, wanted_mode(exists ? &old : NULL));
   }
   if (output->file) return TINYTL_OK;
-  cli_fail(error, TINYTL_ERROR_INTERNAL, "%s: cannot be written: %s", path, strerror(errno));
+  tinytl_status status = write_failed(output, errno, error);
   cli_output_discard(output);
-  return error->status;
+  return status;
 }
 
 bool cli_output_write(void *context, const void *bytes, size_t nbytes) {
@@ -178,17 +178,17 @@ static int commit(cli_output *output) {
   if (fclose(output->file) != 0 && reason == 0) reason = errno;
   output->file = NULL;
   if (reason != 0 || !output->temporary) return reason;
-  if (rename(output->temporary, output->path) != 0) return errno;
+  if (rename(output->temporary, output->target) != 0) return errno;
   free(output->temporary);
   output->temporary = NULL;
-  return sync_directory(output->path) ? 0 : errno;
+  return sync_directory(output->target) ? 0 : errno;
 }
 
 tinytl_status cli_output_finish(cli_output *output, tinytl_status written, tinytl_error *error) {
   tinytl_status status = written;
   if (output->write_errno != 0) {
     status = write_failed(output, output->write_errno, error);
-  } else if (status == TINYTL_OK && stop) {
+  } else if (stop && (status == TINYTL_OK || status == TINYTL_INTERRUPTED)) {
     status = cli_fail(error, TINYTL_INTERRUPTED, "interrupted; %s was not written", output->path);
   } else if (status == TINYTL_OK) {
     int reason = commit(output);
@@ -202,6 +202,6 @@ void cli_output_discard(cli_output *output) {
   if (output->file) fclose(output->file);
   if (output->temporary) unlink(output->temporary);
   free(output->temporary);
-  free(output->path);
+  free(output->target);
   *output = (cli_output){0};
 }

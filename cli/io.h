@@ -21,7 +21,8 @@ void cli_file_close(cli_file *file);
  * A device or pipe is written directly. While an output is open SIGINT, SIGTERM and SIGHUP are
  * noted instead of obeyed, so that the temporary file is always removed. */
 typedef struct cli_output {
-  char *path, *temporary; /* temporary NULL: written directly */
+  const char *path;         /* as it was given; borrowed */
+  char *target, *temporary; /* owned; temporary NULL: target is written directly */
   FILE *file;
   int write_errno; /* of the first write that failed */
 } cli_output;

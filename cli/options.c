@@ -145,9 +145,9 @@ static void describe_expected(const cli_option *option, char *text, size_t size)
     snprintf(text, size, "a whole number from %.0f to %.0f", option->min, option->max);
     break;
   case CLI_REAL:
-    snprintf(text, size, "a number %s %g and %s %g",
+    snprintf(text, size, "a number %s %g %s %g",
              option->range == CLI_RANGE_ABOVE_MIN ? "above" : "from", option->min,
-             option->range == CLI_RANGE_BELOW_MAX ? "below" : "up to", option->max);
+             option->range == CLI_RANGE_BELOW_MAX ? "to below" : "up to", option->max);
     break;
   case CLI_SEED:
     snprintf(text, size, "a whole number from 0 to 2^64 - 1");
@@ -157,7 +157,7 @@ static void describe_expected(const cli_option *option, char *text, size_t size)
     break;
   case CLI_CHOICE:
     for (int i = 0; option->choices[i]; i++) {
-      n += snprintf(text + n, size - (size_t)n, "%s%s", i ? ", " : "", option->choices[i]);
+      n += snprintf(text + n, size - (size_t)n, "%s%s", i ? ", " : "one of ", option->choices[i]);
     }
     break;
   default:

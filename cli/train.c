@@ -53,7 +53,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_REAL("dropout", &train->dropout, 0, 1, CLI_RANGE_BELOW_MAX,
                       "before the classifier (default: 0.2)"),
       CLI_OPTION_REAL("val-split", &args->val_share, 0, 0.9, CLI_RANGE_CLOSED,
-                      "of the training pictures, for validation; 0: none"),
+                      "share for validation, 0: none (default: 0.1)"),
       CLI_OPTION_INT(0, "patience", &train->patience, 0, 10000,
                      "stop after N epochs without gain (default: 0, never)"),
       CLI_OPTION_CLEAR(0, "no-mirror", &train->mirror,

@@ -1,0 +1,36 @@
+# Folders that cannot be trained on: exit code 3. Pictures that cannot be read are left out.
+train="tinytl train -o out.safetensors --method last $small"
+picture() {
+  find "$fixtures/pictures/train" -name '*.png' | sort | sed -n "$1p"
+}
+run $train -d nowhere
+mkdir none
+run $train -d none
+mkdir -p one/only
+cp "$(picture 1)" one/only/
+run $train -d one
+mkdir -p gap/full gap/empty
+cp "$(picture 1)" gap/full/
+run $train -d gap
+echo "no picture" >gap/empty/notes.txt
+run $train -d gap
+echo "no picture" >gap/empty/text.jpg
+run $train -d gap
+ls out.safetensors 2>&1
+
+cp -r "$fixtures/pictures/train" some
+class=$(ls some | head -n 1)
+echo "no picture" >"some/$class/text.jpg"
+: >"some/$class/empty.png"
+head -c 300 "$(picture 1)" >"some/$class/cut.png"
+echo "other files are not looked at" >"some/$class/readme.md"
+run sh -c "$train -d some --json | tail -n 1 | json_check classes train_images val_images skipped"
+run sh -c "tinytl eval -a out.safetensors -d some --json | json_check images skipped"
+mkdir -p unknown/elsewhere
+cp "$(picture 1)" unknown/elsewhere/
+run tinytl eval -a out.safetensors -d unknown
+run tinytl eval -d "$fixtures/pictures"
+# A picture that is damaged behind its header is found out when it is decoded.
+run tinytl predict -a out.safetensors --threads 1 "some/$class/cut.png" nowhere.png "some/$class/text.jpg"
+show tinytl predict -a out.safetensors "$(picture 1)" nowhere.png
+run sh -c "tinytl predict -a out.safetensors nowhere.png '$(picture 1)' --json 2>&1 | grep -c probability"

@@ -1,0 +1,26 @@
+# Model files that cannot be used: exit code 4, and nothing is written.
+backbone=$fixtures/backbone.safetensors
+touch empty.safetensors
+head -c 100 "$backbone" >header.safetensors
+head -c 20000 "$backbone" >truncated.safetensors
+echo "this is no model" >text.safetensors
+cp "$(find "$fixtures/pictures/test" -name '*.png' | sort | head -n 1)" picture.png
+cp picture.png picture.safetensors
+printf '\377\377\377\377\377\377\377\177{}' >huge.safetensors
+for file in missing empty header truncated text picture huge; do
+  run tinytl info $file.safetensors
+  show tinytl train -m $file.safetensors -d "$fixtures/pictures" -o out.safetensors
+  show tinytl import $file.safetensors -o out.safetensors
+  show tinytl predict -a $file.safetensors picture.png
+done
+run tinytl info .
+# An adapter is no backbone, a backbone no adapter, and an adapter belongs to one backbone.
+run tinytl train -m "$fixtures/adapter.safetensors" -d "$fixtures/pictures" -o out.safetensors
+run tinytl predict -a "$backbone" picture.png
+run tinytl eval -m "$fixtures/other.safetensors" -a "$fixtures/adapter.safetensors" \
+  -d "$fixtures/pictures"
+# Damage behind the header of an adapter is told as an adapter's.
+head -c -4 "$fixtures/adapter.safetensors" >short_adapter.safetensors
+run tinytl info short_adapter.safetensors
+run tinytl predict -m nowhere.safetensors picture.png
+ls out.safetensors 2>&1

@@ -1,0 +1,28 @@
+# An output is complete or as it was before, and whether it can be written is known before training.
+train="tinytl train -d $fixtures/pictures --method last $small"
+mkdir dir
+run $train -o dir
+run $train -o nowhere/out.safetensors
+run $train -o "$fixtures/backbone.safetensors"
+run $train -o /dev/full
+[ -c /dev/full ] && echo "/dev/full is a device still"
+run tinytl init mobilenet-v2-0.1 -o /dev/full
+run tinytl init mobilenet-v2-0.1 -o dir
+run tinytl import "$fixtures/backbone.safetensors" -o "$fixtures/backbone.safetensors"
+run sh -c "tinytl info $fixtures/backbone.safetensors >/dev/full"
+
+# A run that fails keeps the old file; one that succeeds replaces it and keeps its mode.
+echo "the old file" >old.safetensors
+chmod 600 old.safetensors
+show $train -d nowhere -o old.safetensors
+cat old.safetensors
+run sh -c "ulimit -f 1; trap '' XFSZ; $train -o old.safetensors"
+cat old.safetensors
+show $train -o old.safetensors
+tinytl info old.safetensors --json | json_check kind
+stat -c %a old.safetensors
+# A symbolic link stays one.
+ln -s old.safetensors link.safetensors
+show $train -o link.safetensors
+[ -L link.safetensors ] && echo "link.safetensors is a link still"
+ls -A . dir
