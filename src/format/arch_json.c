@@ -231,7 +231,7 @@ tinytl_status tinytl_input_parse(const char *text, bool normalisation, const cha
 /* ---- Lists of strings --------------------------------------------------------------------- */
 
 char *tinytl_strings_print(const char *const *strings, int n) {
-  return print_and_delete(cJSON_CreateStringArray(strings, n));
+  return print_and_delete(n > 0 ? cJSON_CreateStringArray(strings, n) : cJSON_CreateArray());
 }
 
 tinytl_status tinytl_strings_parse(const char *text, const char *where, char ***strings, int *n,
