@@ -229,26 +229,26 @@ typedef enum tinytl_switch {
 } tinytl_switch;
 
 typedef struct tinytl_train_options {
-  tinytl_method method;        /* default TINYTL_METHOD_LITE_BIAS */
-  tinytl_optimizer optimizer;  /* default TINYTL_OPTIMIZER_ADAM */
-  int epochs;                  /* 1 to 10,000; 0: by the rule of docs/training.md (default) */
-  int batch;                   /* 1 to 4096; default 8 */
-  int image_size;              /* 32 to 1024; 0: the backbone's (default) */
-  int n_threads;               /* 1 to 64; 0: one a core (default) */
-  float lr;                    /* > 0; 0: by rule (default) */
-  float label_smoothing;       /* 0 to < 1; default 0.1 */
-  float dropout;               /* 0 to < 1; default 0.2 */
-  int patience;                /* epochs without a better validation accuracy before stopping;
-                                  0: never; default 0 */
-  tinytl_switch augment;       /* random resized crops and mirroring; default AUTO: on, but off
-                                  for TINYTL_METHOD_LAST, which then computes every picture's
-                                  features once */
-  bool mirror;                 /* part of augment; default true */
-  float colour_jitter;         /* 0 to 1; default 0 */
-  uint64_t seed;               /* default 0 */
-  size_t memory_limit;         /* bound of planned_bytes; 0: none (default) */
-  const volatile int *stop;    /* training ends with TINYTL_INTERRUPTED once *stop is not 0;
-                                  NULL: never */
+  tinytl_method method;       /* default TINYTL_METHOD_LITE_BIAS */
+  tinytl_optimizer optimizer; /* default TINYTL_OPTIMIZER_ADAM */
+  int epochs;                 /* 1 to 10,000; 0: by the rule of docs/training.md (default) */
+  int batch;                  /* 1 to 4096; default 8 */
+  int image_size;             /* 32 to 1024; 0: the backbone's (default) */
+  int n_threads;              /* 1 to 64; 0: one a core (default) */
+  float lr;                   /* > 0; 0: by rule (default) */
+  float label_smoothing;      /* 0 to < 1; negative: 0 for TINYTL_METHOD_LAST, else 0.1 (default) */
+  float dropout;              /* 0 to < 1; default 0.2 */
+  int patience;               /* epochs without a better validation accuracy before stopping;
+                                 0: never; default 0 */
+  tinytl_switch augment;      /* random resized crops and mirroring; default AUTO: on, but off
+                                 for TINYTL_METHOD_LAST, which then computes every picture's
+                                 features once */
+  bool mirror;                /* part of augment; default true */
+  float colour_jitter;        /* 0 to 1; default 0 */
+  uint64_t seed;              /* default 0 */
+  size_t memory_limit;        /* bound of planned_bytes; 0: none (default) */
+  const volatile int *stop;   /* training ends with TINYTL_INTERRUPTED once *stop is not 0;
+                                 NULL: never */
   tinytl_progress_fn progress; /* NULL: none */
   tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
   void *context;               /* of progress and skip */
@@ -265,7 +265,8 @@ typedef struct tinytl_train_report {
   double seconds, images_per_second;
 } tinytl_train_report;
 
-/* Adapts the backbone to `train`. `val` chooses the best epoch; NULL: the last epoch is kept. On
+/* Adapts the backbone to `train`. `val` chooses the epoch: the latest one that is not worse than
+ * the best by more than one standard error of its accuracy; NULL: the last epoch is kept. On
  * success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter, whatever
  * the number of threads. Errors: USAGE (options), DATA (no readable picture, loss not finite),
  * MODEL (lite methods on a backbone without inverted residuals), MEMORY_LIMIT, INTERRUPTED. */

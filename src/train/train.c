@@ -18,9 +18,10 @@ typedef struct session {
   int n_train; /* training images that can be read, once known */
 } session;
 
-/* What validation says; more top-1 is better, then less loss. */
+/* What validation says. */
 typedef struct score {
-  float top1, loss;
+  float top1;
+  float noise; /* standard error of top1 */
 } score;
 
 static double now(void) {
@@ -118,21 +119,20 @@ static tinytl_status validate(session *s, score *result) {
   if (!t->cached)
     TINYTL_TRY(tinytl_loader_start(t->val_loader, t->order, val->n_images, &view, s->error));
   int n = 0, n_right = 0;
-  double loss = 0;
   for (int i = 0; i < val->n_images; i++) {
     tinytl_sample sample;
     TINYTL_TRY(next_sample(s, t->val_loader, val, t->val_readable, i, &sample));
     if (sample.skipped) continue;
-    float *logits = tinytl_trainer_logits(t, sample.rgb, i);
+    const float *logits = tinytl_trainer_logits(t, sample.rgb, i);
     bool right = true;
     for (int c = 0; c < n_classes; c++) right = right && logits[c] <= logits[sample.label];
     n_right += right;
-    loss += (double)tinytl_cross_entropy(n_classes, sample.label, 0, 1, logits);
     n++;
     if (sample.rgb) tinytl_loader_release(t->val_loader, &sample);
   }
   if (n == 0) return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read");
-  *result = (score){(float)n_right / (float)n, (float)(loss / n)};
+  const float top1 = (float)n_right / (float)n;
+  *result = (score){top1, sqrtf(top1 * (1 - top1) / (float)n)};
   return TINYTL_OK;
 }
 
@@ -174,24 +174,28 @@ static tinytl_status train_epoch(session *s, int epoch) {
   return TINYTL_OK;
 }
 
+/* Keeps the parameters of the latest epoch that is not worse than the best by more than the noise
+ * of validation: a few dozen pictures cannot tell epochs apart, and later ones have seen more. */
 static tinytl_status train_epochs(session *s) {
   tinytl_trainer *t = s->t;
-  score best = {-1, INFINITY};
+  score best = {-1, 0};
+  int n_without_gain = 0;
+  s->report.val_top1 = NAN;
   for (int epoch = 1; epoch <= t->rules.epochs; epoch++) {
     TINYTL_TRY(train_epoch(s, epoch));
     s->report.epochs = epoch;
-    score result = {NAN, NAN};
+    score result = {NAN, 0};
     if (t->val) TINYTL_TRY(validate(s, &result));
-    if (!t->val || result.top1 > best.top1 ||
-        (result.top1 == best.top1 && result.loss < best.loss)) {
-      best = result;
+    n_without_gain = result.top1 > best.top1 ? 0 : n_without_gain + 1;
+    if (result.top1 > best.top1) best = result;
+    if (!t->val || result.top1 >= best.top1 - best.noise) {
       s->report.best_epoch = epoch;
+      s->report.val_top1 = result.top1;
       if (t->best) memcpy(t->best, t->values, t->params->n * sizeof *t->best);
     }
     report_progress(s, epoch, t->train->n_images, t->train->n_images, result.top1, true);
-    if (t->options.patience > 0 && epoch - s->report.best_epoch >= t->options.patience) break;
+    if (t->options.patience > 0 && n_without_gain >= t->options.patience) break;
   }
-  s->report.val_top1 = best.top1;
   return TINYTL_OK;
 }
 

@@ -13,7 +13,7 @@ void tinytl_train_options_init(tinytl_train_options *options) {
   *options = (tinytl_train_options){.method = TINYTL_METHOD_LITE_BIAS,
                                     .optimizer = TINYTL_OPTIMIZER_ADAM,
                                     .batch = 8,
-                                    .label_smoothing = 0.1f,
+                                    .label_smoothing = -1,
                                     .dropout = 0.2f,
                                     .augment = TINYTL_SWITCH_AUTO,
                                     .mirror = true};
@@ -43,7 +43,8 @@ static tinytl_status check_options(const tinytl_train_options *options, tinytl_e
   if (!(options->lr >= 0 && options->lr <= 10))
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
                        "learning rate must be above 0 and at most 10, not %g", (double)options->lr);
-  TINYTL_TRY(check_share("label smoothing", options->label_smoothing, false, error));
+  if (!(options->label_smoothing < 0))
+    TINYTL_TRY(check_share("label smoothing", options->label_smoothing, false, error));
   TINYTL_TRY(check_share("dropout", options->dropout, false, error));
   return check_share("colour jitter", options->colour_jitter, true, error);
 }
@@ -208,6 +209,8 @@ static tinytl_status set_up(tinytl_trainer *t, const tinytl_backbone *backbone,
   if (t->options.augment == TINYTL_SWITCH_AUTO)
     t->options.augment =
         options->method == TINYTL_METHOD_LAST ? TINYTL_SWITCH_OFF : TINYTL_SWITCH_ON;
+  if (options->label_smoothing < 0)
+    t->options.label_smoothing = options->method == TINYTL_METHOD_LAST ? 0.0f : 0.1f;
   t->cached = options->method == TINYTL_METHOD_LAST && t->options.augment == TINYTL_SWITCH_OFF;
   set_rules(t, backbone->arch.n_lite == 0);
   TINYTL_TRY(tinytl_pool_create(options->n_threads, &t->pool, error));
