@@ -196,7 +196,9 @@ static tinytl_status import(chain *c, tinytl_weights weights, tinytl_backbone **
   float *block = malloc(n * sizeof *block);
   if (!block) return tinytl_fail_memory(error, n * sizeof *block);
   tinytl_status status = read_tensors(c, block, error);
-  if (status == TINYTL_OK) status = tinytl_backbone_build(&c->values, weights, backbone, error);
+  if (status == TINYTL_OK)
+    status =
+        tinytl_import_build(&c->values, tinytl_safetensors_name(c->file), weights, backbone, error);
   free(block);
   return status;
 }

@@ -11,13 +11,22 @@ void tinytl_import_name(const char *file, char name[64]) {
   snprintf(name, 64, "%.*s", length < 63 ? (int)length : 63, base);
 }
 
+tinytl_status tinytl_import_build(const tinytl_backbone *values, const char *file,
+                                  tinytl_weights weights, tinytl_backbone **backbone,
+                                  tinytl_error *error) {
+  tinytl_error reason;
+  const tinytl_status status = tinytl_backbone_build(values, weights, backbone, &reason);
+  if (status != TINYTL_OK) return tinytl_fail(error, status, "%s: %s", file, reason.message);
+  return TINYTL_OK;
+}
+
 /* A backbone file of this project is built anew, with the weights asked for. */
 static tinytl_status import_backbone(const void *bytes, size_t nbytes, const char *name,
                                      tinytl_weights weights, tinytl_backbone **backbone,
                                      tinytl_error *error) {
   tinytl_backbone *opened = NULL;
   TINYTL_TRY(tinytl_backbone_open(bytes, nbytes, name, &opened, error));
-  tinytl_status status = tinytl_backbone_build(opened, weights, backbone, error);
+  tinytl_status status = tinytl_import_build(opened, name, weights, backbone, error);
   tinytl_backbone_free(opened);
   return status;
 }

@@ -14,6 +14,11 @@ tinytl_status tinytl_import_tflite(const void *bytes, size_t nbytes, const char 
                                    tinytl_weights weights, tinytl_backbone **backbone,
                                    tinytl_error *error);
 
+/* tinytl_backbone_build with the file's name in messages. */
+tinytl_status tinytl_import_build(const tinytl_backbone *values, const char *file,
+                                  tinytl_weights weights, tinytl_backbone **backbone,
+                                  tinytl_error *error);
+
 /* The name of an imported network: the file's, without folders and extension. */
 void tinytl_import_name(const char *file, char name[64]);
 

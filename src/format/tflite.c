@@ -134,7 +134,8 @@ tinytl_status tinytl_import_tflite(const void *bytes, size_t nbytes, const char 
   graph->name = name;
   graph->op = -1;
   tinytl_status status = read_graph(graph, error);
-  if (status == TINYTL_OK) status = tinytl_backbone_build(&graph->model, weights, backbone, error);
+  if (status == TINYTL_OK)
+    status = tinytl_import_build(&graph->model, name, weights, backbone, error);
   for (int i = 0; i < graph->n_blocks; i++) free(graph->blocks[i]);
   free(graph->values);
   free(graph);
