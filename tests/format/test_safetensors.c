@@ -255,13 +255,33 @@ static void test_values(void **state) {
   }
 }
 
+/* A float tensor that does not lie at a multiple of 4 is refused, not read. */
+static void test_alignment(void **state) {
+  sink file = write_sample();
+  tinytl_safetensors *opened = NULL;
+  tinytl_error error;
+  const float *values = NULL;
+  const int dims[] = {2, 3};
+  (void)state;
+  uint8_t *shifted = malloc(file.nbytes + 1);
+  memcpy(shifted + 1, file.bytes, file.nbytes);
+  assert_int_equal(tinytl_safetensors_open(shifted + 1, file.nbytes, "f", &opened, &error),
+                   TINYTL_OK);
+  assert_int_equal(tinytl_safetensors_f32(opened, "a \"quoted\" name", 2, dims, &values, &error),
+                   TINYTL_ERROR_MODEL);
+  assert_non_null(strstr(error.message, "aligned"));
+  tinytl_safetensors_free(opened);
+  free(shifted);
+  free(file.bytes);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_python_reads),
       cmocka_unit_test(test_full_output),  cmocka_unit_test(test_damage),
       cmocka_unit_test(test_good_headers), cmocka_unit_test(test_bad_headers),
       cmocka_unit_test(test_deep_nesting), cmocka_unit_test(test_header_length),
-      cmocka_unit_test(test_values),
+      cmocka_unit_test(test_values),       cmocka_unit_test(test_alignment),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

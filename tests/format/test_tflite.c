@@ -196,7 +196,7 @@ static void test_constants_are_folded(void **state) {
   assert_int_equal(backbone->arch.n_layers, 1);
   assert_int_equal(backbone->arch.layers[0].act, TINYTL_ACT_RELU6);
   for (int c = 0; c < WIDTH; c++) {
-    assert_true(backbone->bias[0][c] == values[7 + c] * factor[c] + shift);
+    assert_true(fabsf(backbone->bias[0][c] - (values[7 + c] * factor[c] + shift)) < 1e-6f);
     for (int i = 0; i < 27; i++)
       assert_true(backbone->weight[0].f32[c * 27 + i] == values[c * 27 + i] * factor[c]);
   }
