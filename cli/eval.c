@@ -43,8 +43,10 @@ static tinytl_status match_classes(evaluation *run, const cli_model *model, tiny
   tinytl_status status = TINYTL_OK;
   for (int i = 0; status == TINYTL_OK && i < images->n_classes; i++) {
     if (is_known[i]) continue;
-    status = cli_fail(error, TINYTL_ERROR_DATA, "folder '%s': the %s knows no class of this name",
-                      images->class_names[i], model->adapter ? "adapter" : "backbone");
+    status = cli_fail(error, TINYTL_ERROR_DATA, "folder '%s': the %s %s", images->class_names[i],
+                      model->adapter ? "adapter" : "backbone",
+                      cli_model_class(model, 0) ? "knows no class of this name"
+                                                : "has no names of classes; give an adapter");
   }
   free(is_known);
   if (status != TINYTL_OK) return status;

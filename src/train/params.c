@@ -1,6 +1,7 @@
 #include "train/params.h"
 
 #include "core/rng.h"
+#include "model/strings.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -178,19 +179,6 @@ static void point_adapter(const tinytl_params *params, tinytl_adapter *adapter) 
   }
 }
 
-static bool copy_class_names(tinytl_adapter *adapter, const char *const *names, int n) {
-  adapter->class_names = calloc((size_t)n, sizeof *adapter->class_names);
-  if (!adapter->class_names) return false;
-  adapter->n_classes = n;
-  for (int i = 0; i < n; i++) {
-    const size_t nbytes = strlen(names[i]) + 1;
-    adapter->class_names[i] = malloc(nbytes);
-    if (!adapter->class_names[i]) return false;
-    memcpy(adapter->class_names[i], names[i], nbytes);
-  }
-  return true;
-}
-
 tinytl_status tinytl_params_to_adapter(const tinytl_params *params, const tinytl_network *network,
                                        const float *values, const char *const *class_names,
                                        float val_top1, tinytl_adapter **adapter,
@@ -199,10 +187,14 @@ tinytl_status tinytl_params_to_adapter(const tinytl_params *params, const tinytl
   tinytl_adapter *made = calloc(1, sizeof *made);
   if (!made) return tinytl_fail_memory(error, sizeof *made);
   made->values = malloc(params->n * sizeof *values);
-  if (!made->values || !copy_class_names(made, class_names, network->n_classes)) {
+  tinytl_status status =
+      made->values ? tinytl_strings_copy(class_names, network->n_classes, &made->class_names, error)
+                   : tinytl_fail_memory(error, params->n * sizeof *values);
+  if (status != TINYTL_OK) {
     tinytl_adapter_free(made);
-    return tinytl_fail_memory(error, params->n * sizeof *values);
+    return status;
   }
+  made->n_classes = network->n_classes;
   memcpy(made->values, values, params->n * sizeof *values);
   made->n_values = params->n;
   made->method = params->method;
