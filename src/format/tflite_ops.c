@@ -376,7 +376,8 @@ static tinytl_status read_mean(tinytl_tflite *graph, tinytl_error *error) {
     memcpy(axis, axes.data, sizeof axis);
   for (int i = 0; i < 2; i++)
     if (axis[i] < 0) axis[i] += 4;
-  if (axis[0] + axis[1] != 3 || axis[0] * axis[1] != 2)
+  const bool both = (axis[0] == 1 && axis[1] == 2) || (axis[0] == 2 && axis[1] == 1);
+  if (!both)
     return tinytl_tflite_fail(graph, error, "only the mean over rows and columns is supported");
   return pool(graph, error);
 }
