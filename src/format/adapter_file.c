@@ -16,20 +16,20 @@
 typedef struct reader {
   const tinytl_safetensors *file;
   const tinytl_backbone *backbone; /* NULL: unknown */
-  char where[256];                 /* "FILE: KEY" of the last key asked for */
+  char where[TINYTL_ST_WHERE];     /* "FILE: KEY" of the last key asked for */
   tinytl_adapter values;
 } reader;
 
+/* NULL: absent. */
 static const char *find_meta(reader *r, const char *key) {
-  snprintf(r->where, sizeof r->where, "%.200s: %s", tinytl_safetensors_name(r->file), key);
-  return tinytl_safetensors_meta(r->file, key);
+  const char *value = NULL;
+  tinytl_safetensors_need_meta(r->file, key, r->where, &value, NULL);
+  return value;
 }
 
 static tinytl_status need_meta(reader *r, const char *key, const char **value,
                                tinytl_error *error) {
-  *value = find_meta(r, key);
-  if (!*value) return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s is missing", r->where);
-  return TINYTL_OK;
+  return tinytl_safetensors_need_meta(r->file, key, r->where, value, error);
 }
 
 static bool is_sha256(const char *text) {

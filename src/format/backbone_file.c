@@ -74,26 +74,17 @@ static tinytl_status read_labels(const char *text, const char *where, tinytl_bac
   return TINYTL_OK;
 }
 
-/* The value of a key that must be there; sets where to "FILE: KEY". */
-static tinytl_status need_meta(const tinytl_safetensors *file, const char *key, char where[256],
-                               const char **value, tinytl_error *error) {
-  snprintf(where, 256, "%.200s: %s", tinytl_safetensors_name(file), key);
-  *value = tinytl_safetensors_meta(file, key);
-  if (!*value) return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s is missing", where);
-  return TINYTL_OK;
-}
-
 static tinytl_status read_backbone(const tinytl_safetensors *file, tinytl_backbone *backbone,
                                    tinytl_error *error) {
-  char where[256];
+  char where[TINYTL_ST_WHERE];
   const char *text = NULL;
-  TINYTL_TRY(need_meta(file, "tinytl.format", where, &text, error));
+  TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.format", where, &text, error));
   if (strcmp(text, FORMAT) != 0)
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected \"%s\", found \"%.40s\"", where,
                        FORMAT, text);
-  TINYTL_TRY(need_meta(file, "tinytl.arch", where, &text, error));
+  TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.arch", where, &text, error));
   TINYTL_TRY(tinytl_arch_parse(text, where, &backbone->arch, error));
-  TINYTL_TRY(need_meta(file, "tinytl.input", where, &text, error));
+  TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.input", where, &text, error));
   TINYTL_TRY(tinytl_input_parse(text, true, where, &backbone->input, error));
   snprintf(where, sizeof where, "%.200s: tinytl.labels", tinytl_safetensors_name(file));
   TINYTL_TRY(read_labels(tinytl_safetensors_meta(file, "tinytl.labels"), where, backbone, error));

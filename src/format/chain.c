@@ -173,17 +173,16 @@ static tinytl_status count_values(const chain *c, size_t *n, tinytl_error *error
 
 /* ---- Import ------------------------------------------------------------------------------- */
 
-static tinytl_status parse_meta(const chain *c, const char *key, char where[256], cJSON **json,
-                                tinytl_error *error) {
-  snprintf(where, 256, "%.200s: %s", tinytl_safetensors_name(c->file), key);
-  const char *text = tinytl_safetensors_meta(c->file, key);
-  if (!text) return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s is missing", where);
+static tinytl_status parse_meta(const chain *c, const char *key, char where[TINYTL_ST_WHERE],
+                                cJSON **json, tinytl_error *error) {
+  const char *text = NULL;
+  TINYTL_TRY(tinytl_safetensors_need_meta(c->file, key, where, &text, error));
   return tinytl_json_parse(text, strlen(text), where, json, error);
 }
 
 static tinytl_status import(chain *c, tinytl_weights weights, tinytl_backbone **backbone,
                             tinytl_error *error) {
-  char where[256];
+  char where[TINYTL_ST_WHERE];
   TINYTL_TRY(parse_meta(c, "architecture", where, &c->architecture, error));
   TINYTL_TRY(parse_architecture(c, where, error));
   TINYTL_TRY(parse_meta(c, "preprocess", where, &c->preprocess, error));

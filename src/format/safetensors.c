@@ -247,6 +247,15 @@ const char *tinytl_safetensors_meta(const tinytl_safetensors *file, const char *
   return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(file->meta, key));
 }
 
+tinytl_status tinytl_safetensors_need_meta(const tinytl_safetensors *file, const char *key,
+                                           char where[TINYTL_ST_WHERE], const char **value,
+                                           tinytl_error *error) {
+  snprintf(where, TINYTL_ST_WHERE, "%.200s: %s", file->name, key);
+  *value = tinytl_safetensors_meta(file, key);
+  if (!*value) return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s is missing", where);
+  return TINYTL_OK;
+}
+
 int tinytl_safetensors_n(const tinytl_safetensors *file) {
   return file->n;
 }

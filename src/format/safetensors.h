@@ -27,6 +27,12 @@ tinytl_status tinytl_safetensors_open(const void *bytes, size_t nbytes, const ch
 void tinytl_safetensors_free(tinytl_safetensors *file);
 /* Value of a metadata key; NULL: absent. Valid UTF-8. */
 const char *tinytl_safetensors_meta(const tinytl_safetensors *file, const char *key);
+/* The same for a key that must be there. Sets `where`, for messages about the value, to
+ * "FILE: KEY". */
+enum { TINYTL_ST_WHERE = 256 };
+tinytl_status tinytl_safetensors_need_meta(const tinytl_safetensors *file, const char *key,
+                                           char where[TINYTL_ST_WHERE], const char **value,
+                                           tinytl_error *error);
 /* Tensors in order of their names. */
 int tinytl_safetensors_n(const tinytl_safetensors *file);
 const tinytl_tensor *tinytl_safetensors_at(const tinytl_safetensors *file, int index);
