@@ -29,12 +29,15 @@ typedef struct tinytl_gemm_tile {
    * each: a second level of steps. */
   int n_runs;
   ptrdiff_t a_run, b_run;
+  const float *bias; /* [n]; C becomes act(sum + bias); NULL: C is the sum */
+  tinytl_act act;
 } tinytl_gemm_tile;
 
 /* y[i][c] = act(y[i][c] + bias[c]) (+ residual[i][c]) over n pixels of `channels`; rows are `pixel`
  * floats apart in y and residual. Bit c % 8 of mask[i * mask_pixel + c / 8] says whether the
  * gradient passes the activation (0 < sum, and sum < 6 for ReLU6; what is not finite never
- * passes). residual and mask may be NULL. */
+ * passes). bias, residual and mask may be NULL; after a tile that added the bias itself, bias NULL
+ * and the same act give the mask and the residual. */
 typedef struct tinytl_bias_act {
   int n, channels;
   float *y;

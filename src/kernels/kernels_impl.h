@@ -12,6 +12,14 @@
 
 enum { NR = NV_MAX * W };
 
+/* The activation's limits. */
+ALWAYS_INLINE vf act_low(tinytl_act act) {
+  return splat(act == TINYTL_ACT_NONE ? -INFINITY : 0);
+}
+ALWAYS_INLINE vf act_high(tinytl_act act) {
+  return splat(act == TINYTL_ACT_RELU6 ? 6 : INFINITY);
+}
+
 /* ---- Matrix product ------------------------------------------------------------------------ */
 
 /* m rows and n_vectors vectors of columns, both known to the compiler: the sums live in registers.
@@ -43,6 +51,14 @@ ALWAYS_INLINE void gemm_tile(const tinytl_gemm_tile *t, const int m, const int n
       }
       UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] += a_step;
       b += NR;
+    }
+  }
+  if (t->bias) {
+    const vf low = act_low(t->act), high = act_high(t->act);
+    UNROLL for (int j = 0; j < n_vectors; j++) {
+      const float *p = t->bias + j * W;
+      const vf bias = j + 1 < n_vectors || last == W ? load(p) : load_n(p, last);
+      UNROLL for (int i = 0; i < m; i++) sum[i][j] = clamp(sum[i][j] + bias, low, high);
     }
   }
   UNROLL for (int i = 0; i < m; i++) {
@@ -224,9 +240,9 @@ ALWAYS_INLINE unsigned get_bits(const uint8_t *mask, int channel, int lanes) {
 /* `lanes` channels from `channel` of all pixels. */
 ALWAYS_INLINE void bias_act_column(const tinytl_bias_act *t, int channel, int lanes, bool whole,
                                    bool has_mask, bool has_residual) {
-  const vf bias = whole ? load(t->bias + channel) : load_n(t->bias + channel, lanes);
-  const vf low = splat(t->act == TINYTL_ACT_NONE ? -INFINITY : 0);
-  const vf high = splat(t->act == TINYTL_ACT_RELU6 ? 6 : INFINITY);
+  vf bias = {0};
+  if (t->bias) bias = whole ? load(t->bias + channel) : load_n(t->bias + channel, lanes);
+  const vf low = act_low(t->act), high = act_high(t->act);
   float *y = t->y + channel;
   const float *residual = has_residual ? t->residual + channel : NULL;
   uint8_t *mask = t->mask;

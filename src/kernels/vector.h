@@ -15,7 +15,14 @@
 
 #define W VECTOR_W
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
+#if defined(__has_feature)
+#define SANITIZED __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#elif defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#endif
+#if defined(SANITIZED) && SANITIZED
+#define UNROLL /* checks in unrolled loops compile for minutes */
+#elif defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 64")

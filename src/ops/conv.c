@@ -127,21 +127,24 @@ void tinytl_conv_epilogue(const tinytl_kernels *kernels, const tinytl_epilogue *
   const ptrdiff_t first = (ptrdiff_t)pixel * out_c + channel;
   const float *residual = epilogue->residual ? epilogue->residual + first : NULL;
   y += first;
-  if (epilogue->bias) {
-    uint8_t *mask = epilogue->mask ? epilogue->mask + pixel * mask_pixel + channel / 8 : NULL;
-    kernels->bias_act(&(tinytl_bias_act){.n = n,
-                                         .channels = channels,
-                                         .y = y,
-                                         .pixel = out_c,
-                                         .bias = epilogue->bias + channel,
-                                         .act = epilogue->act,
-                                         .residual = residual,
-                                         .mask = mask,
-                                         .mask_pixel = mask_pixel});
-  } else if (residual) {
-    for (int i = 0; i < n; i++)
-      kernels->add(y + (ptrdiff_t)i * out_c, residual + (ptrdiff_t)i * out_c, (size_t)channels);
-  }
+  if (!epilogue->bias && !epilogue->mask && !residual) return;
+  kernels->bias_act(&(tinytl_bias_act){
+      .n = n,
+      .channels = channels,
+      .y = y,
+      .pixel = out_c,
+      .bias = epilogue->bias ? epilogue->bias + channel : NULL,
+      .act = epilogue->act,
+      .residual = residual,
+      .mask = epilogue->mask ? epilogue->mask + pixel * mask_pixel + channel / 8 : NULL,
+      .mask_pixel = mask_pixel});
+}
+
+void tinytl_conv_after_bias(const tinytl_kernels *kernels, const tinytl_epilogue *epilogue,
+                            int out_c, int pixel, int n, int channel, int channels, float *y) {
+  tinytl_epilogue rest = *epilogue;
+  rest.bias = NULL;
+  tinytl_conv_epilogue(kernels, &rest, out_c, pixel, n, channel, channels, y);
 }
 
 typedef struct epilogue_grad {

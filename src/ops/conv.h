@@ -59,6 +59,10 @@ bool tinytl_conv_is_pointwise(const tinytl_conv *conv);
 void tinytl_conv_epilogue(const tinytl_kernels *kernels, const tinytl_epilogue *epilogue, int out_c,
                           int pixel, int n, int channel, int channels, float *y);
 
+/* What is left of the epilogue where the product added the bias itself: mask and shortcut. */
+void tinytl_conv_after_bias(const tinytl_kernels *kernels, const tinytl_epilogue *epilogue,
+                            int out_c, int pixel, int n, int channel, int channels, float *y);
+
 /* c[0 .. n)[0 .. columns of the tile) by register tiles of even height. `tile` says the rest: m is
  * not read. */
 void tinytl_conv_gemm_rows(const tinytl_kernels *kernels, tinytl_gemm_tile tile, int n);

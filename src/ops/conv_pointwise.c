@@ -41,10 +41,12 @@ static void product_task(void *context, int task) {
                            .b = panel.b,
                            .c = p->target + (ptrdiff_t)pixel * p->target_c + panel.column,
                            .c_row = p->target_c,
-                           .accumulate = p->accumulate},
+                           .accumulate = p->accumulate,
+                           .bias = p->epilogue->bias ? p->epilogue->bias + panel.column : NULL,
+                           .act = p->epilogue->act},
         n);
-    tinytl_conv_epilogue(kernels, p->epilogue, p->target_c, pixel, n, panel.column, panel.n,
-                         p->target);
+    tinytl_conv_after_bias(kernels, p->epilogue, p->target_c, pixel, n, panel.column, panel.n,
+                           p->target);
   }
 }
 

@@ -59,9 +59,12 @@ static void rgb_strip(const rgb_conv *r, int oy, int ox, int n) {
                            .c_row = conv->out_c,
                            .n_runs = kernel,
                            .a_run = 3 * width,
-                           .b_run = (ptrdiff_t)3 * kernel * kernels->nr},
+                           .b_run = (ptrdiff_t)3 * kernel * kernels->nr,
+                           .bias = r->epilogue->bias ? r->epilogue->bias + panel.column : NULL,
+                           .act = r->epilogue->act},
         n);
-    tinytl_conv_epilogue(kernels, r->epilogue, conv->out_c, pixel, n, panel.column, panel.n, r->y);
+    tinytl_conv_after_bias(kernels, r->epilogue, conv->out_c, pixel, n, panel.column, panel.n,
+                           r->y);
   }
 }
 
