@@ -89,8 +89,8 @@ static tinytl_status compute_features(session *s, const tinytl_images *images,
     TINYTL_TRY(tinytl_loader_next(loader, &sample, s->error));
     readable[i] = !sample.skipped;
     if (sample.skipped) continue;
-    tinytl_machine_run(&t->test_machine, sample.rgb, NULL);
-    memcpy(features + (size_t)i * n_features, tinytl_machine_features(&t->test_machine),
+    tinytl_machine_run(&t->features_machine, sample.rgb, NULL);
+    memcpy(features + (size_t)i * n_features, tinytl_machine_features(&t->features_machine),
            n_features * sizeof *features);
     tinytl_loader_release(loader, &sample);
     report_progress(s, 0, i + 1, images->n_images, NAN, false);
@@ -98,11 +98,11 @@ static tinytl_status compute_features(session *s, const tinytl_images *images,
   return TINYTL_OK;
 }
 
-/* The next sample of a run, from the cache or the loader. */
+/* The next sample of a run; loader NULL: cached features of picture `index`. */
 static tinytl_status next_sample(session *s, tinytl_loader *loader, const tinytl_images *images,
                                  const bool *readable, int index, tinytl_sample *sample) {
   TINYTL_TRY(check_stop(s));
-  if (!s->t->cached) return tinytl_loader_next(loader, sample, s->error);
+  if (loader) return tinytl_loader_next(loader, sample, s->error);
   *sample =
       (tinytl_sample){.index = index, .label = images->labels[index], .skipped = !readable[index]};
   return TINYTL_OK;
@@ -116,12 +116,13 @@ static tinytl_status validate(session *s, score *result) {
   const int n_classes = t->network->n_classes;
   const tinytl_view view = test_view(t);
   for (int i = 0; i < val->n_images; i++) t->order[i] = i;
-  if (!t->cached)
+  if (!t->head_only)
     TINYTL_TRY(tinytl_loader_start(t->val_loader, t->order, val->n_images, &view, s->error));
   int n = 0, n_right = 0;
   for (int i = 0; i < val->n_images; i++) {
     tinytl_sample sample;
-    TINYTL_TRY(next_sample(s, t->val_loader, val, t->val_readable, i, &sample));
+    TINYTL_TRY(
+        next_sample(s, t->head_only ? NULL : t->val_loader, val, t->val_readable, i, &sample));
     if (sample.skipped) continue;
     const float *logits = tinytl_trainer_logits(t, sample.rgb, i);
     bool right = true;
@@ -136,19 +137,21 @@ static tinytl_status validate(session *s, score *result) {
   return TINYTL_OK;
 }
 
-static tinytl_status train_epoch(session *s, int epoch) {
+/* One pass over the training pictures, or over their cached features. */
+static tinytl_status train_epoch(session *s, int epoch, bool cached) {
   tinytl_trainer *t = s->t;
   const int n_images = t->train->n_images;
   const tinytl_view view = train_view(t, epoch);
   s->loss_sum = 0;
   s->n_losses = 0;
   tinytl_order(t->options.seed, (uint64_t)epoch, n_images, t->order);
-  if (!t->cached)
+  if (!cached)
     TINYTL_TRY(tinytl_loader_start(t->train_loader, t->order, n_images, &view, s->error));
   int in_batch = 0;
   for (int i = 0; i < n_images; i++) {
     tinytl_sample sample;
-    TINYTL_TRY(next_sample(s, t->train_loader, t->train, t->train_readable, t->order[i], &sample));
+    TINYTL_TRY(next_sample(s, cached ? NULL : t->train_loader, t->train, t->train_readable,
+                           t->order[i], &sample));
     if (!sample.skipped) {
       const float loss = tinytl_trainer_feed(t, sample.rgb, sample.index, (uint64_t)epoch);
       if (!isfinite(loss))
@@ -159,14 +162,16 @@ static tinytl_status train_epoch(session *s, int epoch) {
       if (sample.rgb) tinytl_loader_release(t->train_loader, &sample);
       s->loss_sum += (double)loss;
       s->n_losses++;
-      s->n_fed++;
       in_batch++;
     }
     if (in_batch == t->options.batch || (i == n_images - 1 && in_batch > 0)) {
       tinytl_trainer_update(t, in_batch);
       in_batch = 0;
     }
-    report_progress(s, epoch, i + 1, n_images, NAN, false);
+    if (!cached || t->head_only) {
+      s->n_fed += !sample.skipped;
+      report_progress(s, epoch, i + 1, n_images, NAN, false);
+    }
   }
   s->n_train = s->n_losses;
   if (s->n_train == 0)
@@ -181,8 +186,9 @@ static tinytl_status train_epochs(session *s) {
   score best = {-1, 0};
   int n_without_gain = 0;
   s->report.val_top1 = NAN;
+  tinytl_trainer_begin(t, t->rules.epochs);
   for (int epoch = 1; epoch <= t->rules.epochs; epoch++) {
-    TINYTL_TRY(train_epoch(s, epoch));
+    TINYTL_TRY(train_epoch(s, epoch, t->head_only));
     s->report.epochs = epoch;
     score result = {NAN, 0};
     if (t->val) TINYTL_TRY(validate(s, &result));
@@ -199,14 +205,20 @@ static tinytl_status train_epochs(session *s) {
   return TINYTL_OK;
 }
 
+/* The head alone, as method last would train it. */
+static tinytl_status train_head(session *s) {
+  tinytl_trainer_begin(s->t, s->t->rules.head_epochs);
+  for (int epoch = 1; epoch <= s->t->rules.head_epochs; epoch++)
+    TINYTL_TRY(train_epoch(s, epoch, true));
+  return TINYTL_OK;
+}
+
 static tinytl_status run(session *s, tinytl_adapter **adapter) {
   tinytl_trainer *t = s->t;
-  if (t->cached) {
-    TINYTL_TRY(
-        compute_features(s, t->train, t->train_loader, t->train_features, t->train_readable));
-    if (t->val)
-      TINYTL_TRY(compute_features(s, t->val, t->val_loader, t->val_features, t->val_readable));
-  }
+  TINYTL_TRY(compute_features(s, t->train, t->train_loader, t->train_features, t->train_readable));
+  if (t->head_only && t->val)
+    TINYTL_TRY(compute_features(s, t->val, t->val_loader, t->val_features, t->val_readable));
+  if (!t->head_only) TINYTL_TRY(train_head(s));
   TINYTL_TRY(train_epochs(s));
   return tinytl_params_to_adapter(t->params, t->network, t->best ? t->best : t->values,
                                   t->train->class_names, s->report.val_top1, adapter, s->error);

@@ -107,21 +107,23 @@ static void lay_out(tinytl_trainer *t, cursor *c, void *loaders[2]) {
   if (tinytl_optimizer_n_moments(t->options.optimizer) > 1)
     t->optimizer.moment2 = take(c, t->params->n_trained, sizeof(float));
   if (t->val) t->best = take(c, t->params->n, sizeof(float));
-  if (t->cached) {
-    t->train_features = take(c, n_train, n_features * sizeof(float));
+  t->train_features = take(c, n_train, n_features * sizeof(float));
+  t->train_readable = take(c, n_train, sizeof(bool));
+  if (t->head_only) {
     t->val_features = take(c, n_val, n_features * sizeof(float));
-    t->logits = take(c, (size_t)t->network->n_classes, sizeof(float));
-    t->dropped = take(c, n_features, sizeof(float));
-    t->train_readable = take(c, n_train, sizeof(bool));
     t->val_readable = take(c, n_val, sizeof(bool));
   }
+  t->logits = take(c, (size_t)t->network->n_classes, sizeof(float));
+  t->dropped = take(c, n_features, sizeof(float));
   t->order = take(c, n_train > n_val ? n_train : n_val, sizeof(int));
   const tinytl_loader_options loader = loader_options(t);
   for (int i = 0; i < (t->val ? 2 : 1); i++) loaders[i] = take(c, tinytl_loader_nbytes(&loader), 1);
-  /* Training and validation take turns in the same activations. */
-  size_t activations = t->train_program ? t->train_program->nbytes : 0;
+  /* The programs take turns in the same activations. */
+  size_t activations = t->features_program->nbytes;
+  if (t->train_program) activations = larger(activations, t->train_program->nbytes);
   if (t->test_program) activations = larger(activations, t->test_program->nbytes);
-  t->train_machine.arena = t->test_machine.arena = take(c, activations, 1);
+  t->features_machine.arena = take(c, activations, 1);
+  t->train_machine.arena = t->test_machine.arena = t->features_machine.arena;
 }
 
 static tinytl_status take_memory(tinytl_trainer *t, tinytl_error *error) {
@@ -156,18 +158,20 @@ static tinytl_status take_memory(tinytl_trainer *t, tinytl_error *error) {
 
 static tinytl_status make_programs(tinytl_trainer *t, tinytl_error *error) {
   const tinytl_kernels *kernels = tinytl_kernels_get();
-  if (!t->cached)
+  TINYTL_TRY(tinytl_program_create(t->network, NULL, TINYTL_GOAL_FEATURES, kernels,
+                                   &t->features_program, error));
+  if (!t->head_only)
     TINYTL_TRY(tinytl_program_create(t->network, t->params, TINYTL_GOAL_TRAIN, kernels,
                                      &t->train_program, error));
-  if (t->cached || t->val)
-    TINYTL_TRY(tinytl_program_create(t->network, NULL,
-                                     t->cached ? TINYTL_GOAL_FEATURES : TINYTL_GOAL_LOGITS, kernels,
+  if (!t->head_only && t->val)
+    TINYTL_TRY(tinytl_program_create(t->network, NULL, TINYTL_GOAL_LOGITS, kernels,
                                      &t->test_program, error));
-  t->train_machine = (tinytl_machine){.network = t->network,
-                                      .program = t->train_program,
-                                      .gradients = t->gradients,
-                                      .run = {.kernels = kernels, .pool = t->pool}};
-  t->test_machine = t->train_machine;
+  t->features_machine = (tinytl_machine){.network = t->network,
+                                         .program = t->features_program,
+                                         .gradients = t->gradients,
+                                         .run = {.kernels = kernels, .pool = t->pool}};
+  t->train_machine = t->test_machine = t->features_machine;
+  t->train_machine.program = t->train_program;
   t->test_machine.program = t->test_program;
   return TINYTL_OK;
 }
@@ -180,10 +184,6 @@ static void set_rules(tinytl_trainer *t, bool fresh_lite) {
   /* --lr sets the classifier's rate; the other groups keep their ratio to it. */
   const float ratio = options->lr > 0 ? options->lr / t->rules.lr[TINYTL_GROUP_CLASSIFIER] : 1.0f;
   for (int g = 0; g < TINYTL_N_GROUPS; g++) t->lr[g] = t->rules.lr[g] * ratio;
-  const uint64_t steps_per_epoch =
-      ((uint64_t)t->train->n_images + (uint64_t)options->batch - 1) / (uint64_t)options->batch;
-  t->n_steps = steps_per_epoch * (uint64_t)t->rules.epochs;
-  t->n_warmup = (uint64_t)((float)t->n_steps * t->rules.warmup);
 }
 
 static tinytl_status set_up(tinytl_trainer *t, const tinytl_backbone *backbone,
@@ -211,7 +211,7 @@ static tinytl_status set_up(tinytl_trainer *t, const tinytl_backbone *backbone,
         options->method == TINYTL_METHOD_LAST ? TINYTL_SWITCH_OFF : TINYTL_SWITCH_ON;
   if (options->label_smoothing < 0)
     t->options.label_smoothing = options->method == TINYTL_METHOD_LAST ? 0.0f : 0.1f;
-  t->cached = options->method == TINYTL_METHOD_LAST && t->options.augment == TINYTL_SWITCH_OFF;
+  t->head_only = options->method == TINYTL_METHOD_LAST && t->options.augment == TINYTL_SWITCH_OFF;
   set_rules(t, backbone->arch.n_lite == 0);
   TINYTL_TRY(tinytl_pool_create(options->n_threads, &t->pool, error));
   TINYTL_TRY(make_programs(t, error));
@@ -258,8 +258,18 @@ float tinytl_trainer_feed(tinytl_trainer *t, const uint8_t *rgb, int index, uint
   if (rgb) return tinytl_machine_run(&t->train_machine, rgb, &target);
   const size_t n_features = (size_t)t->network->n_features;
   memcpy(t->dropped, t->train_features + (size_t)index * n_features, n_features * sizeof(float));
-  return tinytl_head_train(&t->train_machine.run, t->network, t->gradients, &target, t->dropped,
+  return tinytl_head_train(&t->features_machine.run, t->network, t->gradients, &target, t->dropped,
                            t->logits, NULL);
+}
+
+void tinytl_trainer_begin(tinytl_trainer *t, int n_epochs) {
+  const uint64_t batch = (uint64_t)t->options.batch;
+  const uint64_t steps_per_epoch = ((uint64_t)t->train->n_images + batch - 1) / batch;
+  t->n_steps = steps_per_epoch * (uint64_t)n_epochs;
+  t->n_warmup = (uint64_t)((float)t->n_steps * t->rules.warmup);
+  t->optimizer.step = 0;
+  memset(t->optimizer.moment1, 0, t->params->n_trained * sizeof(float));
+  if (t->optimizer.moment2) memset(t->optimizer.moment2, 0, t->params->n_trained * sizeof(float));
 }
 
 void tinytl_trainer_update(tinytl_trainer *t, int n) {
@@ -275,7 +285,7 @@ float *tinytl_trainer_logits(tinytl_trainer *t, const uint8_t *rgb, int index) {
     tinytl_machine_run(&t->test_machine, rgb, NULL);
     return tinytl_machine_logits(&t->test_machine);
   }
-  tinytl_linear_forward(&t->test_machine.run, t->network->n_features, t->network->n_classes,
+  tinytl_linear_forward(&t->features_machine.run, t->network->n_features, t->network->n_classes,
                         &t->network->classifier, t->network->classifier_bias,
                         t->val_features + (size_t)index * (size_t)t->network->n_features,
                         t->logits);

@@ -9,9 +9,10 @@
 
 /* Everything lies in one block, in this order:
  *
- *   values | gradients | moments | best values | feature cache | order | loader | activations
+ *   values | gradients | moments | best values | feature cache | order | loaders | activations
  *
- * best values only with validation, the cache only where features are computed once. */
+ * best values only with validation. Every method begins with the head alone, on features that are
+ * computed once: a head that is still random would pull the biases and modules the wrong way. */
 typedef struct tinytl_trainer {
   tinytl_train_options options;
   tinytl_rules rules;
@@ -21,17 +22,17 @@ typedef struct tinytl_trainer {
   tinytl_params *params;
   tinytl_gradients *gradients;
   tinytl_pool *pool;
-  tinytl_program *train_program; /* NULL with cached features */
-  tinytl_program *test_program;  /* logits; with cached features: features */
-  tinytl_machine train_machine, test_machine;
+  tinytl_program *features_program;
+  tinytl_program *train_program, *test_program; /* NULL where the head alone is trained */
+  tinytl_machine features_machine, train_machine, test_machine;
   tinytl_loader *train_loader, *val_loader;
 
   unsigned char *block;
   size_t planned_nbytes; /* block and frozen weights */
   float *values, *gradient, *best;
   tinytl_optimizer_state optimizer;
-  bool cached;
-  float *train_features, *val_features; /* [n_images][n_features] */
+  bool head_only; /* method last without augmentation: pictures are seen once */
+  float *train_features, *val_features; /* [n_images][n_features]; val: head_only */
   float *logits, *dropped;              /* of the head alone: [n_classes], [n_features] */
   bool *train_readable, *val_readable;  /* [n_images]: has features */
   int *order;
@@ -50,6 +51,8 @@ void tinytl_trainer_free(tinytl_trainer *trainer); /* NULL is allowed */
 float tinytl_trainer_feed(tinytl_trainer *trainer, const uint8_t *rgb, int index, uint64_t epoch);
 /* Updates the parameters from the n images fed since the last update. */
 void tinytl_trainer_update(tinytl_trainer *trainer, int n);
+/* Begins a phase of n_epochs: the schedule and the optimizer start anew. */
+void tinytl_trainer_begin(tinytl_trainer *trainer, int n_epochs);
 /* Logits of a picture, or of cached validation features where rgb is NULL; valid until the next
  * call. */
 float *tinytl_trainer_logits(tinytl_trainer *trainer, const uint8_t *rgb, int index);
