@@ -1,40 +1,122 @@
-/* Dense convolution of any kernel, stride and groups, both directions, without a matrix of patches:
- * a row of the target is a sum over taps of products of row segments, clipped where a tap leaves
- * the map. Forward, neighbouring target pixels read the source `stride` pixels apart; backward,
- * they lie `stride` pixels apart themselves. A task owns a target row of one panel. */
+/* Dense convolution of any kernel, stride and groups, both directions, without a matrix of patches.
+ *
+ * Target pixel q of a strip sums, over the taps t of a kernel row, source pixel
+ * q * source_step + t * tap_step + offset times the weights of tap first_tap + t * tap_stride.
+ *   forward:  one strip a row; q = ox, sources stride apart, taps ascending
+ *   backward: a strip for each phase, (ix + pad) % stride; its pixels lie stride apart in dx and
+ *             share their taps, phase + t * stride, and the sources descend with t
+ * The source row is copied to a small buffer, with zeros where it is left, so that pixels need no
+ * care at the borders. A task owns a target row of one panel. */
 #include "ops/conv.h"
+
+enum { BUFFER_FLOATS = 6144 }; /* 24 KiB: stack, and it stays in the first-level cache */
 
 typedef struct dense {
   tinytl_conv_panels panels;
   const float *source;
   float *target;
   bool accumulate;
-  int source_c, target_c, target_w, target_h;
+  int source_c, source_w, source_h, target_c, target_w, target_h;
 } dense;
 
-/* Adds what tap (ky, kx) brings from one source row to one target row. */
-static void add_tap(const dense *d, const tinytl_conv_panel *panel, int ky, int kx,
-                    const float *source_row, float *target_row) {
-  const tinytl_conv *conv = d->panels.conv;
+typedef struct strip {
+  int first_tap, tap_stride, n_taps; /* of the kernel's row */
+  int first_target, target_step, n;  /* target pixels */
+  int source_step, lowest;           /* lowest source pixel of target 0; may be < 0 */
+} strip;
+
+static strip forward_strip(const tinytl_conv *conv) {
+  return (strip){.tap_stride = 1,
+                 .n_taps = conv->kernel,
+                 .target_step = 1,
+                 .n = conv->out_w,
+                 .source_step = conv->stride,
+                 .lowest = -conv->pad_left};
+}
+
+static strip backward_strip(const tinytl_conv *conv, int phase) {
+  const int stride = conv->stride, ahead = conv->pad_left - phase; /* ix = q * stride - ahead */
+  const int first_q = ahead > 0 ? tinytl_ceil_div(ahead, stride) : 0;
+  const int first = first_q * stride - ahead;
+  const int n_taps = phase < conv->kernel ? (conv->kernel - 1 - phase) / stride + 1 : 0;
+  return (strip){.first_tap = phase,
+                 .tap_stride = stride,
+                 .n_taps = n_taps,
+                 .first_target = first,
+                 .target_step = stride,
+                 .n = first < conv->in_w ? (conv->in_w - 1 - first) / stride + 1 : 0,
+                 .source_step = 1,
+                 .lowest = first_q - (n_taps - 1)};
+}
+
+/* Channels [0, channels) of n source pixels from x on, either of which may lie outside. */
+static void copy_source(const dense *d, const float *row, int x, int n, int channels, float *out) {
+  for (int i = 0; i < n; i++, x++, out += channels) {
+    if (x < 0 || x >= d->source_w) {
+      memset(out, 0, (size_t)channels * sizeof *out);
+      continue;
+    }
+    const float *pixel = row + (ptrdiff_t)x * d->source_c;
+    int c = 0; /* too few for calls of memcpy */
+    for (; c + 4 <= channels; c += 4) memcpy(out + c, pixel + c, 4 * sizeof *out);
+    for (; c < channels; c++) out[c] = pixel[c];
+  }
+}
+
+/* Adds what kernel row ky brings to n target pixels from q on. */
+static void add_kernel_row(const dense *d, const strip *s, const tinytl_conv_panel *panel, int ky,
+                           const float *source_row, float *target_row, int q, int n) {
   const tinytl_kernels *kernels = d->panels.run->kernels;
-  const tinytl_conv_tap tap =
-      tinytl_conv_tap_span(conv->in_w, conv->out_w, conv->stride, conv->pad_left, kx);
-  const bool forward = !d->panels.transposed;
-  const int source_x = forward ? tap.input : tap.first, source_step = forward ? conv->stride : 1;
-  const int target_x = forward ? tap.first : tap.input, target_step = forward ? 1 : conv->stride;
-  const ptrdiff_t tap_index = ky * conv->kernel + kx;
-  tinytl_conv_gemm_rows(
-      kernels,
-      (tinytl_gemm_tile){.n = panel->n,
-                         .k = d->panels.steps,
-                         .a = source_row + (ptrdiff_t)source_x * d->source_c,
-                         .a_row = (ptrdiff_t)source_step * d->source_c,
-                         .a_step = 1,
-                         .b = panel->b + tap_index * d->panels.steps * kernels->nr,
-                         .c = target_row + (ptrdiff_t)target_x * d->target_c,
-                         .c_row = (ptrdiff_t)target_step * d->target_c,
-                         .accumulate = true},
-      tap.n);
+  const int steps = d->panels.steps, width = (n - 1) * s->source_step + s->n_taps;
+  const int capacity = tinytl_min(steps, BUFFER_FLOATS / width); /* channels */
+  const ptrdiff_t tap = ky * d->panels.conv->kernel + s->first_tap;
+  const ptrdiff_t tap_floats = (ptrdiff_t)steps * kernels->nr;
+  const bool descending = d->panels.transposed;
+  float buffer[BUFFER_FLOATS];
+  for (int step = 0; step < steps; step += capacity) {
+    const int k = tinytl_min(capacity, steps - step);
+    copy_source(d, source_row + step, s->lowest + q * s->source_step, width, k, buffer);
+    tinytl_conv_gemm_rows(
+        kernels,
+        (tinytl_gemm_tile){.n = panel->n,
+                           .k = k,
+                           .a = buffer + (ptrdiff_t)(descending ? s->n_taps - 1 : 0) * k,
+                           .a_row = (ptrdiff_t)s->source_step * k,
+                           .a_step = 1,
+                           .b = panel->b + tap * tap_floats + (ptrdiff_t)step * kernels->nr,
+                           .c = target_row +
+                                (ptrdiff_t)(s->first_target + q * s->target_step) * d->target_c,
+                           .c_row = (ptrdiff_t)s->target_step * d->target_c,
+                           .accumulate = true,
+                           .n_runs = s->n_taps,
+                           .a_run = descending ? -k : k,
+                           .b_run = s->tap_stride * tap_floats},
+        n);
+  }
+}
+
+/* Target pixels whose sources fit into the buffer, with at least this many channels. */
+static int strip_pixels(const dense *d, const strip *s) {
+  enum { MIN_CHANNELS = 64 };
+  const int width = BUFFER_FLOATS / tinytl_min(d->panels.steps, MIN_CHANNELS);
+  return width > s->n_taps ? (width - s->n_taps) / s->source_step + 1 : 1;
+}
+
+static void dense_strip(const dense *d, const strip *s, const tinytl_conv_panel *panel, int ky,
+                        const float *source_row, float *target_row) {
+  if (s->n_taps == 0 || s->n == 0) return;
+  const int pixels = tinytl_ceil_div(s->n, tinytl_ceil_div(s->n, strip_pixels(d, s)));
+  for (int q = 0; q < s->n; q += pixels)
+    add_kernel_row(d, s, panel, ky, source_row, target_row, q, tinytl_min(pixels, s->n - q));
+}
+
+/* The source row that kernel row ky brings to a target row; -1: none. */
+static int source_row_of(const dense *d, int target_row, int ky) {
+  const tinytl_conv *conv = d->panels.conv;
+  const int reach = d->panels.transposed ? target_row + conv->pad_top - ky
+                                         : target_row * conv->stride - conv->pad_top + ky;
+  const int step = d->panels.transposed ? conv->stride : 1;
+  return reach < 0 || reach % step || reach / step >= d->source_h ? -1 : reach / step;
 }
 
 static void dense_task(void *context, int task) {
@@ -43,26 +125,20 @@ static void dense_task(void *context, int task) {
   const int row = task % d->target_h;
   const tinytl_conv_panel panel =
       tinytl_conv_panels_at(&d->panels, d->panels.first + task / d->target_h);
-  const ptrdiff_t source_row =
-      (ptrdiff_t)(d->panels.transposed ? conv->out_w : conv->in_w) * d->source_c;
+  const float *source = d->source + panel.group * d->panels.steps;
   float *target = d->target + (ptrdiff_t)row * d->target_w * d->target_c +
                   panel.group * d->panels.columns + panel.column;
-  const float *source = d->source + panel.group * d->panels.steps;
 
   for (int x = 0; !d->accumulate && x < d->target_w; x++)
     memset(target + (ptrdiff_t)x * d->target_c, 0, (size_t)panel.n * sizeof *target);
   for (int ky = 0; ky < conv->kernel; ky++) {
-    int y; /* of the source */
-    if (d->panels.transposed) {
-      const int reach = row + conv->pad_top - ky;
-      if (reach < 0 || reach % conv->stride || reach / conv->stride >= conv->out_h) continue;
-      y = reach / conv->stride;
-    } else {
-      y = row * conv->stride - conv->pad_top + ky;
-      if (y < 0 || y >= conv->in_h) continue;
+    const int y = source_row_of(d, row, ky);
+    if (y < 0) continue;
+    const float *source_row = source + (ptrdiff_t)y * d->source_w * d->source_c;
+    for (int phase = 0; phase < (d->panels.transposed ? conv->stride : 1); phase++) {
+      const strip s = d->panels.transposed ? backward_strip(conv, phase) : forward_strip(conv);
+      dense_strip(d, &s, &panel, ky, source_row, target);
     }
-    for (int kx = 0; kx < conv->kernel; kx++)
-      add_tap(d, &panel, ky, kx, source + y * source_row, target);
   }
 }
 
@@ -73,6 +149,8 @@ void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, const tin
              .target = target,
              .accumulate = accumulate,
              .source_c = transposed ? conv->out_c : conv->in_c,
+             .source_w = transposed ? conv->out_w : conv->in_w,
+             .source_h = transposed ? conv->out_h : conv->in_h,
              .target_c = transposed ? conv->in_c : conv->out_c,
              .target_w = transposed ? conv->in_w : conv->out_w,
              .target_h = transposed ? conv->in_h : conv->out_h};
