@@ -9,12 +9,14 @@
 
 /* A whole file; its length in *nbytes. NULL: cannot be read. */
 static void *read_file(const char *path, size_t *nbytes) {
+  *nbytes = 0;
   FILE *file = fopen(path, "rb");
-  void *bytes = NULL;
-  long size = file && fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
-  if (size > 0 && fseek(file, 0, SEEK_SET) == 0) bytes = malloc((size_t)size);
-  *nbytes = bytes ? fread(bytes, 1, (size_t)size, file) : 0;
-  if (file) fclose(file);
+  if (!file) return NULL;
+  long size = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+  rewind(file);
+  void *bytes = size > 0 ? malloc((size_t)size) : NULL;
+  if (bytes) *nbytes = fread(bytes, 1, (size_t)size, file);
+  fclose(file);
   return bytes;
 }
 

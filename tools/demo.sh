@@ -22,12 +22,14 @@ if [ ! -e "$pictures/complete" ]; then
   touch "$pictures/complete"
 fi
 
+quiet=
+[ -t 2 ] || quiet=-q
 rows=
 for method in last lite+bias; do
   echo "training with --method $method"
-  "$tinytl" train -d "$pictures" -o "$demo/$method.safetensors" --method $method --json \
+  "$tinytl" train -d "$pictures" -o "$demo/$method.safetensors" --method $method --json $quiet \
     >"$demo/$method.train"
-  "$tinytl" eval -a "$demo/$method.safetensors" -d "$pictures" --json >"$demo/$method.eval"
+  "$tinytl" eval -a "$demo/$method.safetensors" -d "$pictures" --json $quiet >"$demo/$method.eval"
   rows="$rows$method $(field top1 <"$demo/$method.eval") \
 $(field peak_rss_bytes <"$demo/$method.train") $(field seconds <"$demo/$method.train")
 "

@@ -13,8 +13,9 @@ trap 'rm -rf "$work"' EXIT
 "$CMAKE" --install "$build" --prefix "$work/prefix" >"$work/log"
 pc=$(find "$work/prefix" -name tinytl.pc)
 library=$(dirname "$(dirname "$pc")")
-export PKG_CONFIG_PATH="$(dirname "$pc")${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
-export LD_LIBRARY_PATH="$library"
+PKG_CONFIG_PATH=$(dirname "$pc")${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+LD_LIBRARY_PATH=$library
+export PKG_CONFIG_PATH LD_LIBRARY_PATH
 
 # shellcheck disable=SC2046,SC2086
 "$CC" $CFLAGS "$example" $(pkg-config --cflags --libs tinytl) -o "$work/with_pkg_config"
