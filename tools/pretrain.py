@@ -13,110 +13,18 @@ import copy
 import json
 import math
 import os
-import struct
 import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import nn
+
+import backbone_file
+from network import Net
 
 SIZE = 64          # side of the input at which accuracy is stated
-STEM, FEATURES = 16, 384
-# kernel, expand, out, stride; a shortcut wherever stride is 1 and in = out.
-BLOCKS = [(3, 1, 16, 1), (3, 4, 24, 2), (3, 3, 24, 1), (5, 4, 48, 2), (3, 4, 48, 1), (3, 4, 48, 1),
-          (5, 6, 96, 2), (3, 4, 96, 1), (5, 4, 96, 1), (3, 6, 128, 1)]
-# Nominal map side at the first block, for the kernels of the lite modules: an input of 128, the
-# largest this small network is made for.  k = 5, less 2 while half the map's side is below k.
-LITE_NOMINAL = 64
-LITE_EPS = 1e-3    # of the lite modules' group norms, which have 8 channels a group
-# Resolutions of the training batches and how often each is drawn.
-RESOLUTIONS, RESOLUTION_ODDS = (48, 64, 80), (0.35, 0.5, 0.15)
-
-
-# ------------------------------------------------------------------------------------- network
-
-class ConvNorm(nn.Sequential):
-    """Convolution with symmetric padding, batch norm, and ReLU6 unless act is 'none'."""
-
-    def __init__(self, n_in, n_out, kernel, stride=1, groups=1, act='relu6'):
-        conv = nn.Conv2d(n_in, n_out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False)
-        nn.init.kaiming_normal_(conv.weight, mode='fan_out')
-        super().__init__(conv, nn.BatchNorm2d(n_out),
-                         nn.ReLU6(inplace=True) if act == 'relu6' else nn.Identity())
-        self.act = act
-
-
-class Lite(nn.Module):
-    """Lite residual module: an exact zero until its last norm's scale is trained."""
-
-    def __init__(self, n_in, n_out, kernel, stride):
-        super().__init__()
-        mid = (n_in + 7) // 8 * 8
-        self.conv = nn.Conv2d(n_in, mid, kernel, stride, (kernel - 1) // 2, groups=2, bias=False)
-        self.norm1 = nn.GroupNorm(mid // 8, mid, eps=LITE_EPS)
-        self.pointwise = nn.Conv2d(mid, n_out, 1, bias=False)
-        self.norm2 = nn.GroupNorm(n_out // 8, n_out, eps=LITE_EPS)
-        for conv in (self.conv, self.pointwise):
-            nn.init.kaiming_normal_(conv.weight, mode='fan_out')
-        nn.init.zeros_(self.norm2.weight)
-
-    def forward(self, x, size):
-        x = F.avg_pool2d(x, [min(2, side) for side in x.shape[2:]], 2)
-        x = self.norm2(self.pointwise(F.relu(self.norm1(self.conv(x)))))
-        return F.interpolate(x, size, mode='bilinear', align_corners=False)
-
-
-class Block(nn.Module):
-    def __init__(self, n_in, n_out, kernel, expand, stride, lite_kernel):
-        super().__init__()
-        wide = n_in * expand
-        convs = [ConvNorm(n_in, wide, 1)] if expand > 1 else []
-        convs += [ConvNorm(wide, wide, kernel, stride, groups=wide),
-                  ConvNorm(wide, n_out, 1, act='none')]
-        self.main = nn.Sequential(*convs)
-        self.lite = Lite(n_in, n_out, lite_kernel, stride) if lite_kernel else None
-        self.shortcut = stride == 1 and n_in == n_out
-
-    def forward(self, x):
-        y = self.main(x)
-        if self.lite is not None:
-            y = y + self.lite(x, y.shape[2:])
-        return y + x if self.shortcut else y
-
-
-class Net(nn.Module):
-    def __init__(self, n_classes, dropout=0.2):
-        super().__init__()
-        self.stem = ConvNorm(3, STEM, 3, 2)
-        blocks, n_in, side = [], STEM, LITE_NOMINAL
-        for b, (kernel, expand, n_out, stride) in enumerate(BLOCKS):
-            lite_kernel = 5
-            while lite_kernel > 1 and side / 2 < lite_kernel:
-                lite_kernel -= 2
-            blocks.append(Block(n_in, n_out, kernel, expand, stride, lite_kernel if b else 0))
-            n_in, side = n_out, side // stride
-        self.blocks = nn.Sequential(*blocks)
-        self.head = ConvNorm(n_in, FEATURES, 1)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(FEATURES, n_classes)
-
-    def features(self, x):
-        return self.head(self.blocks(self.stem(x))).mean((2, 3))
-
-    def forward(self, x):
-        return self.classifier(self.dropout(self.features(x)))
-
-    def layers(self):
-        """The main branch's convolutions in order: (ConvNorm, index of the layer added or None)."""
-        out = [(self.stem, None)]
-        for block in self.blocks:
-            source = len(out) - 1
-            out += [(conv, None) for conv in block.main]
-            if block.shortcut:
-                out[-1] = (out[-1][0], source)
-        return out + [(self.head, None)]
+RESIZE = 64        # short side that a picture is scaled to before the centre crop
 
 
 # ---------------------------------------------------------------------------------------- data
@@ -191,8 +99,28 @@ def top1(net, pictures, labels, size=SIZE, resize=None):
 
 # ------------------------------------------------------------------------------------ training
 
-def train(net, data, test, args):
-    """SGD with a warm-up and a cosine to zero; returns the running average of the weights."""
+def average_over(processes, net, progress):
+    """Averages the gradients over the processes; returns their average progress."""
+    gradients = [p.grad for p in net.parameters()]
+    flat = torch.cat([g.flatten() for g in gradients] + [torch.tensor([progress])])
+    torch.distributed.all_reduce(flat)
+    flat /= processes
+    parts = flat[:-1].split([g.numel() for g in gradients])
+    for gradient, part in zip(gradients, parts):
+        gradient.copy_(part.view_as(gradient))
+    return flat[-1].item()
+
+
+def train(rank, net, data, test, args):
+    """One process of the training: SGD with a warm-up and a cosine to zero.  The first writes the
+    running average of the weights to the checkpoint after every epoch."""
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(1000 * args.seed + rank)  # augmentation: each process its own
+    np.random.seed(args.seed)                   # resolution and cuts: the same in all
+    shuffle = torch.Generator().manual_seed(args.seed)
+    torch.distributed.init_process_group('gloo', init_method='tcp://127.0.0.1:29511', rank=rank,
+                                         world_size=args.processes)
+    net = net.to(memory_format=torch.channels_last)
     pictures, labels = data
     decay = [p for p in net.parameters() if p.dim() > 1]
     rest = [p for p in net.parameters() if p.dim() <= 1]
@@ -200,44 +128,113 @@ def train(net, data, test, args):
                                  {'params': rest, 'weight_decay': 0}],
                                 args.lr, momentum=0.9, nesterov=True)
     average = copy.deepcopy(net).eval()
+    run = torch.compile(net, dynamic=False) if args.compile else net
+    sides, odds = zip(*args.sides)
     n_steps, step, start = len(pictures) // args.batch, 0, time.time()
-    progress, epoch = 0.0, 0
+    share_of_batch, progress, epoch = args.batch // args.processes, args.start, 0
     while progress < 1:
         net.train()
-        order, loss_sum = torch.randperm(len(pictures)), 0.0
+        order, loss_sum = torch.randperm(len(pictures), generator=shuffle), 0.0
         for i in range(n_steps):
-            progress = step / (n_steps * args.epochs)
-            if args.minutes:
-                progress = max(progress, (time.time() - start) / (60 * args.minutes))
-            rate = args.lr * min(1, (step + 1) / (2 * n_steps))
+            rate = args.lr * min(1, (step + 1) / args.warm_up)
             for group in optimizer.param_groups:
                 group['lr'] = rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
-            index = order[i * args.batch:(i + 1) * args.batch]
+            first = i * args.batch + rank * share_of_batch
+            index = order[first:first + share_of_batch]
             y = labels[index]
-            x = augment(pictures[index], int(np.random.choice(RESOLUTIONS, p=RESOLUTION_ODDS)))
-            other, share = None, 1.0
+            x = augment(pictures[index], int(np.random.choice(sides, p=odds)))
+            other, own = torch.arange(len(x)), 1.0
             if np.random.rand() < args.cut_mix:
-                x, other, share = cut_mix(x)
-            x = x.contiguous(memory_format=torch.channels_last)
-            with torch.autocast('cpu', torch.bfloat16, enabled=args.bf16):
-                logits = net(x)
-            loss = F.cross_entropy(logits.float(), y, label_smoothing=0.1) * share
-            if other is not None:
-                loss += F.cross_entropy(logits.float(), y[other], label_smoothing=0.1) * (1 - share)
-            optimizer.zero_grad()
+                x, other, own = cut_mix(x)
+            logits = run(x.contiguous(memory_format=torch.channels_last))
+            loss = (own * F.cross_entropy(logits, y, label_smoothing=0.1) +
+                    (1 - own) * F.cross_entropy(logits, y[other], label_smoothing=0.1))
+            optimizer.zero_grad(set_to_none=False)
             loss.backward()
+            step += 1
+            done = step / (n_steps * args.epochs)
+            if args.minutes:
+                done = max(done, (time.time() - start) / (60 * args.minutes))
+            progress = average_over(args.processes, net, args.start + (1 - args.start) * done)
             optimizer.step()
             loss_sum += loss.item()
-            step += 1
             keep = min(0.999, step / (step + 10))
             with torch.no_grad():
                 for mean, value in zip(average.state_dict().values(), net.state_dict().values()):
                     if mean.is_floating_point():
                         mean.lerp_(value, 1 - keep)
         epoch += 1
-        progress = max(progress, step / (n_steps * args.epochs))
-        print(f'epoch {epoch} loss {loss_sum / n_steps:.3f} test top-1 {top1(average, *test):.1f} '
-              f'{(time.time() - start) / 60:.1f} min {100 * progress:.1f} %', flush=True)
-        if args.checkpoint:
+        if rank == 0:
+            print(f'epoch {epoch}: loss {loss_sum / n_steps:.3f}, test top-1 '
+                  f'{top1(average, *test):.1f} %, {(time.time() - start) / 60:.1f} min, '
+                  f'{100 * progress:.1f} % done', flush=True)
             torch.save(average.state_dict(), args.checkpoint)
-    return average
+
+
+# -------------------------------------------------------------------------------------- export
+
+def export(path, net, data_root, classes):
+    with open(os.path.join(data_root, 'words.txt'), encoding='utf-8') as file:
+        words = dict(line.rstrip('\n').split('\t') for line in file)
+    shape = {'size': SIZE, 'resize': RESIZE, 'mean': [0.5] * 3, 'std': [0.5] * 3}
+    backbone_file.write(path, net, {
+        'tinytl.input': json.dumps(shape),
+        'tinytl.labels': json.dumps([words[name].split(',')[0] for name in classes]),
+        'source': 'pre-trained by tools/pretrain.py on 100 classes of Tiny ImageNet',
+        'licence': 'MIT'})
+
+
+def report(name, net, test):
+    sides = [(SIZE, SIZE), (SIZE, 73), (48, 48), (80, 80), (96, 96), (128, 128)]
+    figures = [f'{size} px (resize {resize}) {top1(net, *test, size, resize):.1f}'
+               for size, resize in sides]
+    print(f'{name}: test top-1 at ' + ', '.join(figures), flush=True)
+
+
+def parse_sides(text):
+    return [(int(side), float(odds)) for side, odds in (part.split(':') for part in text.split(','))]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--data', required=True, help='folder with train/, test/ and words.txt')
+    parser.add_argument('--out', required=True, help='safetensors file to write')
+    parser.add_argument('--epochs', type=int, default=100, help='0: only export what --resume names')
+    parser.add_argument('--minutes', type=float, default=0,
+                        help='anneal over this time where the epochs would take longer')
+    parser.add_argument('--processes', type=int, default=1, help='that share each batch')
+    parser.add_argument('--threads', type=int, default=2, help='of each process')
+    parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--batch', type=int, default=64)
+    parser.add_argument('--warm-up', type=int, default=600, help='steps')
+    parser.add_argument('--sides', type=parse_sides, default='48:0.35,64:0.5,80:0.15',
+                        help="sides of the batches' pictures and how often each is drawn")
+    parser.add_argument('--lr', type=float, default=0.05)
+    parser.add_argument('--decay', type=float, default=1e-4, help='weight decay')
+    parser.add_argument('--cut-mix', type=float, default=0.3, help='share of batches cut and mixed')
+    parser.add_argument('--compile', action='store_true', help='use torch.compile (faster)')
+    parser.add_argument('--checkpoint', default='pretrain.pt',
+                        help='file for the running average of the weights')
+    parser.add_argument('--resume', help='checkpoint to start from')
+    parser.add_argument('--start', type=float, default=0, help='share of the cosine already done')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(args.seed)
+    classes = sorted(os.listdir(os.path.join(args.data, 'train')))
+    test = load(os.path.join(args.data, 'test'), classes)
+    net = Net(len(classes))
+    if args.resume:
+        net.load_state_dict(torch.load(args.resume))
+    if args.epochs > 0:
+        data = load(os.path.join(args.data, 'train'), classes)
+        torch.multiprocessing.spawn(train, (net, data, test, args), args.processes)
+        net.load_state_dict(torch.load(args.checkpoint))
+    net.eval()
+    export(args.out, net, args.data, classes)
+    report('float32 network', net, test)
+    report(f'{args.out} ({os.path.getsize(args.out)} bytes)',
+           backbone_file.Backbone(args.out), test)
+
+
+if __name__ == '__main__':
+    main()
