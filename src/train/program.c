@@ -236,8 +236,8 @@ static void build_layer_backward(builder *b, int i) {
   const int source = network->backbone->arch.layers[i].add;
   const bool shortcut = source >= 0 && b->reached[source];
   /* Without a mask the gradient is still whole at the end of the layer, and its buffer becomes the
-   * source's: nothing is copied. */
-  const bool hand_over = shortcut && b->mask[i] < 0 && b->gradient[source] < 0;
+   * source's: nothing is copied. Not where the convolution itself writes to the source's. */
+  const bool hand_over = shortcut && source < i - 1 && b->mask[i] < 0 && b->gradient[source] < 0;
   if (shortcut && !hand_over) build_shortcut_backward(b, i, source);
 
   const int ending = network->lite_after[i], beginning = network->lite_before[i];

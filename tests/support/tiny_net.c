@@ -20,6 +20,7 @@ static const tinytl_layer layers[] = {
     {32, 32, 3, 1, 32, TINYTL_ACT_RELU, 0, -1},
     {32, 16, 1, 1, 1, TINYTL_ACT_NONE, 0, 8},
     {16, 16, 3, 1, 1, TINYTL_ACT_RELU6, 0, 11}, /* no block: shortcut after an activation */
+    {16, 16, 1, 1, 1, TINYTL_ACT_NONE, 0, 12},  /* shortcut past this layer alone */
     {16, 40, 1, 1, 1, TINYTL_ACT_RELU6, 0, -1},
 };
 enum { N_LAYERS = sizeof layers / sizeof *layers };
