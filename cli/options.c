@@ -13,6 +13,7 @@
 const char *const cli_methods[] = {"last", "bias", "lite", "lite+bias", NULL};
 const char *const cli_weights[] = {"int8", "f32", NULL};
 const char *const cli_optimizers[] = {"adam", "sgd", NULL};
+const char *const cli_switches[] = {"auto", "off", "on", NULL}; /* as tinytl_switch */
 
 /* ---- Suggestions -------------------------------------------------------------------------- */
 

@@ -11,7 +11,7 @@
 
 typedef struct train_arguments {
   const char *backbone, *dir, *adapter;
-  int method, optimizer;
+  int method, optimizer, augment;
   float val_share; /* below 0: not given */
   bool json, quiet;
   tinytl_train_options train;
@@ -49,7 +49,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
                         "adam (default) or sgd"),
       CLI_OPTION_IMAGE_SIZE(&train->image_size, "the backbone's"),
       CLI_OPTION_REAL("label-smoothing", &train->label_smoothing, 0, 1, CLI_RANGE_BELOW_MAX,
-                      "default: 0.1"),
+                      "default: by method"),
       CLI_OPTION_REAL("dropout", &train->dropout, 0, 1, CLI_RANGE_BELOW_MAX,
                       "before the classifier (default: 0.2)"),
       CLI_OPTION_REAL("val-split", &args->val_share, 0, 0.9, CLI_RANGE_CLOSED,
@@ -58,7 +58,8 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
                      "stop after N epochs without gain (default: 0, never)"),
       CLI_OPTION_CLEAR(0, "no-mirror", &train->mirror,
                        "where left and right differ, as in text and signs"),
-      CLI_OPTION_CLEAR(0, "no-augment", &train->augment, "centre crops instead of random ones"),
+      CLI_OPTION_CHOICE("augment", &args->augment, cli_switches, "WHEN",
+                        "random crops and mirroring: on, off or auto (default: all but last)"),
       CLI_OPTION_REAL("colour-jitter", &train->colour_jitter, 0, 1, CLI_RANGE_CLOSED,
                       "random brightness, contrast, saturation (default: 0)"),
       CLI_OPTION_SIZE("memory-limit", &train->memory_limit,
@@ -174,9 +175,11 @@ int cli_train(int argc, char **argv) {
   tinytl_train_options_init(&args.train);
   args.method = args.train.method;
   args.optimizer = args.train.optimizer;
+  args.augment = args.train.augment;
   if (!parse(argc, argv, &args, &exit_code)) return exit_code;
   args.train.method = (tinytl_method)args.method;
   args.train.optimizer = (tinytl_optimizer)args.optimizer;
+  args.train.augment = (tinytl_switch)args.augment;
   args.train.stop = cli_stop_flag();
   args.train.progress = on_progress;
   args.train.skip = cli_note_skipped;
