@@ -74,37 +74,59 @@ static tinytl_view train_view(const tinytl_trainer *t, int epoch) {
   return view;
 }
 
-/* ---- Cached features ---------------------------------------------------------------------- */
+/* ---- Pictures ----------------------------------------------------------------------------- */
 
-static tinytl_status compute_features(session *s, const tinytl_images *images,
-                                      tinytl_loader *loader, float *features, bool *readable) {
-  tinytl_trainer *t = s->t;
-  const size_t n_features = (size_t)t->network->n_features;
-  const tinytl_view view = test_view(t);
-  for (int i = 0; i < images->n_images; i++) t->order[i] = i;
-  TINYTL_TRY(tinytl_loader_start(loader, t->order, images->n_images, &view, s->error));
-  for (int i = 0; i < images->n_images; i++) {
-    tinytl_sample sample;
-    TINYTL_TRY(check_stop(s));
-    TINYTL_TRY(tinytl_loader_next(loader, &sample, s->error));
-    readable[i] = !sample.skipped;
-    if (sample.skipped) continue;
-    tinytl_machine_run(&t->features_machine, sample.rgb, NULL);
-    memcpy(features + (size_t)i * n_features, tinytl_machine_features(&t->features_machine),
-           n_features * sizeof *features);
-    tinytl_loader_release(loader, &sample);
-    report_progress(s, 0, i + 1, images->n_images, NAN, false);
-  }
+/* The pictures of one pass in the trainer's order, from a loader or (NULL) from cached features. */
+typedef struct pass {
+  const tinytl_images *images;
+  tinytl_loader *loader;
+  bool *unreadable; /* [n_images] */
+  int n, n_given;   /* pictures of order */
+} pass;
+
+/* Takes out of the order what could not be read before, and begins. */
+static tinytl_status begin_pass(session *s, pass *p, const tinytl_view *view) {
+  int *order = s->t->order;
+  p->n = p->n_given = 0;
+  for (int i = 0; i < p->images->n_images; i++)
+    if (!p->unreadable[order[i]]) order[p->n++] = order[i];
+  return p->loader ? tinytl_loader_start(p->loader, order, p->n, view, s->error) : TINYTL_OK;
+}
+
+static tinytl_status next_sample(session *s, pass *p, tinytl_sample *sample) {
+  TINYTL_TRY(check_stop(s));
+  const int index = s->t->order[p->n_given++];
+  *sample = (tinytl_sample){.index = index, .label = p->images->labels[index]};
+  if (p->loader) TINYTL_TRY(tinytl_loader_next(p->loader, sample, s->error));
+  p->unreadable[index] = sample->skipped;
   return TINYTL_OK;
 }
 
-/* The next sample of a run; loader NULL: cached features of picture `index`. */
-static tinytl_status next_sample(session *s, tinytl_loader *loader, const tinytl_images *images,
-                                 const bool *readable, int index, tinytl_sample *sample) {
-  TINYTL_TRY(check_stop(s));
-  if (loader) return tinytl_loader_next(loader, sample, s->error);
-  *sample =
-      (tinytl_sample){.index = index, .label = images->labels[index], .skipped = !readable[index]};
+static void release_sample(const pass *p, const tinytl_sample *sample) {
+  if (p->loader) tinytl_loader_release(p->loader, sample);
+}
+
+static void order_by_number(tinytl_trainer *t, const tinytl_images *images) {
+  for (int i = 0; i < images->n_images; i++) t->order[i] = i;
+}
+
+/* Fills features [n_images][n_features]. */
+static tinytl_status compute_features(session *s, pass p, float *features) {
+  tinytl_trainer *t = s->t;
+  const size_t n_features = (size_t)t->network->n_features;
+  const tinytl_view view = test_view(t);
+  order_by_number(t, p.images);
+  TINYTL_TRY(begin_pass(s, &p, &view));
+  while (p.n_given < p.n) {
+    tinytl_sample sample;
+    TINYTL_TRY(next_sample(s, &p, &sample));
+    if (sample.skipped) continue;
+    tinytl_machine_run(&t->features_machine, sample.rgb, NULL);
+    memcpy(features + (size_t)sample.index * n_features,
+           tinytl_machine_features(&t->features_machine), n_features * sizeof *features);
+    release_sample(&p, &sample);
+    report_progress(s, 0, p.n_given, p.n, NAN, false);
+  }
   return TINYTL_OK;
 }
 
@@ -112,24 +134,24 @@ static tinytl_status next_sample(session *s, tinytl_loader *loader, const tinytl
 
 static tinytl_status validate(session *s, score *result) {
   tinytl_trainer *t = s->t;
-  const tinytl_images *val = t->val;
   const int n_classes = t->network->n_classes;
   const tinytl_view view = test_view(t);
-  for (int i = 0; i < val->n_images; i++) t->order[i] = i;
-  if (!t->head_only)
-    TINYTL_TRY(tinytl_loader_start(t->val_loader, t->order, val->n_images, &view, s->error));
+  pass p = {.images = t->val,
+            .loader = t->head_only ? NULL : t->val_loader,
+            .unreadable = t->val_unreadable};
+  order_by_number(t, t->val);
+  TINYTL_TRY(begin_pass(s, &p, &view));
   int n = 0, n_right = 0;
-  for (int i = 0; i < val->n_images; i++) {
+  while (p.n_given < p.n) {
     tinytl_sample sample;
-    TINYTL_TRY(
-        next_sample(s, t->head_only ? NULL : t->val_loader, val, t->val_readable, i, &sample));
+    TINYTL_TRY(next_sample(s, &p, &sample));
     if (sample.skipped) continue;
-    const float *logits = tinytl_trainer_logits(t, sample.rgb, i);
+    const float *logits = tinytl_trainer_logits(t, sample.rgb, sample.index);
     bool right = true;
     for (int c = 0; c < n_classes; c++) right = right && logits[c] <= logits[sample.label];
     n_right += right;
     n++;
-    if (sample.rgb) tinytl_loader_release(t->val_loader, &sample);
+    release_sample(&p, &sample);
   }
   if (n == 0) return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read");
   const float top1 = (float)n_right / (float)n;
@@ -140,37 +162,37 @@ static tinytl_status validate(session *s, score *result) {
 /* One pass over the training pictures, or over their cached features. */
 static tinytl_status train_epoch(session *s, int epoch, bool cached) {
   tinytl_trainer *t = s->t;
-  const int n_images = t->train->n_images;
   const tinytl_view view = train_view(t, epoch);
+  pass p = {.images = t->train,
+            .loader = cached ? NULL : t->train_loader,
+            .unreadable = t->train_unreadable};
   s->loss_sum = 0;
   s->n_losses = 0;
-  tinytl_order(t->options.seed, (uint64_t)epoch, n_images, t->order);
-  if (!cached)
-    TINYTL_TRY(tinytl_loader_start(t->train_loader, t->order, n_images, &view, s->error));
+  tinytl_order(t->options.seed, (uint64_t)epoch, t->train->n_images, t->order);
+  TINYTL_TRY(begin_pass(s, &p, &view));
   int in_batch = 0;
-  for (int i = 0; i < n_images; i++) {
+  while (p.n_given < p.n) {
     tinytl_sample sample;
-    TINYTL_TRY(next_sample(s, cached ? NULL : t->train_loader, t->train, t->train_readable,
-                           t->order[i], &sample));
+    TINYTL_TRY(next_sample(s, &p, &sample));
     if (!sample.skipped) {
       const float loss = tinytl_trainer_feed(t, sample.rgb, sample.index, (uint64_t)epoch);
       if (!isfinite(loss))
         return tinytl_fail(s->error, TINYTL_ERROR_DATA,
                            "the loss is not finite in epoch %d at picture %d: expected a number, "
                            "found %g; a lower learning rate may help",
-                           epoch, i + 1, (double)loss);
-      if (sample.rgb) tinytl_loader_release(t->train_loader, &sample);
+                           epoch, p.n_given, (double)loss);
+      release_sample(&p, &sample);
       s->loss_sum += (double)loss;
       s->n_losses++;
       in_batch++;
     }
-    if (in_batch == t->options.batch || (i == n_images - 1 && in_batch > 0)) {
+    if (in_batch == t->options.batch || (p.n_given == p.n && in_batch > 0)) {
       tinytl_trainer_update(t, in_batch);
       in_batch = 0;
     }
     if (!cached || t->head_only) {
       s->n_fed += !sample.skipped;
-      report_progress(s, epoch, i + 1, n_images, NAN, false);
+      report_progress(s, epoch, p.n_given, p.n, NAN, false);
     }
   }
   s->n_train = s->n_losses;
@@ -199,7 +221,7 @@ static tinytl_status train_epochs(session *s) {
       s->report.val_top1 = result.top1;
       if (t->best) memcpy(t->best, t->values, t->params->n * sizeof *t->best);
     }
-    report_progress(s, epoch, t->train->n_images, t->train->n_images, result.top1, true);
+    report_progress(s, epoch, s->n_train, s->n_train, result.top1, true);
     if (t->options.patience > 0 && n_without_gain >= t->options.patience) break;
   }
   return TINYTL_OK;
@@ -213,15 +235,30 @@ static tinytl_status train_head(session *s) {
   return TINYTL_OK;
 }
 
+static tinytl_status make_adapter(session *s, tinytl_adapter **adapter) {
+  tinytl_trainer *t = s->t;
+  const float *values = t->best ? t->best : t->values;
+  /* The last update comes after the last loss that was looked at. */
+  for (size_t i = 0; i < t->params->n; i++)
+    if (!isfinite(values[i]))
+      return tinytl_fail(s->error, TINYTL_ERROR_DATA,
+                         "a trained value is not finite: expected a number, found %g; a lower "
+                         "learning rate may help",
+                         (double)values[i]);
+  return tinytl_params_to_adapter(t->params, t->network, values, t->train->class_names,
+                                  s->report.val_top1, adapter, s->error);
+}
+
 static tinytl_status run(session *s, tinytl_adapter **adapter) {
   tinytl_trainer *t = s->t;
-  TINYTL_TRY(compute_features(s, t->train, t->train_loader, t->train_features, t->train_readable));
-  if (t->head_only && t->val)
-    TINYTL_TRY(compute_features(s, t->val, t->val_loader, t->val_features, t->val_readable));
+  const pass train = {
+      .images = t->train, .loader = t->train_loader, .unreadable = t->train_unreadable};
+  const pass val = {.images = t->val, .loader = t->val_loader, .unreadable = t->val_unreadable};
+  TINYTL_TRY(compute_features(s, train, t->train_features));
+  if (t->head_only && t->val) TINYTL_TRY(compute_features(s, val, t->val_features));
   if (!t->head_only) TINYTL_TRY(train_head(s));
   TINYTL_TRY(train_epochs(s));
-  return tinytl_params_to_adapter(t->params, t->network, t->best ? t->best : t->values,
-                                  t->train->class_names, s->report.val_top1, adapter, s->error);
+  return make_adapter(s, adapter);
 }
 
 tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,

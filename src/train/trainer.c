@@ -35,6 +35,9 @@ static tinytl_status check_share(const char *name, float value, bool one_allowed
 }
 
 static tinytl_status check_options(const tinytl_train_options *options, tinytl_error *error) {
+  TINYTL_TRY(check_int("method", (int)options->method, 0, TINYTL_METHOD_LITE_BIAS, error));
+  TINYTL_TRY(check_int("optimizer", (int)options->optimizer, 0, TINYTL_OPTIMIZER_SGD, error));
+  TINYTL_TRY(check_int("augment", (int)options->augment, 0, TINYTL_SWITCH_ON, error));
   TINYTL_TRY(check_int("epochs", options->epochs, 0, 10000, error));
   TINYTL_TRY(check_int("batch", options->batch, 1, 4096, error));
   if (options->image_size != 0)
@@ -108,11 +111,9 @@ static void lay_out(tinytl_trainer *t, cursor *c, void *loaders[2]) {
     t->optimizer.moment2 = take(c, t->params->n_trained, sizeof(float));
   if (t->val) t->best = take(c, t->params->n, sizeof(float));
   t->train_features = take(c, n_train, n_features * sizeof(float));
-  t->train_readable = take(c, n_train, sizeof(bool));
-  if (t->head_only) {
-    t->val_features = take(c, n_val, n_features * sizeof(float));
-    t->val_readable = take(c, n_val, sizeof(bool));
-  }
+  t->train_unreadable = take(c, n_train, sizeof(bool));
+  if (t->head_only) t->val_features = take(c, n_val, n_features * sizeof(float));
+  t->val_unreadable = take(c, n_val, sizeof(bool));
   t->logits = take(c, (size_t)t->network->n_classes, sizeof(float));
   t->dropped = take(c, n_features, sizeof(float));
   t->order = take(c, n_train > n_val ? n_train : n_val, sizeof(int));
@@ -141,6 +142,8 @@ static tinytl_status take_memory(tinytl_trainer *t, tinytl_error *error) {
 
   cursor place = {.base = t->block};
   lay_out(t, &place, loaders);
+  memset(t->train_unreadable, 0, (size_t)t->train->n_images * sizeof(bool));
+  if (t->val) memset(t->val_unreadable, 0, (size_t)t->val->n_images * sizeof(bool));
   memset(t->gradient, 0, t->params->n_trained * sizeof(float));
   memset(t->optimizer.moment1, 0, t->params->n_trained * sizeof(float));
   if (t->optimizer.moment2) memset(t->optimizer.moment2, 0, t->params->n_trained * sizeof(float));
@@ -239,6 +242,7 @@ void tinytl_trainer_free(tinytl_trainer *trainer) {
   tinytl_loader_free(trainer->train_loader);
   tinytl_loader_free(trainer->val_loader);
   tinytl_pool_free(trainer->pool);
+  tinytl_program_free(trainer->features_program);
   tinytl_program_free(trainer->train_program);
   tinytl_program_free(trainer->test_program);
   free(trainer->network);
@@ -264,7 +268,9 @@ float tinytl_trainer_feed(tinytl_trainer *t, const uint8_t *rgb, int index, uint
 
 void tinytl_trainer_begin(tinytl_trainer *t, int n_epochs) {
   const uint64_t batch = (uint64_t)t->options.batch;
-  const uint64_t steps_per_epoch = ((uint64_t)t->train->n_images + batch - 1) / batch;
+  uint64_t n_readable = 0;
+  for (int i = 0; i < t->train->n_images; i++) n_readable += !t->train_unreadable[i];
+  const uint64_t steps_per_epoch = (n_readable + batch - 1) / batch;
   t->n_steps = steps_per_epoch * (uint64_t)n_epochs;
   t->n_warmup = (uint64_t)((float)t->n_steps * t->rules.warmup);
   t->optimizer.step = 0;

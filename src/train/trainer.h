@@ -32,9 +32,9 @@ typedef struct tinytl_trainer {
   float *values, *gradient, *best;
   tinytl_optimizer_state optimizer;
   bool head_only; /* method last without augmentation: pictures are seen once */
-  float *train_features, *val_features; /* [n_images][n_features]; val: head_only */
-  float *logits, *dropped;              /* of the head alone: [n_classes], [n_features] */
-  bool *train_readable, *val_readable;  /* [n_images]: has features */
+  float *train_features, *val_features;    /* [n_images][n_features]; val: head_only */
+  float *logits, *dropped;                 /* of the head alone: [n_classes], [n_features] */
+  bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;
   float lr[TINYTL_N_GROUPS];
   uint64_t n_steps, n_warmup;

@@ -1,0 +1,361 @@
+/* Training through the public API: what is learned, what the adapter holds, what is reported. */
+#include "support/cmocka.h"
+#include "support/memory_images.h"
+#include "support/sink.h"
+#include "support/tiny_net.h"
+
+#include "model/adapter.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_TRAIN = 45, N_VAL = 30, N_METHODS = TINYTL_METHOD_LITE_BIAS + 1 };
+
+typedef struct fixture {
+  tinytl_backbone *backbone;
+  memory_images train, val;
+  tinytl_train_options options;
+  tinytl_adapter *adapter;
+  tinytl_train_report report;
+} fixture;
+
+static fixture *make(tinytl_method method, bool with_lite) {
+  fixture *f = calloc(1, sizeof *f);
+  f->backbone = tiny_backbone(TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, with_lite);
+  memory_images_init(&f->train, N_TRAIN, 1);
+  memory_images_init(&f->val, N_VAL, 2);
+  tinytl_train_options_init(&f->options);
+  f->options.method = method;
+  f->options.epochs = 4;
+  f->options.n_threads = 1;
+  return f;
+}
+
+static void destroy(fixture *f) {
+  tinytl_adapter_free(f->adapter);
+  tinytl_backbone_free(f->backbone);
+  free(f);
+}
+
+static void train(fixture *f, bool with_val) {
+  tinytl_error error = {0};
+  tinytl_adapter_free(f->adapter);
+  if (tinytl_train(f->backbone, &f->train.images, with_val ? &f->val.images : NULL, &f->options,
+                   &f->adapter, &f->report, &error) != TINYTL_OK)
+    fail_msg("%s", error.message);
+}
+
+static sink write_adapter(const fixture *f) {
+  sink file = {0};
+  assert_int_equal(tinytl_adapter_write(f->adapter, sink_write, &file, NULL), TINYTL_OK);
+  return file;
+}
+
+static void assert_same(const sink *x, const sink *y) {
+  assert_int_equal(x->nbytes, y->nbytes);
+  assert_memory_equal(x->bytes, y->bytes, x->nbytes);
+}
+
+/* ---- Learning ----------------------------------------------------------------------------- */
+
+static void check_learns(tinytl_method method, tinytl_optimizer optimizer, bool with_lite) {
+  fixture *f = make(method, with_lite);
+  f->options.optimizer = optimizer;
+  f->options.epochs = 0; /* by rule */
+  train(f, true);
+  if (!(f->report.val_top1 >= 0.8f)) /* chance: a third */
+    fail_msg("method %s, optimizer %d: accuracy %g", tinytl_method_name(method), (int)optimizer,
+             (double)f->report.val_top1);
+  destroy(f);
+}
+
+static void test_learns(void **state) {
+  (void)state;
+  for (int method = 0; method < N_METHODS; method++) {
+    check_learns((tinytl_method)method, TINYTL_OPTIMIZER_ADAM, false);
+    check_learns((tinytl_method)method, TINYTL_OPTIMIZER_SGD, false);
+    check_learns((tinytl_method)method, TINYTL_OPTIMIZER_ADAM, true);
+  }
+}
+
+/* The last batch of an epoch may hold fewer pictures, one too. */
+static void test_batches(void **state) {
+  (void)state;
+  static const int batches[] = {1, 2, 7, N_TRAIN - 1, N_TRAIN, 1000};
+  for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+    fixture *f = make(TINYTL_METHOD_BIAS, false);
+    f->options.batch = batches[i];
+    f->options.lr = 1e-2f;
+    train(f, true);
+    assert_true(f->report.val_top1 > 0.5f);
+    destroy(f);
+  }
+}
+
+static void test_patience(void **state) {
+  (void)state;
+  fixture *f = make(TINYTL_METHOD_BIAS, false);
+  f->options.epochs = 50;
+  f->options.patience = 2;
+  train(f, true);
+  assert_true(f->report.epochs < 50);
+  assert_true(f->report.best_epoch <= f->report.epochs);
+  destroy(f);
+}
+
+/* ---- What the adapter holds --------------------------------------------------------------- */
+
+static bool equal(const float *x, const float *y, size_t n) {
+  return memcmp(x, y, n * sizeof *x) == 0;
+}
+
+static void check_biases(const fixture *f, bool trained) {
+  const tinytl_arch *arch = &f->backbone->arch;
+  for (int i = 0; i < arch->n_layers; i++) {
+    if (!trained) {
+      assert_null(f->adapter->bias[i]);
+      continue;
+    }
+    assert_non_null(f->adapter->bias[i]);
+    assert_false(equal(f->adapter->bias[i], f->backbone->bias[i], (size_t)arch->layers[i].out_c));
+  }
+}
+
+/* The final norm's shift is trained by lite alone: with the biases it stays as it was. */
+static void check_lite(const fixture *f, tinytl_method method, bool with_lite) {
+  for (int m = 0; m < f->adapter->n_lite; m++) {
+    const size_t n = (size_t)f->adapter->lite_shape[m].out_c;
+    float *before = calloc(n, sizeof *before);
+    if (with_lite) memcpy(before, f->backbone->lite[m].shift2, n * sizeof *before);
+    const bool trained = method == TINYTL_METHOD_LITE;
+    assert_true(equal(f->adapter->lite[m].shift2, before, n) != trained);
+    memset(before, 0, n * sizeof *before);
+    if (with_lite) memcpy(before, f->backbone->lite[m].scale2, n * sizeof *before);
+    assert_false(equal(f->adapter->lite[m].scale2, before, n));
+    free(before);
+  }
+}
+
+static void test_adapter_holds_what_was_trained(void **state) {
+  (void)state;
+  for (int with_lite = 0; with_lite < 2; with_lite++)
+    for (int method = 0; method < N_METHODS; method++) {
+      fixture *f = make((tinytl_method)method, with_lite);
+      f->options.epochs = 1;
+      train(f, false);
+      tinytl_adapter_info info;
+      tinytl_adapter_describe(f->adapter, &info);
+      assert_int_equal(info.method, method);
+      assert_int_equal(info.n_classes, MEMORY_CLASSES);
+      assert_int_equal(info.image_size, TINY_SIZE);
+      assert_string_equal(tinytl_adapter_class(f->adapter, 1), "green");
+      check_biases(f, method == TINYTL_METHOD_BIAS || method == TINYTL_METHOD_LITE_BIAS);
+      const bool lite = method == TINYTL_METHOD_LITE || method == TINYTL_METHOD_LITE_BIAS;
+      assert_int_equal(info.n_lite, lite ? f->backbone->arch.n_blocks - 1 : 0);
+      check_lite(f, (tinytl_method)method, with_lite);
+      destroy(f);
+    }
+}
+
+static void test_backbone_stays_as_it_was(void **state) {
+  (void)state;
+  for (int method = 0; method < N_METHODS; method++) {
+    fixture *f = make((tinytl_method)method, true);
+    f->options.epochs = 1;
+    sink before = {0}, after = {0};
+    assert_int_equal(tinytl_backbone_write(f->backbone, sink_write, &before, NULL), TINYTL_OK);
+    train(f, true);
+    assert_int_equal(tinytl_backbone_write(f->backbone, sink_write, &after, NULL), TINYTL_OK);
+    assert_same(&before, &after);
+    free(before.bytes);
+    free(after.bytes);
+    destroy(f);
+  }
+}
+
+/* ---- Determinism -------------------------------------------------------------------------- */
+
+static void test_same_seed_same_bytes(void **state) {
+  (void)state;
+  for (int method = 0; method < N_METHODS; method++) {
+    fixture *f = make((tinytl_method)method, false);
+    f->options.epochs = 2;
+    train(f, true);
+    sink first = write_adapter(f);
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+      f->options.n_threads = n_threads;
+      train(f, true);
+      sink again = write_adapter(f);
+      assert_same(&first, &again);
+      free(again.bytes);
+    }
+    f->options.seed = 1;
+    train(f, true);
+    sink other = write_adapter(f);
+    assert_false(other.nbytes == first.nbytes &&
+                 memcmp(other.bytes, first.bytes, first.nbytes) == 0);
+    free(first.bytes);
+    free(other.bytes);
+    destroy(f);
+  }
+}
+
+/* ---- Reports ------------------------------------------------------------------------------ */
+
+enum { MAX_EVENTS = 10000 };
+
+typedef struct events {
+  int n;
+  tinytl_epoch event[MAX_EVENTS];
+} events;
+
+static void record(void *context, const tinytl_epoch *event) {
+  events *all = context;
+  if (all->n < MAX_EVENTS) all->event[all->n++] = *event;
+}
+
+/* Epochs and their pictures only ever go up, and an epoch is finished once, at its end. */
+static void check_events(const events *all, int n_epochs, bool with_val) {
+  int n_finished = 0;
+  for (int i = 0; i < all->n; i++) {
+    const tinytl_epoch *event = &all->event[i];
+    assert_int_equal(event->n_epochs, n_epochs);
+    assert_true(event->image >= 1 && event->image <= event->n_images);
+    if (event->epoch > 0) {
+      assert_int_equal(event->epoch, n_finished + 1);
+      assert_int_equal(event->n_images, N_TRAIN);
+      assert_true(isfinite(event->loss) && event->loss > 0);
+    }
+    if (i > 0 && event->epoch == event[-1].epoch && event->n_images == event[-1].n_images)
+      assert_true(event->image >= event[-1].image);
+    assert_true(isnan(event->val_top1) == !(event->finished && with_val));
+    n_finished += event->finished;
+    if (event->finished) assert_int_equal(event->image, event->n_images);
+  }
+  assert_int_equal(n_finished, n_epochs);
+}
+
+static void test_progress(void **state) {
+  (void)state;
+  for (int method = 0; method < N_METHODS; method++)
+    for (int with_val = 0; with_val < 2; with_val++) {
+      fixture *f = make((tinytl_method)method, false);
+      events *all = calloc(1, sizeof *all);
+      f->options.progress = record;
+      f->options.context = all;
+      f->options.epochs = 3;
+      train(f, with_val);
+      check_events(all, 3, with_val);
+      free(all);
+      destroy(f);
+    }
+}
+
+static void test_report(void **state) {
+  (void)state;
+  fixture *f = make(TINYTL_METHOD_BIAS, false);
+  train(f, true);
+  assert_int_equal(f->report.epochs, f->options.epochs);
+  assert_true(f->report.best_epoch >= 1 && f->report.best_epoch <= f->report.epochs);
+  assert_int_equal(f->report.train_images, N_TRAIN);
+  assert_int_equal(f->report.skipped_images, 0);
+  assert_true(f->report.planned_bytes > 0);
+  assert_true(f->report.seconds > 0 && f->report.images_per_second > 0);
+  destroy(f);
+}
+
+static void test_without_validation(void **state) {
+  (void)state;
+  for (int method = 0; method < N_METHODS; method++) {
+    fixture *f = make((tinytl_method)method, false);
+    train(f, false);
+    tinytl_adapter_info info;
+    tinytl_adapter_describe(f->adapter, &info);
+    assert_true(isnan(f->report.val_top1) && isnan(info.val_top1));
+    assert_int_equal(f->report.best_epoch, f->options.epochs);
+    destroy(f);
+  }
+}
+
+/* ---- From the file ------------------------------------------------------------------------ */
+
+static float evaluate(const fixture *f, const tinytl_adapter *adapter) {
+  tinytl_predictor *predictor = NULL;
+  assert_int_equal(tinytl_predictor_create(f->backbone, adapter, 0, 2, &predictor, NULL),
+                   TINYTL_OK);
+  assert_int_equal(tinytl_predictor_n_classes(predictor), MEMORY_CLASSES);
+  const tinytl_view view = tinytl_predictor_view(predictor);
+  assert_int_equal(view.size, TINY_SIZE);
+  const tinytl_images *images = &f->val.images;
+  int n_right = 0;
+  for (int i = 0; i < images->n_images; i++) {
+    uint8_t rgb[TINY_SIZE * TINY_SIZE * 3];
+    float probabilities[MEMORY_CLASSES];
+    assert_int_equal(images->load(images->context, i, &view, rgb, NULL), TINYTL_OK);
+    assert_int_equal(tinytl_predictor_run(predictor, rgb, probabilities, NULL), TINYTL_OK);
+    int best = 0;
+    for (int c = 1; c < MEMORY_CLASSES; c++)
+      if (probabilities[c] > probabilities[best]) best = c;
+    n_right += best == images->labels[i];
+  }
+  tinytl_predictor_free(predictor);
+  return (float)n_right / (float)images->n_images;
+}
+
+static void test_reopened_adapter_is_as_good_as_reported(void **state) {
+  (void)state;
+  for (int with_lite = 0; with_lite < 2; with_lite++)
+    for (int method = 0; method < N_METHODS; method++) {
+      fixture *f = make((tinytl_method)method, with_lite);
+      /* So little training that not all is right: else any adapter would do. */
+      f->options.epochs = 3;
+      f->options.lr = 2e-4f;
+      train(f, true);
+      sink file = write_adapter(f);
+      tinytl_adapter *adapter = NULL;
+      assert_int_equal(
+          tinytl_adapter_open(file.bytes, file.nbytes, "adapter", f->backbone, &adapter, NULL),
+          TINYTL_OK);
+      assert_true(evaluate(f, adapter) == f->report.val_top1);
+      assert_true(adapter->val_top1 == f->report.val_top1);
+      tinytl_adapter_free(adapter);
+      free(file.bytes);
+      destroy(f);
+    }
+}
+
+static void test_another_backbone_is_refused(void **state) {
+  (void)state;
+  fixture *f = make(TINYTL_METHOD_LITE_BIAS, false);
+  f->options.epochs = 1;
+  train(f, false);
+  sink file = write_adapter(f);
+  tinytl_backbone *other = tiny_backbone(TINYTL_WEIGHTS_F32, TINYTL_PAD_SAME, false);
+  tinytl_adapter *adapter = NULL;
+  tinytl_error error = {0};
+  assert_int_equal(tinytl_adapter_open(file.bytes, file.nbytes, "adapter", other, &adapter, &error),
+                   TINYTL_ERROR_MODEL);
+  assert_null(adapter);
+  assert_non_null(strstr(error.message, "backbone"));
+  tinytl_backbone_free(other);
+  free(file.bytes);
+  destroy(f);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_learns),
+      cmocka_unit_test(test_batches),
+      cmocka_unit_test(test_patience),
+      cmocka_unit_test(test_adapter_holds_what_was_trained),
+      cmocka_unit_test(test_backbone_stays_as_it_was),
+      cmocka_unit_test(test_same_seed_same_bytes),
+      cmocka_unit_test(test_progress),
+      cmocka_unit_test(test_report),
+      cmocka_unit_test(test_without_validation),
+      cmocka_unit_test(test_reopened_adapter_is_as_good_as_reported),
+      cmocka_unit_test(test_another_backbone_is_refused),
+  };
+  return cmocka_run_group_tests_name("train", tests, NULL, NULL);
+}
