@@ -86,10 +86,14 @@ tinytl_status tinytl_network_init(tinytl_network *network, const tinytl_backbone
 tinytl_status tinytl_network_adapt(tinytl_network *network, const tinytl_adapter *adapter,
                                    tinytl_error *error) {
   const tinytl_arch *arch = &network->backbone->arch;
-  if (adapter->n_features != arch->n_features || adapter->n_layers != arch->n_layers)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                       "the adapter is for %d layers and %d features, the backbone has %d and %d",
-                       adapter->n_layers, adapter->n_features, arch->n_layers, arch->n_features);
+  if (strcmp(adapter->backbone_sha256, network->backbone->sha256) != 0 ||
+      adapter->n_layers != arch->n_layers || adapter->n_features != arch->n_features)
+    return tinytl_fail(
+        error, TINYTL_ERROR_MODEL,
+        "the adapter was not opened for this backbone: it has %d layers, %d features "
+        "and belongs to sha256 %s; the backbone has %d, %d and %s",
+        adapter->n_layers, adapter->n_features, adapter->backbone_sha256, arch->n_layers,
+        arch->n_features, network->backbone->sha256);
   for (int i = 0; i < arch->n_layers; i++)
     if (adapter->bias[i]) network->bias[i] = adapter->bias[i];
   if (adapter->n_lite > 0) {
