@@ -5,7 +5,7 @@ head -c 100 "$backbone" >header.safetensors
 head -c 20000 "$backbone" >truncated.safetensors
 echo "this is no model" >text.safetensors
 cp "$(find "$fixtures/pictures/test" -name '*.png' | sort | head -n 1)" picture.png
-cp picture.png picture.safetensors
+head -c 1000 picture.png >picture.safetensors
 printf '\377\377\377\377\377\377\377\177{}' >huge.safetensors
 for file in missing empty header truncated text picture huge; do
   run tinytl info $file.safetensors
