@@ -11,8 +11,7 @@ tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer,
   tinytl_rules rules = {.warmup = 0.05f};
   const int n = n_images > 0 ? n_images : 1;
   /* An epoch of the head on cached features costs next to nothing. */
-  rules.head_epochs = clamp(120000 / n, 20, 60);
-  rules.epochs = method == TINYTL_METHOD_LAST ? rules.head_epochs : clamp(40000 / n, 8, 40);
+  rules.epochs = method == TINYTL_METHOD_LAST ? clamp(120000 / n, 20, 60) : clamp(40000 / n, 8, 40);
   rules.lr[TINYTL_GROUP_CLASSIFIER] = method == TINYTL_METHOD_LAST ? 1.5e-3f : 2e-3f;
   rules.lr[TINYTL_GROUP_BIAS] = 2e-3f;
   rules.lr[TINYTL_GROUP_LITE] = fresh_lite ? 4e-3f : 1e-3f;

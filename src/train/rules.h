@@ -9,7 +9,6 @@
 
 typedef struct tinytl_rules {
   int epochs;
-  int head_epochs;           /* of the head alone, before, on cached features */
   float lr[TINYTL_N_GROUPS]; /* of Adam at batch 8 */
   float warmup;              /* share of all steps */
 } tinytl_rules;

@@ -121,9 +121,9 @@ static tinytl_status compute_features(session *s, pass p, float *features) {
     tinytl_sample sample;
     TINYTL_TRY(next_sample(s, &p, &sample));
     if (sample.skipped) continue;
-    tinytl_machine_run(&t->features_machine, sample.rgb, NULL);
-    memcpy(features + (size_t)sample.index * n_features,
-           tinytl_machine_features(&t->features_machine), n_features * sizeof *features);
+    tinytl_machine_run(&t->test_machine, sample.rgb, NULL);
+    memcpy(features + (size_t)sample.index * n_features, tinytl_machine_features(&t->test_machine),
+           n_features * sizeof *features);
     release_sample(&p, &sample);
     report_progress(s, 0, p.n_given, p.n, NAN, false);
   }
@@ -160,11 +160,11 @@ static tinytl_status validate(session *s, score *result) {
 }
 
 /* One pass over the training pictures, or over their cached features. */
-static tinytl_status train_epoch(session *s, int epoch, bool cached) {
+static tinytl_status train_epoch(session *s, int epoch) {
   tinytl_trainer *t = s->t;
   const tinytl_view view = train_view(t, epoch);
   pass p = {.images = t->train,
-            .loader = cached ? NULL : t->train_loader,
+            .loader = t->head_only ? NULL : t->train_loader,
             .unreadable = t->train_unreadable};
   s->loss_sum = 0;
   s->n_losses = 0;
@@ -184,16 +184,14 @@ static tinytl_status train_epoch(session *s, int epoch, bool cached) {
       release_sample(&p, &sample);
       s->loss_sum += (double)loss;
       s->n_losses++;
+      s->n_fed++;
       in_batch++;
     }
     if (in_batch == t->options.batch || (p.n_given == p.n && in_batch > 0)) {
       tinytl_trainer_update(t, in_batch);
       in_batch = 0;
     }
-    if (!cached || t->head_only) {
-      s->n_fed += !sample.skipped;
-      report_progress(s, epoch, p.n_given, p.n, NAN, false);
-    }
+    report_progress(s, epoch, p.n_given, p.n, NAN, false);
   }
   s->n_train = s->n_losses;
   if (s->n_train == 0)
@@ -208,9 +206,8 @@ static tinytl_status train_epochs(session *s) {
   score best = {-1, 0};
   int n_without_gain = 0;
   s->report.val_top1 = NAN;
-  tinytl_trainer_begin(t, t->rules.epochs);
   for (int epoch = 1; epoch <= t->rules.epochs; epoch++) {
-    TINYTL_TRY(train_epoch(s, epoch, t->head_only));
+    TINYTL_TRY(train_epoch(s, epoch));
     s->report.epochs = epoch;
     score result = {NAN, 0};
     if (t->val) TINYTL_TRY(validate(s, &result));
@@ -224,14 +221,6 @@ static tinytl_status train_epochs(session *s) {
     report_progress(s, epoch, s->n_train, s->n_train, result.top1, true);
     if (t->options.patience > 0 && n_without_gain >= t->options.patience) break;
   }
-  return TINYTL_OK;
-}
-
-/* The head alone, as method last would train it. */
-static tinytl_status train_head(session *s) {
-  tinytl_trainer_begin(s->t, s->t->rules.head_epochs);
-  for (int epoch = 1; epoch <= s->t->rules.head_epochs; epoch++)
-    TINYTL_TRY(train_epoch(s, epoch, true));
   return TINYTL_OK;
 }
 
@@ -254,9 +243,8 @@ static tinytl_status run(session *s, tinytl_adapter **adapter) {
   const pass train = {
       .images = t->train, .loader = t->train_loader, .unreadable = t->train_unreadable};
   const pass val = {.images = t->val, .loader = t->val_loader, .unreadable = t->val_unreadable};
-  TINYTL_TRY(compute_features(s, train, t->train_features));
+  if (t->head_only) TINYTL_TRY(compute_features(s, train, t->train_features));
   if (t->head_only && t->val) TINYTL_TRY(compute_features(s, val, t->val_features));
-  if (!t->head_only) TINYTL_TRY(train_head(s));
   TINYTL_TRY(train_epochs(s));
   return make_adapter(s, adapter);
 }

@@ -110,21 +110,21 @@ static void lay_out(tinytl_trainer *t, cursor *c, void *loaders[2]) {
   if (tinytl_optimizer_n_moments(t->options.optimizer) > 1)
     t->optimizer.moment2 = take(c, t->params->n_trained, sizeof(float));
   if (t->val) t->best = take(c, t->params->n, sizeof(float));
-  t->train_features = take(c, n_train, n_features * sizeof(float));
   t->train_unreadable = take(c, n_train, sizeof(bool));
-  if (t->head_only) t->val_features = take(c, n_val, n_features * sizeof(float));
   t->val_unreadable = take(c, n_val, sizeof(bool));
-  t->logits = take(c, (size_t)t->network->n_classes, sizeof(float));
-  t->dropped = take(c, n_features, sizeof(float));
+  if (t->head_only) {
+    t->train_features = take(c, n_train, n_features * sizeof(float));
+    t->val_features = take(c, n_val, n_features * sizeof(float));
+    t->logits = take(c, (size_t)t->network->n_classes, sizeof(float));
+    t->dropped = take(c, n_features, sizeof(float));
+  }
   t->order = take(c, n_train > n_val ? n_train : n_val, sizeof(int));
   const tinytl_loader_options loader = loader_options(t);
   for (int i = 0; i < (t->val ? 2 : 1); i++) loaders[i] = take(c, tinytl_loader_nbytes(&loader), 1);
   /* The programs take turns in the same activations. */
-  size_t activations = t->features_program->nbytes;
-  if (t->train_program) activations = larger(activations, t->train_program->nbytes);
+  size_t activations = t->train_program ? t->train_program->nbytes : 0;
   if (t->test_program) activations = larger(activations, t->test_program->nbytes);
-  t->features_machine.arena = take(c, activations, 1);
-  t->train_machine.arena = t->test_machine.arena = t->features_machine.arena;
+  t->train_machine.arena = t->test_machine.arena = take(c, activations, 1);
 }
 
 static tinytl_status take_memory(tinytl_trainer *t, tinytl_error *error) {
@@ -161,20 +161,18 @@ static tinytl_status take_memory(tinytl_trainer *t, tinytl_error *error) {
 
 static tinytl_status make_programs(tinytl_trainer *t, tinytl_error *error) {
   const tinytl_kernels *kernels = tinytl_kernels_get();
-  TINYTL_TRY(tinytl_program_create(t->network, NULL, TINYTL_GOAL_FEATURES, kernels,
-                                   &t->features_program, error));
   if (!t->head_only)
     TINYTL_TRY(tinytl_program_create(t->network, t->params, TINYTL_GOAL_TRAIN, kernels,
                                      &t->train_program, error));
-  if (!t->head_only && t->val)
-    TINYTL_TRY(tinytl_program_create(t->network, NULL, TINYTL_GOAL_LOGITS, kernels,
-                                     &t->test_program, error));
-  t->features_machine = (tinytl_machine){.network = t->network,
-                                         .program = t->features_program,
-                                         .gradients = t->gradients,
-                                         .run = {.kernels = kernels, .pool = t->pool}};
-  t->train_machine = t->test_machine = t->features_machine;
-  t->train_machine.program = t->train_program;
+  if (t->head_only || t->val)
+    TINYTL_TRY(tinytl_program_create(t->network, NULL,
+                                     t->head_only ? TINYTL_GOAL_FEATURES : TINYTL_GOAL_LOGITS,
+                                     kernels, &t->test_program, error));
+  t->train_machine = (tinytl_machine){.network = t->network,
+                                      .program = t->train_program,
+                                      .gradients = t->gradients,
+                                      .run = {.kernels = kernels, .pool = t->pool}};
+  t->test_machine = t->train_machine;
   t->test_machine.program = t->test_program;
   return TINYTL_OK;
 }
@@ -187,6 +185,9 @@ static void set_rules(tinytl_trainer *t, bool fresh_lite) {
   /* --lr sets the classifier's rate; the other groups keep their ratio to it. */
   const float ratio = options->lr > 0 ? options->lr / t->rules.lr[TINYTL_GROUP_CLASSIFIER] : 1.0f;
   for (int g = 0; g < TINYTL_N_GROUPS; g++) t->lr[g] = t->rules.lr[g] * ratio;
+  const uint64_t batch = (uint64_t)options->batch;
+  t->n_steps = ((uint64_t)t->train->n_images + batch - 1) / batch * (uint64_t)t->rules.epochs;
+  t->n_warmup = (uint64_t)((float)t->n_steps * t->rules.warmup);
 }
 
 static tinytl_status set_up(tinytl_trainer *t, const tinytl_backbone *backbone,
@@ -242,7 +243,6 @@ void tinytl_trainer_free(tinytl_trainer *trainer) {
   tinytl_loader_free(trainer->train_loader);
   tinytl_loader_free(trainer->val_loader);
   tinytl_pool_free(trainer->pool);
-  tinytl_program_free(trainer->features_program);
   tinytl_program_free(trainer->train_program);
   tinytl_program_free(trainer->test_program);
   free(trainer->network);
@@ -262,20 +262,8 @@ float tinytl_trainer_feed(tinytl_trainer *t, const uint8_t *rgb, int index, uint
   if (rgb) return tinytl_machine_run(&t->train_machine, rgb, &target);
   const size_t n_features = (size_t)t->network->n_features;
   memcpy(t->dropped, t->train_features + (size_t)index * n_features, n_features * sizeof(float));
-  return tinytl_head_train(&t->features_machine.run, t->network, t->gradients, &target, t->dropped,
+  return tinytl_head_train(&t->train_machine.run, t->network, t->gradients, &target, t->dropped,
                            t->logits, NULL);
-}
-
-void tinytl_trainer_begin(tinytl_trainer *t, int n_epochs) {
-  const uint64_t batch = (uint64_t)t->options.batch;
-  uint64_t n_readable = 0;
-  for (int i = 0; i < t->train->n_images; i++) n_readable += !t->train_unreadable[i];
-  const uint64_t steps_per_epoch = (n_readable + batch - 1) / batch;
-  t->n_steps = steps_per_epoch * (uint64_t)n_epochs;
-  t->n_warmup = (uint64_t)((float)t->n_steps * t->rules.warmup);
-  t->optimizer.step = 0;
-  memset(t->optimizer.moment1, 0, t->params->n_trained * sizeof(float));
-  if (t->optimizer.moment2) memset(t->optimizer.moment2, 0, t->params->n_trained * sizeof(float));
 }
 
 void tinytl_trainer_update(tinytl_trainer *t, int n) {
@@ -291,7 +279,7 @@ float *tinytl_trainer_logits(tinytl_trainer *t, const uint8_t *rgb, int index) {
     tinytl_machine_run(&t->test_machine, rgb, NULL);
     return tinytl_machine_logits(&t->test_machine);
   }
-  tinytl_linear_forward(&t->features_machine.run, t->network->n_features, t->network->n_classes,
+  tinytl_linear_forward(&t->train_machine.run, t->network->n_features, t->network->n_classes,
                         &t->network->classifier, t->network->classifier_bias,
                         t->val_features + (size_t)index * (size_t)t->network->n_features,
                         t->logits);

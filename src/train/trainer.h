@@ -11,8 +11,7 @@
  *
  *   values | gradients | moments | best values | feature cache | order | loaders | activations
  *
- * best values only with validation. Every method begins with the head alone, on features that are
- * computed once: a head that is still random would pull the biases and modules the wrong way. */
+ * best values only with validation, the cache only where the head alone is trained. */
 typedef struct tinytl_trainer {
   tinytl_train_options options;
   tinytl_rules rules;
@@ -22,9 +21,9 @@ typedef struct tinytl_trainer {
   tinytl_params *params;
   tinytl_gradients *gradients;
   tinytl_pool *pool;
-  tinytl_program *features_program;
-  tinytl_program *train_program, *test_program; /* NULL where the head alone is trained */
-  tinytl_machine features_machine, train_machine, test_machine;
+  tinytl_program *train_program; /* NULL where the head alone is trained */
+  tinytl_program *test_program;  /* logits, for validation; features for the head alone */
+  tinytl_machine train_machine, test_machine;
   tinytl_loader *train_loader, *val_loader;
 
   unsigned char *block;
@@ -32,8 +31,8 @@ typedef struct tinytl_trainer {
   float *values, *gradient, *best;
   tinytl_optimizer_state optimizer;
   bool head_only; /* method last without augmentation: pictures are seen once */
-  float *train_features, *val_features;    /* [n_images][n_features]; val: head_only */
-  float *logits, *dropped;                 /* of the head alone: [n_classes], [n_features] */
+  float *train_features, *val_features;    /* [n_images][n_features]; head_only */
+  float *logits, *dropped;                 /* [n_classes], [n_features]; head_only */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;
   float lr[TINYTL_N_GROUPS];
@@ -51,8 +50,6 @@ void tinytl_trainer_free(tinytl_trainer *trainer); /* NULL is allowed */
 float tinytl_trainer_feed(tinytl_trainer *trainer, const uint8_t *rgb, int index, uint64_t epoch);
 /* Updates the parameters from the n images fed since the last update. */
 void tinytl_trainer_update(tinytl_trainer *trainer, int n);
-/* Begins a phase of n_epochs: the schedule and the optimizer start anew. */
-void tinytl_trainer_begin(tinytl_trainer *trainer, int n_epochs);
 /* Logits of a picture, or of cached validation features where rgb is NULL; valid until the next
  * call. */
 float *tinytl_trainer_logits(tinytl_trainer *trainer, const uint8_t *rgb, int index);
