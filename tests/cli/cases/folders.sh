@@ -34,3 +34,13 @@ run tinytl eval -d "$fixtures/pictures"
 run tinytl predict -a out.safetensors --threads 1 "some/$class/cut.png" nowhere.png "some/$class/text.jpg"
 show tinytl predict -a out.safetensors "$(picture 1)" nowhere.png
 run sh -c "tinytl predict -a out.safetensors nowhere.png '$(picture 1)' --json 2>&1 | grep -c probability"
+
+# DIR/val chooses the best epoch unless --val-split is given; it may lack a class of DIR/train.
+mkdir parts
+cp -r "$fixtures/pictures/train" parts/train
+cp -r "$fixtures/pictures/test" parts/val
+rm -r "parts/val/$class"
+run sh -c "$train -d parts --json | tail -n 1 | json_check train_images val_images"
+run sh -c "$train -d parts --val-split 0.2 --json | tail -n 1 | json_check train_images val_images"
+mv "parts/val/$(ls parts/val | head -n 1)" parts/val/unheard-of
+run $train -d parts
