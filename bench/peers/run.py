@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Runs tinytl and PyTorch in turn on the same tasks: medians, and the ratio pair by pair.
+
+Other work on the machine, its clock and its temperature change the speed of both, so only what was
+measured one after the other is compared.
+"""
+import argparse
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import report  # noqa: E402
+from common import WEIGHTS, add_paths, import_backbone, machine, run_json  # noqa: E402
+
+TORCH_STEP = Path(__file__).resolve().parent / 'torch_step.py'
+# task, method, batch
+CASES = [('train', 'lite+bias', 8), ('train', 'lite+bias', 1), ('train', 'bias', 8),
+         ('train', 'bias', 1), ('train', 'last', 8), ('predict', None, 1)]
+# Ways to run PyTorch: the fastest of them is what tinytl is compared with.
+LAYOUTS = {'NCHW': [], 'channels last': ['--channels-last']}
+VARIANTS = {'train': LAYOUTS,
+            'predict': {**LAYOUTS, 'NCHW, frozen graph': ['--frozen'],
+                        'channels last, frozen graph': ['--channels-last', '--frozen']}}
+
+
+def task_options(args, task, method, batch):
+    method_options = ['--method', method] if method else []
+    return ['--task', task, *method_options, '--batch', batch, '--threads', args.threads,
+            '--seconds', args.seconds]
+
+
+def run_torch(args, case, variant):
+    weights = args.data / 'weights' / WEIGHTS['MobileNetV2-1.0']
+    return run_json([args.python, TORCH_STEP, '--weights', weights, *task_options(args, *case),
+                     *VARIANTS[case[0]][variant]])[-1]
+
+
+def run_tinytl(args, case, backbone):
+    return run_json([args.tinytl, 'bench', '-m', backbone, '--json',
+                     *task_options(args, *case)])[-1]
+
+
+def compare(args, case, backbone):
+    """One case: the best way to run PyTorch, then pairs."""
+    task, method, batch = case
+    speeds = {variant: run_torch(args, case, variant)['images_per_second']
+              for variant in VARIANTS[task]}
+    best = max(speeds, key=speeds.get)
+    pairs = [(run_tinytl(args, case, backbone), run_torch(args, case, best))
+             for _ in range(args.rounds)]
+    return {'task': task, 'method': method, 'batch': batch, 'variant': best, 'variants': speeds,
+            'tinytl': [ours for ours, _ in pairs], 'pytorch': [theirs for _, theirs in pairs],
+            'ratios': [ours['images_per_second'] / theirs['images_per_second']
+                       for ours, theirs in pairs]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
+    add_paths(parser)
+    parser.add_argument('--python', default=sys.executable,
+                        help='interpreter that has PyTorch (default: this one)')
+    parser.add_argument('--rounds', type=int, default=5, help='pairs of runs a case')
+    parser.add_argument('--seconds', type=float, default=5, help='to measure for, a run')
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--only', default='', metavar='REGEX',
+                        help='cases whose name it matches, such as "train lite.bias 8"')
+    parser.add_argument('--out', type=Path, help='JSON file, for accuracy.py --speed')
+    args = parser.parse_args()
+
+    cases = [case for case in CASES if re.search(args.only, ' '.join(map(str, case)))]
+    if not cases:
+        parser.error(f'no case matches {args.only!r}')
+    before = machine(args.tinytl)
+    with tempfile.TemporaryDirectory() as folder:
+        backbone = import_backbone(args.tinytl, args.data / 'weights' / WEIGHTS['MobileNetV2-1.0'],
+                                   folder)
+        compared = [compare(args, case, backbone) for case in cases]
+    result = {'machine': before, 'torch': compared[0]['pytorch'][0]['torch'],
+              'threads': args.threads, 'rounds': args.rounds, 'seconds': args.seconds,
+              'cases': compared}
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+    print(report.speed(result), end='')
+
+
+if __name__ == '__main__':
+    main()
