@@ -83,9 +83,9 @@ typedef struct cli_syntax {
   int min_operands, max_operands;
 } cli_syntax;
 
-/* In the order of tinytl_method, tinytl_weights and tinytl_optimizer. */
-extern const char *const cli_methods[], *const cli_weights[], *const cli_optimizers[],
-    *const cli_switches[];
+/* In the order of tinytl_method, tinytl_weights, tinytl_optimizer and tinytl_switch. */
+extern const char *const cli_methods[], *const cli_weights[];
+extern const char *const cli_optimizers[], *const cli_switches[];
 
 /* Fills the options' values. On true operands[0 .. *n_operands) are what is no option (argv is
  * reordered). On false the program ends with *exit_code: help was printed, or what is wrong. */
