@@ -86,7 +86,7 @@ static tinytl_backbone *plain_backbone(float scale) {
                                             .kernel = 3,
                                             .stride = 1,
                                             .groups = 1,
-                                            .act = TINYTL_ACT_RELU,
+                                            .act = TINYTL_ACT_NONE,
                                             .add = -1};
     values->weight[i].f32 = weight;
     values->bias[i] = bias;
