@@ -4,9 +4,9 @@
  *
  * writes DIR/train/<class>/<nnn>.png and DIR/test/<class>/<nnn>.png, the same pictures for the same
  * numbers. What a thing is (a flower, a beetle, a leaf, a shell) is plain to any network; which
- * kind it is hangs on a detail: how many petals, which way the wing cases are striped, whether the
- * leaf's edge has teeth. Colours, size, angle, place, background and noise say nothing about it.
- * No class changes in a mirror. */
+ * kind it is hangs on a detail: whether the petals are pointed, which way the wing cases are
+ * striped, whether the leaf's edge has teeth. Colours, size, angle, place, background and noise say
+ * nothing about it. No class changes in a mirror. */
 #include <errno.h>
 #include <math.h>
 #include <png.h>
@@ -71,13 +71,15 @@ typedef struct thing {
 
 typedef int (*painter)(const thing *it, int kind, double u, double v, colour *ink);
 
-/* kind: number of petals */
+/* kind: 0 round petals, 1 pointed petals, 2 round petals with a line along each */
 static int paint_flower(const thing *it, int kind, double u, double v, colour *ink) {
-  double r = hypot(u, v), turn = atan2(u, v) * kind / 2;
-  double petal = pow(fabs(cos(turn)), 0.5 + 0.5 * it->width);
-  if (r > 0.4 + 0.6 * petal) return 0;
-  *ink = mix(it->mark, it->body, fmin(1, 0.3 + r));
-  if (r < 0.2 + 0.1 * it->pitch) *ink = it->extra;
+  int n_petals = 4 + (int)(2.99 * it->width);
+  double r = hypot(u, v), turn = atan2(u, v) * n_petals / (2 * PI) + 2 * n_petals;
+  double aside = 2 * fabs(turn - floor(turn) - 0.5); /* 0 along a petal, 1 between two */
+  double edge = kind == 1 ? 1 - 0.65 * aside : 0.35 + 0.65 * sqrt(1 - aside * aside);
+  if (r > edge) return 0;
+  *ink = kind == 2 && aside < 0.3 ? it->mark : it->body;
+  if (r < 0.22 + 0.1 * it->pitch) *ink = it->extra;
   return 1;
 }
 
@@ -107,11 +109,11 @@ static int paint_leaf(const thing *it, int kind, double u, double v, colour *ink
   *ink = it->mark;
   if (fabs(u) < 0.04 && v > -0.9 && v < 1.25) return 1; /* the midrib and stalk */
   if (along <= 0 || along >= 1) return 0;
-  double half_width = (0.48 + 0.12 * it->width) * pow(sin(PI * along), 0.8);
-  if (kind > 0) half_width *= 0.68 + 0.55 * fmod(along * kind + it->phase, 1.0);
+  double half_width = (0.6 + 0.15 * it->width) * pow(sin(PI * along), 0.8);
+  if (kind > 0) half_width *= 0.6 + 0.6 * fmod(along * kind + it->phase, 1.0);
   if (fabs(u) > half_width) return 0;
   double vein = fmod(along * (6 + 3 * it->pitch) + 1.2 * fabs(u) + 1, 1.0);
-  *ink = vein < 0.16 ? it->mark : it->body;
+  *ink = vein < 0.16 ? mix(it->body, it->mark, 0.5) : it->body;
   return 1;
 }
 
@@ -136,9 +138,9 @@ static const class CLASSES[] = {
     {"banded_beetle", paint_beetle, 0},
     {"striped_beetle", paint_beetle, 1},
     {"spotted_beetle", paint_beetle, 2},
-    {"trillium", paint_flower, 3},
-    {"primrose", paint_flower, 5},
-    {"daisy", paint_flower, 8},
+    {"primrose", paint_flower, 0},
+    {"clematis", paint_flower, 1},
+    {"cranesbill", paint_flower, 2},
     {"beech_leaf", paint_leaf, 0},
     {"birch_leaf", paint_leaf, 5},
     {"clam", paint_shell, 0},
