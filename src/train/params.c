@@ -97,19 +97,15 @@ static void init_lite(const tinytl_segment *segment, tinytl_network *network, ui
   *lite_member(&network->lite_values[m], tensor) = values;
 }
 
-/* Weights uniform in +-1 / sqrt(features), bias 0. */
-static void init_classifier(const tinytl_segment *segment, tinytl_network *network, uint64_t seed,
-                            float *values) {
-  if (segment->classifier_bias) {
-    memset(values, 0, segment->n * sizeof *values);
+/* Starts at 0, not at the paper's random values: then the gradient that reaches the biases and
+ * modules first is that of a head which has begun to learn, not of a random one (docs/training.md).
+ */
+static void init_classifier(const tinytl_segment *segment, tinytl_network *network, float *values) {
+  memset(values, 0, segment->n * sizeof *values);
+  if (segment->classifier_bias)
     network->classifier_bias = values;
-    return;
-  }
-  tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_INIT, 0, 0);
-  const float bound = 1.0f / sqrtf((float)network->n_features);
-  for (size_t i = 0; i < segment->n; i++)
-    values[i] = bound * (2.0f * tinytl_rng_uniform(&rng) - 1.0f);
-  network->classifier = (tinytl_weight){.f32 = values};
+  else
+    network->classifier = (tinytl_weight){.f32 = values};
 }
 
 void tinytl_params_init(const tinytl_params *params, tinytl_network *network, uint64_t seed,
@@ -126,7 +122,7 @@ void tinytl_params_init(const tinytl_params *params, tinytl_network *network, ui
       init_lite(segment, network, seed, at);
       break;
     default:
-      init_classifier(segment, network, seed, at);
+      init_classifier(segment, network, at);
     }
   }
 }

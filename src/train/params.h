@@ -38,8 +38,8 @@ bool tinytl_method_trains_lite(tinytl_method method);
 void tinytl_params_layout(tinytl_params *params, const tinytl_network *network,
                           tinytl_method method);
 
-/* Fills values [n]: biases and lite modules from the backbone, new modules and the classifier at
- * random (TinyTL, section 4.1), and points the network at them. */
+/* Fills values [n]: biases and lite modules from the backbone, new modules at random (TinyTL,
+ * section 4.1), the classifier with 0, and points the network at them. */
 void tinytl_params_init(const tinytl_params *params, tinytl_network *network, uint64_t seed,
                         float *values);
 

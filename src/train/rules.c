@@ -6,17 +6,32 @@ static int clamp(int x, int low, int high) {
   return x < low ? low : x > high ? high : x;
 }
 
+/* Epochs that see n_wanted pictures in all, within bounds; but always n_least, up to 200 epochs, as
+ * a few dozen pictures would otherwise give too few updates. */
+static int epochs_to_see(int n_wanted, int n_least, int low, int high, int n_images) {
+  const int epochs = clamp(n_wanted / n_images, low, high);
+  const int least = clamp(n_least / n_images, 1, 200);
+  return epochs > least ? epochs : least;
+}
+
 tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer, int n_images,
                                int batch, bool fresh_lite) {
   tinytl_rules rules = {.warmup = 0.05f};
   const int n = n_images > 0 ? n_images : 1;
-  /* An epoch of the head on cached features costs next to nothing. */
-  rules.epochs = method == TINYTL_METHOD_LAST ? clamp(120000 / n, 20, 60) : clamp(40000 / n, 8, 40);
-  rules.lr[TINYTL_GROUP_CLASSIFIER] = method == TINYTL_METHOD_LAST ? 1.5e-3f : 2e-3f;
-  rules.lr[TINYTL_GROUP_BIAS] = 2e-3f;
-  rules.lr[TINYTL_GROUP_LITE] = fresh_lite ? 4e-3f : 1e-3f;
-  float scale = sqrtf((float)batch / 8.0f);
-  if (optimizer == TINYTL_OPTIMIZER_SGD) scale = (float)batch / 8.0f * 5.0f;
+  if (method == TINYTL_METHOD_LAST) {
+    /* On cached features an epoch costs next to nothing. */
+    rules.epochs = epochs_to_see(120000, 12000, 20, 60, n);
+    rules.lr[TINYTL_GROUP_CLASSIFIER] = 1.5e-3f;
+  } else {
+    rules.epochs = epochs_to_see(40000, 4000, 8, 20, n);
+    rules.lr[TINYTL_GROUP_CLASSIFIER] = 2e-3f;
+    rules.lr[TINYTL_GROUP_BIAS] = 2e-3f;
+    rules.lr[TINYTL_GROUP_LITE] = fresh_lite ? 4e-3f : 1e-3f;
+  }
+  /* Adam's steps have the size of the rate, whatever the batch; their noise falls with its root.
+   * SGD's grow with the gradient, and its momentum of 0.9 makes each count ten times. */
+  const float scale =
+      optimizer == TINYTL_OPTIMIZER_ADAM ? sqrtf((float)batch / 8.0f) : 5.0f * (float)batch / 8.0f;
   for (int g = 0; g < TINYTL_N_GROUPS; g++) rules.lr[g] *= scale;
   return rules;
 }
