@@ -1,5 +1,5 @@
 /* The memory planner: records of first use, last use and size become offsets in one block.
- * A pure function; see docs/memory.md. */
+ * A pure function; see docs/architecture.md. */
 #ifndef TINYTL_CORE_ARENA_H
 #define TINYTL_CORE_ARENA_H
 
