@@ -11,7 +11,7 @@ try --batch 0 4097 two
 try --image-size 31 1025 224.5
 try --threads 0 65
 try --patience -1 10001
-try --lr 0 -0.1 101 nan inf 1e 0.1x
+try --lr 0 -0.1 11 nan inf 1e 0.1x
 try --label-smoothing 1 -0.1 nan
 try --dropout 1 -0.1
 try --val-split -0.1 0.91 none
@@ -29,5 +29,5 @@ tinytl bench --seconds 0 2>&1 | head -n 1
 tinytl bench --batch 0 2>&1 | head -n 1
 # The ends of a range belong to it; the folder is what is missing then.
 show tinytl train -d nowhere -o adapter --epochs 10000 --batch 4096 --image-size 1024 \
-  --threads 64 --seed 18446744073709551615 --lr 100 --label-smoothing 0 --dropout 0.99 \
+  --threads 64 --seed 18446744073709551615 --lr 10 --label-smoothing 0 --dropout 0.99 \
   --val-split 0.9 --colour-jitter 1 --memory-limit 1.5G --patience 10000
