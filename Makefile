@@ -14,7 +14,8 @@ demo:
 
 test:
 	tools/install_packages.sh build test
-	$(MAKE) all
+	cmake --preset release -DTINYTL_TESTS=ON
+	cmake --build --preset release -j $(JOBS)
 	ctest --preset release
 
 check-asan:
