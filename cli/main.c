@@ -1,5 +1,6 @@
 /* tinytl COMMAND [options] */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -80,7 +81,16 @@ static int run(int argc, char **argv) {
   return wants_help ? command->run(1, help_argv) : command->run(argc - 2, argv + 2);
 }
 
+/* The number of a standard stream that the parent closed would go to the next file that is opened,
+ * an adapter for one, and messages into that file. Read-only, so that writing still fails. */
+static void occupy_closed_streams(void) {
+  for (int fd = 0; fd <= 2; fd++) {
+    if (fcntl(fd, F_GETFD) < 0) open("/dev/null", O_RDONLY);
+  }
+}
+
 int main(int argc, char **argv) {
+  occupy_closed_streams();
   int exit_code = run(argc, argv);
   if (fflush(stdout) == 0 && !ferror(stdout)) return exit_code;
   cli_error("stdout: cannot be written: %s", strerror(errno));

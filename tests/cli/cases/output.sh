@@ -26,3 +26,10 @@ ln -s old.safetensors link.safetensors
 show $train -o link.safetensors
 [ -L link.safetensors ] && echo "link.safetensors is a link still"
 ls -A . dir
+
+# The number of a closed stream went to the adapter, and what is printed went into it.
+for closed in "2>&-" ">&- --json" "<&- >&- 2>&-"; do
+  show sh -c "tinytl train -d $fixtures/pictures --method last --image-size 32 --epochs 1 -o new.safetensors $closed"
+  tinytl info new.safetensors --json | json_check kind
+  rm new.safetensors
+done
