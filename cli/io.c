@@ -84,6 +84,8 @@ static void catch_signals(void) {
   /* A reader of stdout that goes away must not end the program before it has tidied up. */
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, NULL);
+  /* Nor must a limit on the size of files: the write fails and says so. */
+  sigaction(SIGXFSZ, &action, NULL);
 }
 
 const volatile int *cli_stop_flag(void) {
