@@ -71,14 +71,14 @@ typedef struct thing {
 
 typedef int (*painter)(const thing *it, int kind, double u, double v, colour *ink);
 
-/* kind: 0 round petals, 1 pointed petals, 2 round petals with a line along each */
+/* kind: 0 round petals, 1 pointed petals, 2 round petals with a band across each */
 static int paint_flower(const thing *it, int kind, double u, double v, colour *ink) {
   int n_petals = 4 + (int)(2.99 * it->width);
   double r = hypot(u, v), turn = atan2(u, v) * n_petals / (2 * PI) + 2 * n_petals;
   double aside = 2 * fabs(turn - floor(turn) - 0.5); /* 0 along a petal, 1 between two */
-  double edge = kind == 1 ? 1 - 0.65 * aside : 0.35 + 0.65 * sqrt(1 - aside * aside);
+  double edge = kind == 1 ? 1 - 0.78 * aside : 0.35 + 0.65 * sqrt(1 - aside * aside);
   if (r > edge) return 0;
-  *ink = kind == 2 && aside < 0.3 ? it->mark : it->body;
+  *ink = kind == 2 && fabs(r / edge - 0.65) < 0.17 ? it->mark : it->body;
   if (r < 0.22 + 0.1 * it->pitch) *ink = it->extra;
   return 1;
 }
@@ -140,7 +140,7 @@ static const class CLASSES[] = {
     {"spotted_beetle", paint_beetle, 2},
     {"primrose", paint_flower, 0},
     {"clematis", paint_flower, 1},
-    {"cranesbill", paint_flower, 2},
+    {"gazania", paint_flower, 2},
     {"beech_leaf", paint_leaf, 0},
     {"birch_leaf", paint_leaf, 5},
     {"clam", paint_shell, 0},

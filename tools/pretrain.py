@@ -206,7 +206,7 @@ def main():
     parser.add_argument('--threads', type=int, default=2, help='of each process')
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--batch', type=int, default=64)
-    parser.add_argument('--warm-up', type=int, default=600, help='steps')
+    parser.add_argument('--warm-up', type=int, default=624, help='steps')
     parser.add_argument('--sides', type=parse_sides, default='48:0.35,64:0.5,80:0.15',
                         help="sides of the batches' pictures and how often each is drawn")
     parser.add_argument('--lr', type=float, default=0.05)
