@@ -13,6 +13,9 @@
 
 /* ---- Reading ------------------------------------------------------------------------------ */
 
+/* Of a file that has no size of its own: a device may never end. */
+enum { STREAM_MAX_NBYTES = 1 << 28 };
+
 /* Reads what has no size of its own: a pipe. */
 static bool read_stream(int fd, cli_file *file) {
   size_t capacity = 1 << 16;
@@ -27,7 +30,11 @@ static bool read_stream(int fd, cli_file *file) {
     if (n < 0 && errno != EINTR) break;
     if (n > 0) nbytes += (size_t)n;
     if (nbytes < capacity) continue;
-    char *grown = capacity <= SIZE_MAX / 2 ? realloc(bytes, capacity * 2) : NULL;
+    if (capacity == STREAM_MAX_NBYTES) {
+      errno = EFBIG;
+      break;
+    }
+    char *grown = realloc(bytes, capacity * 2);
     if (!grown) break;
     bytes = grown;
     capacity *= 2;

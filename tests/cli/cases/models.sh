@@ -14,6 +14,8 @@ for file in missing empty header truncated text picture huge; do
   show tinytl predict -a $file.safetensors picture.png
 done
 run tinytl info .
+# It was read until memory was full.
+run tinytl info /dev/zero
 # An adapter is no backbone, a backbone no adapter, and an adapter belongs to one backbone.
 run tinytl train -m "$fixtures/adapter.safetensors" -d "$fixtures/pictures" -o out.safetensors
 run tinytl predict -a "$backbone" picture.png
