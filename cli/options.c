@@ -74,13 +74,12 @@ static bool parse_int(const cli_option *option, const char *text) {
 
 static bool parse_real(const cli_option *option, const char *text) {
   char *end;
-  double value = strtod(text, &end);
+  /* What a float rounds to the end of a range is outside where the end is. */
+  float value = strtof(text, &end), min = (float)option->min, max = (float)option->max;
   if (!begins_number(text) || end == text || *end || !isfinite(value)) return false;
-  if (value < option->min || (option->range == CLI_RANGE_ABOVE_MIN && value <= option->min))
-    return false;
-  if (value > option->max || (option->range == CLI_RANGE_BELOW_MAX && value >= option->max))
-    return false;
-  *(float *)option->value = (float)value;
+  if (value < min || (option->range == CLI_RANGE_ABOVE_MIN && value <= min)) return false;
+  if (value > max || (option->range == CLI_RANGE_BELOW_MAX && value >= max)) return false;
+  *(float *)option->value = value;
   return true;
 }
 

@@ -11,9 +11,9 @@ try --batch 0 4097 two
 try --image-size 31 1025 224.5
 try --threads 0 65
 try --patience -1 10001
-try --lr 0 -0.1 11 nan inf 1e 0.1x
+try --lr 0 -0.1 1e-50 11 nan inf 1e 0.1x
 try --label-smoothing 1 -0.1 nan
-try --dropout 1 -0.1
+try --dropout 1 0.999999999 -0.1
 try --val-split -0.1 0.91 none
 try --colour-jitter -0.1 1.1
 try --memory-limit 0 -5M 24X M 1e40G 24MM nan
