@@ -268,8 +268,9 @@ typedef struct tinytl_train_report {
 /* Adapts the backbone to `train`. `val` chooses the epoch: the latest one that is not worse than
  * the best by more than one standard error of its accuracy; NULL: the last epoch is kept. On
  * success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter, whatever
- * the number of threads. Errors: USAGE (options), DATA (no readable picture, loss not finite),
- * MODEL (lite methods on a backbone without inverted residuals), MEMORY_LIMIT, INTERRUPTED. */
+ * the number of threads. Errors: USAGE (options), DATA (a class without a readable picture, loss
+ * not finite), MODEL (lite methods on a backbone without inverted residuals), MEMORY_LIMIT,
+ * INTERRUPTED. */
 tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,
                            const tinytl_images *val, const tinytl_train_options *options,
                            tinytl_adapter **adapter, tinytl_train_report *report,

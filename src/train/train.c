@@ -93,13 +93,23 @@ static tinytl_status begin_pass(session *s, pass *p, const tinytl_view *view) {
   return p->loader ? tinytl_loader_start(p->loader, order, p->n, view, s->error) : TINYTL_OK;
 }
 
+/* A class of which no training picture can be read would never be learned. */
+static tinytl_status check_class(const session *s, const pass *p, int label) {
+  if (p->images != s->t->train) return TINYTL_OK;
+  for (int i = 0; i < p->images->n_images; i++)
+    if (p->images->labels[i] == label && !p->unreadable[i]) return TINYTL_OK;
+  return tinytl_fail(s->error, TINYTL_ERROR_DATA,
+                     "class '%s': none of its training pictures can be read",
+                     p->images->class_names[label]);
+}
+
 static tinytl_status next_sample(session *s, pass *p, tinytl_sample *sample) {
   TINYTL_TRY(check_stop(s));
   const int index = s->t->order[p->n_given++];
   *sample = (tinytl_sample){.index = index, .label = p->images->labels[index]};
   if (p->loader) TINYTL_TRY(tinytl_loader_next(p->loader, sample, s->error));
   p->unreadable[index] = sample->skipped;
-  return TINYTL_OK;
+  return sample->skipped ? check_class(s, p, sample->label) : TINYTL_OK;
 }
 
 static void release_sample(const pass *p, const tinytl_sample *sample) {
@@ -194,8 +204,6 @@ static tinytl_status train_epoch(session *s, int epoch) {
     report_progress(s, epoch, p.n_given, p.n, NAN, false);
   }
   s->n_train = s->n_losses;
-  if (s->n_train == 0)
-    return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no training picture can be read");
   return TINYTL_OK;
 }
 

@@ -144,6 +144,25 @@ static void test_nothing_readable(void **state) {
   }
 }
 
+/* Training went on with a class that it never saw. */
+static void test_class_of_unreadable_pictures(void **state) {
+  (void)state;
+  for (int method = 0; method < N_METHODS; method++) {
+    fixture *f = make((tinytl_method)method);
+    for (int i = 0; i < N_TRAIN; i++)
+      if (f->train.labels[i] == 1) f->train.answer[i] = TINYTL_ERROR_DATA;
+    assert_int_equal(train(f), TINYTL_ERROR_DATA);
+    assert_non_null(strstr(f->error.message, f->train.images.class_names[1]));
+    /* One is enough; and validation may lack a class. */
+    f->n_told = 0;
+    f->train.answer[1] = TINYTL_OK;
+    for (int i = 0; i < N_VAL; i++)
+      if (f->val.labels[i] == 1) f->val.answer[i] = TINYTL_ERROR_DATA;
+    assert_int_equal(train(f), TINYTL_OK);
+    destroy(f);
+  }
+}
+
 /* An error that is not about the picture ends the run with itself. */
 static void test_other_errors_of_load(void **state) {
   (void)state;
@@ -317,6 +336,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_unreadable_pictures_are_left_out),
       cmocka_unit_test(test_nothing_readable),
+      cmocka_unit_test(test_class_of_unreadable_pictures),
       cmocka_unit_test(test_other_errors_of_load),
       cmocka_unit_test(test_unusable_sets),
       cmocka_unit_test(test_stop),
