@@ -61,7 +61,10 @@ tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_
     set->n_skipped = tinytl_folder_n_skipped(set->train);
     status = open_val(set, dir, val_share, seed, error);
   }
-  if (status == TINYTL_OK && set->val) status = label_as_trained(set, error);
+  if (status == TINYTL_OK && set->val) {
+    set->n_skipped += tinytl_folder_n_skipped(set->val);
+    status = label_as_trained(set, error);
+  }
   if (status != TINYTL_OK) cli_train_set_close(set);
   return status;
 }

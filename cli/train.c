@@ -94,7 +94,6 @@ static void on_progress(void *context, const tinytl_epoch *epoch) {
 static void print_done(const train_arguments *args, const cli_train_set *set,
                        const tinytl_train_report *report) {
   int n_classes = tinytl_folder_images(set->train)->n_classes;
-  int n_val = cli_train_set_val(set) ? set->val_images.n_images : 0;
   int n_skipped = set->n_skipped + report->skipped_images;
   const char *method = tinytl_method_name(args->train.method);
   if (args->json) {
@@ -106,7 +105,7 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
     cli_json_int(&json, "epochs", report->epochs);
     cli_json_int(&json, "best_epoch", report->best_epoch);
     cli_json_int(&json, "train_images", report->train_images);
-    cli_json_int(&json, "val_images", n_val);
+    cli_json_int(&json, "val_images", report->val_images);
     cli_json_int(&json, "skipped", n_skipped);
     cli_json_real(&json, "val_top1", (double)report->val_top1);
     cli_json_int(&json, "planned_bytes", (long long)report->planned_bytes);
@@ -120,7 +119,7 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
   }
   printf("method      %s, %d classes\n", method, n_classes);
   printf("pictures    %d for training, %d for validation, %d left out\n", report->train_images,
-         n_val, n_skipped);
+         report->val_images, n_skipped);
   if (isfinite(report->val_top1)) {
     printf("validation  %.1f %% top-1, epoch %d of %d\n", 100 * (double)report->val_top1,
            report->best_epoch, report->epochs);

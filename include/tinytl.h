@@ -257,11 +257,12 @@ typedef struct tinytl_train_options {
 void tinytl_train_options_init(tinytl_train_options *options);
 
 typedef struct tinytl_train_report {
-  int epochs;     /* done */
-  int best_epoch; /* whose parameters the adapter holds; counts from 1 */
-  int train_images, skipped_images;
-  float val_top1;       /* of the best epoch, 0 to 1; NAN: no validation */
-  size_t planned_bytes; /* weights, parameters, gradients, optimizer and activations */
+  int epochs;                   /* done */
+  int best_epoch;               /* whose parameters the adapter holds; counts from 1 */
+  int train_images, val_images; /* that could be read */
+  int skipped_images;           /* of either that could not */
+  float val_top1;               /* of the best epoch, 0 to 1; NAN: no validation */
+  size_t planned_bytes;         /* weights, parameters, gradients, optimizer and activations */
   double seconds, images_per_second;
 } tinytl_train_report;
 

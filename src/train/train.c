@@ -116,6 +116,12 @@ static void release_sample(const pass *p, const tinytl_sample *sample) {
   if (p->loader) tinytl_loader_release(p->loader, sample);
 }
 
+static int count_readable(const tinytl_images *images, const bool *unreadable) {
+  int n = 0;
+  for (int i = 0; i < images->n_images; i++) n += !unreadable[i];
+  return n;
+}
+
 static void order_by_number(tinytl_trainer *t, const tinytl_images *images) {
   for (int i = 0; i < images->n_images; i++) t->order[i] = i;
 }
@@ -266,7 +272,9 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
   const tinytl_status status = run(&s, adapter);
   if (status == TINYTL_OK && report) {
     s.report.train_images = s.n_train;
-    s.report.skipped_images = train->n_images - s.n_train;
+    s.report.val_images = val ? count_readable(val, s.t->val_unreadable) : 0;
+    s.report.skipped_images =
+        train->n_images - s.n_train + (val ? val->n_images - s.report.val_images : 0);
     s.report.planned_bytes = s.t->planned_nbytes;
     s.report.seconds = now() - s.start;
     s.report.images_per_second = (double)s.n_fed / (s.report.seconds > 0 ? s.report.seconds : 1);

@@ -42,5 +42,10 @@ cp -r "$fixtures/pictures/test" parts/val
 rm -r "parts/val/$class"
 run sh -c "$train -d parts --json | tail -n 1 | json_check train_images val_images"
 run sh -c "$train -d parts --val-split 0.2 --json | tail -n 1 | json_check train_images val_images"
+# What is left out of validation was not counted.
+class=$(ls parts/val | head -n 1)
+echo "no picture" >"parts/val/$class/text.jpg"
+head -c 300 "$(picture 1)" >"parts/val/$class/cut.png"
+run sh -c "$train -d parts --json | tail -n 1 | json_check train_images val_images skipped"
 mv "parts/val/$(ls parts/val | head -n 1)" parts/val/unheard-of
 run $train -d parts
