@@ -87,7 +87,10 @@ static void catch_signals(void) {
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
-  sigaction(SIGHUP, &action, NULL);
+  struct sigaction old; /* nohup ignores SIGHUP, and so it stays */
+  if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+    sigaction(SIGHUP, &action, NULL);
+  }
   /* A reader of stdout that goes away must not end the program before it has tidied up. */
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, NULL);

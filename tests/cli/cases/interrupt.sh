@@ -15,3 +15,17 @@ for signal in INT TERM; do
   rm events messages
 done
 ls -A
+
+# Under nohup, which ignores SIGHUP, the end of the terminal ended the run all the same.
+(
+  trap '' HUP
+  exec tinytl train -d "$fixtures/pictures" -o new.safetensors --method last --image-size 32 \
+    --epochs 400 --threads 1 --json -q >events
+) &
+pid=$!
+while [ ! -s events ] && kill -0 $pid 2>/dev/null; do sleep 0.05; done
+kill -s HUP $pid
+code=0
+wait $pid || code=$?
+echo "exit $code"
+tail -n 1 events | json_check event epochs
