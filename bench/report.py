@@ -45,8 +45,8 @@ COST = """\
 Means over the seeds. *Validation* is the accuracy that chose the epoch. *Planned* is what the
 program promised before it began, *measured* the largest resident memory of the whole process.
 Seconds are of whole `train` runs, decoding, augmentation and validation included, with as many
-runs at a time and threads a run as the command above says; `last` passes over the pictures once
-and then over their cached features, which is why its pictures/s are so many.
+runs at a time and threads a run as the command above says; pictures/s are training pictures through
+the network, which `last` runs once a picture.
 """
 SPEED = """\
 MobileNetV2-1.0 at 224, pictures in memory, the two programs in turn. A ratio is tinytl's speed over

@@ -93,7 +93,8 @@ typedef struct tinytl_backbone_info {
   size_t n_parameters;  /* weights and biases, classifier and lite modules included */
   size_t weight_nbytes; /* bytes they take at rest */
   uint64_t macs;        /* multiply-accumulates of one image at image_size */
-  char sha256[65];      /* of the file, lower-case hexadecimal; "" before it was written */
+  char sha256[65];      /* of its file, or of the file that tinytl_backbone_write makes;
+                           lower-case hexadecimal */
 } tinytl_backbone_info;
 
 void tinytl_backbone_describe(const tinytl_backbone *backbone, tinytl_backbone_info *info);
@@ -133,7 +134,7 @@ typedef struct tinytl_adapter_info {
   int n_classes;
   int n_lite;
   size_t n_parameters;
-  float val_top1;           /* best accuracy on the validation split, 0 to 1; NAN: none */
+  float val_top1; /* on the validation split, of the epoch that was kept, 0 to 1; NAN: none */
   char backbone_sha256[65]; /* of the backbone it belongs to */
 } tinytl_adapter_info;
 
@@ -210,13 +211,13 @@ tinytl_status tinytl_picture_load(const char *path, int index, const tinytl_view
 typedef enum tinytl_optimizer { TINYTL_OPTIMIZER_ADAM, TINYTL_OPTIMIZER_SGD } tinytl_optimizer;
 
 typedef struct tinytl_epoch {
-  int epoch, n_epochs; /* epoch counts from 1; 0: features are being computed, once for all */
-  int image, n_images; /* images of this epoch done, and in all */
-  bool finished;       /* false: progress inside an epoch (at most ten a second) */
-  float loss;          /* mean over the epoch so far */
-  float val_top1;      /* 0 to 1; NAN: no validation or epoch not finished */
-  double images_per_second;
-  double seconds_left; /* estimate for the whole run */
+  int epoch, n_epochs;      /* epoch counts from 1; 0: features are being computed, once for all */
+  int image, n_images;      /* images of this epoch done, and in all */
+  bool finished;            /* false: progress inside an epoch (at most ten a second) */
+  float loss;               /* mean over the epoch so far */
+  float val_top1;           /* 0 to 1; NAN: no validation or epoch not finished */
+  double images_per_second; /* training pictures through the network, over the run so far */
+  double seconds_left;      /* estimate for the whole run */
 } tinytl_epoch;
 
 /* Called from the training thread. */
@@ -261,9 +262,10 @@ typedef struct tinytl_train_report {
   int best_epoch;               /* whose parameters the adapter holds; counts from 1 */
   int train_images, val_images; /* that could be read */
   int skipped_images;           /* of either that could not */
-  float val_top1;               /* of the best epoch, 0 to 1; NAN: no validation */
+  float val_top1;               /* of the kept epoch, 0 to 1; NAN: no validation */
   size_t planned_bytes;         /* weights, parameters, gradients, optimizer and activations */
-  double seconds, images_per_second;
+  double seconds;
+  double images_per_second; /* training pictures through the network, over the whole run */
 } tinytl_train_report;
 
 /* Adapts the backbone to `train`. `val` chooses the epoch: the latest one that is not worse than

@@ -12,7 +12,7 @@ typedef struct session {
   tinytl_error *error;
   tinytl_train_report report;
   double start, last_progress;
-  uint64_t n_fed;  /* training images of all epochs */
+  uint64_t n_run;  /* training pictures that went through the network; cached ones once */
   double loss_sum; /* of the epoch */
   int n_losses;
   int n_train; /* training images that can be read, once known */
@@ -51,8 +51,7 @@ static void report_progress(session *s, int epoch, int image, int n_images, floa
                               .finished = finished,
                               .loss = s->n_losses > 0 ? (float)(s->loss_sum / s->n_losses) : NAN,
                               .val_top1 = val_top1,
-                              .images_per_second = (epoch > 0 ? (double)s->n_fed : image) /
-                                                   (elapsed > 0 ? elapsed : 1),
+                              .images_per_second = (double)s->n_run / (elapsed > 0 ? elapsed : 1),
                               .seconds_left = done > 0 ? elapsed * (n_epochs - done) / done : NAN};
   options->progress(options->context, &event);
 }
@@ -141,6 +140,7 @@ static tinytl_status compute_features(session *s, pass p, float *features) {
     memcpy(features + (size_t)sample.index * n_features, tinytl_machine_features(&t->test_machine),
            n_features * sizeof *features);
     release_sample(&p, &sample);
+    s->n_run += p.images == t->train;
     report_progress(s, 0, p.n_given, p.n, NAN, false);
   }
   return TINYTL_OK;
@@ -200,7 +200,7 @@ static tinytl_status train_epoch(session *s, int epoch) {
       release_sample(&p, &sample);
       s->loss_sum += (double)loss;
       s->n_losses++;
-      s->n_fed++;
+      s->n_run += !t->head_only;
       in_batch++;
     }
     if (in_batch == t->options.batch || (p.n_given == p.n && in_batch > 0)) {
@@ -277,7 +277,7 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
         train->n_images - s.n_train + (val ? val->n_images - s.report.val_images : 0);
     s.report.planned_bytes = s.t->planned_nbytes;
     s.report.seconds = now() - s.start;
-    s.report.images_per_second = (double)s.n_fed / (s.report.seconds > 0 ? s.report.seconds : 1);
+    s.report.images_per_second = (double)s.n_run / (s.report.seconds > 0 ? s.report.seconds : 1);
     *report = s.report;
   }
   tinytl_trainer_free(s.t);
