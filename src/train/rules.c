@@ -29,9 +29,10 @@ tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer,
     rules.lr[TINYTL_GROUP_LITE] = fresh_lite ? 4e-3f : 1e-3f;
   }
   /* Adam's steps have the size of the rate, whatever the batch; their noise falls with its root.
-   * SGD's grow with the gradient, and its momentum of 0.9 makes each count ten times. */
-  const float scale =
-      optimizer == TINYTL_OPTIMIZER_ADAM ? sqrtf((float)batch / 8.0f) : 5.0f * (float)batch / 8.0f;
+   * SGD's are means over the batch; the head alone bears larger ones. */
+  const float ratio = (float)batch / 8.0f;
+  const float sgd_scale = method == TINYTL_METHOD_LAST ? 5.0f * ratio : ratio;
+  const float scale = optimizer == TINYTL_OPTIMIZER_ADAM ? sqrtf(ratio) : sgd_scale;
   for (int g = 0; g < TINYTL_N_GROUPS; g++) rules.lr[g] *= scale;
   return rules;
 }
