@@ -9,7 +9,7 @@
 
 typedef struct tinytl_rules {
   int epochs;
-  float lr[TINYTL_N_GROUPS]; /* of Adam at batch 8 */
+  float lr[TINYTL_N_GROUPS]; /* for the optimizer and batch that were asked for */
   float warmup;              /* share of all steps */
 } tinytl_rules;
 
