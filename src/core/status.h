@@ -31,6 +31,10 @@ static inline bool tinytl_size_mul(size_t x, size_t y, size_t *product) {
   return fits;
 }
 
+static inline size_t tinytl_size_max(size_t x, size_t y) {
+  return x > y ? x : y;
+}
+
 /* x rounded up to a multiple of `step`. */
 static inline size_t tinytl_round_up(size_t x, size_t step) {
   return (x + step - 1) / step * step;

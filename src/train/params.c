@@ -1,7 +1,6 @@
 #include "train/params.h"
 
 #include "core/rng.h"
-#include "model/strings.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -152,11 +151,12 @@ void tinytl_params_gradients(const tinytl_params *params, float *vector,
   }
 }
 
-/* Points the adapter's tensors at its own copy of the values. */
-static void point_adapter(const tinytl_params *params, tinytl_adapter *adapter) {
+/* Points the adapter's tensors at the vector. */
+static void point_adapter(const tinytl_params *params, const float *values,
+                          tinytl_adapter *adapter) {
   for (int s = 0; s < params->n_segments; s++) {
     const tinytl_segment *segment = &params->segments[s];
-    const float *at = adapter->values + segment->offset;
+    const float *at = values + segment->offset;
     tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
     switch (segment->group) {
     case TINYTL_GROUP_BIAS:
@@ -180,32 +180,24 @@ tinytl_status tinytl_params_to_adapter(const tinytl_params *params, const tinytl
                                        float val_top1, tinytl_adapter **adapter,
                                        tinytl_error *error) {
   const tinytl_backbone *backbone = network->backbone;
-  tinytl_adapter *made = calloc(1, sizeof *made);
-  if (!made) return tinytl_fail_memory(error, sizeof *made);
-  made->values = malloc(params->n * sizeof *values);
-  tinytl_status status =
-      made->values ? tinytl_strings_copy(class_names, network->n_classes, &made->class_names, error)
-                   : tinytl_fail_memory(error, params->n * sizeof *values);
-  if (status != TINYTL_OK) {
-    tinytl_adapter_free(made);
-    return status;
-  }
-  made->n_classes = network->n_classes;
-  memcpy(made->values, values, params->n * sizeof *values);
-  made->n_values = params->n;
-  made->method = params->method;
-  made->image_size = network->image_size;
-  made->resize = tinytl_test_resize(backbone, network->image_size);
-  made->val_top1 = val_top1;
-  memcpy(made->backbone_sha256, backbone->sha256, sizeof made->backbone_sha256);
-  made->n_features = network->n_features;
-  made->n_layers = backbone->arch.n_layers;
-  for (int i = 0; i < made->n_layers; i++) made->layer_out_c[i] = network->conv[i].out_c;
+  tinytl_adapter *view = calloc(1, sizeof *view); /* owns nothing */
+  if (!view) return tinytl_fail_memory(error, sizeof *view);
+  view->method = params->method;
+  view->image_size = network->image_size;
+  view->resize = tinytl_test_resize(backbone, network->image_size);
+  view->val_top1 = val_top1;
+  memcpy(view->backbone_sha256, backbone->sha256, sizeof view->backbone_sha256);
+  view->n_classes = network->n_classes;
+  view->class_names = (char **)class_names;
+  view->n_features = network->n_features;
+  view->n_layers = backbone->arch.n_layers;
+  for (int i = 0; i < view->n_layers; i++) view->layer_out_c[i] = network->conv[i].out_c;
   if (tinytl_method_trains_lite(params->method)) {
-    made->n_lite = network->n_lite;
-    memcpy(made->lite_shape, network->lite, (size_t)network->n_lite * sizeof *network->lite);
+    view->n_lite = network->n_lite;
+    memcpy(view->lite_shape, network->lite, (size_t)network->n_lite * sizeof *network->lite);
   }
-  point_adapter(params, made);
-  *adapter = made;
-  return TINYTL_OK;
+  point_adapter(params, values, view);
+  const tinytl_status status = tinytl_adapter_build(view, adapter, error);
+  free(view);
+  return status;
 }

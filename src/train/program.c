@@ -64,10 +64,6 @@ static void end_step(builder *b, tinytl_step step) {
   b->program->steps[b->program->n_steps++] = step;
 }
 
-static size_t max_size(size_t x, size_t y) {
-  return x > y ? x : y;
-}
-
 /* ---- Forward ------------------------------------------------------------------------------ */
 
 static void build_conv(builder *b, int i) {
@@ -101,8 +97,8 @@ static void build_lite(builder *b, int m) {
   lite->x_hat2 = new_map(b, n_pixels, pointwise->out_c);
   lite->rstd2 = new_map(b, 1, tinytl_group_norm_n_groups(pointwise->out_c));
   lite->out = new_map(b, n_pixels, pointwise->out_c);
-  const size_t scratch = max_size(tinytl_conv_forward_scratch(conv, b->kernels),
-                                  tinytl_conv_forward_scratch(pointwise, b->kernels));
+  const size_t scratch = tinytl_size_max(tinytl_conv_forward_scratch(conv, b->kernels),
+                                         tinytl_conv_forward_scratch(pointwise, b->kernels));
   end_step(b, (tinytl_step){.kind = TINYTL_STEP_LITE,
                             .index = m,
                             .x = b->output[block->first - 1],
@@ -174,12 +170,12 @@ static void build_lite_backward(builder *b, int m, int block_last) {
   use(b, lite->rstd1);
   use(b, lite->x_hat2);
   use(b, lite->rstd2);
-  size_t scratch = max_size(tinytl_conv_backward_input_scratch(conv, b->kernels),
-                            tinytl_conv_backward_input_scratch(pointwise, b->kernels));
+  size_t scratch = tinytl_size_max(tinytl_conv_backward_input_scratch(conv, b->kernels),
+                                   tinytl_conv_backward_input_scratch(pointwise, b->kernels));
   if (b->trains_lite) {
     use(b, lite->pooled);
-    scratch = max_size(scratch, tinytl_conv_backward_weight_scratch(conv, b->kernels));
-    scratch = max_size(scratch, tinytl_conv_backward_weight_scratch(pointwise, b->kernels));
+    scratch = tinytl_size_max(scratch, tinytl_conv_backward_weight_scratch(conv, b->kernels));
+    scratch = tinytl_size_max(scratch, tinytl_conv_backward_weight_scratch(pointwise, b->kernels));
   }
   end_step(b, (tinytl_step){.kind = TINYTL_STEP_LITE_BACKWARD,
                             .index = m,

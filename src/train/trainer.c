@@ -95,10 +95,6 @@ static tinytl_loader_options loader_options(const tinytl_trainer *t) {
                                  .skip_context = t->options.context};
 }
 
-static size_t larger(size_t x, size_t y) {
-  return x > y ? x : y;
-}
-
 /* Lays the block out; loaders: memory of the train and the val loader. */
 static void lay_out(tinytl_trainer *t, cursor *c, void *loaders[2]) {
   const size_t n_features = (size_t)t->network->n_features;
@@ -123,7 +119,7 @@ static void lay_out(tinytl_trainer *t, cursor *c, void *loaders[2]) {
   for (int i = 0; i < (t->val ? 2 : 1); i++) loaders[i] = take(c, tinytl_loader_nbytes(&loader), 1);
   /* The programs take turns in the same activations. */
   size_t activations = t->train_program ? t->train_program->nbytes : 0;
-  if (t->test_program) activations = larger(activations, t->test_program->nbytes);
+  if (t->test_program) activations = tinytl_size_max(activations, t->test_program->nbytes);
   t->train_machine.arena = t->test_machine.arena = take(c, activations, 1);
 }
 
