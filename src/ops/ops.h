@@ -58,6 +58,44 @@ size_t tinytl_epilogue_backward_scratch(int n_pixels, int channels);
 void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
                               const uint8_t *mask, float *dy, float *dbias);
 
+/* ---- Inverted residual in strips (inverted_residual.c) -------------------------------------- */
+
+/* A layer of a block that runs in strips. */
+typedef struct tinytl_block_layer {
+  const tinytl_conv *conv; /* NULL: the block has no such layer */
+  const tinytl_weight *weight;
+  const float *bias; /* NULL: none (then act NONE and mask NULL) */
+  tinytl_act act;
+  uint8_t
+      *mask;    /* forward writes, backward reads, as tinytl_epilogue's; NULL: not kept, all pass */
+  float *dbias; /* backward adds to it; NULL: frozen */
+} tinytl_block_layer;
+
+/* Expand, depthwise, project as one operator: y, masks and dx are those of the three convolutions
+ * one after the other, bit for bit, but the maps between them exist only as a few rows. The weights
+ * of both 1x1 layers are packed whole: meant for large maps, which have few channels. */
+typedef struct tinytl_fused_block {
+  tinytl_block_layer expand; /* pointwise; conv NULL: depthwise reads the block's input. With rgb,
+                                the network's first convolution, of any kernel and stride */
+  tinytl_block_layer depthwise;
+  tinytl_block_layer project; /* pointwise */
+  const uint8_t *rgb;         /* NULL: x is the input */
+  float input_scale[3], input_shift[3];
+} tinytl_fused_block;
+
+/* y = project(depthwise(expand(x))), residual [out_h][out_w][out_c] (NULL: none) added last. y
+ * overlaps nothing. With rgb, x is not read. *_scratch read the shapes (conv) alone. */
+size_t tinytl_fused_block_forward_scratch(const tinytl_fused_block *block,
+                                          const tinytl_kernels *kernels);
+void tinytl_fused_block_forward(const tinytl_run *run, const tinytl_fused_block *block,
+                                const float *x, const float *residual, float *y);
+/* dy: the gradient of project's sum, that is after tinytl_epilogue_backward of project; only read.
+ * dx (NULL: not wanted, and always with rgb) is overwritten, or added to with accumulate. */
+size_t tinytl_fused_block_backward_scratch(const tinytl_fused_block *block,
+                                           const tinytl_kernels *kernels);
+void tinytl_fused_block_backward(const tinytl_run *run, const tinytl_fused_block *block,
+                                 const float *dy, float *dx, bool accumulate);
+
 /* ---- Group norm (group_norm.c) ------------------------------------------------------------- */
 
 #define TINYTL_GROUP_NORM_EPS 1e-3f
