@@ -152,6 +152,8 @@ typedef struct tinytl_view {
   bool mirror;          /* half of the samples mirrored */
   float colour_jitter;  /* strength of brightness, contrast, saturation jitter, 0 (off) to 1 */
   uint64_t seed, epoch; /* with the picture's index, all that the random choices depend on */
+  size_t max_nbytes;    /* most heap memory that decoding one picture may take; a picture that needs
+                           more is refused (TINYTL_ERROR_DATA). 0: 256 MB */
 } tinytl_view;
 
 /* A set of labelled pictures. `load` is called from loader threads, for several pictures at once.
@@ -168,6 +170,9 @@ typedef struct tinytl_images {
                         tinytl_error *error);
   /* What picture `index` is called in messages, e.g. its path. NULL: its number is told. */
   const char *(*name)(void *context, int index);
+  /* The most heap memory that one call of `load` takes for this view, whatever the picture, random
+   * choices and view->max_nbytes (pictures that need more are refused) included. NULL: none. */
+  size_t (*load_nbytes)(void *context, const tinytl_view *view);
 } tinytl_images;
 
 /* Pictures in class folders: DIR/class/FILE or DIR/{train,val,test}/class/FILE, with FILE ending
@@ -194,6 +199,8 @@ bool tinytl_folder_has_part(const char *dir, tinytl_part part);
 const tinytl_images *tinytl_folder_images(const tinytl_folder *folder);
 const char *tinytl_folder_path(const tinytl_folder *folder, int index); /* of picture `index` */
 int tinytl_folder_n_skipped(const tinytl_folder *folder);
+/* Bytes of heap memory that the listing takes until the folder is freed. */
+size_t tinytl_folder_nbytes(const tinytl_folder *folder);
 /* Moves a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val. With
  * a share above 0 a class has at least one picture on either side where it has two; the only
  * picture of a class stays. */
@@ -208,7 +215,11 @@ tinytl_status tinytl_picture_load(const char *path, int index, const tinytl_view
 
 /* ---- Training ----------------------------------------------------------------------------- */
 
-typedef enum tinytl_optimizer { TINYTL_OPTIMIZER_ADAM, TINYTL_OPTIMIZER_SGD } tinytl_optimizer;
+typedef enum tinytl_optimizer {
+  TINYTL_OPTIMIZER_ADAM, /* 8 bytes of state a trained value */
+  TINYTL_OPTIMIZER_SGD,  /* with momentum 0.9: 4 bytes */
+  TINYTL_OPTIMIZER_ADAM8 /* Adam with its moments in 8 bits: 2 bytes */
+} tinytl_optimizer;
 
 typedef struct tinytl_epoch {
   int epoch, n_epochs;      /* epoch counts from 1; 0: features are being computed, once for all */

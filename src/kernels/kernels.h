@@ -63,6 +63,23 @@ typedef struct tinytl_depthwise_row {
   bool accumulate;          /* add to what y holds */
 } tinytl_depthwise_row;
 
+#define TINYTL_ADAM_BETA1 0.9
+#define TINYTL_ADAM_BETA2 0.999
+enum { TINYTL_MOMENT_BLOCK = 256 /* values that share a scale of their 8-bit moments */ };
+
+/* An optimizer's update of n values from their gradient, which becomes 0: train/optimizer.h says
+ * how, and what the moments are. */
+typedef struct tinytl_update {
+  size_t n;
+  float *values, *gradient;   /* [n] */
+  float rate, gradient_scale; /* with Adam, rate is the learning rate over 1 - beta1^t */
+  float correction2;          /* Adam: 1 / (1 - beta2^t) */
+  float *moment1, *moment2;   /* [n]; in float (moment2: Adam) */
+  int8_t *code1;              /* [n]; in 8 bits, with a scale a block */
+  uint8_t *code2;
+  float *scale1, *scale2;
+} tinytl_update;
+
 typedef struct tinytl_kernels {
   const char *name;
   int mr, nr; /* register tile */
@@ -89,6 +106,10 @@ typedef struct tinytl_kernels {
 
   void (*add)(float *y, const float *x, size_t n);           /* y[i] += x[i] */
   void (*axpy)(float *y, float s, const float *x, size_t n); /* y[i] += s * x[i] */
+
+  void (*sgd)(const tinytl_update *update);
+  void (*adam)(const tinytl_update *update);
+  void (*adam8)(const tinytl_update *update); /* values begin at a block's first */
 } tinytl_kernels;
 
 /* The best set that this CPU runs, or the lesser one that TINYTL_KERNELS names. */

@@ -491,6 +491,8 @@ static void axpy(float *y, float s, const float *x, size_t n) {
     store_n(y + i, load_n(y + i, (int)(n - i)) + s * load_n(x + i, (int)(n - i)), (int)(n - i));
 }
 
+#include "kernels/optimizer_impl.h"
+
 const tinytl_kernels KERNELS = {.name = KERNELS_NAME,
                                 .mr = MR,
                                 .nr = NR,
@@ -502,4 +504,7 @@ const tinytl_kernels KERNELS = {.name = KERNELS_NAME,
                                 .depthwise_row = depthwise_row,
                                 .depthwise_row_grad = depthwise_row_grad,
                                 .add = add,
-                                .axpy = axpy};
+                                .axpy = axpy,
+                                .sgd = sgd,
+                                .adam = adam,
+                                .adam8 = adam8};

@@ -3,6 +3,7 @@
 #ifndef TINYTL_KERNELS_VECTOR_H
 #define TINYTL_KERNELS_VECTOR_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -149,6 +150,21 @@ ALWAYS_INLINE vf clamp(vf v, vf low, vf high) {
   v = (vf)(((vi)low & below) | ((vi)v & ~below));
   vi above = v > high;
   return (vf)(((vi)high & above) | ((vi)v & ~above));
+#endif
+}
+
+ALWAYS_INLINE vf square_root(vf v) {
+#if VECTOR_W == 16
+  return (vf)_mm512_sqrt_ps((__m512)v);
+#elif VECTOR_W == 8
+  return (vf)_mm256_sqrt_ps((__m256)v);
+#elif defined(__SSE2__)
+  return (vf)_mm_sqrt_ps((__m128)v);
+#elif defined(__aarch64__)
+  return (vf)vsqrtq_f32((float32x4_t)v);
+#else
+  for (int i = 0; i < W; i++) v[i] = sqrtf(v[i]);
+  return v;
 #endif
 }
 

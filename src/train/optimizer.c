@@ -1,80 +1,126 @@
 #include "train/optimizer.h"
 
 #include <math.h>
+#include <string.h>
 
-#define ADAM_BETA1 0.9f
-#define ADAM_BETA2 0.999f
-#define ADAM_EPS 1e-8f
-#define SGD_MOMENTUM 0.9f
+enum { CHUNK = 16384 /* values a task: large against the cost of a fork; whole blocks */ };
 
-enum { CHUNK = 16384 /* values a task: large against the cost of a fork */ };
+static int n_trained_segments(const tinytl_params *params) {
+  int n = 0;
+  while (n < params->n_segments && params->segments[n].offset < params->n_trained) n++;
+  return n;
+}
 
-int tinytl_optimizer_n_moments(tinytl_optimizer kind) {
-  return kind == TINYTL_OPTIMIZER_ADAM ? 2 : 1;
+/* ---- State -------------------------------------------------------------------------------- */
+
+/* Blocks before segment s, rounded up: offset / BLOCK + s is never less than the sum of the
+ * segments' blocks, and needs no table. */
+static size_t first_block(const tinytl_params *params, int s) {
+  const size_t offset = s < params->n_segments ? params->segments[s].offset : params->n;
+  return offset / TINYTL_MOMENT_BLOCK + (size_t)s;
+}
+
+static size_t n_blocks(const tinytl_params *params) {
+  return first_block(params, n_trained_segments(params));
+}
+
+static size_t state_nbytes(tinytl_optimizer kind, const tinytl_params *params) {
+  const size_t n = params->n_trained;
+  switch (kind) {
+  case TINYTL_OPTIMIZER_SGD:
+    return n * sizeof(float);
+  case TINYTL_OPTIMIZER_ADAM8:
+    return 2 * (n_blocks(params) * sizeof(float) + n);
+  default:
+    return 2 * n * sizeof(float);
+  }
+}
+
+size_t tinytl_optimizer_nbytes(tinytl_optimizer kind, const tinytl_params *params) {
+  return params->n_trained > SIZE_MAX / 16 ? SIZE_MAX : state_nbytes(kind, params);
+}
+
+void tinytl_optimizer_init(tinytl_optimizer_state *state, tinytl_optimizer kind,
+                           const tinytl_params *params, void *memory) {
+  *state = (tinytl_optimizer_state){.kind = kind};
+  memset(memory, 0, state_nbytes(kind, params));
+  if (kind == TINYTL_OPTIMIZER_ADAM8) {
+    state->scale1 = memory;
+    state->scale2 = state->scale1 + n_blocks(params);
+    state->code1 = (int8_t *)(state->scale2 + n_blocks(params));
+    state->code2 = (uint8_t *)state->code1 + params->n_trained;
+  } else {
+    state->moment1 = memory;
+    if (kind == TINYTL_OPTIMIZER_ADAM) state->moment2 = state->moment1 + params->n_trained;
+  }
+}
+
+/* ---- Update ------------------------------------------------------------------------------- */
+
+void tinytl_optimizer_begin(tinytl_optimizer_state *state, const float lr[TINYTL_N_GROUPS],
+                            float gradient_scale) {
+  const double t = (double)++state->step;
+  const bool adam = state->kind != TINYTL_OPTIMIZER_SGD;
+  const double correction1 = adam ? 1.0 / (1.0 - pow(TINYTL_ADAM_BETA1, t)) : 1.0;
+  for (int g = 0; g < TINYTL_N_GROUPS; g++) state->rate[g] = (float)((double)lr[g] * correction1);
+  state->gradient_scale = gradient_scale;
+  state->correction2 = (float)(1.0 / (1.0 - pow(TINYTL_ADAM_BETA2, t)));
 }
 
 typedef struct update {
-  size_t n;
-  float lr, gradient_scale;
-  float correction2; /* 1 / (1 - beta2^t) */
-  float *values, *gradients, *moment1, *moment2;
+  tinytl_update all; /* of the range */
+  void (*kernel)(const tinytl_update *update);
 } update;
 
-static void adam_task(void *context, int task) {
+static void update_task(void *context, int task) {
   const update *u = context;
-  const size_t first = (size_t)task * CHUNK;
-  const size_t n = u->n - first < CHUNK ? u->n - first : CHUNK;
-  float *restrict p = u->values + first, *restrict g = u->gradients + first;
-  float *restrict m = u->moment1 + first, *restrict v = u->moment2 + first;
-  for (size_t i = 0; i < n; i++) {
-    const float gradient = g[i] * u->gradient_scale;
-    m[i] += (1 - ADAM_BETA1) * (gradient - m[i]);
-    v[i] += (1 - ADAM_BETA2) * (gradient * gradient - v[i]);
-    p[i] -= u->lr * m[i] / (sqrtf(v[i] * u->correction2) + ADAM_EPS);
-    g[i] = 0;
+  const size_t first = (size_t)task * CHUNK, block = first / TINYTL_MOMENT_BLOCK;
+  tinytl_update part = u->all;
+  part.n = u->all.n - first < CHUNK ? u->all.n - first : CHUNK;
+  part.values += first;
+  part.gradient += first;
+  if (part.moment1) part.moment1 += first;
+  if (part.moment2) part.moment2 += first;
+  if (part.code1) {
+    part.code1 += first;
+    part.code2 += first;
+    part.scale1 += block;
+    part.scale2 += block;
   }
+  u->kernel(&part);
 }
 
-static void sgd_task(void *context, int task) {
-  const update *u = context;
-  const size_t first = (size_t)task * CHUNK;
-  const size_t n = u->n - first < CHUNK ? u->n - first : CHUNK;
-  float *restrict p = u->values + first, *restrict g = u->gradients + first;
-  float *restrict m = u->moment1 + first;
-  for (size_t i = 0; i < n; i++) {
-    m[i] = SGD_MOMENTUM * m[i] + g[i] * u->gradient_scale;
-    p[i] -= u->lr * m[i];
-    g[i] = 0;
+void tinytl_optimizer_update(const tinytl_optimizer_state *state, const tinytl_params *params,
+                             int s, size_t first, size_t n, const tinytl_kernels *kernels,
+                             tinytl_pool *pool, float *gradient, float *values) {
+  const tinytl_segment *segment = &params->segments[s];
+  const size_t at = segment->offset + first;
+  update u = {.all = {.n = n,
+                      .values = values,
+                      .gradient = gradient,
+                      .rate = state->rate[segment->group],
+                      .gradient_scale = state->gradient_scale,
+                      .correction2 = state->correction2}};
+  switch (state->kind) {
+  case TINYTL_OPTIMIZER_SGD:
+    u.kernel = kernels->sgd;
+    u.all.moment1 = state->moment1 + at;
+    break;
+  case TINYTL_OPTIMIZER_ADAM8: {
+    const size_t block = first_block(params, s) + first / TINYTL_MOMENT_BLOCK;
+    u.kernel = kernels->adam8;
+    u.all.code1 = state->code1 + at;
+    u.all.code2 = state->code2 + at;
+    u.all.scale1 = state->scale1 + block;
+    u.all.scale2 = state->scale2 + block;
+    break;
   }
-}
-
-void tinytl_optimizer_update(tinytl_optimizer_state *state, const tinytl_params *params,
-                             tinytl_pool *pool, const float lr[TINYTL_N_GROUPS],
-                             float gradient_scale, float *gradients, float *values) {
-  const bool adam = state->kind == TINYTL_OPTIMIZER_ADAM;
-  const double t = (double)++state->step;
-  const float correction1 = (float)(1.0 / (1.0 - pow(ADAM_BETA1, t)));
-  const float correction2 = (float)(1.0 / (1.0 - pow(ADAM_BETA2, t)));
-  /* Segments of one group that follow each other are one run. */
-  for (int s = 0; s < params->n_segments;) {
-    const tinytl_segment *first = &params->segments[s];
-    if (first->offset >= params->n_trained) break;
-    size_t end = first->offset;
-    for (; s < params->n_segments && params->segments[s].group == first->group &&
-           params->segments[s].offset < params->n_trained;
-         s++)
-      end = params->segments[s].offset + params->segments[s].n;
-    const size_t at = first->offset, n = end - at;
-    update u = {.n = n,
-                .lr = adam ? lr[first->group] * correction1 : lr[first->group],
-                .gradient_scale = gradient_scale,
-                .correction2 = correction2,
-                .values = values + at,
-                .gradients = gradients + at,
-                .moment1 = state->moment1 + at,
-                .moment2 = adam ? state->moment2 + at : NULL};
-    tinytl_parallel_for(pool, (int)((n + CHUNK - 1) / CHUNK), adam ? adam_task : sgd_task, &u);
+  default:
+    u.kernel = kernels->adam;
+    u.all.moment1 = state->moment1 + at;
+    u.all.moment2 = state->moment2 + at;
   }
+  tinytl_parallel_for(pool, (int)((n + CHUNK - 1) / CHUNK), update_task, &u);
 }
 
 float tinytl_schedule(uint64_t step, uint64_t n_warmup, uint64_t n_steps) {

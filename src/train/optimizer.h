@@ -1,27 +1,55 @@
-/* Adam and SGD over a parameter vector, and the learning rate's schedule. */
+/* Adam and SGD over what a method trains (train/params.h), and the learning rate's schedule.
+ *
+ * One update is tinytl_optimizer_begin, then tinytl_optimizer_update over every trained value, in
+ * any order and any cut. The moments of a trained vector of n values lie in one block:
+ *
+ *   adam    m float[n] | v float[n]
+ *   adam8   scales of m float[b] | of v float[b] | codes of m int8[n] | of v uint8[n]
+ *   sgd     m float[n]
+ *
+ * Codes share a scale by blocks of TINYTL_MOMENT_BLOCK values of one segment; b, the number of
+ * blocks, is at most n / TINYTL_MOMENT_BLOCK + the number of segments. */
 #ifndef TINYTL_TRAIN_OPTIMIZER_H
 #define TINYTL_TRAIN_OPTIMIZER_H
 
 #include "core/parallel.h"
+#include "kernels/kernels.h"
 #include "train/params.h"
 
 typedef struct tinytl_optimizer_state {
   tinytl_optimizer kind;
-  float *moment1, *moment2; /* [n_trained], zero at the start; moment2 with Adam only */
-  uint64_t step;            /* updates done */
+  uint64_t step; /* updates begun */
+  float *moment1, *moment2;
+  int8_t *code1;
+  uint8_t *code2;
+  float *scale1, *scale2;
+  /* Of the update begun: */
+  float rate[TINYTL_N_GROUPS]; /* with Adam over 1 - 0.9^step */
+  float gradient_scale;
+  float correction2; /* 1 / (1 - 0.999^step) */
 } tinytl_optimizer_state;
 
-/* Vectors of n_trained floats that an optimizer keeps. */
-int tinytl_optimizer_n_moments(tinytl_optimizer kind);
+/* Bytes of the moments of what is trained; SIZE_MAX where that overflows. */
+size_t tinytl_optimizer_nbytes(tinytl_optimizer kind, const tinytl_params *params);
 
-/* One update of values [n_trained] from gradients * gradient_scale with one learning rate a group;
- * gradients are set to 0.
- *   Adam (Kingma and Ba, 2015; beta 0.9, 0.999, eps 1e-8):
+/* memory: tinytl_optimizer_nbytes bytes aligned to 64, the caller's. Moments start at 0. */
+void tinytl_optimizer_init(tinytl_optimizer_state *state, tinytl_optimizer kind,
+                           const tinytl_params *params, void *memory);
+
+/* Begins update state->step + 1 with one learning rate a group; gradients count times
+ * gradient_scale.
+ *   Adam (Kingma and Ba, 2015; beta 0.9, 0.999, eps 1e-8), at update t:
  *     m += 0.1 (g - m), v += 0.001 (g^2 - v), p -= lr m / (1 - 0.9^t) / (sqrt(v / (1 - 0.999^t)) +
  * eps) SGD with momentum 0.9:  m = 0.9 m + g, p -= lr m */
-void tinytl_optimizer_update(tinytl_optimizer_state *state, const tinytl_params *params,
-                             tinytl_pool *pool, const float lr[TINYTL_N_GROUPS],
-                             float gradient_scale, float *gradients, float *values);
+void tinytl_optimizer_begin(tinytl_optimizer_state *state, const float lr[TINYTL_N_GROUPS],
+                            float gradient_scale);
+
+/* Values first to first + n - 1 of trained segment s, once an update: gradient [n] and values [n]
+ * are those of the range, the gradient becomes 0. first is a multiple of TINYTL_MOMENT_BLOCK, and n
+ * too unless the range ends the segment. Short ranges stay on the calling thread. */
+void tinytl_optimizer_update(const tinytl_optimizer_state *state, const tinytl_params *params,
+                             int s, size_t first, size_t n, const tinytl_kernels *kernels,
+                             tinytl_pool *pool, float *gradient, float *values);
 
 /* Share of the full learning rate at step (0 to n_steps - 1): linear warm-up over n_warmup steps,
  * then half a cosine down to 0 (Loshchilov and Hutter, 2017). */
