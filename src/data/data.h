@@ -25,22 +25,23 @@ typedef struct tinytl_loader_options {
   void *skip_context;
 } tinytl_loader_options;
 
-/* Bytes of memory that tinytl_loader_create wants; SIZE_MAX when they cannot be counted. Decoding
- * itself takes a few rows of the picture more, from the heap. */
+/* Bytes of memory that tinytl_loader_create wants; SIZE_MAX when they cannot be counted. What comes
+ * on top, for each worker: images->load_nbytes of heap, and its stack. */
 size_t tinytl_loader_nbytes(const tinytl_loader_options *options);
 
 /* Starts the workers, which sleep. `memory` is aligned as by malloc, holds tinytl_loader_nbytes and
- * stays borrowed, as `images` does, until the loader is freed. */
-tinytl_status tinytl_loader_create(const tinytl_images *images,
-                                   const tinytl_loader_options *options, void *memory,
+ * stays borrowed until the loader is freed. */
+tinytl_status tinytl_loader_create(const tinytl_loader_options *options, void *memory,
                                    tinytl_loader **loader, tinytl_error *error);
 /* Stops early where a run is going on; waits for the pictures that are being decoded. */
 void tinytl_loader_free(tinytl_loader *loader); /* NULL is allowed */
 
-/* Begins a run over indices [n], which are borrowed until it ends; `view` is copied. A run that is
- * going on is given up, and with it its samples. */
-tinytl_status tinytl_loader_start(tinytl_loader *loader, const int *indices, int n,
-                                  const tinytl_view *view, tinytl_error *error);
+/* Begins a run over the pictures indices [n] of `images`, which are both borrowed until it ends;
+ * `view` is copied. A run that is going on is given up, and with it its samples. One loader serves
+ * several sets in turn. */
+tinytl_status tinytl_loader_start(tinytl_loader *loader, const tinytl_images *images,
+                                  const int *indices, int n, const tinytl_view *view,
+                                  tinytl_error *error);
 
 typedef struct tinytl_sample {
   const uint8_t *rgb; /* [size][size][3], valid until released; NULL: skipped */

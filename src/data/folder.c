@@ -278,6 +278,12 @@ int tinytl_folder_n_skipped(const tinytl_folder *folder) {
   return folder->n_skipped;
 }
 
+size_t tinytl_folder_nbytes(const tinytl_folder *folder) {
+  size_t nbytes = sizeof *folder + (size_t)folder->room * (sizeof(char *) + sizeof(int));
+  for (int i = 0; i < folder->images.n_images; i++) nbytes += strlen(folder->paths[i]) + 1;
+  return nbytes;
+}
+
 void tinytl_folder_free(tinytl_folder *self) {
   if (!self) return;
   for (int i = 0; i < self->images.n_images; i++) free(self->paths[i]);

@@ -23,7 +23,6 @@ typedef struct slot {
 } slot;
 
 struct tinytl_loader {
-  const tinytl_images *images;
   tinytl_loader_options options;
   pthread_mutex_t lock;
   pthread_cond_t claimable; /* a slot became free, a run began, or the end came */
@@ -33,6 +32,7 @@ struct tinytl_loader {
   bool quit;
 
   /* The run. */
+  const tinytl_images *images;
   const int *indices;
   tinytl_view view;
   int n, n_claimed, n_given, n_busy;
@@ -113,15 +113,13 @@ static tinytl_status start_workers(tinytl_loader *self, tinytl_error *error) {
   return TINYTL_OK;
 }
 
-tinytl_status tinytl_loader_create(const tinytl_images *images,
-                                   const tinytl_loader_options *options, void *memory,
+tinytl_status tinytl_loader_create(const tinytl_loader_options *options, void *memory,
                                    tinytl_loader **loader, tinytl_error *error) {
   TINYTL_TRY(check_options(options, error));
   size_t head, pixels, total;
   if (!measure(options, &head, &pixels, &total)) return tinytl_fail_memory(error, SIZE_MAX);
   tinytl_loader *self = memory;
   memset(self, 0, sizeof *self);
-  self->images = images;
   self->options = *options;
   uintptr_t first = (uintptr_t)memory + head - SLOT_ALIGN;
   uint8_t *rgb = (uint8_t *)memory + (tinytl_round_up(first, SLOT_ALIGN) - (uintptr_t)memory);
@@ -162,18 +160,20 @@ void tinytl_loader_free(tinytl_loader *self) {
 
 /* ---- Run ---------------------------------------------------------------------------------- */
 
-tinytl_status tinytl_loader_start(tinytl_loader *self, const int *indices, int n,
-                                  const tinytl_view *view, tinytl_error *error) {
+tinytl_status tinytl_loader_start(tinytl_loader *self, const tinytl_images *images,
+                                  const int *indices, int n, const tinytl_view *view,
+                                  tinytl_error *error) {
   if (view->size < 1 || view->size > self->options.max_size)
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
                        "picture size %d: the loader was made for 1 to %d", view->size,
                        self->options.max_size);
   for (int i = 0; i < n; i++)
-    if (indices[i] < 0 || indices[i] >= self->images->n_images)
+    if (indices[i] < 0 || indices[i] >= images->n_images)
       return tinytl_fail(error, TINYTL_ERROR_USAGE, "picture %d: the set has %d", indices[i],
-                         self->images->n_images);
+                         images->n_images);
   pthread_mutex_lock(&self->lock);
   give_up(self);
+  self->images = images;
   self->indices = indices;
   self->n = n;
   self->view = *view;

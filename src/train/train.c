@@ -89,7 +89,8 @@ static tinytl_status begin_pass(session *s, pass *p, const tinytl_view *view) {
   p->n = p->n_given = 0;
   for (int i = 0; i < p->images->n_images; i++)
     if (!p->unreadable[order[i]]) order[p->n++] = order[i];
-  return p->loader ? tinytl_loader_start(p->loader, order, p->n, view, s->error) : TINYTL_OK;
+  if (!p->loader) return TINYTL_OK;
+  return tinytl_loader_start(p->loader, p->images, order, p->n, view, s->error);
 }
 
 /* A class of which no training picture can be read would never be learned. */
@@ -152,9 +153,8 @@ static tinytl_status validate(session *s, score *result) {
   tinytl_trainer *t = s->t;
   const int n_classes = t->network->n_classes;
   const tinytl_view view = test_view(t);
-  pass p = {.images = t->val,
-            .loader = t->head_only ? NULL : t->val_loader,
-            .unreadable = t->val_unreadable};
+  pass p = {
+      .images = t->val, .loader = t->head_only ? NULL : t->loader, .unreadable = t->val_unreadable};
   order_by_number(t, t->val);
   TINYTL_TRY(begin_pass(s, &p, &view));
   int n = 0, n_right = 0;
@@ -180,7 +180,7 @@ static tinytl_status train_epoch(session *s, int epoch) {
   tinytl_trainer *t = s->t;
   const tinytl_view view = train_view(t, epoch);
   pass p = {.images = t->train,
-            .loader = t->head_only ? NULL : t->train_loader,
+            .loader = t->head_only ? NULL : t->loader,
             .unreadable = t->train_unreadable};
   s->loss_sum = 0;
   s->n_losses = 0;
@@ -254,9 +254,8 @@ static tinytl_status make_adapter(session *s, tinytl_adapter **adapter) {
 
 static tinytl_status run(session *s, tinytl_adapter **adapter) {
   tinytl_trainer *t = s->t;
-  const pass train = {
-      .images = t->train, .loader = t->train_loader, .unreadable = t->train_unreadable};
-  const pass val = {.images = t->val, .loader = t->val_loader, .unreadable = t->val_unreadable};
+  const pass train = {.images = t->train, .loader = t->loader, .unreadable = t->train_unreadable};
+  const pass val = {.images = t->val, .loader = t->loader, .unreadable = t->val_unreadable};
   if (t->head_only) TINYTL_TRY(compute_features(s, train, t->train_features));
   if (t->head_only && t->val) TINYTL_TRY(compute_features(s, val, t->val_features));
   TINYTL_TRY(train_epochs(s));

@@ -95,8 +95,8 @@ static tinytl_loader_options loader_options(const tinytl_trainer *t) {
                                  .skip_context = t->options.context};
 }
 
-/* Lays the block out; loaders: memory of the train and the val loader. */
-static void lay_out(tinytl_trainer *t, cursor *c, void *loaders[2]) {
+/* Lays the block out. */
+static void lay_out(tinytl_trainer *t, cursor *c, void **loader_memory) {
   const size_t n_features = (size_t)t->network->n_features;
   const size_t n_train = (size_t)t->train->n_images;
   const size_t n_val = t->val ? (size_t)t->val->n_images : 0;
@@ -116,7 +116,7 @@ static void lay_out(tinytl_trainer *t, cursor *c, void *loaders[2]) {
   }
   t->order = take(c, n_train > n_val ? n_train : n_val, sizeof(int));
   const tinytl_loader_options loader = loader_options(t);
-  for (int i = 0; i < (t->val ? 2 : 1); i++) loaders[i] = take(c, tinytl_loader_nbytes(&loader), 1);
+  *loader_memory = take(c, tinytl_loader_nbytes(&loader), 1);
   /* The programs take turns in the same activations. */
   size_t activations = t->train_program ? t->train_program->nbytes : 0;
   if (t->test_program) activations = tinytl_size_max(activations, t->test_program->nbytes);
@@ -125,8 +125,8 @@ static void lay_out(tinytl_trainer *t, cursor *c, void *loaders[2]) {
 
 static tinytl_status take_memory(tinytl_trainer *t, tinytl_error *error) {
   cursor count = {0};
-  void *loaders[2];
-  lay_out(t, &count, loaders);
+  void *loader_memory;
+  lay_out(t, &count, &loader_memory);
   t->planned_nbytes = count.used + tinytl_network_frozen_nbytes(t->network);
   if (count.overflow || (t->options.memory_limit && t->planned_nbytes > t->options.memory_limit))
     return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
@@ -137,7 +137,7 @@ static tinytl_status take_memory(tinytl_trainer *t, tinytl_error *error) {
   if (!t->block) return tinytl_fail_memory(error, count.used);
 
   cursor place = {.base = t->block};
-  lay_out(t, &place, loaders);
+  lay_out(t, &place, &loader_memory);
   memset(t->train_unreadable, 0, (size_t)t->train->n_images * sizeof(bool));
   if (t->val) memset(t->val_unreadable, 0, (size_t)t->val->n_images * sizeof(bool));
   memset(t->gradient, 0, t->params->n_trained * sizeof(float));
@@ -148,9 +148,7 @@ static tinytl_status take_memory(tinytl_trainer *t, tinytl_error *error) {
   tinytl_params_gradients(t->params, t->gradient, t->gradients);
 
   const tinytl_loader_options loader = loader_options(t);
-  TINYTL_TRY(tinytl_loader_create(t->train, &loader, loaders[0], &t->train_loader, error));
-  if (t->val) TINYTL_TRY(tinytl_loader_create(t->val, &loader, loaders[1], &t->val_loader, error));
-  return TINYTL_OK;
+  return tinytl_loader_create(&loader, loader_memory, &t->loader, error);
 }
 
 /* ---- Trainer ------------------------------------------------------------------------------ */
@@ -236,8 +234,7 @@ tinytl_status tinytl_trainer_create(const tinytl_backbone *backbone, const tinyt
 
 void tinytl_trainer_free(tinytl_trainer *trainer) {
   if (!trainer) return;
-  tinytl_loader_free(trainer->train_loader);
-  tinytl_loader_free(trainer->val_loader);
+  tinytl_loader_free(trainer->loader);
   tinytl_pool_free(trainer->pool);
   tinytl_program_free(trainer->train_program);
   tinytl_program_free(trainer->test_program);

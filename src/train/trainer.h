@@ -9,7 +9,7 @@
 
 /* Everything lies in one block, in this order:
  *
- *   values | gradients | moments | best values | feature cache | order | loaders | activations
+ *   values | gradients | moments | best values | feature cache | order | loader | activations
  *
  * best values only with validation, the cache only where the head alone is trained. */
 typedef struct tinytl_trainer {
@@ -24,7 +24,7 @@ typedef struct tinytl_trainer {
   tinytl_program *train_program; /* NULL where the head alone is trained */
   tinytl_program *test_program;  /* logits, for validation; features for the head alone */
   tinytl_machine train_machine, test_machine;
-  tinytl_loader *train_loader, *val_loader;
+  tinytl_loader *loader;
 
   unsigned char *block;
   size_t planned_nbytes; /* block and frozen weights */

@@ -61,7 +61,7 @@ typedef struct fixture {
   skips skips;
 } fixture;
 
-static void fixture_make(fixture *f, const tinytl_images *images, int capacity, int n_workers) {
+static void fixture_make(fixture *f, int capacity, int n_workers) {
   *f = (fixture){0};
   const tinytl_loader_options options = {.capacity = capacity,
                                          .n_workers = n_workers,
@@ -70,7 +70,7 @@ static void fixture_make(fixture *f, const tinytl_images *images, int capacity, 
                                          .skip_context = &f->skips};
   f->memory = malloc(tinytl_loader_nbytes(&options));
   assert_non_null(f->memory);
-  assert_int_equal(tinytl_loader_create(images, &options, f->memory, &f->loader, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_loader_create(&options, f->memory, &f->loader, NULL), TINYTL_OK);
 }
 
 static void fixture_free(fixture *f) {
@@ -89,11 +89,12 @@ static void check_order(int capacity, int n_workers) {
   fake none = {0, -1};
   tinytl_images images = fake_images(&none);
   fixture f;
-  fixture_make(&f, &images, capacity, n_workers);
+  fixture_make(&f, capacity, n_workers);
   for (uint64_t epoch = 0; epoch < 3; epoch++) {
     int order[N_IMAGES];
     tinytl_order(1, epoch, N_IMAGES, order);
-    assert_int_equal(tinytl_loader_start(f.loader, order, N_IMAGES, &view, NULL), TINYTL_OK);
+    assert_int_equal(tinytl_loader_start(f.loader, &images, order, N_IMAGES, &view, NULL),
+                     TINYTL_OK);
     for (int i = 0; i < N_IMAGES; i++) {
       tinytl_sample sample;
       assert_int_equal(tinytl_loader_next(f.loader, &sample, NULL), TINYTL_OK);
@@ -118,10 +119,10 @@ static void unreadable_pictures_are_told_and_skipped(void **state) {
   fake every_fourth = {4, -1};
   tinytl_images images = fake_images(&every_fourth);
   fixture f;
-  fixture_make(&f, &images, 3, 2);
+  fixture_make(&f, 3, 2);
   int order[N_IMAGES], n_skipped = 0;
   tinytl_order(0, 0, N_IMAGES, order);
-  assert_int_equal(tinytl_loader_start(f.loader, order, N_IMAGES, &view, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_loader_start(f.loader, &images, order, N_IMAGES, &view, NULL), TINYTL_OK);
   for (int i = 0; i < N_IMAGES; i++) {
     tinytl_sample sample;
     assert_int_equal(tinytl_loader_next(f.loader, &sample, NULL), TINYTL_OK);
@@ -146,10 +147,10 @@ static void other_errors_end_the_run(void **state) {
   fake breaks = {0, 6};
   tinytl_images images = fake_images(&breaks);
   fixture f;
-  fixture_make(&f, &images, 4, 3);
+  fixture_make(&f, 4, 3);
   int order[N_IMAGES];
   for (int i = 0; i < N_IMAGES; i++) order[i] = i;
-  assert_int_equal(tinytl_loader_start(f.loader, order, N_IMAGES, &view, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_loader_start(f.loader, &images, order, N_IMAGES, &view, NULL), TINYTL_OK);
   tinytl_sample sample;
   tinytl_error error = {0};
   for (int i = 0; i < 6; i++) {
@@ -160,7 +161,7 @@ static void other_errors_end_the_run(void **state) {
   assert_int_equal(tinytl_loader_next(f.loader, &sample, &error), TINYTL_ERROR_INTERNAL);
   assert_string_equal(error.message, "picture 6: disk on fire");
   assert_int_equal(tinytl_loader_next(f.loader, &sample, &error), TINYTL_ERROR_USAGE);
-  assert_int_equal(tinytl_loader_start(f.loader, order, 1, &view, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_loader_start(f.loader, &images, order, 1, &view, NULL), TINYTL_OK);
   assert_int_equal(tinytl_loader_next(f.loader, &sample, &error), TINYTL_OK);
   assert_sample(&sample, 0);
   fixture_free(&f);
@@ -171,9 +172,9 @@ static void held_samples_stay_whole(void **state) {
   fake none = {0, -1};
   tinytl_images images = fake_images(&none);
   fixture f;
-  fixture_make(&f, &images, 3, 2);
+  fixture_make(&f, 3, 2);
   int order[8] = {9, 8, 7, 6, 5, 4, 3, 2};
-  assert_int_equal(tinytl_loader_start(f.loader, order, 8, &view, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_loader_start(f.loader, &images, order, 8, &view, NULL), TINYTL_OK);
   tinytl_sample held[3], further;
   for (int i = 0; i < 3; i++)
     assert_int_equal(tinytl_loader_next(f.loader, &held[i], NULL), TINYTL_OK);
@@ -197,9 +198,10 @@ static void stops_early(void **state) {
   tinytl_order(5, 0, N_IMAGES, order);
   for (int taken = 0; taken < 12; taken++) {
     fixture f;
-    fixture_make(&f, &images, 1 + taken % 5, 1 + taken % 3);
+    fixture_make(&f, 1 + taken % 5, 1 + taken % 3);
     for (int run = 0; run < 3; run++) {
-      assert_int_equal(tinytl_loader_start(f.loader, order, N_IMAGES, &view, NULL), TINYTL_OK);
+      assert_int_equal(tinytl_loader_start(f.loader, &images, order, N_IMAGES, &view, NULL),
+                       TINYTL_OK);
       for (int i = 0; i < taken; i++) {
         tinytl_sample sample;
         assert_int_equal(tinytl_loader_next(f.loader, &sample, NULL), TINYTL_OK);
@@ -222,15 +224,16 @@ static void bad_arguments_are_refused(void **state) {
                                            {.capacity = 1, .n_workers = 1, .max_size = 0}};
   for (int i = 0; i < 4; i++) {
     tinytl_loader *loader = NULL;
-    assert_int_equal(tinytl_loader_create(&images, &options[i], NULL, &loader, NULL),
-                     TINYTL_ERROR_USAGE);
+    assert_int_equal(tinytl_loader_create(&options[i], NULL, &loader, NULL), TINYTL_ERROR_USAGE);
   }
   fixture f;
-  fixture_make(&f, &images, 2, 1);
+  fixture_make(&f, 2, 1);
   int outside[2] = {0, N_IMAGES};
   tinytl_view large = {.size = SIZE + 1, .resize = SIZE + 1};
-  assert_int_equal(tinytl_loader_start(f.loader, outside, 2, &view, NULL), TINYTL_ERROR_USAGE);
-  assert_int_equal(tinytl_loader_start(f.loader, outside, 1, &large, NULL), TINYTL_ERROR_USAGE);
+  assert_int_equal(tinytl_loader_start(f.loader, &images, outside, 2, &view, NULL),
+                   TINYTL_ERROR_USAGE);
+  assert_int_equal(tinytl_loader_start(f.loader, &images, outside, 1, &large, NULL),
+                   TINYTL_ERROR_USAGE);
   fixture_free(&f);
 }
 
