@@ -37,6 +37,14 @@ tinytl_conv_tap tinytl_conv_tap_span(int in, int out, int stride, int pad, int k
   return (tinytl_conv_tap){first, end > first ? end - first : 0, first * stride - before};
 }
 
+int tinytl_conv_source_row(const tinytl_conv *conv, bool transposed, int target_row, int ky) {
+  const int reach =
+      transposed ? target_row + conv->pad_top - ky : target_row * conv->stride - conv->pad_top + ky;
+  const int step = transposed ? conv->stride : 1;
+  const int source_h = transposed ? conv->out_h : conv->in_h;
+  return reach < 0 || reach % step || reach / step >= source_h ? -1 : reach / step;
+}
+
 /* ---- Panels -------------------------------------------------------------------------------- */
 
 tinytl_conv_panels tinytl_conv_panels_make(const tinytl_kernels *kernels, const tinytl_conv *conv,
@@ -64,8 +72,7 @@ size_t tinytl_conv_panels_nbytes(const tinytl_conv_panels *panels) {
 tinytl_conv_panel tinytl_conv_panels_at(const tinytl_conv_panels *panels, int index) {
   const int nr = panels->run->kernels->nr;
   const int column = index % panels->per_group * nr;
-  const float *scratch = panels->run->scratch;
-  return (tinytl_conv_panel){.b = scratch + (index - panels->first) * panels->panel_stride,
+  return (tinytl_conv_panel){.b = panels->packed + (index - panels->first) * panels->panel_stride,
                              .group = index / panels->per_group,
                              .column = column,
                              .n = tinytl_min(nr, panels->columns - column)};
@@ -86,7 +93,7 @@ static void pack_task(void *context, int task) {
   const tinytl_conv_panels *panels = context;
   const tinytl_conv *conv = panels->conv;
   const tinytl_conv_panel panel = tinytl_conv_panels_at(panels, panels->first + task);
-  float *b = (float *)panels->run->scratch + task * panels->panel_stride;
+  float *b = panels->packed + task * panels->panel_stride;
   const int taps = conv->kernel * conv->kernel;
   const int in = conv->in_c / conv->groups, out = conv->out_c / conv->groups;
   const ptrdiff_t filter = (ptrdiff_t)taps * in; /* weights of one output channel */
@@ -124,9 +131,8 @@ void tinytl_conv_gemm_rows(const tinytl_kernels *kernels, tinytl_gemm_tile tile,
 void tinytl_conv_epilogue(const tinytl_kernels *kernels, const tinytl_epilogue *epilogue, int out_c,
                           int pixel, int n, int channel, int channels, float *y) {
   const ptrdiff_t mask_pixel = (out_c + 7) / 8;
-  const ptrdiff_t first = (ptrdiff_t)pixel * out_c + channel;
-  const float *residual = epilogue->residual ? epilogue->residual + first : NULL;
-  y += first;
+  const float *residual =
+      epilogue->residual ? epilogue->residual + (ptrdiff_t)pixel * out_c + channel : NULL;
   if (!epilogue->bias && !epilogue->mask && !residual) return;
   kernels->bias_act(&(tinytl_bias_act){
       .n = n,
@@ -210,14 +216,16 @@ typedef struct row_epilogue {
 
 static void row_epilogue_task(void *context, int row) {
   const row_epilogue *e = context;
-  tinytl_conv_epilogue(e->run->kernels, e->epilogue, e->conv->out_c, row * e->conv->out_w,
-                       e->conv->out_w, 0, e->conv->out_c, e->y);
+  const tinytl_conv *conv = e->conv;
+  const int pixel = row * conv->out_w;
+  tinytl_conv_epilogue(e->run->kernels, e->epilogue, conv->out_c, pixel, conv->out_w, 0,
+                       conv->out_c, e->y + (ptrdiff_t)pixel * conv->out_c);
 }
 
 void tinytl_conv_forward(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
                          const tinytl_epilogue *epilogue, const float *x, float *y) {
   if (tinytl_conv_is_depthwise(conv)) {
-    tinytl_depthwise_forward(run, conv, w, epilogue, x, y);
+    tinytl_depthwise(run, conv, w, false, epilogue, x, y, false);
   } else if (tinytl_conv_is_pointwise(conv)) {
     tinytl_conv_pointwise(run, conv, w, false, epilogue, x, y, false);
   } else {
@@ -239,7 +247,7 @@ void tinytl_conv_backward_input(const tinytl_run *run, const tinytl_conv *conv,
                                 bool accumulate) {
   const tinytl_epilogue none = {0};
   if (tinytl_conv_is_depthwise(conv))
-    tinytl_depthwise_backward_input(run, conv, w, dy, dx, accumulate);
+    tinytl_depthwise(run, conv, w, true, &none, dy, dx, accumulate);
   else if (tinytl_conv_is_pointwise(conv))
     tinytl_conv_pointwise(run, conv, w, true, &none, dy, dx, accumulate);
   else

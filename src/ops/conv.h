@@ -2,7 +2,7 @@
  *
  * A product has columns (output channels forward, input channels backward), counted in panels of
  * nr within each group, and tasks that each own some pixels of some panels. Panels are packed into
- * scratch as many at a time as fit TINYTL_CONV_PANELS_NBYTES, whatever the number of threads. */
+ * scratch, as many at a time as fit TINYTL_CONV_PANELS_NBYTES, whatever the number of threads. */
 #ifndef TINYTL_OPS_CONV_H
 #define TINYTL_OPS_CONV_H
 
@@ -14,19 +14,20 @@
 enum { TINYTL_CONV_PANELS_NBYTES = 512 * 1024 };
 
 /* The weights of a convolution as panels: [taps * steps][nr] each, steps (the other side's
- * channels) within taps. */
+ * channels) within taps. Whoever packs sets run, weight and packed. */
 typedef struct tinytl_conv_panels {
   const tinytl_run *run;
   const tinytl_conv *conv;
   const tinytl_weight *weight;
+  float *packed;       /* _nbytes of scratch, aligned to 64 */
   bool transposed;     /* columns are input channels: for the gradient of the input */
   int columns;         /* of a group */
   int steps;           /* of a tap */
   int per_group;       /* panels */
   int n_panels;        /* of all groups */
-  int capacity;        /* panels that scratch holds */
+  int capacity;        /* panels that `packed` holds */
   size_t panel_stride; /* floats */
-  int first, n;        /* panels that scratch holds now */
+  int first, n;        /* panels that it holds now */
 } tinytl_conv_panels;
 
 tinytl_conv_panels tinytl_conv_panels_make(const tinytl_kernels *kernels, const tinytl_conv *conv,
@@ -43,6 +44,10 @@ typedef struct tinytl_conv_panel {
 } tinytl_conv_panel;
 tinytl_conv_panel tinytl_conv_panels_at(const tinytl_conv_panels *panels, int index);
 
+/* The source row that tap row ky brings to a target row (transposed: to a row of the gradient of
+ * the input); -1: none. */
+int tinytl_conv_source_row(const tinytl_conv *conv, bool transposed, int target_row, int ky);
+
 /* The outputs that tap kx of a row meets, [first, first + n), and the input of the first; vertical
  * taps alike. n may be 0. */
 typedef struct tinytl_conv_tap {
@@ -55,7 +60,8 @@ bool tinytl_conv_is_depthwise(const tinytl_conv *conv);
 bool tinytl_conv_is_pointwise(const tinytl_conv *conv);
 
 /* Applies the epilogue to channels [channel, channel + channels) of n pixels from `pixel`; channel
- * is a multiple of 8 where a mask is kept. y and the epilogue's arrays are whole maps of out_c. */
+ * is a multiple of 8 where a mask is kept. y is the first of these elements, its pixels out_c
+ * apart; the epilogue's arrays are whole maps. */
 void tinytl_conv_epilogue(const tinytl_kernels *kernels, const tinytl_epilogue *epilogue, int out_c,
                           int pixel, int n, int channel, int channels, float *y);
 
@@ -67,19 +73,55 @@ void tinytl_conv_after_bias(const tinytl_kernels *kernels, const tinytl_epilogue
  * not read. */
 void tinytl_conv_gemm_rows(const tinytl_kernels *kernels, tinytl_gemm_tile tile, int n);
 
-/* The kinds of convolution; arguments as in ops.h. */
+/* The kinds of convolution by rows, for a caller that holds a few rows of a map. Pointers to source
+ * and target are to the first of their elements, the epilogue's arrays are whole maps, and the
+ * panels packed now are what is multiplied by. */
+
+typedef struct tinytl_pointwise {
+  tinytl_conv_panels panels;
+  const tinytl_epilogue *epilogue;
+  bool accumulate; /* add to the target */
+} tinytl_pointwise;
+/* n pixels; the epilogue's arrays are read from `pixel` on. */
+void tinytl_pointwise_pixels(const tinytl_pointwise *product, int pixel, int n, const float *source,
+                             float *target);
+
+enum { TINYTL_RGB_PERIOD = 16 }; /* pixels whose 48 scales line up with vectors */
+typedef struct tinytl_conv_rgb {
+  tinytl_conv_panels panels;
+  const tinytl_epilogue *epilogue;
+  const uint8_t *rgb; /* this and below: tinytl_conv_rgb_input */
+  float scale[3 * TINYTL_RGB_PERIOD], shift[3 * TINYTL_RGB_PERIOD];
+} tinytl_conv_rgb;
+void tinytl_conv_rgb_input(tinytl_conv_rgb *conv, const uint8_t *rgb, const float input_scale[3],
+                           const float input_shift[3]);
+void tinytl_conv_rgb_row(const tinytl_conv_rgb *conv, int oy, float *y);
+
+typedef struct tinytl_depthwise_rows {
+  const tinytl_kernels *kernels;
+  const tinytl_conv *conv;
+  bool transposed;     /* from rows of dy to rows of dx */
+  const float *taps;   /* tinytl_depthwise_widen made them */
+  const float *source; /* source row y lies in slot y % n_slots: a whole map, or the latest rows */
+  int n_slots;
+  bool accumulate; /* add to the target */
+} tinytl_depthwise_rows;
+void tinytl_depthwise_widen(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
+                            float *taps); /* tinytl_depthwise_scratch bytes */
+/* Channels [channel, channel + channels) of a target row, whose first of them is at `target`. */
+void tinytl_depthwise_row_part(const tinytl_depthwise_rows *rows, int target_row, int channel,
+                               int channels, float *target);
+
+/* The kinds of convolution by whole maps; arguments as in ops.h. */
 void tinytl_conv_pointwise(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
                            bool transposed, const tinytl_epilogue *epilogue, const float *source,
                            float *target, bool accumulate);
 void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
                        bool transposed, const float *source, float *target, bool accumulate);
 size_t tinytl_depthwise_scratch(const tinytl_conv *conv);
-void tinytl_depthwise_forward(const tinytl_run *run, const tinytl_conv *conv,
-                              const tinytl_weight *w, const tinytl_epilogue *epilogue,
-                              const float *x, float *y);
-void tinytl_depthwise_backward_input(const tinytl_run *run, const tinytl_conv *conv,
-                                     const tinytl_weight *w, const float *dy, float *dx,
-                                     bool accumulate);
+void tinytl_depthwise(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
+                      bool transposed, const tinytl_epilogue *epilogue, const float *source,
+                      float *target, bool accumulate);
 
 static inline int tinytl_min(int x, int y) {
   return x < y ? x : y;

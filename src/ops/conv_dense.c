@@ -16,7 +16,7 @@ typedef struct dense {
   const float *source;
   float *target;
   bool accumulate;
-  int source_c, source_w, source_h, target_c, target_w, target_h;
+  int source_c, source_w, target_c, target_w, target_h;
 } dense;
 
 typedef struct strip {
@@ -110,15 +110,6 @@ static void dense_strip(const dense *d, const strip *s, const tinytl_conv_panel 
     add_kernel_row(d, s, panel, ky, source_row, target_row, q, tinytl_min(pixels, s->n - q));
 }
 
-/* The source row that kernel row ky brings to a target row; -1: none. */
-static int source_row_of(const dense *d, int target_row, int ky) {
-  const tinytl_conv *conv = d->panels.conv;
-  const int reach = d->panels.transposed ? target_row + conv->pad_top - ky
-                                         : target_row * conv->stride - conv->pad_top + ky;
-  const int step = d->panels.transposed ? conv->stride : 1;
-  return reach < 0 || reach % step || reach / step >= d->source_h ? -1 : reach / step;
-}
-
 static void dense_task(void *context, int task) {
   const dense *d = context;
   const tinytl_conv *conv = d->panels.conv;
@@ -132,7 +123,7 @@ static void dense_task(void *context, int task) {
   for (int x = 0; !d->accumulate && x < d->target_w; x++)
     memset(target + (ptrdiff_t)x * d->target_c, 0, (size_t)panel.n * sizeof *target);
   for (int ky = 0; ky < conv->kernel; ky++) {
-    const int y = source_row_of(d, row, ky);
+    const int y = tinytl_conv_source_row(conv, d->panels.transposed, row, ky);
     if (y < 0) continue;
     const float *source_row = source + (ptrdiff_t)y * d->source_w * d->source_c;
     for (int phase = 0; phase < (d->panels.transposed ? conv->stride : 1); phase++) {
@@ -150,12 +141,12 @@ void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, const tin
              .accumulate = accumulate,
              .source_c = transposed ? conv->out_c : conv->in_c,
              .source_w = transposed ? conv->out_w : conv->in_w,
-             .source_h = transposed ? conv->out_h : conv->in_h,
              .target_c = transposed ? conv->in_c : conv->out_c,
              .target_w = transposed ? conv->in_w : conv->out_w,
              .target_h = transposed ? conv->in_h : conv->out_h};
   d.panels.run = run;
   d.panels.weight = w;
+  d.panels.packed = run->scratch;
   while (tinytl_conv_panels_next(&d.panels))
     tinytl_parallel_for(run->pool, d.panels.n * d.target_h, dense_task, &d);
 }

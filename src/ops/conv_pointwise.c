@@ -2,17 +2,6 @@
  * of its input is the same product with the weights' sides swapped: dx = dy w. */
 #include "ops/conv.h"
 
-typedef struct product {
-  tinytl_conv_panels panels;
-  const tinytl_epilogue *epilogue;
-  const float *source;
-  float *target;
-  bool accumulate;
-  int n_pixels, source_c, target_c;
-  int tile_pixels, n_tiles;   /* of pixels */
-  int group_panels, n_groups; /* of the panels packed now */
-} product;
-
 /* A tile of source pixels stays in the first-level cache (24 of 32 KiB) while the panels pass. */
 static int tile_pixels(int n_pixels, int source_c, int mr) {
   enum { CACHE_FLOATS = 24 * 1024 / 4, MAX_PIXELS = 128 };
@@ -21,55 +10,82 @@ static int tile_pixels(int n_pixels, int source_c, int mr) {
   return (int)tinytl_round_up((size_t)tinytl_ceil_div(n_pixels, n_tiles), (size_t)mr);
 }
 
-static void product_task(void *context, int task) {
-  const product *p = context;
+/* By panels [first, end). */
+static void multiply(const tinytl_pointwise *p, int first, int end, int pixel, int n,
+                     const float *source, float *target) {
   const tinytl_conv_panels *panels = &p->panels;
   const tinytl_kernels *kernels = panels->run->kernels;
-  const int pixel = task / p->n_groups * p->tile_pixels;
-  const int n = tinytl_min(p->tile_pixels, p->n_pixels - pixel);
-  const int first = panels->first + task % p->n_groups * p->group_panels;
-  const int end = tinytl_min(first + p->group_panels, panels->first + panels->n);
   for (int index = first; index < end; index++) {
     const tinytl_conv_panel panel = tinytl_conv_panels_at(panels, index);
+    float *c = target + panel.column;
     tinytl_conv_gemm_rows(
         kernels,
         (tinytl_gemm_tile){.n = panel.n,
-                           .k = p->source_c,
-                           .a = p->source + (ptrdiff_t)pixel * p->source_c,
-                           .a_row = p->source_c,
+                           .k = panels->steps,
+                           .a = source,
+                           .a_row = panels->steps,
                            .a_step = 1,
                            .b = panel.b,
-                           .c = p->target + (ptrdiff_t)pixel * p->target_c + panel.column,
-                           .c_row = p->target_c,
+                           .c = c,
+                           .c_row = panels->columns,
                            .accumulate = p->accumulate,
                            .bias = p->epilogue->bias ? p->epilogue->bias + panel.column : NULL,
                            .act = p->epilogue->act},
         n);
-    tinytl_conv_after_bias(kernels, p->epilogue, p->target_c, pixel, n, panel.column, panel.n,
-                           p->target);
+    tinytl_conv_after_bias(kernels, p->epilogue, panels->columns, pixel, n, panel.column, panel.n,
+                           c);
   }
+}
+
+void tinytl_pointwise_pixels(const tinytl_pointwise *p, int pixel, int n, const float *source,
+                             float *target) {
+  const tinytl_conv_panels *panels = &p->panels;
+  const int tile = tile_pixels(n, panels->steps, panels->run->kernels->mr);
+  for (int i = 0; i < n; i += tile)
+    multiply(p, panels->first, panels->first + panels->n, pixel + i, tinytl_min(tile, n - i),
+             source + (ptrdiff_t)i * panels->steps, target + (ptrdiff_t)i * panels->columns);
+}
+
+typedef struct whole_map {
+  tinytl_pointwise product;
+  const float *source;
+  float *target;
+  int n_pixels;
+  int tile_pixels, n_tiles;   /* of pixels */
+  int group_panels, n_groups; /* of the panels packed now */
+} whole_map;
+
+static void product_task(void *context, int task) {
+  const whole_map *map = context;
+  const tinytl_conv_panels *panels = &map->product.panels;
+  const int pixel = task / map->n_groups * map->tile_pixels;
+  const int first = panels->first + task % map->n_groups * map->group_panels;
+  multiply(&map->product, first, tinytl_min(first + map->group_panels, panels->first + panels->n),
+           pixel, tinytl_min(map->tile_pixels, map->n_pixels - pixel),
+           map->source + (ptrdiff_t)pixel * panels->steps,
+           map->target + (ptrdiff_t)pixel * panels->columns);
 }
 
 void tinytl_conv_pointwise(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
                            bool transposed, const tinytl_epilogue *epilogue, const float *source,
                            float *target, bool accumulate) {
   enum { MIN_TASKS = 16 }; /* enough for a few threads to share evenly */
-  product p = {.panels = tinytl_conv_panels_make(run->kernels, conv, transposed),
-               .epilogue = epilogue,
-               .source = source,
-               .target = target,
-               .accumulate = accumulate,
-               .n_pixels = conv->in_h * conv->in_w,
-               .source_c = transposed ? conv->out_c : conv->in_c,
-               .target_c = transposed ? conv->in_c : conv->out_c};
-  p.panels.run = run;
-  p.panels.weight = w;
-  p.tile_pixels = tile_pixels(p.n_pixels, p.source_c, run->kernels->mr);
-  p.n_tiles = tinytl_ceil_div(p.n_pixels, p.tile_pixels);
-  while (tinytl_conv_panels_next(&p.panels)) {
-    const int groups = tinytl_min(tinytl_ceil_div(MIN_TASKS, p.n_tiles), p.panels.n);
-    p.group_panels = tinytl_ceil_div(p.panels.n, groups);
-    p.n_groups = tinytl_ceil_div(p.panels.n, p.group_panels);
-    tinytl_parallel_for(run->pool, p.n_tiles * p.n_groups, product_task, &p);
+  whole_map map = {.product = {.panels = tinytl_conv_panels_make(run->kernels, conv, transposed),
+                               .epilogue = epilogue,
+                               .accumulate = accumulate},
+                   .source = source,
+                   .target = target,
+                   .n_pixels = conv->in_h * conv->in_w};
+  tinytl_conv_panels *panels = &map.product.panels;
+  panels->run = run;
+  panels->weight = w;
+  panels->packed = run->scratch;
+  map.tile_pixels = tile_pixels(map.n_pixels, panels->steps, run->kernels->mr);
+  map.n_tiles = tinytl_ceil_div(map.n_pixels, map.tile_pixels);
+  while (tinytl_conv_panels_next(panels)) {
+    const int groups = tinytl_min(tinytl_ceil_div(MIN_TASKS, map.n_tiles), panels->n);
+    map.group_panels = tinytl_ceil_div(panels->n, groups);
+    map.n_groups = tinytl_ceil_div(panels->n, map.group_panels);
+    tinytl_parallel_for(run->pool, map.n_tiles * map.n_groups, product_task, &map);
   }
 }

@@ -4,20 +4,11 @@
 
 enum {
   BUFFER_FLOATS = 4096, /* 16 KiB of stack; one patch takes at most 3 * 11 * 11 */
-  PERIOD = 16           /* pixels whose 48 scales line up with vectors */
+  PERIOD = TINYTL_RGB_PERIOD
 };
 
-typedef struct rgb_conv {
-  tinytl_conv_panels panels;
-  const tinytl_epilogue *epilogue;
-  const uint8_t *rgb;
-  float scale[3 * PERIOD], shift[3 * PERIOD];
-  float *y;
-  int strip_outputs; /* pixels of a strip */
-} rgb_conv;
-
 /* n pixels of input row y from x on, either of which may lie outside. */
-static void widen(const rgb_conv *r, int y, int x, int n, float *out) {
+static void widen(const tinytl_conv_rgb *r, int y, int x, int n, float *out) {
   const tinytl_conv *conv = r->panels.conv;
   if (y < 0 || y >= conv->in_h) {
     memset(out, 0, (size_t)n * 3 * sizeof *out);
@@ -35,7 +26,8 @@ static void widen(const rgb_conv *r, int y, int x, int n, float *out) {
   memset(out + (ptrdiff_t)3 * inside, 0, (size_t)(n - inside) * 3 * sizeof *out);
 }
 
-static void rgb_strip(const rgb_conv *r, int oy, int ox, int n) {
+/* n outputs of row oy from ox on; y is the first. */
+static void rgb_strip(const tinytl_conv_rgb *r, int oy, int ox, int n, float *y) {
   const tinytl_conv *conv = r->panels.conv;
   const int kernel = conv->kernel, width = (n - 1) * conv->stride + kernel;
   float strip[BUFFER_FLOATS];
@@ -55,7 +47,7 @@ static void rgb_strip(const rgb_conv *r, int oy, int ox, int n) {
                            .a_row = 3 * conv->stride,
                            .a_step = 1,
                            .b = panel.b,
-                           .c = r->y + (ptrdiff_t)pixel * conv->out_c + panel.column,
+                           .c = y + panel.column,
                            .c_row = conv->out_c,
                            .n_runs = kernel,
                            .a_run = 3 * width,
@@ -64,34 +56,50 @@ static void rgb_strip(const rgb_conv *r, int oy, int ox, int n) {
                            .act = r->epilogue->act},
         n);
     tinytl_conv_after_bias(kernels, r->epilogue, conv->out_c, pixel, n, panel.column, panel.n,
-                           r->y);
+                           y + panel.column);
   }
 }
 
-static void rgb_task(void *context, int oy) {
-  const rgb_conv *r = context;
-  const int out_w = r->panels.conv->out_w;
-  for (int ox = 0; ox < out_w; ox += r->strip_outputs)
-    rgb_strip(r, oy, ox, tinytl_min(r->strip_outputs, out_w - ox));
+void tinytl_conv_rgb_row(const tinytl_conv_rgb *r, int oy, float *y) {
+  const tinytl_conv *conv = r->panels.conv;
+  const int width = BUFFER_FLOATS / (3 * conv->kernel); /* input pixels of a strip */
+  const int fitting = (width - conv->kernel) / conv->stride + 1;
+  const int n = tinytl_ceil_div(conv->out_w, tinytl_ceil_div(conv->out_w, fitting));
+  for (int ox = 0; ox < conv->out_w; ox += n)
+    rgb_strip(r, oy, ox, tinytl_min(n, conv->out_w - ox), y + (ptrdiff_t)ox * conv->out_c);
+}
+
+void tinytl_conv_rgb_input(tinytl_conv_rgb *r, const uint8_t *rgb, const float input_scale[3],
+                           const float input_shift[3]) {
+  r->rgb = rgb;
+  for (int i = 0; i < 3 * PERIOD; i++) {
+    r->scale[i] = input_scale[i % 3];
+    r->shift[i] = input_shift[i % 3];
+  }
+}
+
+typedef struct whole_map {
+  tinytl_conv_rgb rgb;
+  float *y;
+} whole_map;
+
+static void row_task(void *context, int oy) {
+  const whole_map *map = context;
+  const tinytl_conv *conv = map->rgb.panels.conv;
+  tinytl_conv_rgb_row(&map->rgb, oy, map->y + (ptrdiff_t)oy * conv->out_w * conv->out_c);
 }
 
 void tinytl_conv_forward_rgb(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
                              const tinytl_epilogue *epilogue, const uint8_t *rgb,
                              const float input_scale[3], const float input_shift[3], float *y) {
-  rgb_conv r = {.panels = tinytl_conv_panels_make(run->kernels, conv, false),
-                .epilogue = epilogue,
-                .rgb = rgb,
-                .y = y};
-  r.panels.run = run;
-  r.panels.weight = w;
-  for (int i = 0; i < 3 * PERIOD; i++) {
-    r.scale[i] = input_scale[i % 3];
-    r.shift[i] = input_shift[i % 3];
-  }
-  const int width = BUFFER_FLOATS / (3 * conv->kernel); /* input pixels of a strip */
-  const int fitting = (width - conv->kernel) / conv->stride + 1;
-  const int n_strips = tinytl_ceil_div(conv->out_w, fitting);
-  r.strip_outputs = tinytl_ceil_div(conv->out_w, n_strips);
-  while (tinytl_conv_panels_next(&r.panels))
-    tinytl_parallel_for(run->pool, conv->out_h, rgb_task, &r);
+  whole_map map = {
+      .rgb = {.panels = tinytl_conv_panels_make(run->kernels, conv, false), .epilogue = epilogue},
+      .y = y};
+  tinytl_conv_panels *panels = &map.rgb.panels;
+  panels->run = run;
+  panels->weight = w;
+  panels->packed = run->scratch;
+  tinytl_conv_rgb_input(&map.rgb, rgb, input_scale, input_shift);
+  while (tinytl_conv_panels_next(panels))
+    tinytl_parallel_for(run->pool, conv->out_h, row_task, &map);
 }

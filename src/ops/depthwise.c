@@ -1,21 +1,8 @@
 /* Depthwise convolution: y[oy][ox][c] = sum over ky, kx of x[oy * stride - pad + ky][...][c] *
- * w[ky][kx][c]. Backward: dx[iy][ix][c] sums dy at the outputs that read (iy, ix). The weights are
- * widened once a call into a table in scratch; a task owns some rows of some channels. */
+ * w[ky][kx][c]. Transposed: dx[iy][ix][c] sums dy at the outputs that read (iy, ix). The weights
+ * are widened once a call into a table in scratch; a task owns some rows of some channels. */
 #include "ops/conv.h"
 #include "ops/split.h"
-
-typedef struct depthwise {
-  const tinytl_run *run;
-  const tinytl_conv *conv;
-  const tinytl_weight *weight;
-  const tinytl_epilogue *epilogue; /* forward */
-  const float *source;
-  float *target;
-  bool accumulate;
-  int target_h;
-  tinytl_split taps;
-  int rows_per_task, n_row_tasks, task_channels;
-} depthwise;
 
 static ptrdiff_t tap_floats(const tinytl_conv *conv) {
   return (ptrdiff_t)tinytl_round_up((size_t)conv->in_c, 16);
@@ -25,14 +12,21 @@ size_t tinytl_depthwise_scratch(const tinytl_conv *conv) {
   return (size_t)conv->kernel * conv->kernel * tap_floats(conv) * sizeof(float);
 }
 
+typedef struct widening {
+  const tinytl_conv *conv;
+  const tinytl_weight *weight;
+  float *taps;
+  tinytl_split split;
+} widening;
+
 static void widen_task(void *context, int task) {
-  const depthwise *d = context;
+  const widening *d = context;
   const tinytl_weight *w = d->weight;
   const int channels = d->conv->in_c;
   const ptrdiff_t padded = tap_floats(d->conv);
-  for (int tap = tinytl_split_first(&d->taps, task); tap < tinytl_split_end(&d->taps, task);
+  for (int tap = tinytl_split_first(&d->split, task); tap < tinytl_split_end(&d->split, task);
        tap++) {
-    float *out = (float *)d->run->scratch + tap * padded;
+    float *out = d->taps + tap * padded;
     const ptrdiff_t first = (ptrdiff_t)tap * channels;
     if (w->i8)
       for (int c = 0; c < channels; c++) out[c] = w->i8[first + c] * w->scale[c];
@@ -42,104 +36,82 @@ static void widen_task(void *context, int task) {
   }
 }
 
+void tinytl_depthwise_widen(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
+                            float *taps) {
+  widening d = {conv, w, taps, tinytl_split_rows(conv->kernel * conv->kernel, (size_t)conv->in_c)};
+  tinytl_split_run(run, &d.split, widen_task, &d);
+}
+
+void tinytl_depthwise_row_part(const tinytl_depthwise_rows *d, int target_row, int channel,
+                               int channels, float *target) {
+  const tinytl_conv *conv = d->conv;
+  const int source_w = d->transposed ? conv->out_w : conv->in_w;
+  const float *rows[TINYTL_MAX_KERNEL];
+  for (int ky = 0; ky < conv->kernel; ky++) {
+    const int y = tinytl_conv_source_row(conv, d->transposed, target_row, ky);
+    rows[ky] =
+        y < 0 ? NULL : d->source + (ptrdiff_t)(y % d->n_slots) * source_w * conv->in_c + channel;
+  }
+  const tinytl_depthwise_row row = {.rows = rows,
+                                    .in_w = source_w,
+                                    .out_w = d->transposed ? conv->in_w : conv->out_w,
+                                    .channels = channels,
+                                    .pixel = conv->in_c,
+                                    .kernel = conv->kernel,
+                                    .stride = conv->stride,
+                                    .pad = conv->pad_left,
+                                    .taps = d->taps + channel,
+                                    .tap = tap_floats(conv),
+                                    .y = target,
+                                    .accumulate = d->accumulate};
+  (d->transposed ? d->kernels->depthwise_row_grad : d->kernels->depthwise_row)(&row);
+}
+
+typedef struct whole_map {
+  tinytl_depthwise_rows rows;
+  const tinytl_epilogue *epilogue;
+  float *target;
+  int target_h, target_w;
+  int rows_per_task, n_row_tasks, task_channels;
+} whole_map;
+
+static void rows_task(void *context, int task) {
+  const whole_map *d = context;
+  const int in_c = d->rows.conv->in_c;
+  const int first = task % d->n_row_tasks * d->rows_per_task;
+  const int end = tinytl_min(first + d->rows_per_task, d->target_h);
+  const int channel = task / d->n_row_tasks * d->task_channels;
+  const int channels = tinytl_min(d->task_channels, in_c - channel);
+  for (int row = first; row < end; row++) {
+    const int pixel = row * d->target_w;
+    float *target = d->target + (ptrdiff_t)pixel * in_c + channel;
+    tinytl_depthwise_row_part(&d->rows, row, channel, channels, target);
+    tinytl_conv_epilogue(d->rows.kernels, d->epilogue, in_c, pixel, d->target_w, channel, channels,
+                         target);
+  }
+}
+
 /* Rows of the target by channels, so that a map of few rows still gives work to a few threads. */
-static void run_tasks(depthwise *d, tinytl_task_fn task) {
+void tinytl_depthwise(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
+                      bool transposed, const tinytl_epilogue *epilogue, const float *source,
+                      float *target, bool accumulate) {
   enum { TASKS = 32, CHANNELS = 64 };
-  const int channels = d->conv->in_c, kernel = d->conv->kernel;
-  d->taps = tinytl_split_rows(kernel * kernel, (size_t)channels);
-  tinytl_split_run(d->run, &d->taps, widen_task, d);
-  d->rows_per_task = tinytl_ceil_div(d->target_h, TASKS);
-  d->n_row_tasks = tinytl_ceil_div(d->target_h, d->rows_per_task);
-  const int parts = tinytl_ceil_div(TASKS / 2, d->n_row_tasks);
-  d->task_channels = tinytl_ceil_div(tinytl_ceil_div(channels, parts), CHANNELS) * CHANNELS;
-  tinytl_parallel_for(d->run->pool, d->n_row_tasks * tinytl_ceil_div(channels, d->task_channels),
-                      task, d);
-}
-
-/* The part of a task that does not change from row to row. */
-static tinytl_depthwise_row task_row(const depthwise *d, int task, int *first_row, int *end_row,
-                                     int *channel) {
-  const tinytl_conv *conv = d->conv;
-  *first_row = task % d->n_row_tasks * d->rows_per_task;
-  *end_row = tinytl_min(*first_row + d->rows_per_task, d->target_h);
-  *channel = task / d->n_row_tasks * d->task_channels;
-  return (tinytl_depthwise_row){.channels = tinytl_min(d->task_channels, conv->in_c - *channel),
-                                .pixel = conv->in_c,
-                                .kernel = conv->kernel,
-                                .stride = conv->stride,
-                                .pad = conv->pad_left,
-                                .taps = (const float *)d->run->scratch + *channel,
-                                .tap = tap_floats(conv),
-                                .accumulate = d->accumulate};
-}
-
-static void forward_task(void *context, int task) {
-  const depthwise *d = context;
-  const tinytl_conv *conv = d->conv;
-  const float *rows[TINYTL_MAX_KERNEL];
-  int first, end, channel;
-  tinytl_depthwise_row row = task_row(d, task, &first, &end, &channel);
-  row.rows = rows;
-  row.in_w = conv->in_w;
-  row.out_w = conv->out_w;
-  for (int oy = first; oy < end; oy++) {
-    for (int ky = 0; ky < conv->kernel; ky++) {
-      const int iy = oy * conv->stride - conv->pad_top + ky;
-      rows[ky] = iy < 0 || iy >= conv->in_h
-                     ? NULL
-                     : d->source + (ptrdiff_t)iy * conv->in_w * conv->in_c + channel;
-    }
-    row.y = d->target + (ptrdiff_t)oy * conv->out_w * conv->in_c + channel;
-    d->run->kernels->depthwise_row(&row);
-    tinytl_conv_epilogue(d->run->kernels, d->epilogue, conv->in_c, oy * conv->out_w, conv->out_w,
-                         channel, row.channels, d->target);
-  }
-}
-
-void tinytl_depthwise_forward(const tinytl_run *run, const tinytl_conv *conv,
-                              const tinytl_weight *w, const tinytl_epilogue *epilogue,
-                              const float *x, float *y) {
-  depthwise d = {.run = run,
-                 .conv = conv,
-                 .weight = w,
+  whole_map d = {.rows = {.kernels = run->kernels,
+                          .conv = conv,
+                          .transposed = transposed,
+                          .taps = run->scratch,
+                          .source = source,
+                          .n_slots = transposed ? conv->out_h : conv->in_h,
+                          .accumulate = accumulate},
                  .epilogue = epilogue,
-                 .source = x,
-                 .target = y,
-                 .target_h = conv->out_h};
-  run_tasks(&d, forward_task);
-}
-
-static void backward_task(void *context, int task) {
-  const depthwise *d = context;
-  const tinytl_conv *conv = d->conv;
-  const float *rows[TINYTL_MAX_KERNEL];
-  int first, end, channel;
-  tinytl_depthwise_row row = task_row(d, task, &first, &end, &channel);
-  row.rows = rows;
-  row.in_w = conv->out_w;
-  row.out_w = conv->in_w;
-  for (int iy = first; iy < end; iy++) {
-    for (int ky = 0; ky < conv->kernel; ky++) {
-      const int reach = iy + conv->pad_top - ky; /* oy * stride */
-      rows[ky] =
-          reach < 0 || reach % conv->stride || reach / conv->stride >= conv->out_h
-              ? NULL
-              : d->source + (ptrdiff_t)(reach / conv->stride) * conv->out_w * conv->in_c + channel;
-    }
-    row.y = d->target + (ptrdiff_t)iy * conv->in_w * conv->in_c + channel;
-    d->run->kernels->depthwise_row_grad(&row);
-  }
-}
-
-void tinytl_depthwise_backward_input(const tinytl_run *run, const tinytl_conv *conv,
-                                     const tinytl_weight *w, const float *dy, float *dx,
-                                     bool accumulate) {
-  depthwise d = {.run = run,
-                 .conv = conv,
-                 .weight = w,
-                 .source = dy,
-                 .target = dx,
-                 .accumulate = accumulate,
-                 .target_h = conv->in_h};
-  run_tasks(&d, backward_task);
+                 .target = target,
+                 .target_h = transposed ? conv->in_h : conv->out_h,
+                 .target_w = transposed ? conv->in_w : conv->out_w};
+  tinytl_depthwise_widen(run, conv, w, run->scratch);
+  d.rows_per_task = tinytl_ceil_div(d.target_h, TASKS);
+  d.n_row_tasks = tinytl_ceil_div(d.target_h, d.rows_per_task);
+  const int parts = tinytl_ceil_div(TASKS / 2, d.n_row_tasks);
+  d.task_channels = tinytl_ceil_div(tinytl_ceil_div(conv->in_c, parts), CHANNELS) * CHANNELS;
+  tinytl_parallel_for(run->pool, d.n_row_tasks * tinytl_ceil_div(conv->in_c, d.task_channels),
+                      rows_task, &d);
 }

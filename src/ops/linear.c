@@ -71,8 +71,8 @@ typedef struct linear_backward {
 static void weight_task(void *context, int task) {
   const linear_backward *l = context;
   for (int o = tinytl_split_first(&l->split, task); o < tinytl_split_end(&l->split, task); o++) {
-    l->kernels->axpy(l->dw + (size_t)o * l->in, l->dy[o], l->x, l->in);
-    l->dbias[o] += l->dy[o];
+    if (l->dw) l->kernels->axpy(l->dw + (size_t)o * l->in, l->dy[o], l->x, l->in);
+    if (l->dbias) l->dbias[o] += l->dy[o];
   }
 }
 

@@ -143,7 +143,7 @@ void tinytl_upsample_backward(const tinytl_run *run, int in_h, int in_w, int out
 /* y [out] = w [out][in] x + bias. */
 void tinytl_linear_forward(const tinytl_run *run, int in, int out, const tinytl_weight *w,
                            const float *bias, const float *x, float *y);
-/* dw, dbias added to; dx overwritten (NULL: not wanted). */
+/* dw, dbias added to; dx overwritten. Each may be NULL: not wanted. w is read for dx alone. */
 void tinytl_linear_backward(const tinytl_run *run, int in, int out, const float *w, const float *x,
                             const float *dy, float *dw, float *dbias, float *dx);
 /* In place: logits become probabilities. */
