@@ -82,7 +82,7 @@ static tinytl_status bench_train(const cli_model *model, const bench_arguments *
   n_images = (n_batches > 1 ? n_batches : 1) * args->batch;
   if (n_images < N_CLASSES) n_images = N_CLASSES;
   status = train_on_noise(model, args, n_images, &report, error);
-  *result = (bench_result){report.images_per_second, report.planned_bytes};
+  *result = (bench_result){report.images_per_second, report.plan.total_bytes};
   return status;
 }
 

@@ -66,6 +66,10 @@ tinytl_status cli_file_open(const char *path, cli_file *file, tinytl_error *erro
   return cli_fail(error, TINYTL_ERROR_MODEL, "%s: cannot be read: %s", path, strerror(reason));
 }
 
+void cli_file_forget(const cli_file *file) {
+  if (file->is_mapped) madvise(file->bytes, file->nbytes, MADV_DONTNEED);
+}
+
 void cli_file_close(cli_file *file) {
   if (file->is_mapped)
     munmap(file->bytes, file->nbytes);
@@ -170,11 +174,14 @@ bool cli_output_write(void *context, const void *bytes, size_t nbytes) {
   return false;
 }
 
+char *cli_output_directory(const cli_output *output) {
+  const char *path = output->target, *slash = strrchr(path, '/');
+  return !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
 /* A rename is durable once its directory is. */
-static bool sync_directory(const char *path) {
-  const char *slash = strrchr(path, '/');
-  char *directory =
-      !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+static bool sync_directory(const cli_output *output) {
+  char *directory = cli_output_directory(output);
   int fd = directory ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
   bool done = fd >= 0 && fsync(fd) == 0;
   if (fd >= 0) close(fd);
@@ -193,7 +200,7 @@ static int commit(cli_output *output) {
   if (rename(output->temporary, output->target) != 0) return errno;
   free(output->temporary);
   output->temporary = NULL;
-  return sync_directory(output->target) ? 0 : errno;
+  return sync_directory(output) ? 0 : errno;
 }
 
 tinytl_status cli_output_finish(cli_output *output, tinytl_status written, tinytl_error *error) {

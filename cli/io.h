@@ -15,6 +15,8 @@ typedef struct cli_file {
 /* Maps a file (reads it where it is a pipe). Errors: TINYTL_ERROR_MODEL, the files that are read
  * whole being models. */
 tinytl_status cli_file_open(const char *path, cli_file *file, tinytl_error *error);
+/* Lets the memory of a mapped file go; what is read again comes back. */
+void cli_file_forget(const cli_file *file);
 void cli_file_close(cli_file *file);
 
 /* A file that is being written, under a temporary name in its directory until it is complete.
@@ -31,6 +33,8 @@ typedef struct cli_output {
  * TINYTL_ERROR_INTERNAL. */
 tinytl_status cli_output_open(cli_output *output, const char *path, const char *input,
                               tinytl_error *error);
+/* The folder that the file is written in: the caller's to free; NULL: no memory. */
+char *cli_output_directory(const cli_output *output);
 /* A tinytl_write_fn; context is the cli_output. */
 bool cli_output_write(void *output, const void *bytes, size_t nbytes);
 /* Makes the bytes durable and gives the file its name. `written`: what the writing function

@@ -1,5 +1,8 @@
 /* tinytl COMMAND [options] */
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +16,7 @@ static const struct command {
   int (*run)(int argc, char **argv);
   const char *summary;
 } commands[] = {{"train", cli_train, "adapt a backbone to pictures in class folders"},
+                {"plan", cli_plan, "say how much memory training would take"},
                 {"eval", cli_eval, "measure accuracy on pictures that were not trained on"},
                 {"predict", cli_predict, "classify pictures"},
                 {"info", cli_info, "say what a backbone or adapter holds"},
@@ -90,6 +94,9 @@ static void occupy_closed_streams(void) {
 }
 
 int main(int argc, char **argv) {
+#ifdef M_ARENA_MAX
+  mallopt(M_ARENA_MAX, 1); /* else every thread keeps a heap of its own */
+#endif
   occupy_closed_streams();
   int exit_code = run(argc, argv);
   if (fflush(stdout) == 0 && !ferror(stdout)) return exit_code;

@@ -56,6 +56,8 @@ tinytl_status cli_model_open(cli_model *model, const char *backbone_path, const 
   if (status == TINYTL_OK) {
     status = tinytl_backbone_open(model->file.bytes, model->file.nbytes, model->path,
                                   &model->backbone, error);
+    /* Opening reads all of it; a run needs a part, and its plan counts that part. */
+    cli_file_forget(&model->file);
   }
   if (status == TINYTL_OK && adapter_path) status = open_adapter(model, adapter_path, error);
   if (status != TINYTL_OK) cli_model_close(model);

@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "command.h"
 #include "io.h"
@@ -38,7 +39,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_DATA(&args->dir),
       CLI_OPTION_OUTPUT(&args->adapter, "ADAPTER"),
       CLI_OPTION_CHOICE("method", &args->method, cli_methods, "METHOD",
-                        "last, bias, lite or lite+bias (default: lite+bias)"),
+                        "auto (default), last, bias, lite or lite+bias"),
       CLI_OPTION_INT(0, "epochs", &train->epochs, 1, 10000,
                      "passes over the pictures (default: by their number)"),
       CLI_OPTION_INT(0, "batch", &train->batch, 1, 4096,
@@ -46,7 +47,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_REAL("lr", &train->lr, 0, 10, CLI_RANGE_ABOVE_MIN,
                       "learning rate (default: by method)"),
       CLI_OPTION_CHOICE("optimizer", &args->optimizer, cli_optimizers, "NAME",
-                        "adam (default) or sgd"),
+                        "auto (default), adam, adam8 or sgd"),
       CLI_OPTION_IMAGE_SIZE(&train->image_size, "the backbone's"),
       CLI_OPTION_REAL("label-smoothing", &train->label_smoothing, 0, 1, CLI_RANGE_BELOW_MAX,
                       "default: by method"),
@@ -63,7 +64,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_REAL("colour-jitter", &train->colour_jitter, 0, 1, CLI_RANGE_CLOSED,
                       "random brightness, contrast, saturation (default: 0)"),
       CLI_OPTION_SIZE("memory-limit", &train->memory_limit,
-                      "refuse to start where more would be needed"),
+                      "of the whole process; what fits is chosen, or refused"),
       CLI_OPTION_SEED("seed", &train->seed, "same seed, same adapter (default: 0)"),
       CLI_OPTION_THREADS(&train->n_threads),
       CLI_OPTION_JSON(&args->json),
@@ -91,11 +92,32 @@ static void on_progress(void *context, const tinytl_epoch *epoch) {
   cli_json_end(&json);
 }
 
+static void print_choice(FILE *file, const tinytl_plan *plan) {
+  fprintf(file, "%s with %s%s%s%s", tinytl_method_name(plan->method),
+          cli_optimizers[plan->optimizer], plan->defers_gradients ? ", gradients deferred" : "",
+          plan->recomputes ? ", lite modules recomputed" : "",
+          plan->spills ? ", best values in a file" : "");
+}
+
+/* With a limit: what it made of the run, and why. */
+static void on_planned(void *context, const tinytl_plan *plan) {
+  const train_arguments *args = context;
+  if (args->quiet || args->train.memory_limit == 0) return;
+  flockfile(stderr);
+  fputs("tinytl: ", stderr);
+  print_choice(stderr, plan);
+  fprintf(stderr, ": %.1f MB planned and %.1f MB held before, of %.1f MB\n",
+          (double)plan->total_bytes / 1e6, (double)plan->base_bytes / 1e6,
+          (double)args->train.memory_limit / 1e6);
+  funlockfile(stderr);
+}
+
 static void print_done(const train_arguments *args, const cli_train_set *set,
                        const tinytl_train_report *report) {
   int n_classes = tinytl_folder_images(set->train)->n_classes;
   int n_skipped = set->n_skipped + report->skipped_images;
-  const char *method = tinytl_method_name(args->train.method);
+  const tinytl_plan *plan = &report->plan;
+  const char *method = tinytl_method_name(plan->method);
   if (args->json) {
     cli_json json = {0};
     cli_json_open(&json, NULL, '{');
@@ -108,7 +130,12 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
     cli_json_int(&json, "val_images", report->val_images);
     cli_json_int(&json, "skipped", n_skipped);
     cli_json_real(&json, "val_top1", (double)report->val_top1);
-    cli_json_int(&json, "planned_bytes", (long long)report->planned_bytes);
+    cli_json_text(&json, "optimizer", cli_optimizers[plan->optimizer]);
+    cli_json_bool(&json, "defers_gradients", plan->defers_gradients);
+    cli_json_bool(&json, "recomputes", plan->recomputes);
+    cli_json_bool(&json, "spills", plan->spills);
+    cli_json_int(&json, "planned_bytes", (long long)plan->total_bytes);
+    cli_json_int(&json, "base_rss_bytes", (long long)plan->base_bytes);
     cli_json_int(&json, "peak_rss_bytes", (long long)cli_peak_rss());
     cli_json_real(&json, "images_per_second", report->images_per_second);
     cli_json_real(&json, "seconds", report->seconds);
@@ -126,8 +153,9 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
   } else {
     printf("validation  none; the last of %d epochs\n", report->epochs);
   }
-  printf("memory      %.1f MB planned, %.1f MB measured peak of the whole process\n",
-         (double)report->planned_bytes / 1e6, (double)cli_peak_rss() / 1e6);
+  printf("memory      %.1f MB planned, %.1f MB held before; measured peak %.1f MB\n",
+         (double)plan->total_bytes / 1e6, (double)plan->base_bytes / 1e6,
+         (double)cli_peak_rss() / 1e6);
   printf("time        %.1f s, %.1f pictures/s\n", report->seconds, report->images_per_second);
   printf("adapter     ");
   cli_put_text(stdout, args->adapter);
@@ -156,6 +184,8 @@ static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_e
   tinytl_train_report report = {.val_top1 = NAN};
   tinytl_status status = cli_output_open(&output, args->adapter, model->path, error);
   if (status != TINYTL_OK) return status;
+  char *spill_dir = output.temporary ? cli_output_directory(&output) : NULL;
+  args->train.spill_dir = spill_dir;
   status = cli_train_set_open(&set, args->dir, args->val_share, args->train.seed, error);
   if (status == TINYTL_OK) {
     status = train_into(&output, model, &set, args, &report, error);
@@ -165,6 +195,7 @@ static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_e
   } else {
     cli_output_discard(&output);
   }
+  free(spill_dir);
   return status;
 }
 
@@ -181,6 +212,7 @@ int cli_train(int argc, char **argv) {
   args.train.augment = (tinytl_switch)args.augment;
   args.train.stop = cli_stop_flag();
   args.train.progress = on_progress;
+  args.train.planned = on_planned;
   args.train.skip = cli_note_skipped;
   args.train.context = &args;
   tinytl_error error;

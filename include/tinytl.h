@@ -105,13 +105,15 @@ const char *tinytl_backbone_label(const tinytl_backbone *backbone, int index);
 /* ---- Adapter ------------------------------------------------------------------------------ */
 
 typedef enum tinytl_method {
-  TINYTL_METHOD_LAST,     /* the classifier */
-  TINYTL_METHOD_BIAS,     /* and every convolution's bias */
-  TINYTL_METHOD_LITE,     /* classifier and lite residual modules */
-  TINYTL_METHOD_LITE_BIAS /* all three */
+  TINYTL_METHOD_LAST,      /* the classifier */
+  TINYTL_METHOD_BIAS,      /* and every convolution's bias */
+  TINYTL_METHOD_LITE,      /* classifier and lite residual modules */
+  TINYTL_METHOD_LITE_BIAS, /* all three */
+  TINYTL_METHOD_AUTO       /* of a training run, not of an adapter: lite+bias, or bias, or last, the
+                              first that the memory limit and the backbone allow */
 } tinytl_method;
 
-/* "last", "bias", "lite", "lite+bias"; the reverse returns false for an unknown name. */
+/* "last", "bias", "lite", "lite+bias", "auto"; the reverse returns false for an unknown name. */
 const char *tinytl_method_name(tinytl_method method);
 bool tinytl_method_parse(const char *name, tinytl_method *method);
 
@@ -216,9 +218,10 @@ tinytl_status tinytl_picture_load(const char *path, int index, const tinytl_view
 /* ---- Training ----------------------------------------------------------------------------- */
 
 typedef enum tinytl_optimizer {
-  TINYTL_OPTIMIZER_ADAM, /* 8 bytes of state a trained value */
-  TINYTL_OPTIMIZER_SGD,  /* with momentum 0.9: 4 bytes */
-  TINYTL_OPTIMIZER_ADAM8 /* Adam with its moments in 8 bits: 2 bytes */
+  TINYTL_OPTIMIZER_ADAM,  /* 8 bytes of state a trained value */
+  TINYTL_OPTIMIZER_SGD,   /* with momentum 0.9: 4 bytes */
+  TINYTL_OPTIMIZER_ADAM8, /* Adam with its moments in 8 bits: 2 bytes */
+  TINYTL_OPTIMIZER_AUTO   /* of a training run: Adam, with 8 bits where the memory limit asks */
 } tinytl_optimizer;
 
 typedef struct tinytl_epoch {
@@ -234,6 +237,37 @@ typedef struct tinytl_epoch {
 /* Called from the training thread. */
 typedef void (*tinytl_progress_fn)(void *context, const tinytl_epoch *epoch);
 
+/* What a run takes, in bytes, beyond what the process held before it: all of it is known before
+ * anything runs (docs/memory.md). */
+typedef struct tinytl_plan {
+  tinytl_method method; /* one of the first four */
+  tinytl_optimizer optimizer;
+  int batch, image_size;
+  /* What a limit asked for. None of the three changes what is learned; adam8 does, a little. */
+  bool
+      defers_gradients; /* those of large weights are made at the update, from a batch of factors */
+  bool recomputes;      /* lite modules run forward twice instead of keeping their maps */
+  bool spills;          /* feature cache and best values are in a file */
+
+  size_t total_bytes;     /* the sum of those that follow */
+  size_t frozen_bytes;    /* weights that are not trained */
+  size_t trained_bytes;   /* values that are, and those that belong to them */
+  size_t gradient_bytes;  /* and factors of deferred ones */
+  size_t optimizer_bytes; /* moments */
+  size_t kept_bytes;      /* best values, feature cache, order of the pictures */
+  size_t picture_bytes;   /* decoding, and pictures decoded ahead */
+  size_t saved_bytes;     /* at the peak step: kept from forward to backward */
+  size_t map_bytes;       /* at the peak step: activations and their gradients */
+  size_t scratch_bytes;   /* at the peak step: packed weights, strips, and gaps of the layout */
+  size_t other_bytes;     /* stacks, tables, heap */
+  char peak_step[64]; /* at which most of the three is alive, e.g. "layer 7 in block 2, forward" */
+
+  size_t base_bytes;     /* what the process held at the call; not part of the total */
+  size_t smallest_bytes; /* smallest memory_limit that would do for this method */
+  uint64_t paper_bytes;  /* by the paper's own model (TinyTL, section 4.1); 0 where it has none */
+  uint64_t macs;         /* multiply-accumulates of one image, forward */
+} tinytl_plan;
+
 typedef enum tinytl_switch {
   TINYTL_SWITCH_AUTO,
   TINYTL_SWITCH_OFF,
@@ -241,8 +275,8 @@ typedef enum tinytl_switch {
 } tinytl_switch;
 
 typedef struct tinytl_train_options {
-  tinytl_method method;       /* default TINYTL_METHOD_LITE_BIAS */
-  tinytl_optimizer optimizer; /* default TINYTL_OPTIMIZER_ADAM */
+  tinytl_method method;       /* default TINYTL_METHOD_AUTO */
+  tinytl_optimizer optimizer; /* default TINYTL_OPTIMIZER_AUTO */
   int epochs;                 /* 1 to 10,000; 0: by the rule of docs/training.md (default) */
   int batch;                  /* 1 to 4096; default 8 */
   int image_size;             /* 32 to 1024; 0: the backbone's (default) */
@@ -258,15 +292,45 @@ typedef struct tinytl_train_options {
   bool mirror;                /* part of augment; default true */
   float colour_jitter;        /* 0 to 1; default 0 */
   uint64_t seed;              /* default 0 */
-  size_t memory_limit;        /* bound of planned_bytes; 0: none (default) */
+  size_t memory_limit;        /* bytes that the process may hold at its peak (resident set): what it
+                                 holds at the call, and the plan's total; 0: none (default) */
+  const char *spill_dir;      /* folder where a limit may put the feature cache and the best
+                                 values, into a file without a name; NULL: nowhere (default) */
   const volatile int *stop;   /* training ends with TINYTL_INTERRUPTED once *stop is not 0;
                                  NULL: never */
   tinytl_progress_fn progress; /* NULL: none */
   tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
-  void *context;               /* of progress and skip */
+  void (*planned)(void *context, const tinytl_plan *plan); /* told before the run; NULL: nobody */
+  void *context;                                           /* of progress, skip and planned */
 } tinytl_train_options;
 
 void tinytl_train_options_init(tinytl_train_options *options);
+
+/* Plans a run over so many pictures without running it; n_val_images 0: no validation. Errors:
+ * USAGE, MODEL; MEMORY_LIMIT where options->memory_limit cannot be met: then *plan is that of the
+ * smallest choice, and the message names the smallest limit. */
+tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, int n_train_images,
+                               int n_val_images, const tinytl_train_options *options,
+                               tinytl_plan *plan, tinytl_error *error);
+
+/* Rows of the paper's tables; those that are methods here have the same values. */
+typedef enum tinytl_paper_method {
+  TINYTL_PAPER_LAST,
+  TINYTL_PAPER_BIAS,
+  TINYTL_PAPER_LITE,
+  TINYTL_PAPER_LITE_BIAS,
+  TINYTL_PAPER_NORM, /* classifier, scale and shift of every norm */
+  TINYTL_PAPER_FULL  /* everything */
+} tinytl_paper_method;
+
+/* *nbytes: the memory of training by the paper's own model (TinyTL, section 4.1), which counts
+ * parameters and, for a whole batch, activations; neither gradients nor optimizer state nor the
+ * process. image_size 0: the backbone's. as_in_tables: with lite modules under every method, as in
+ * the paper's tables; else under those that train them, and where the backbone has its own.
+ * Errors: USAGE, MODEL. */
+tinytl_status tinytl_paper_bytes(const tinytl_backbone *backbone, tinytl_paper_method method,
+                                 int n_classes, int image_size, int batch, bool as_in_tables,
+                                 uint64_t *nbytes, tinytl_error *error);
 
 typedef struct tinytl_train_report {
   int epochs;                   /* done */
@@ -274,7 +338,7 @@ typedef struct tinytl_train_report {
   int train_images, val_images; /* that could be read */
   int skipped_images;           /* of either that could not */
   float val_top1;               /* of the kept epoch, 0 to 1; NAN: no validation */
-  size_t planned_bytes;         /* weights, parameters, gradients, optimizer and activations */
+  tinytl_plan plan;             /* what was chosen, and what it takes */
   double seconds;
   double images_per_second; /* training pictures through the network, over the whole run */
 } tinytl_train_report;

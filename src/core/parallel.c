@@ -93,7 +93,7 @@ static void wake_all(tinytl_pool *pool) {
   pthread_mutex_unlock(&pool->mutex);
 }
 
-static int n_cores(void) {
+int tinytl_n_cores(void) {
 #ifdef __linux__
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
@@ -106,7 +106,7 @@ tinytl_status tinytl_pool_create(int n_threads, tinytl_pool **pool, tinytl_error
   if (n_threads < 0 || n_threads > MAX_THREADS)
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "threads must be 0 to %d, not %d", MAX_THREADS,
                        n_threads);
-  if (n_threads == 0) n_threads = n_cores();
+  if (n_threads == 0) n_threads = tinytl_n_cores();
   if (n_threads > MAX_THREADS) n_threads = MAX_THREADS;
 
   tinytl_pool *made = calloc(1, sizeof *made);

@@ -6,6 +6,8 @@
 
 typedef struct tinytl_pool tinytl_pool;
 
+int tinytl_n_cores(void); /* that this process may use; at least 1 */
+
 /* n_threads 1 to 64 counts the calling thread; 0: one a core that this process may use. */
 tinytl_status tinytl_pool_create(int n_threads, tinytl_pool **pool, tinytl_error *error);
 void tinytl_pool_free(tinytl_pool *pool); /* NULL is allowed */

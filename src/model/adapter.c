@@ -8,14 +8,15 @@
 static const char *const method_names[] = {[TINYTL_METHOD_LAST] = "last",
                                            [TINYTL_METHOD_BIAS] = "bias",
                                            [TINYTL_METHOD_LITE] = "lite",
-                                           [TINYTL_METHOD_LITE_BIAS] = "lite+bias"};
+                                           [TINYTL_METHOD_LITE_BIAS] = "lite+bias",
+                                           [TINYTL_METHOD_AUTO] = "auto"};
 
 const char *tinytl_method_name(tinytl_method method) {
   return method_names[method];
 }
 
 bool tinytl_method_parse(const char *name, tinytl_method *method) {
-  for (int i = 0; i <= TINYTL_METHOD_LITE_BIAS; i++)
+  for (int i = 0; i <= TINYTL_METHOD_AUTO; i++)
     if (strcmp(name, method_names[i]) == 0) {
       *method = (tinytl_method)i;
       return true;

@@ -13,34 +13,53 @@ static const tinytl_block *block_of(const tinytl_network *network, int m) {
   return &network->backbone->arch.blocks[network->lite[m].block];
 }
 
-static void lite_forward(const tinytl_machine *machine, const tinytl_step *step) {
-  const tinytl_network *network = machine->network;
-  const int m = step->index;
-  const tinytl_conv *conv = &network->lite_conv[m].conv;
-  const tinytl_conv *pointwise = &network->lite_conv[m].pointwise;
-  const tinytl_block *block = block_of(network, m);
-  const tinytl_conv *first = &network->conv[block->first], *last = &network->conv[block->last];
-  const tinytl_lite_values *values = &network->lite_values[m];
-  const tinytl_lite_buffers *lite = &machine->program->lite[m];
+/* From the pooled input to the second normalised map; fills all maps. */
+static void compute_lite(const tinytl_machine *machine, int m, const tinytl_lite_maps *maps) {
+  const tinytl_conv *conv = &machine->network->lite_conv[m].conv;
+  const tinytl_conv *pointwise = &machine->network->lite_conv[m].pointwise;
+  const tinytl_lite_values *values = &machine->network->lite_values[m];
   const tinytl_run *run = &machine->run;
   const tinytl_epilogue none = {.act = TINYTL_ACT_NONE};
   const tinytl_weight w_conv = {.f32 = values->conv}, w_pointwise = {.f32 = values->pointwise};
   const int n_pixels = tinytl_conv_n_pixels(conv);
-  float *pooled = at(machine, lite->pooled), *relu = at(machine, lite->relu);
-  float *x_hat1 = at(machine, lite->x_hat1), *x_hat2 = at(machine, lite->x_hat2);
-  float *out = at(machine, lite->out);
+  float *x_hat1 = at(machine, maps->x_hat1), *x_hat2 = at(machine, maps->x_hat2);
+  float *relu = at(machine, maps->relu);
 
-  tinytl_avg_pool2_forward(run, first->in_h, first->in_w, conv->in_c, at(machine, step->x), pooled);
-  tinytl_conv_forward(run, conv, &w_conv, &none, pooled, x_hat1);
-  tinytl_group_norm_forward(run, n_pixels, conv->out_c, x_hat1, at(machine, lite->rstd1));
+  tinytl_conv_forward(run, conv, &w_conv, &none, at(machine, maps->pooled), x_hat1);
+  tinytl_group_norm_forward(run, n_pixels, conv->out_c, x_hat1, at(machine, maps->rstd1));
   tinytl_scale_shift_forward(run, n_pixels, conv->out_c, x_hat1, values->scale1, values->shift1,
                              true, relu);
   tinytl_conv_forward(run, pointwise, &w_pointwise, &none, relu, x_hat2);
-  tinytl_group_norm_forward(run, n_pixels, pointwise->out_c, x_hat2, at(machine, lite->rstd2));
-  tinytl_scale_shift_forward(run, n_pixels, pointwise->out_c, x_hat2, values->scale2,
-                             values->shift2, false, out);
-  tinytl_upsample_forward(run, conv->out_h, conv->out_w, last->out_h, last->out_w, pointwise->out_c,
-                          out, at(machine, step->y));
+  tinytl_group_norm_forward(run, n_pixels, pointwise->out_c, x_hat2, at(machine, maps->rstd2));
+}
+
+static void lite_forward(const tinytl_machine *machine, const tinytl_step *step) {
+  const tinytl_network *network = machine->network;
+  const int m = step->index;
+  const tinytl_conv *conv = &network->lite_conv[m].conv;
+  const tinytl_block *block = block_of(network, m);
+  const tinytl_conv *first = &network->conv[block->first], *last = &network->conv[block->last];
+  const tinytl_lite_values *values = &network->lite_values[m];
+  const tinytl_lite_maps *maps = &machine->program->lite[m].forward;
+  const tinytl_run *run = &machine->run;
+  float *out = at(machine, machine->program->lite[m].out);
+
+  tinytl_avg_pool2_forward(run, first->in_h, first->in_w, conv->in_c, at(machine, step->x),
+                           at(machine, maps->pooled));
+  compute_lite(machine, m, maps);
+  tinytl_scale_shift_forward(run, tinytl_conv_n_pixels(conv), last->out_c,
+                             at(machine, maps->x_hat2), values->scale2, values->shift2, false, out);
+  tinytl_upsample_forward(run, conv->out_h, conv->out_w, last->out_h, last->out_w, last->out_c, out,
+                          at(machine, step->y));
+}
+
+/* The gradient of a convolution's weights: now, or its two factors kept for later. */
+static void weight_gradient(const tinytl_machine *machine, const tinytl_conv *conv, const float *x,
+                            const float *dy, float *gradient, const tinytl_factors *factors) {
+  if (gradient)
+    tinytl_conv_backward_weight(&machine->run, conv, x, dy, gradient);
+  else if (factors->x)
+    tinytl_factors_put(factors, machine->slot, x, dy);
 }
 
 static void lite_backward(const tinytl_machine *machine, const tinytl_step *step) {
@@ -51,31 +70,34 @@ static void lite_backward(const tinytl_machine *machine, const tinytl_step *step
   const tinytl_conv *last = &network->conv[block_of(network, m)->last];
   const tinytl_lite_values *values = &network->lite_values[m];
   const tinytl_lite_buffers *lite = &machine->program->lite[m];
+  const tinytl_lite_maps *maps = &lite->backward;
   const tinytl_run *run = &machine->run;
   float *const *gradient = machine->gradients->lite[m];
+  const tinytl_factors *factors = machine->gradients->lite_factors[m];
   const tinytl_weight w_conv = {.f32 = values->conv}, w_pointwise = {.f32 = values->pointwise};
   const int n_pixels = tinytl_conv_n_pixels(conv);
-  const float *x_hat1 = at(machine, lite->x_hat1), *x_hat2 = at(machine, lite->x_hat2);
-  float *relu = at(machine, lite->relu_again);
   float *d_out = at(machine, lite->d_out), *d_mid = at(machine, lite->d_mid);
+
+  if (machine->program->recompute) compute_lite(machine, m, maps);
+  const float *x_hat1 = at(machine, maps->x_hat1), *x_hat2 = at(machine, maps->x_hat2);
+  float *relu = at(machine, maps->relu);
+  if (relu && !machine->program->recompute)
+    tinytl_scale_shift_forward(run, n_pixels, conv->out_c, x_hat1, values->scale1, values->shift1,
+                               true, relu);
 
   tinytl_upsample_backward(run, conv->out_h, conv->out_w, last->out_h, last->out_w,
                            pointwise->out_c, at(machine, step->y), d_out);
-  tinytl_group_norm_backward(run, n_pixels, pointwise->out_c, x_hat2, at(machine, lite->rstd2),
+  tinytl_group_norm_backward(run, n_pixels, pointwise->out_c, x_hat2, at(machine, maps->rstd2),
                              values->scale2, values->shift2, false, d_out,
                              gradient[TINYTL_LITE_SCALE2], gradient[TINYTL_LITE_SHIFT2]);
   tinytl_conv_backward_input(run, pointwise, &w_pointwise, d_out, d_mid, false);
-  if (gradient[TINYTL_LITE_POINTWISE]) {
-    tinytl_scale_shift_forward(run, n_pixels, conv->out_c, x_hat1, values->scale1, values->shift1,
-                               true, relu);
-    tinytl_conv_backward_weight(run, pointwise, relu, d_out, gradient[TINYTL_LITE_POINTWISE]);
-  }
-  tinytl_group_norm_backward(run, n_pixels, conv->out_c, x_hat1, at(machine, lite->rstd1),
+  weight_gradient(machine, pointwise, relu, d_out, gradient[TINYTL_LITE_POINTWISE],
+                  &factors[TINYTL_LITE_POINTWISE]);
+  tinytl_group_norm_backward(run, n_pixels, conv->out_c, x_hat1, at(machine, maps->rstd1),
                              values->scale1, values->shift1, true, d_mid,
                              gradient[TINYTL_LITE_SCALE1], gradient[TINYTL_LITE_SHIFT1]);
-  if (gradient[TINYTL_LITE_CONV])
-    tinytl_conv_backward_weight(run, conv, at(machine, lite->pooled), d_mid,
-                                gradient[TINYTL_LITE_CONV]);
+  weight_gradient(machine, conv, at(machine, maps->pooled), d_mid, gradient[TINYTL_LITE_CONV],
+                  &factors[TINYTL_LITE_CONV]);
   if (step->x >= 0)
     tinytl_conv_backward_input(run, conv, &w_conv, d_mid, at(machine, step->x), false);
 }
@@ -83,7 +105,7 @@ static void lite_backward(const tinytl_machine *machine, const tinytl_step *step
 /* ---- Head --------------------------------------------------------------------------------- */
 
 float tinytl_head_train(const tinytl_run *run, const tinytl_network *network,
-                        const tinytl_gradients *gradients, const tinytl_target *target,
+                        const tinytl_gradients *gradients, int slot, const tinytl_target *target,
                         float *features, float *logits, float *d_features) {
   const int n_features = network->n_features, n_classes = network->n_classes;
   tinytl_dropout(features, n_features, target->dropout, target->seed, target->epoch, target->image);
@@ -93,6 +115,8 @@ float tinytl_head_train(const tinytl_run *run, const tinytl_network *network,
       tinytl_cross_entropy(n_classes, target->label, target->label_smoothing, 1.0f, logits);
   tinytl_linear_backward(run, n_features, n_classes, network->classifier.f32, features, logits,
                          gradients->classifier, gradients->classifier_bias, d_features);
+  if (gradients->classifier_factors.x)
+    tinytl_factors_put(&gradients->classifier_factors, slot, features, logits);
   if (d_features)
     tinytl_dropout(d_features, n_features, target->dropout, target->seed, target->epoch,
                    target->image);
@@ -103,7 +127,7 @@ static float head(const tinytl_machine *machine, const tinytl_step *step,
                   const tinytl_target *target) {
   const tinytl_network *network = machine->network;
   if (target)
-    return tinytl_head_train(&machine->run, network, machine->gradients, target,
+    return tinytl_head_train(&machine->run, network, machine->gradients, machine->slot, target,
                              at(machine, step->x), at(machine, step->y),
                              at(machine, step->residual));
   tinytl_linear_forward(&machine->run, network->n_features, network->n_classes,
@@ -131,6 +155,30 @@ static void conv_forward(const tinytl_machine *machine, const tinytl_step *step,
                         at(machine, step->x), at(machine, step->y));
 }
 
+static tinytl_block_layer block_layer(const tinytl_machine *machine, int i, int mask) {
+  const tinytl_network *network = machine->network;
+  return (tinytl_block_layer){.conv = &network->conv[i],
+                              .weight = &network->backbone->weight[i],
+                              .bias = network->bias[i],
+                              .act = network->backbone->arch.layers[i].act,
+                              .mask = at(machine, mask),
+                              .dbias = machine->gradients ? machine->gradients->bias[i] : NULL};
+}
+
+static tinytl_fused_block fused_block(const tinytl_machine *machine, const tinytl_step *step,
+                                      const uint8_t *rgb) {
+  const int project = step->index;
+  tinytl_fused_block block = {.depthwise = block_layer(machine, project - 1, step->mask),
+                              .project = block_layer(machine, project, -1)};
+  if (step->expand >= 0) block.expand = block_layer(machine, step->expand, step->mask_expand);
+  if (step->expand == 0) {
+    block.rgb = rgb;
+    memcpy(block.input_scale, machine->network->input_scale, sizeof block.input_scale);
+    memcpy(block.input_shift, machine->network->input_shift, sizeof block.input_shift);
+  }
+  return block;
+}
+
 static void shortcut_backward(const tinytl_machine *machine, const tinytl_step *step) {
   const tinytl_conv *conv = &machine->network->conv[step->index];
   const size_t n = (size_t)tinytl_conv_n_pixels(conv) * (size_t)conv->out_c;
@@ -152,9 +200,14 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
     const tinytl_conv *last = &network->conv[network->backbone->arch.n_layers - 1];
     machine->run.scratch = at(machine, step->scratch);
     void *x = at(machine, step->x), *y = at(machine, step->y);
+    tinytl_fused_block block;
     switch (step->kind) {
     case TINYTL_STEP_CONV:
       conv_forward(machine, step, rgb);
+      break;
+    case TINYTL_STEP_BLOCK:
+      block = fused_block(machine, step, rgb);
+      tinytl_fused_block_forward(&machine->run, &block, x, at(machine, step->residual), y);
       break;
     case TINYTL_STEP_LITE:
       lite_forward(machine, step);
@@ -178,6 +231,10 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
     case TINYTL_STEP_CONV_BACKWARD:
       tinytl_conv_backward_input(&machine->run, conv, &network->backbone->weight[step->index], y, x,
                                  step->accumulate);
+      break;
+    case TINYTL_STEP_BLOCK_BACKWARD:
+      block = fused_block(machine, step, rgb);
+      tinytl_fused_block_backward(&machine->run, &block, y, x, step->accumulate);
       break;
     case TINYTL_STEP_LITE_BACKWARD:
       lite_backward(machine, step);

@@ -15,6 +15,8 @@
  * shortcut. Convolutions have no bias but a norm after them, which this library has folded. */
 #include "train/paper.h"
 
+#include <stdlib.h>
+
 /* What is trained of one convolution and its norm. */
 typedef struct trained {
   bool weight, scale, shift;
@@ -54,9 +56,12 @@ static void count_conv(walk *walk, const tinytl_conv *conv, trained trained, boo
   count_parameters(walk, (uint64_t)conv->out_c, trained.shift);
 }
 
+static bool trains_lite(tinytl_paper_method method) {
+  return method == TINYTL_PAPER_LITE || method == TINYTL_PAPER_LITE_BIAS;
+}
+
 static void count_lite(walk *walk, const tinytl_lite_conv *lite, tinytl_paper_method method) {
-  const bool is_lite = method == TINYTL_PAPER_LITE || method == TINYTL_PAPER_LITE_BIAS;
-  const bool weight = is_lite || method == TINYTL_PAPER_FULL;
+  const bool weight = trains_lite(method) || method == TINYTL_PAPER_FULL;
   const bool norm = weight || method == TINYTL_PAPER_NORM;
   /* The last shift is added where the main branch's last shift is: one of the two is enough. */
   const bool last_shift = norm && method != TINYTL_PAPER_LITE_BIAS;
@@ -103,4 +108,21 @@ tinytl_paper_memory tinytl_paper_count(const tinytl_network *network, tinytl_pap
                                .saved = walk.saved,
                                .trained = walk.n_trained,
                                .frozen = walk.n_frozen};
+}
+
+tinytl_status tinytl_paper_bytes(const tinytl_backbone *backbone, tinytl_paper_method method,
+                                 int n_classes, int image_size, int batch, bool as_in_tables,
+                                 uint64_t *nbytes, tinytl_error *error) {
+  if (n_classes < 1 || n_classes > TINYTL_MAX_CLASSES)
+    return tinytl_fail(error, TINYTL_ERROR_USAGE, "expected 1 to %d classes, found %d",
+                       TINYTL_MAX_CLASSES, n_classes);
+  if (batch < 1 || batch > 4096)
+    return tinytl_fail(error, TINYTL_ERROR_USAGE, "batch must be 1 to 4096, not %d", batch);
+  tinytl_network *network = malloc(sizeof *network);
+  if (!network) return tinytl_fail_memory(error, sizeof *network);
+  const tinytl_status status = tinytl_network_init(network, backbone, image_size, n_classes,
+                                                   as_in_tables || trains_lite(method), error);
+  if (status == TINYTL_OK) *nbytes = tinytl_paper_count(network, method, batch).total;
+  free(network);
+  return status;
 }

@@ -9,16 +9,6 @@
 
 #include "train/network.h"
 
-/* Rows of the paper's tables; those that are methods of this library have the same values. */
-typedef enum tinytl_paper_method {
-  TINYTL_PAPER_LAST,
-  TINYTL_PAPER_BIAS,
-  TINYTL_PAPER_LITE,
-  TINYTL_PAPER_LITE_BIAS,
-  TINYTL_PAPER_NORM, /* FT-Norm+Last: scale and shift of every norm */
-  TINYTL_PAPER_FULL  /* FT-Full: everything */
-} tinytl_paper_method;
-
 typedef struct tinytl_paper_memory {
   uint64_t total;           /* bytes */
   uint64_t peak_activation; /* bytes, one image */

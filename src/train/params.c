@@ -128,29 +128,6 @@ void tinytl_params_init(const tinytl_params *params, tinytl_network *network, ui
 
 /* ---- Where they go ------------------------------------------------------------------------ */
 
-void tinytl_params_gradients(const tinytl_params *params, float *vector,
-                             tinytl_gradients *gradients) {
-  memset(gradients, 0, sizeof *gradients);
-  for (int s = 0; s < params->n_segments; s++) {
-    const tinytl_segment *segment = &params->segments[s];
-    if (segment->offset >= params->n_trained) continue;
-    float *at = vector + segment->offset;
-    switch (segment->group) {
-    case TINYTL_GROUP_BIAS:
-      gradients->bias[segment->layer] = at;
-      break;
-    case TINYTL_GROUP_LITE:
-      gradients->lite[segment->lite][segment->tensor] = at;
-      break;
-    default:
-      if (segment->classifier_bias)
-        gradients->classifier_bias = at;
-      else
-        gradients->classifier = at;
-    }
-  }
-}
-
 /* Points the adapter's tensors at the vector. */
 static void point_adapter(const tinytl_params *params, const float *values,
                           tinytl_adapter *adapter) {

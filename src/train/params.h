@@ -49,15 +49,4 @@ tinytl_status tinytl_params_to_adapter(const tinytl_params *params, const tinytl
                                        float val_top1, tinytl_adapter **adapter,
                                        tinytl_error *error);
 
-/* Where a network's gradients go: pointers into a gradient vector [n_trained], NULL for what is
- * frozen. */
-typedef struct tinytl_gradients {
-  float *bias[TINYTL_MAX_LAYERS];
-  float *lite[TINYTL_MAX_LAYERS / 2][TINYTL_LITE_TENSORS];
-  float *classifier, *classifier_bias;
-} tinytl_gradients;
-
-void tinytl_params_gradients(const tinytl_params *params, float *vector,
-                             tinytl_gradients *gradients);
-
 #endif

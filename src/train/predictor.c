@@ -27,8 +27,9 @@ static tinytl_status set_up(tinytl_predictor *p, const tinytl_backbone *backbone
                   : tinytl_test_resize(backbone, p->network->image_size);
 
   const tinytl_kernels *kernels = tinytl_kernels_get();
-  TINYTL_TRY(
-      tinytl_program_create(p->network, NULL, TINYTL_GOAL_LOGITS, kernels, &p->program, error));
+  const tinytl_program_options options = {.goal = TINYTL_GOAL_LOGITS,
+                                          .fuse_above = TINYTL_FUSE_ABOVE};
+  TINYTL_TRY(tinytl_program_create(p->network, NULL, &options, kernels, &p->program, error));
   TINYTL_TRY(tinytl_pool_create(n_threads, &p->pool, error));
   p->machine = (tinytl_machine){
       .network = p->network, .program = p->program, .run = {.kernels = kernels, .pool = p->pool}};

@@ -5,16 +5,19 @@
  *
  *   output of layer i      from its step to the last step of f that reads it
  *   ReLU mask of layer i   from its step to its step in b, one bit an element
- *   lite module m          pooled input (if its weights train) and normalised maps, from f to b
+ *   lite module m          pooled input (if its weights train) and normalised maps, from f to b;
+ *                          where they are recomputed: the pooled input alone
  *   gradient of output i   from the first step of b that adds to it to layer i's own step
  *   scratch                one step
  *
- * Frozen convolutions keep no input: that is the point of the method (TinyTL, section 3.1). */
+ * Frozen convolutions keep no input: that is the point of the method (TinyTL, section 3.1).
+ * Inverted residuals with large maps inside are one step, whose inner maps exist strip by strip
+ * only. */
 #ifndef TINYTL_TRAIN_PROGRAM_H
 #define TINYTL_TRAIN_PROGRAM_H
 
 #include "core/arena.h"
-#include "train/params.h"
+#include "train/gradients.h"
 
 typedef enum tinytl_goal {
   TINYTL_GOAL_FEATURES, /* the pooled feature vector */
@@ -24,6 +27,7 @@ typedef enum tinytl_goal {
 
 typedef enum tinytl_step_kind {
   TINYTL_STEP_CONV,
+  TINYTL_STEP_BLOCK, /* a fused inverted residual */
   TINYTL_STEP_LITE,
   TINYTL_STEP_POOL,
   TINYTL_STEP_HEAD,
@@ -31,6 +35,7 @@ typedef enum tinytl_step_kind {
   TINYTL_STEP_SHORTCUT_BACKWARD,
   TINYTL_STEP_EPILOGUE_BACKWARD,
   TINYTL_STEP_CONV_BACKWARD,
+  TINYTL_STEP_BLOCK_BACKWARD,
   TINYTL_STEP_LITE_BACKWARD,     /* to the gradient of the module's pooled input */
   TINYTL_STEP_LITE_POOL_BACKWARD /* and from there into the block's input */
 } tinytl_step_kind;
@@ -39,32 +44,71 @@ typedef enum tinytl_step_kind {
  * their gradients. */
 typedef struct tinytl_step {
   tinytl_step_kind kind;
-  int index; /* layer, or lite module */
+  int index; /* layer (of a fused block: the projection), or lite module */
   int x, y, residual, mask, scratch;
+  int expand;      /* fused block: layer that widens, 0: the network's first; -1: none */
+  int mask_expand; /* fused block: its mask; `mask` is that of the depthwise layer */
   bool accumulate; /* backward: x holds a gradient already */
 } tinytl_step;
 
-/* Buffers of a lite module. */
+/* Buffers of a lite module's maps, from its pooled input on. */
+typedef struct tinytl_lite_maps {
+  int pooled, x_hat1, rstd1, relu, x_hat2, rstd2;
+} tinytl_lite_maps;
+
 typedef struct tinytl_lite_buffers {
-  int pooled, x_hat1, rstd1, x_hat2, rstd2;
-  int relu, out;                          /* forward only */
-  int relu_again, d_mid, d_out, d_pooled; /* backward only; relu_again: computed from x_hat1 */
+  tinytl_lite_maps forward;
+  tinytl_lite_maps backward; /* the same where they were kept; others where they are recomputed */
+  int out;                   /* forward only */
+  int d_mid, d_out, d_pooled;
 } tinytl_lite_buffers;
+
+/* What a buffer is for. */
+typedef enum tinytl_purpose {
+  TINYTL_PURPOSE_MAP,    /* activations, gradients, vectors of the head */
+  TINYTL_PURPOSE_SAVED,  /* kept from forward to backward */
+  TINYTL_PURPOSE_SCRATCH /* of one step */
+} tinytl_purpose;
+enum { TINYTL_N_PURPOSES = TINYTL_PURPOSE_SCRATCH + 1 };
 
 typedef struct tinytl_program {
   int n_steps, n_buffers;
   tinytl_step *steps;
   tinytl_buffer *buffers;
+  tinytl_purpose *purposes; /* [n_buffers] */
   tinytl_lite_buffers lite[TINYTL_MAX_LAYERS / 2];
   int features, logits, d_features; /* buffers */
+  int head;                         /* its step; n_steps: has none */
+  bool recompute;                   /* lite modules run forward again in backward */
   size_t nbytes;                    /* of the arena */
 } tinytl_program;
 
+typedef struct tinytl_program_options {
+  tinytl_goal goal;
+  bool recompute;    /* lite modules keep their pooled input alone, and compute the rest again */
+  size_t fuse_above; /* inverted residuals whose widened map has more bytes run strip by strip */
+} tinytl_program_options;
+
+/* Below it maps stay in the second-level cache anyway, and whole stages share better among the
+ * threads. */
+enum { TINYTL_FUSE_ABOVE = 768 * 1024 };
+
 /* For TINYTL_GOAL_TRAIN, params says what is trained; otherwise it is NULL. */
 tinytl_status tinytl_program_create(const tinytl_network *network, const tinytl_params *params,
-                                    tinytl_goal goal, const tinytl_kernels *kernels,
-                                    tinytl_program **program, tinytl_error *error);
+                                    const tinytl_program_options *options,
+                                    const tinytl_kernels *kernels, tinytl_program **program,
+                                    tinytl_error *error);
 void tinytl_program_free(tinytl_program *program); /* NULL is allowed */
+
+/* The step at which most bytes are alive, and how they divide by purpose. */
+typedef struct tinytl_program_peak {
+  int step;
+  size_t nbytes[TINYTL_N_PURPOSES];
+} tinytl_program_peak;
+tinytl_program_peak tinytl_program_find_peak(const tinytl_program *program);
+/* Names a step for people, e.g. "block 3 (fused), backward". */
+void tinytl_program_name_step(const tinytl_program *program, const tinytl_network *network,
+                              int step, char *name, size_t size);
 
 /* What the head needs to know of the image it trains on. */
 typedef struct tinytl_target {
@@ -78,6 +122,7 @@ typedef struct tinytl_machine {
   const tinytl_network *network;
   const tinytl_program *program;
   const tinytl_gradients *gradients; /* TINYTL_GOAL_TRAIN */
+  int slot;                          /* of the image in its batch, for deferred gradients */
   unsigned char *arena;              /* [program->nbytes], aligned to TINYTL_ARENA_ALIGN */
   tinytl_run run;
 } tinytl_machine;
@@ -92,7 +137,7 @@ float *tinytl_machine_logits(const tinytl_machine *machine);
 
 /* The head alone, on a feature vector that is changed (dropout). d_features NULL: not wanted. */
 float tinytl_head_train(const tinytl_run *run, const tinytl_network *network,
-                        const tinytl_gradients *gradients, const tinytl_target *target,
+                        const tinytl_gradients *gradients, int slot, const tinytl_target *target,
                         float *features, float *logits, float *d_features);
 
 #endif

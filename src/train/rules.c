@@ -32,7 +32,7 @@ tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer,
    * SGD's are means over the batch; the head alone bears larger ones. */
   const float ratio = (float)batch / 8.0f;
   const float sgd_scale = method == TINYTL_METHOD_LAST ? 5.0f * ratio : ratio;
-  const float scale = optimizer == TINYTL_OPTIMIZER_ADAM ? sqrtf(ratio) : sgd_scale;
+  const float scale = optimizer == TINYTL_OPTIMIZER_SGD ? sgd_scale : sqrtf(ratio);
   for (int g = 0; g < TINYTL_N_GROUPS; g++) rules.lr[g] *= scale;
   return rules;
 }

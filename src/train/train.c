@@ -56,32 +56,27 @@ static void report_progress(session *s, int epoch, int image, int n_images, floa
   options->progress(options->context, &event);
 }
 
-static tinytl_view test_view(const tinytl_trainer *t) {
-  return (tinytl_view){.size = t->network->image_size,
-                       .resize = tinytl_test_resize(t->network->backbone, t->network->image_size)};
-}
-
-static tinytl_view train_view(const tinytl_trainer *t, int epoch) {
-  const tinytl_train_options *options = &t->options;
-  tinytl_view view = test_view(t);
-  view.augment = options->augment == TINYTL_SWITCH_ON;
-  view.min_scale = TINYTL_MIN_CROP_SCALE;
-  view.mirror = options->mirror;
-  view.colour_jitter = options->colour_jitter;
-  view.seed = options->seed;
-  view.epoch = (uint64_t)epoch;
-  return view;
-}
-
 /* ---- Pictures ----------------------------------------------------------------------------- */
 
-/* The pictures of one pass in the trainer's order, from a loader or (NULL) from cached features. */
+/* The pictures of one pass, in the trainer's order. */
 typedef struct pass {
   const tinytl_images *images;
-  tinytl_loader *loader;
   bool *unreadable; /* [n_images] */
+  bool cached;      /* their features are read, not the pictures */
+  int first_cached; /* features of image 0 */
   int n, n_given;   /* pictures of order */
 } pass;
+
+static pass train_pass(const tinytl_trainer *t, bool cached) {
+  return (pass){.images = t->train, .unreadable = t->train_unreadable, .cached = cached};
+}
+
+static pass val_pass(const tinytl_trainer *t, bool cached) {
+  return (pass){.images = t->val,
+                .unreadable = t->val_unreadable,
+                .cached = cached,
+                .first_cached = t->train->n_images};
+}
 
 /* Takes out of the order what could not be read before, and begins. */
 static tinytl_status begin_pass(session *s, pass *p, const tinytl_view *view) {
@@ -89,8 +84,8 @@ static tinytl_status begin_pass(session *s, pass *p, const tinytl_view *view) {
   p->n = p->n_given = 0;
   for (int i = 0; i < p->images->n_images; i++)
     if (!p->unreadable[order[i]]) order[p->n++] = order[i];
-  if (!p->loader) return TINYTL_OK;
-  return tinytl_loader_start(p->loader, p->images, order, p->n, view, s->error);
+  if (p->cached) return TINYTL_OK;
+  return tinytl_loader_start(s->t->loader, p->images, order, p->n, view, s->error);
 }
 
 /* A class of which no training picture can be read would never be learned. */
@@ -107,13 +102,14 @@ static tinytl_status next_sample(session *s, pass *p, tinytl_sample *sample) {
   TINYTL_TRY(check_stop(s));
   const int index = s->t->order[p->n_given++];
   *sample = (tinytl_sample){.index = index, .label = p->images->labels[index]};
-  if (p->loader) TINYTL_TRY(tinytl_loader_next(p->loader, sample, s->error));
+  if (p->cached) return tinytl_trainer_fetch_features(s->t, p->first_cached + index, s->error);
+  TINYTL_TRY(tinytl_loader_next(s->t->loader, sample, s->error));
   p->unreadable[index] = sample->skipped;
   return sample->skipped ? check_class(s, p, sample->label) : TINYTL_OK;
 }
 
-static void release_sample(const pass *p, const tinytl_sample *sample) {
-  if (p->loader) tinytl_loader_release(p->loader, sample);
+static void release_sample(const session *s, const pass *p, const tinytl_sample *sample) {
+  if (!p->cached) tinytl_loader_release(s->t->loader, sample);
 }
 
 static int count_readable(const tinytl_images *images, const bool *unreadable) {
@@ -126,11 +122,10 @@ static void order_by_number(tinytl_trainer *t, const tinytl_images *images) {
   for (int i = 0; i < images->n_images; i++) t->order[i] = i;
 }
 
-/* Fills features [n_images][n_features]. */
-static tinytl_status compute_features(session *s, pass p, float *features) {
+/* Fills the feature cache. */
+static tinytl_status compute_features(session *s, pass p) {
   tinytl_trainer *t = s->t;
-  const size_t n_features = (size_t)t->network->n_features;
-  const tinytl_view view = test_view(t);
+  const tinytl_view view = tinytl_trainer_view(t, false, 0);
   order_by_number(t, p.images);
   TINYTL_TRY(begin_pass(s, &p, &view));
   while (p.n_given < p.n) {
@@ -138,9 +133,9 @@ static tinytl_status compute_features(session *s, pass p, float *features) {
     TINYTL_TRY(next_sample(s, &p, &sample));
     if (sample.skipped) continue;
     tinytl_machine_run(&t->test_machine, sample.rgb, NULL);
-    memcpy(features + (size_t)sample.index * n_features, tinytl_machine_features(&t->test_machine),
-           n_features * sizeof *features);
-    release_sample(&p, &sample);
+    TINYTL_TRY(tinytl_trainer_store_features(t, p.first_cached + sample.index,
+                                             tinytl_machine_features(&t->test_machine), s->error));
+    release_sample(s, &p, &sample);
     s->n_run += p.images == t->train;
     report_progress(s, 0, p.n_given, p.n, NAN, false);
   }
@@ -152,9 +147,8 @@ static tinytl_status compute_features(session *s, pass p, float *features) {
 static tinytl_status validate(session *s, score *result) {
   tinytl_trainer *t = s->t;
   const int n_classes = t->network->n_classes;
-  const tinytl_view view = test_view(t);
-  pass p = {
-      .images = t->val, .loader = t->head_only ? NULL : t->loader, .unreadable = t->val_unreadable};
+  const tinytl_view view = tinytl_trainer_view(t, false, 0);
+  pass p = val_pass(t, t->head_only);
   order_by_number(t, t->val);
   TINYTL_TRY(begin_pass(s, &p, &view));
   int n = 0, n_right = 0;
@@ -162,12 +156,12 @@ static tinytl_status validate(session *s, score *result) {
     tinytl_sample sample;
     TINYTL_TRY(next_sample(s, &p, &sample));
     if (sample.skipped) continue;
-    const float *logits = tinytl_trainer_logits(t, sample.rgb, sample.index);
+    const float *logits = tinytl_trainer_logits(t, sample.rgb);
     bool right = true;
     for (int c = 0; c < n_classes; c++) right = right && logits[c] <= logits[sample.label];
     n_right += right;
     n++;
-    release_sample(&p, &sample);
+    release_sample(s, &p, &sample);
   }
   if (n == 0) return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read");
   const float top1 = (float)n_right / (float)n;
@@ -178,15 +172,12 @@ static tinytl_status validate(session *s, score *result) {
 /* One pass over the training pictures, or over their cached features. */
 static tinytl_status train_epoch(session *s, int epoch) {
   tinytl_trainer *t = s->t;
-  const tinytl_view view = train_view(t, epoch);
-  pass p = {.images = t->train,
-            .loader = t->head_only ? NULL : t->loader,
-            .unreadable = t->train_unreadable};
+  const tinytl_view view = tinytl_trainer_view(t, true, epoch);
+  pass p = train_pass(t, t->head_only);
   s->loss_sum = 0;
   s->n_losses = 0;
   tinytl_order(t->options.seed, (uint64_t)epoch, t->train->n_images, t->order);
   TINYTL_TRY(begin_pass(s, &p, &view));
-  int in_batch = 0;
   while (p.n_given < p.n) {
     tinytl_sample sample;
     TINYTL_TRY(next_sample(s, &p, &sample));
@@ -197,16 +188,13 @@ static tinytl_status train_epoch(session *s, int epoch) {
                            "the loss is not finite in epoch %d at picture %d: expected a number, "
                            "found %g; a lower learning rate may help",
                            epoch, p.n_given, (double)loss);
-      release_sample(&p, &sample);
+      release_sample(s, &p, &sample);
       s->loss_sum += (double)loss;
       s->n_losses++;
       s->n_run += !t->head_only;
-      in_batch++;
     }
-    if (in_batch == t->options.batch || (p.n_given == p.n && in_batch > 0)) {
-      tinytl_trainer_update(t, in_batch);
-      in_batch = 0;
-    }
+    if (t->n_fed == t->options.batch || (p.n_given == p.n && t->n_fed > 0))
+      tinytl_trainer_update(t);
     report_progress(s, epoch, p.n_given, p.n, NAN, false);
   }
   s->n_train = s->n_losses;
@@ -230,7 +218,7 @@ static tinytl_status train_epochs(session *s) {
     if (!t->val || result.top1 >= best.top1 - best.noise) {
       s->report.best_epoch = epoch;
       s->report.val_top1 = result.top1;
-      if (t->best) memcpy(t->best, t->values, t->params->n * sizeof *t->best);
+      TINYTL_TRY(tinytl_trainer_keep(t, s->error));
     }
     report_progress(s, epoch, s->n_train, s->n_train, result.top1, true);
     if (t->options.patience > 0 && n_without_gain >= t->options.patience) break;
@@ -240,7 +228,8 @@ static tinytl_status train_epochs(session *s) {
 
 static tinytl_status make_adapter(session *s, tinytl_adapter **adapter) {
   tinytl_trainer *t = s->t;
-  const float *values = t->best ? t->best : t->values;
+  const float *values;
+  TINYTL_TRY(tinytl_trainer_finish(t, &values, s->error));
   /* The last update comes after the last loss that was looked at. */
   for (size_t i = 0; i < t->params->n; i++)
     if (!isfinite(values[i]))
@@ -254,11 +243,10 @@ static tinytl_status make_adapter(session *s, tinytl_adapter **adapter) {
 
 static tinytl_status run(session *s, tinytl_adapter **adapter) {
   tinytl_trainer *t = s->t;
-  const pass train = {.images = t->train, .loader = t->loader, .unreadable = t->train_unreadable};
-  const pass val = {.images = t->val, .loader = t->loader, .unreadable = t->val_unreadable};
-  if (t->head_only) TINYTL_TRY(compute_features(s, train, t->train_features));
-  if (t->head_only && t->val) TINYTL_TRY(compute_features(s, val, t->val_features));
+  if (t->head_only) TINYTL_TRY(compute_features(s, train_pass(t, false)));
+  if (t->head_only && t->val) TINYTL_TRY(compute_features(s, val_pass(t, false)));
   TINYTL_TRY(train_epochs(s));
+  if (t->val) s->report.val_images = count_readable(t->val, t->val_unreadable);
   return make_adapter(s, adapter);
 }
 
@@ -271,10 +259,9 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
   const tinytl_status status = run(&s, adapter);
   if (status == TINYTL_OK && report) {
     s.report.train_images = s.n_train;
-    s.report.val_images = val ? count_readable(val, s.t->val_unreadable) : 0;
     s.report.skipped_images =
         train->n_images - s.n_train + (val ? val->n_images - s.report.val_images : 0);
-    s.report.planned_bytes = s.t->planned_nbytes;
+    s.report.plan = s.t->plan;
     s.report.seconds = now() - s.start;
     s.report.images_per_second = (double)s.n_run / (s.report.seconds > 0 ? s.report.seconds : 1);
     *report = s.report;

@@ -3,15 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-  LOADER_SLOTS = 4 /* enough to ride out a slow picture: a decode takes about as long as a step */
-};
+#include "core/pages.h"
 
 /* ---- Options ------------------------------------------------------------------------------ */
 
 void tinytl_train_options_init(tinytl_train_options *options) {
-  *options = (tinytl_train_options){.method = TINYTL_METHOD_LITE_BIAS,
-                                    .optimizer = TINYTL_OPTIMIZER_ADAM,
+  *options = (tinytl_train_options){.method = TINYTL_METHOD_AUTO,
+                                    .optimizer = TINYTL_OPTIMIZER_AUTO,
                                     .batch = 8,
                                     .label_smoothing = -1,
                                     .dropout = 0.2f,
@@ -34,9 +32,10 @@ static tinytl_status check_share(const char *name, float value, bool one_allowed
                      one_allowed ? "" : "less than ", (double)value);
 }
 
-static tinytl_status check_options(const tinytl_train_options *options, tinytl_error *error) {
-  TINYTL_TRY(check_int("method", (int)options->method, 0, TINYTL_METHOD_LITE_BIAS, error));
-  TINYTL_TRY(check_int("optimizer", (int)options->optimizer, 0, TINYTL_OPTIMIZER_SGD, error));
+tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
+                                           tinytl_error *error) {
+  TINYTL_TRY(check_int("method", (int)options->method, 0, TINYTL_METHOD_AUTO, error));
+  TINYTL_TRY(check_int("optimizer", (int)options->optimizer, 0, TINYTL_OPTIMIZER_AUTO, error));
   TINYTL_TRY(check_int("augment", (int)options->augment, 0, TINYTL_SWITCH_ON, error));
   TINYTL_TRY(check_int("epochs", options->epochs, 0, 10000, error));
   TINYTL_TRY(check_int("batch", options->batch, 1, 4096, error));
@@ -66,114 +65,70 @@ static tinytl_status check_images(const tinytl_images *images, int n_classes, co
   return TINYTL_OK;
 }
 
-/* ---- Memory ------------------------------------------------------------------------------- */
-
-/* Hands out pieces of a block; with base NULL it only counts. */
-typedef struct cursor {
-  unsigned char *base;
-  size_t used;
-  bool overflow;
-} cursor;
-
-static void *take(cursor *c, size_t n, size_t element_nbytes) {
-  size_t nbytes;
-  if (!tinytl_size_mul(n, element_nbytes, &nbytes) || nbytes > SIZE_MAX / 4 ||
-      c->used > SIZE_MAX / 4) {
-    c->overflow = true;
-    return NULL;
-  }
-  void *piece = c->base ? c->base + c->used : NULL;
-  c->used += tinytl_round_up(nbytes, TINYTL_ARENA_ALIGN);
-  return piece;
-}
-
-static tinytl_loader_options loader_options(const tinytl_trainer *t) {
-  return (tinytl_loader_options){.capacity = LOADER_SLOTS,
-                                 .n_workers = 1,
-                                 .max_size = t->network->image_size,
-                                 .skip = t->options.skip,
-                                 .skip_context = t->options.context};
-}
-
-/* Lays the block out. */
-static void lay_out(tinytl_trainer *t, cursor *c, void **loader_memory) {
-  const size_t n_features = (size_t)t->network->n_features;
-  const size_t n_train = (size_t)t->train->n_images;
-  const size_t n_val = t->val ? (size_t)t->val->n_images : 0;
-  t->values = take(c, t->params->n, sizeof(float));
-  t->gradient = take(c, t->params->n_trained, sizeof(float));
-  t->optimizer.moment1 = take(c, t->params->n_trained, sizeof(float));
-  if (tinytl_optimizer_n_moments(t->options.optimizer) > 1)
-    t->optimizer.moment2 = take(c, t->params->n_trained, sizeof(float));
-  if (t->val) t->best = take(c, t->params->n, sizeof(float));
-  t->train_unreadable = take(c, n_train, sizeof(bool));
-  t->val_unreadable = take(c, n_val, sizeof(bool));
-  if (t->head_only) {
-    t->train_features = take(c, n_train, n_features * sizeof(float));
-    t->val_features = take(c, n_val, n_features * sizeof(float));
-    t->logits = take(c, (size_t)t->network->n_classes, sizeof(float));
-    t->dropped = take(c, n_features, sizeof(float));
-  }
-  t->order = take(c, n_train > n_val ? n_train : n_val, sizeof(int));
-  const tinytl_loader_options loader = loader_options(t);
-  *loader_memory = take(c, tinytl_loader_nbytes(&loader), 1);
-  /* The programs take turns in the same activations. */
-  size_t activations = t->train_program ? t->train_program->nbytes : 0;
-  if (t->test_program) activations = tinytl_size_max(activations, t->test_program->nbytes);
-  t->train_machine.arena = t->test_machine.arena = take(c, activations, 1);
-}
-
-static tinytl_status take_memory(tinytl_trainer *t, tinytl_error *error) {
-  cursor count = {0};
-  void *loader_memory;
-  lay_out(t, &count, &loader_memory);
-  t->planned_nbytes = count.used + tinytl_network_frozen_nbytes(t->network);
-  if (count.overflow || (t->options.memory_limit && t->planned_nbytes > t->options.memory_limit))
-    return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
-                       "method %s at image size %d needs %zu bytes, the limit is %zu",
-                       tinytl_method_name(t->options.method), t->network->image_size,
-                       count.overflow ? SIZE_MAX : t->planned_nbytes, t->options.memory_limit);
-  t->block = aligned_alloc(TINYTL_ARENA_ALIGN, count.used);
-  if (!t->block) return tinytl_fail_memory(error, count.used);
-
-  cursor place = {.base = t->block};
-  lay_out(t, &place, &loader_memory);
-  memset(t->train_unreadable, 0, (size_t)t->train->n_images * sizeof(bool));
-  if (t->val) memset(t->val_unreadable, 0, (size_t)t->val->n_images * sizeof(bool));
-  memset(t->gradient, 0, t->params->n_trained * sizeof(float));
-  memset(t->optimizer.moment1, 0, t->params->n_trained * sizeof(float));
-  if (t->optimizer.moment2) memset(t->optimizer.moment2, 0, t->params->n_trained * sizeof(float));
-  t->optimizer.kind = t->options.optimizer;
-  tinytl_params_init(t->params, t->network, t->options.seed, t->values);
-  tinytl_params_gradients(t->params, t->gradient, t->gradients);
-
-  const tinytl_loader_options loader = loader_options(t);
-  return tinytl_loader_create(&loader, loader_memory, &t->loader, error);
-}
-
 /* ---- Trainer ------------------------------------------------------------------------------ */
+
+static void free_programs(tinytl_trainer *t) {
+  tinytl_program_free(t->train_program);
+  tinytl_program_free(t->test_program);
+  t->train_program = t->test_program = NULL;
+}
 
 static tinytl_status make_programs(tinytl_trainer *t, tinytl_error *error) {
   const tinytl_kernels *kernels = tinytl_kernels_get();
+  free_programs(t);
+  tinytl_program_options options = {.goal = TINYTL_GOAL_TRAIN,
+                                    .recompute = t->choices.recompute,
+                                    .fuse_above = TINYTL_FUSE_ABOVE};
   if (!t->head_only)
-    TINYTL_TRY(tinytl_program_create(t->network, t->params, TINYTL_GOAL_TRAIN, kernels,
-                                     &t->train_program, error));
+    TINYTL_TRY(
+        tinytl_program_create(t->network, t->params, &options, kernels, &t->train_program, error));
+  options.goal = t->head_only ? TINYTL_GOAL_FEATURES : TINYTL_GOAL_LOGITS;
   if (t->head_only || t->val)
-    TINYTL_TRY(tinytl_program_create(t->network, NULL,
-                                     t->head_only ? TINYTL_GOAL_FEATURES : TINYTL_GOAL_LOGITS,
-                                     kernels, &t->test_program, error));
+    TINYTL_TRY(tinytl_program_create(t->network, NULL, &options, kernels, &t->test_program, error));
   t->train_machine = (tinytl_machine){.network = t->network,
                                       .program = t->train_program,
                                       .gradients = t->gradients,
-                                      .run = {.kernels = kernels, .pool = t->pool}};
+                                      .run = {.kernels = kernels}};
   t->test_machine = t->train_machine;
   t->test_machine.program = t->test_program;
   return TINYTL_OK;
 }
 
+/* What is left to the method by the options. */
+static bool augments(const tinytl_trainer *t) {
+  const tinytl_switch augment = t->options.augment;
+  return augment == TINYTL_SWITCH_ON ||
+         (augment == TINYTL_SWITCH_AUTO && t->choices.method != TINYTL_METHOD_LAST);
+}
+
+tinytl_status tinytl_trainer_prepare(tinytl_trainer *t, const tinytl_backbone *backbone,
+                                     const tinytl_choices *choices, tinytl_error *error) {
+  const bool lite = tinytl_method_trains_lite(choices->method);
+  t->choices = *choices;
+  if (!t->network) t->network = malloc(sizeof *t->network);
+  if (!t->params) t->params = malloc(sizeof *t->params);
+  if (!t->gradients) t->gradients = malloc(sizeof *t->gradients);
+  if (!t->network || !t->params || !t->gradients)
+    return tinytl_fail_memory(error, sizeof *t->network);
+  TINYTL_TRY(tinytl_network_init(t->network, backbone, t->options.image_size, t->train->n_classes,
+                                 lite, error));
+  if (lite && t->network->n_lite == 0)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "method %s needs inverted residual blocks for its lite modules, and the "
+                       "backbone has none beyond the first; try method bias",
+                       tinytl_method_name(choices->method));
+  tinytl_params_layout(t->params, t->network, choices->method);
+  tinytl_gradients_layout(t->gradients, t->params, t->network, tinytl_kernels_get(),
+                          t->options.batch, choices->defer);
+  t->head_only = choices->method == TINYTL_METHOD_LAST && !augments(t);
+  return make_programs(t, error);
+}
+
 static void set_rules(tinytl_trainer *t, bool fresh_lite) {
-  const tinytl_train_options *options = &t->options;
-  t->rules = tinytl_rules_make(options->method, options->optimizer, t->train->n_images,
+  tinytl_train_options *options = &t->options;
+  if (options->label_smoothing < 0)
+    options->label_smoothing = t->choices.method == TINYTL_METHOD_LAST ? 0.0f : 0.1f;
+  t->rules = tinytl_rules_make(t->choices.method, t->choices.optimizer, t->train->n_images,
                                options->batch, fresh_lite);
   if (options->epochs > 0) t->rules.epochs = options->epochs;
   /* --lr sets the classifier's rate; the other groups keep their ratio to it. */
@@ -187,33 +142,20 @@ static void set_rules(tinytl_trainer *t, bool fresh_lite) {
 static tinytl_status set_up(tinytl_trainer *t, const tinytl_backbone *backbone,
                             tinytl_error *error) {
   const tinytl_train_options *options = &t->options;
-  const bool lite = tinytl_method_trains_lite(options->method);
-  TINYTL_TRY(check_options(options, error));
+  void *loader_memory = NULL;
+  TINYTL_TRY(tinytl_trainer_check_options(options, error));
   TINYTL_TRY(check_images(t->train, t->train->n_classes, "training", error));
   if (t->val) TINYTL_TRY(check_images(t->val, t->train->n_classes, "validation", error));
-  t->network = malloc(sizeof *t->network);
-  t->params = malloc(sizeof *t->params);
-  t->gradients = malloc(sizeof *t->gradients);
-  if (!t->network || !t->params || !t->gradients)
-    return tinytl_fail_memory(error, sizeof *t->network);
-  TINYTL_TRY(tinytl_network_init(t->network, backbone, options->image_size, t->train->n_classes,
-                                 lite, error));
-  if (lite && t->network->n_lite == 0)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                       "method %s needs inverted residual blocks for its lite modules, and the "
-                       "backbone has none beyond the first; try method bias",
-                       tinytl_method_name(options->method));
-  tinytl_params_layout(t->params, t->network, options->method);
-  if (t->options.augment == TINYTL_SWITCH_AUTO)
-    t->options.augment =
-        options->method == TINYTL_METHOD_LAST ? TINYTL_SWITCH_OFF : TINYTL_SWITCH_ON;
-  if (options->label_smoothing < 0)
-    t->options.label_smoothing = options->method == TINYTL_METHOD_LAST ? 0.0f : 0.1f;
-  t->head_only = options->method == TINYTL_METHOD_LAST && t->options.augment == TINYTL_SWITCH_OFF;
+  TINYTL_TRY(tinytl_trainer_choose(t, backbone, error));
+  if (options->planned) options->planned(options->context, &t->plan);
   set_rules(t, backbone->arch.n_lite == 0);
+  TINYTL_TRY(tinytl_trainer_take_block(t, &loader_memory, error));
+  tinytl_params_init(t->params, t->network, options->seed, t->values);
+  if (t->choices.spill) TINYTL_TRY(tinytl_spill_create(options->spill_dir, &t->spill, error));
   TINYTL_TRY(tinytl_pool_create(options->n_threads, &t->pool, error));
-  TINYTL_TRY(make_programs(t, error));
-  return take_memory(t, error);
+  t->train_machine.run.pool = t->test_machine.run.pool = t->pool;
+  const tinytl_loader_options loader = tinytl_trainer_loader_options(t);
+  return tinytl_loader_create(&loader, loader_memory, &t->loader, error);
 }
 
 tinytl_status tinytl_trainer_create(const tinytl_backbone *backbone, const tinytl_images *train,
@@ -232,18 +174,38 @@ tinytl_status tinytl_trainer_create(const tinytl_backbone *backbone, const tinyt
   return status;
 }
 
+static void stop_threads(tinytl_trainer *t) {
+  tinytl_loader_free(t->loader);
+  tinytl_pool_free(t->pool);
+  t->loader = NULL;
+  t->pool = NULL;
+}
+
 void tinytl_trainer_free(tinytl_trainer *trainer) {
   if (!trainer) return;
-  tinytl_loader_free(trainer->loader);
-  tinytl_pool_free(trainer->pool);
-  tinytl_program_free(trainer->train_program);
-  tinytl_program_free(trainer->test_program);
+  stop_threads(trainer);
+  free_programs(trainer);
   free(trainer->network);
   free(trainer->params);
   free(trainer->gradients);
-  free(trainer->block);
+  tinytl_spill_free(trainer->spill);
+  tinytl_pages_free(trainer->block, trainer->block_nbytes);
   free(trainer);
 }
+
+tinytl_view tinytl_trainer_view(const tinytl_trainer *t, bool training, int epoch) {
+  const tinytl_train_options *options = &t->options;
+  return (tinytl_view){.size = t->network->image_size,
+                       .resize = tinytl_test_resize(t->network->backbone, t->network->image_size),
+                       .augment = training && augments(t),
+                       .min_scale = TINYTL_MIN_CROP_SCALE,
+                       .mirror = options->mirror,
+                       .colour_jitter = options->colour_jitter,
+                       .seed = options->seed,
+                       .epoch = (uint64_t)epoch};
+}
+
+/* ---- Training ----------------------------------------------------------------------------- */
 
 float tinytl_trainer_feed(tinytl_trainer *t, const uint8_t *rgb, int index, uint64_t epoch) {
   const tinytl_target target = {.label = t->train->labels[index],
@@ -252,29 +214,86 @@ float tinytl_trainer_feed(tinytl_trainer *t, const uint8_t *rgb, int index, uint
                                 .seed = t->options.seed,
                                 .epoch = epoch,
                                 .image = (uint64_t)index};
+  const int slot = t->n_fed++;
+  t->train_machine.slot = slot;
   if (rgb) return tinytl_machine_run(&t->train_machine, rgb, &target);
-  const size_t n_features = (size_t)t->network->n_features;
-  memcpy(t->dropped, t->train_features + (size_t)index * n_features, n_features * sizeof(float));
-  return tinytl_head_train(&t->train_machine.run, t->network, t->gradients, &target, t->dropped,
-                           t->logits, NULL);
+  return tinytl_head_train(&t->train_machine.run, t->network, t->gradients, slot, &target,
+                           t->features, t->logits, NULL);
 }
 
-void tinytl_trainer_update(tinytl_trainer *t, int n) {
+void tinytl_trainer_update(tinytl_trainer *t) {
   const float share = tinytl_schedule(t->optimizer.step, t->n_warmup, t->n_steps);
+  const tinytl_run *run = &t->train_machine.run;
   float lr[TINYTL_N_GROUPS];
   for (int g = 0; g < TINYTL_N_GROUPS; g++) lr[g] = t->lr[g] * share;
-  tinytl_optimizer_update(&t->optimizer, t->params, t->pool, lr, 1.0f / (float)n, t->gradient,
-                          t->values);
+  tinytl_optimizer_begin(&t->optimizer, lr, 1.0f / (float)t->n_fed);
+  for (int s = 0; s < t->params->n_segments; s++) {
+    const tinytl_segment *segment = &t->params->segments[s];
+    if (segment->offset >= t->params->n_trained) break;
+    for (size_t done = 0; done < segment->n;) {
+      const tinytl_gradient_range range = tinytl_gradients_make(
+          t->gradients, t->params, t->network, run, s, done, t->n_fed, t->train_machine.arena);
+      tinytl_optimizer_update(&t->optimizer, t->params, s, range.first, range.n, run->kernels,
+                              run->pool, range.gradient, t->values + segment->offset + done);
+      done += range.n;
+    }
+  }
+  t->n_fed = 0;
 }
 
-float *tinytl_trainer_logits(tinytl_trainer *t, const uint8_t *rgb, int index) {
+float *tinytl_trainer_logits(tinytl_trainer *t, const uint8_t *rgb) {
   if (rgb) {
     tinytl_machine_run(&t->test_machine, rgb, NULL);
     return tinytl_machine_logits(&t->test_machine);
   }
   tinytl_linear_forward(&t->train_machine.run, t->network->n_features, t->network->n_classes,
-                        &t->network->classifier, t->network->classifier_bias,
-                        t->val_features + (size_t)index * (size_t)t->network->n_features,
+                        &t->network->classifier, t->network->classifier_bias, t->features,
                         t->logits);
   return t->logits;
+}
+
+/* ---- What is kept ------------------------------------------------------------------------- */
+
+static size_t feature_nbytes(const tinytl_trainer *t) {
+  return (size_t)t->network->n_features * sizeof(float);
+}
+
+tinytl_status tinytl_trainer_store_features(tinytl_trainer *t, int index, const float *features,
+                                            tinytl_error *error) {
+  const size_t nbytes = feature_nbytes(t);
+  if (t->spill)
+    return tinytl_spill_write(t->spill, (uint64_t)index * nbytes, features, nbytes, error);
+  memcpy((char *)t->cache + (size_t)index * nbytes, features, nbytes);
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_trainer_fetch_features(tinytl_trainer *t, int index, tinytl_error *error) {
+  const size_t nbytes = feature_nbytes(t);
+  if (t->spill)
+    return tinytl_spill_read(t->spill, (uint64_t)index * nbytes, t->features, nbytes, error);
+  memcpy(t->features, (const char *)t->cache + (size_t)index * nbytes, nbytes);
+  return TINYTL_OK;
+}
+
+/* Where the best values stand in the spill file: behind the features. */
+static uint64_t best_offset(const tinytl_trainer *t) {
+  const int n_images = t->train->n_images + (t->val ? t->val->n_images : 0);
+  return t->head_only ? (uint64_t)n_images * feature_nbytes(t) : 0;
+}
+
+tinytl_status tinytl_trainer_keep(tinytl_trainer *t, tinytl_error *error) {
+  const size_t nbytes = t->params->n * sizeof *t->values;
+  if (!t->val) return TINYTL_OK;
+  if (t->spill) return tinytl_spill_write(t->spill, best_offset(t), t->values, nbytes, error);
+  memcpy(t->best, t->values, nbytes);
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_trainer_finish(tinytl_trainer *t, const float **values, tinytl_error *error) {
+  stop_threads(t);
+  tinytl_pages_drop(t->block + t->kept_nbytes, t->block_nbytes - t->kept_nbytes);
+  *values = t->best ? t->best : t->values;
+  if (!t->val || !t->spill) return TINYTL_OK;
+  return tinytl_spill_read(t->spill, best_offset(t), t->values, t->params->n * sizeof *t->values,
+                           error);
 }

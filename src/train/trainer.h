@@ -1,19 +1,32 @@
-/* One training run: its memory, and one image at a time. */
+/* One training run: its memory, planned and taken at once, and one image at a time. */
 #ifndef TINYTL_TRAIN_TRAINER_H
 #define TINYTL_TRAIN_TRAINER_H
 
+#include "core/spill.h"
 #include "data/data.h"
 #include "train/optimizer.h"
 #include "train/program.h"
 #include "train/rules.h"
 
+/* What a run may trade for memory. */
+typedef struct tinytl_choices {
+  tinytl_method method;
+  tinytl_optimizer optimizer;
+  bool defer;     /* gradients of large weights: train/gradients.h */
+  bool spill;     /* feature cache and best values in a file */
+  bool recompute; /* lite modules */
+} tinytl_choices;
+
 /* Everything lies in one block, in this order:
  *
- *   values | gradients | moments | best values | feature cache | order | loader | activations
+ *   values | best values | gradients | moments | feature cache | order | loader | activations
  *
- * best values only with validation, the cache only where the head alone is trained. */
+ * best values only with validation, the cache only where the head alone is trained; neither where
+ * they are spilled. */
 typedef struct tinytl_trainer {
   tinytl_train_options options;
+  tinytl_choices choices;
+  tinytl_plan plan;
   tinytl_rules rules;
   const tinytl_images *train, *val; /* val may be NULL */
 
@@ -24,34 +37,67 @@ typedef struct tinytl_trainer {
   tinytl_program *train_program; /* NULL where the head alone is trained */
   tinytl_program *test_program;  /* logits, for validation; features for the head alone */
   tinytl_machine train_machine, test_machine;
-  tinytl_loader *loader;
+  tinytl_loader *loader; /* of the training and the validation pictures, in turn */
+  tinytl_spill *spill;   /* features, then best values */
 
+  size_t load_nbytes; /* of heap, for decoding one picture */
   unsigned char *block;
-  size_t planned_nbytes; /* block and frozen weights */
-  float *values, *gradient, *best;
+  size_t block_nbytes, kept_nbytes; /* kept: values and best values, the start of the block */
+  float *values, *best;
   tinytl_optimizer_state optimizer;
-  bool head_only; /* method last without augmentation: pictures are seen once */
-  float *train_features, *val_features;    /* [n_images][n_features]; head_only */
-  float *logits, *dropped;                 /* [n_classes], [n_features]; head_only */
+  bool head_only;           /* method last without augmentation: pictures are seen once */
+  float *cache;             /* [training and validation images][n_features]; head_only */
+  float *features, *logits; /* of one image, [n_features], [n_classes]; head_only */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;
   float lr[TINYTL_N_GROUPS];
   uint64_t n_steps, n_warmup;
+  int n_fed; /* images since the last update */
 } tinytl_trainer;
 
-/* Plans, checks the memory limit and takes the memory. *trainer is the caller's. */
+/* Chooses what the limit asks for, plans, and takes the memory. *trainer is the caller's. */
 tinytl_status tinytl_trainer_create(const tinytl_backbone *backbone, const tinytl_images *train,
                                     const tinytl_images *val, const tinytl_train_options *options,
                                     tinytl_trainer **trainer, tinytl_error *error);
 void tinytl_trainer_free(tinytl_trainer *trainer); /* NULL is allowed */
 
-/* Feeds one training image: its loss; gradients are added up. rgb NULL: cached features of image
- * `index`. */
+/* How decoding sees a picture in training (with what is left to `epoch`), and in validation. */
+tinytl_view tinytl_trainer_view(const tinytl_trainer *trainer, bool training, int epoch);
+
+/* Feeds one training image: its loss; gradients are added up. rgb NULL: trainer->features. */
 float tinytl_trainer_feed(tinytl_trainer *trainer, const uint8_t *rgb, int index, uint64_t epoch);
-/* Updates the parameters from the n images fed since the last update. */
-void tinytl_trainer_update(tinytl_trainer *trainer, int n);
-/* Logits of a picture, or of cached validation features where rgb is NULL; valid until the next
- * call. */
-float *tinytl_trainer_logits(tinytl_trainer *trainer, const uint8_t *rgb, int index);
+/* Updates the parameters from the images fed since the last update. */
+void tinytl_trainer_update(tinytl_trainer *trainer);
+/* Logits of a picture; rgb NULL: of trainer->features. Valid until the next call. */
+float *tinytl_trainer_logits(tinytl_trainer *trainer, const uint8_t *rgb);
+
+/* The feature cache: training images first, then validation images. Reading is into
+ * trainer->features. Errors: those of the spill file. */
+tinytl_status tinytl_trainer_store_features(tinytl_trainer *trainer, int index,
+                                            const float *features, tinytl_error *error);
+tinytl_status tinytl_trainer_fetch_features(tinytl_trainer *trainer, int index,
+                                            tinytl_error *error);
+
+/* Keeps the values as they are now as the best ones. */
+tinytl_status tinytl_trainer_keep(tinytl_trainer *trainer, tinytl_error *error);
+/* Ends training: gives all memory back but that of the best values, which are returned in *values
+ * [params->n], borrowed until the trainer is freed. */
+tinytl_status tinytl_trainer_finish(tinytl_trainer *trainer, const float **values,
+                                    tinytl_error *error);
+
+/* ---- Between trainer.c and plan.c --------------------------------------------------------- */
+
+/* Makes network, parameters and programs ready for a choice, in place of those of another. */
+tinytl_status tinytl_trainer_prepare(tinytl_trainer *trainer, const tinytl_backbone *backbone,
+                                     const tinytl_choices *choices, tinytl_error *error);
+/* Prepares the choice that meets the limit and costs least; fills trainer->plan. */
+tinytl_status tinytl_trainer_choose(tinytl_trainer *trainer, const tinytl_backbone *backbone,
+                                    tinytl_error *error);
+/* Takes the block of what was prepared and points into it. *loader_memory is for the loader. */
+tinytl_status tinytl_trainer_take_block(tinytl_trainer *trainer, void **loader_memory,
+                                        tinytl_error *error);
+tinytl_loader_options tinytl_trainer_loader_options(const tinytl_trainer *trainer);
+tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
+                                           tinytl_error *error);
 
 #endif

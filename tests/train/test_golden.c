@@ -96,7 +96,8 @@ static void start(runner *r, const tinytl_backbone *backbone, tinytl_goal goal,
                   const tinytl_kernels *kernels) {
   r->network = malloc(sizeof *r->network);
   assert_int_equal(tinytl_network_init(r->network, backbone, 0, 0, false, NULL), TINYTL_OK);
-  assert_int_equal(tinytl_program_create(r->network, NULL, goal, kernels, &r->program, NULL),
+  const tinytl_program_options options = {.goal = goal, .fuse_above = TINYTL_FUSE_ABOVE};
+  assert_int_equal(tinytl_program_create(r->network, NULL, &options, kernels, &r->program, NULL),
                    TINYTL_OK);
   r->machine = (tinytl_machine){.network = r->network,
                                 .program = r->program,

@@ -34,7 +34,8 @@ static fixture *make(tinytl_method method, tinytl_weights weights, tinytl_pad pa
   f->gradient = calloc(f->params.n_trained, sizeof *f->gradient);
   tinytl_params_init(&f->params, &f->network, 5, f->values);
   tiny_perturb(&f->params, 6, f->values);
-  tinytl_params_gradients(&f->params, f->gradient, &f->gradients);
+  tinytl_gradients_layout(&f->gradients, &f->params, &f->network, tinytl_kernels_get(), 1, false);
+  tinytl_gradients_place(&f->gradients, &f->params, f->gradient);
   tiny_picture(4, f->rgb);
   return f;
 }
@@ -47,13 +48,14 @@ static void destroy(fixture *f) {
 }
 
 /* Loss and gradient (added to f->gradient) by the program under test. */
-static float run(fixture *f, int n_threads) {
+static float run_with(fixture *f, int n_threads, bool recompute, bool fuse) {
   tinytl_program *program = NULL;
   tinytl_pool *pool = NULL;
   const tinytl_kernels *kernels = tinytl_kernels_get();
+  const tinytl_program_options options = {
+      .goal = TINYTL_GOAL_TRAIN, .recompute = recompute, .fuse_above = fuse ? 0 : SIZE_MAX};
   assert_int_equal(
-      tinytl_program_create(&f->network, &f->params, TINYTL_GOAL_TRAIN, kernels, &program, NULL),
-      TINYTL_OK);
+      tinytl_program_create(&f->network, &f->params, &options, kernels, &program, NULL), TINYTL_OK);
   assert_int_equal(tinytl_pool_create(n_threads, &pool, NULL), TINYTL_OK);
   tinytl_machine machine = {.network = &f->network,
                             .program = program,
@@ -67,6 +69,10 @@ static float run(fixture *f, int n_threads) {
   tinytl_pool_free(pool);
   tinytl_program_free(program);
   return loss;
+}
+
+static float run(fixture *f, int n_threads) {
+  return run_with(f, n_threads, false, false);
 }
 
 static reference_net *make_reference(const fixture *f) {
@@ -122,12 +128,12 @@ static bool check_segment(const fixture *f, reference_net *net, int s, uint64_t 
 }
 
 static void check_method(tinytl_method method, tinytl_weights weights, tinytl_pad pad,
-                         bool with_lite) {
+                         bool with_lite, bool recompute, bool fuse) {
   fixture *f = make(method, weights, pad, with_lite);
   reference_net *net = make_reference(f);
   const double want =
       reference_loss(net, f->rgb, TINY_SIZE, target.label, (double)target.label_smoothing, NULL);
-  const float loss = run(f, 2);
+  const float loss = run_with(f, 2, recompute, fuse);
   assert_true(fabs((double)loss - want) < 1e-4 * (1 + fabs(want)));
   int n_checked = 0, n_trained = 0;
   for (int s = 0; s < f->params.n_segments; s++) {
@@ -146,8 +152,10 @@ static void test_every_method(void **state) {
   (void)state;
   for (int method = TINYTL_METHOD_LAST; method <= TINYTL_METHOD_LITE_BIAS; method++)
     for (int with_lite = 0; with_lite < 2; with_lite++) {
-      check_method((tinytl_method)method, TINYTL_WEIGHTS_F32, TINYTL_PAD_SYMMETRIC, with_lite);
-      check_method((tinytl_method)method, TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, with_lite);
+      check_method((tinytl_method)method, TINYTL_WEIGHTS_F32, TINYTL_PAD_SYMMETRIC, with_lite,
+                   false, false);
+      check_method((tinytl_method)method, TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, with_lite, true,
+                   true);
     }
 }
 
@@ -164,6 +172,31 @@ static void test_any_threads(void **state) {
   }
   free(first);
   destroy(f);
+}
+
+/* What is computed twice, or in strips, is the same: the loss and the modules' gradients to the
+ * bit, biases but for the order of their sums. */
+static void test_any_way(void **state) {
+  (void)state;
+  for (int with_lite = 0; with_lite < 2; with_lite++) {
+    fixture *f = make(TINYTL_METHOD_LITE_BIAS, TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, with_lite);
+    const float loss = run(f, 1);
+    float *first = malloc(f->params.n_trained * sizeof *first);
+    memcpy(first, f->gradient, f->params.n_trained * sizeof *first);
+    for (int way = 1; way < 4; way++) {
+      memset(f->gradient, 0, f->params.n_trained * sizeof *first);
+      assert_true(run_with(f, 2, way % 2, way / 2) == loss);
+      for (int s = 0; s < f->params.n_segments; s++) {
+        const tinytl_segment *segment = &f->params.segments[s];
+        if (segment->offset >= f->params.n_trained) break;
+        const float tolerance = way >= 2 && segment->group == TINYTL_GROUP_BIAS ? 1e-5f : 0;
+        for (size_t i = segment->offset; i < segment->offset + segment->n; i++)
+          assert_true(fabsf(f->gradient[i] - first[i]) <= tolerance * (1 + fabsf(first[i])));
+      }
+    }
+    free(first);
+    destroy(f);
+  }
 }
 
 /* The gradient of a batch is the sum of its images' gradients. */
@@ -199,6 +232,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_method),
       cmocka_unit_test(test_any_threads),
+      cmocka_unit_test(test_any_way),
       cmocka_unit_test(test_gradients_add_up),
       cmocka_unit_test(test_fresh_lite_is_identity),
   };

@@ -85,6 +85,37 @@ static void test_trained_parameters(void **state) {
   assert_int_equal(full.frozen, 0);
 }
 
+static void test_public_function(void **state) {
+  uint64_t nbytes = 0;
+  assert_int_equal(
+      tinytl_paper_bytes(*state, TINYTL_PAPER_BIAS, N_CLASSES, 320, 8, false, &nbytes, NULL),
+      TINYTL_OK);
+  assert_int_equal(nbytes, 57441104);
+  assert_int_equal(
+      tinytl_paper_bytes(*state, TINYTL_PAPER_BIAS, N_CLASSES, 0, 8, true, &nbytes, NULL),
+      TINYTL_OK);
+  assert_int_equal(nbytes, count(state, TINYTL_PAPER_BIAS, 224, 8, true).total);
+  assert_int_equal(
+      tinytl_paper_bytes(*state, TINYTL_PAPER_LITE_BIAS, N_CLASSES, 224, 8, false, &nbytes, NULL),
+      TINYTL_OK);
+  assert_int_equal(nbytes, 37126448);
+}
+
+static void test_refusals(void **state) {
+  static const struct {
+    int n_classes, image_size, batch;
+  } bad[] = {{0, 224, 8}, {TINYTL_MAX_CLASSES + 1, 224, 8}, {2, 224, 0}, {2, 224, 4097}, {2, -1, 8},
+             {2, 5000, 8}};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    uint64_t nbytes = 7;
+    tinytl_error error;
+    assert_int_equal(tinytl_paper_bytes(*state, TINYTL_PAPER_FULL, bad[i].n_classes,
+                                        bad[i].image_size, bad[i].batch, false, &nbytes, &error),
+                     TINYTL_ERROR_USAGE);
+    assert_int_equal(nbytes, 7);
+  }
+}
+
 static int make_backbone(void **state) {
   tinytl_backbone *backbone;
   if (tinytl_backbone_init("proxyless-mobile", N_CLASSES, TINYTL_WEIGHTS_INT8, 0, &backbone,
@@ -101,10 +132,9 @@ static int free_backbone(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_tables),
-      cmocka_unit_test(test_bytes),
-      cmocka_unit_test(test_parts),
-      cmocka_unit_test(test_trained_parameters),
+      cmocka_unit_test(test_tables),          cmocka_unit_test(test_bytes),
+      cmocka_unit_test(test_parts),           cmocka_unit_test(test_trained_parameters),
+      cmocka_unit_test(test_public_function), cmocka_unit_test(test_refusals),
   };
   return cmocka_run_group_tests(tests, make_backbone, free_backbone);
 }

@@ -16,10 +16,10 @@ typedef struct fixture {
   tinytl_gradients gradients;
   float *values, *gradient;
   tinytl_program *program;
-  int head; /* its step; n_steps: has none */
 } fixture;
 
-static fixture *make(tinytl_goal goal, tinytl_method method, bool with_lite) {
+static fixture *make_with(tinytl_goal goal, tinytl_method method, bool with_lite, bool recompute,
+                          bool fuse) {
   fixture *f = calloc(1, sizeof *f);
   f->goal = goal;
   f->backbone = tiny_backbone(TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, with_lite);
@@ -31,14 +31,18 @@ static fixture *make(tinytl_goal goal, tinytl_method method, bool with_lite) {
   f->gradient = calloc(f->params.n_trained, sizeof *f->gradient);
   tinytl_params_init(&f->params, &f->network, 5, f->values);
   tiny_perturb(&f->params, 6, f->values);
-  tinytl_params_gradients(&f->params, f->gradient, &f->gradients);
+  tinytl_gradients_layout(&f->gradients, &f->params, &f->network, tinytl_kernels_get(), 1, false);
+  tinytl_gradients_place(&f->gradients, &f->params, f->gradient);
+  const tinytl_program_options options = {
+      .goal = goal, .recompute = recompute, .fuse_above = fuse ? 0 : SIZE_MAX};
   assert_int_equal(tinytl_program_create(&f->network, goal == TINYTL_GOAL_TRAIN ? &f->params : NULL,
-                                         goal, tinytl_kernels_get(), &f->program, NULL),
+                                         &options, tinytl_kernels_get(), &f->program, NULL),
                    TINYTL_OK);
-  f->head = 0;
-  while (f->head < f->program->n_steps && f->program->steps[f->head].kind != TINYTL_STEP_HEAD)
-    f->head++;
   return f;
+}
+
+static fixture *make(tinytl_goal goal, tinytl_method method, bool with_lite) {
+  return make_with(goal, method, with_lite, false, false);
 }
 
 static void destroy(fixture *f) {
@@ -49,15 +53,18 @@ static void destroy(fixture *f) {
   free(f);
 }
 
-/* Calls `check` for every goal and method, with and without lite modules in the backbone. */
+/* Calls `check` for every goal and method, with and without lite modules in the backbone, kept or
+ * recomputed, with every block fused and with none. */
 static void for_every_program(void (*check)(fixture *f)) {
   for (int with_lite = 0; with_lite < 2; with_lite++)
     for (int method = TINYTL_METHOD_LAST; method <= TINYTL_METHOD_LITE_BIAS; method++)
-      for (int goal = TINYTL_GOAL_FEATURES; goal <= TINYTL_GOAL_TRAIN; goal++) {
-        fixture *f = make((tinytl_goal)goal, (tinytl_method)method, with_lite);
-        check(f);
-        destroy(f);
-      }
+      for (int goal = TINYTL_GOAL_FEATURES; goal <= TINYTL_GOAL_TRAIN; goal++)
+        for (int way = 0; way < 4; way++) {
+          fixture *f =
+              make_with((tinytl_goal)goal, (tinytl_method)method, with_lite, way % 2, way / 2);
+          check(f);
+          destroy(f);
+        }
 }
 
 /* ---- The plan ----------------------------------------------------------------------------- */
@@ -112,19 +119,23 @@ static void check_lives(const fixture *f, int step, int buffer) {
 /* What running a step touches, lite modules' own buffers too. */
 static void check_step(const fixture *f, int s) {
   const tinytl_step *step = &f->program->steps[s];
-  const int own[] = {step->x, step->y, step->residual, step->mask, step->scratch};
+  const int own[] = {step->x,    step->y,           step->residual,
+                     step->mask, step->mask_expand, step->scratch};
   for (size_t i = 0; i < sizeof own / sizeof *own; i++) check_lives(f, s, own[i]);
   const tinytl_lite_buffers *lite = &f->program->lite[step->index];
   if (step->kind == TINYTL_STEP_LITE) {
-    const int used[] = {lite->pooled, lite->x_hat1, lite->rstd1, lite->relu,
-                        lite->x_hat2, lite->rstd2,  lite->out};
+    const tinytl_lite_maps *maps = &lite->forward;
+    const int used[] = {maps->pooled, maps->x_hat1, maps->rstd1, maps->relu,
+                        maps->x_hat2, maps->rstd2,  lite->out};
     for (size_t i = 0; i < sizeof used / sizeof *used; i++) check_lives(f, s, used[i]);
   }
   if (step->kind == TINYTL_STEP_LITE_BACKWARD) {
-    const int used[] = {lite->x_hat1, lite->rstd1, lite->x_hat2,    lite->rstd2,
-                        lite->d_out,  lite->d_mid, lite->relu_again};
+    const tinytl_lite_maps *maps = &lite->backward;
+    const int used[] = {maps->x_hat1, maps->rstd1, maps->x_hat2, maps->rstd2,
+                        maps->relu,   lite->d_out, lite->d_mid};
     for (size_t i = 0; i < sizeof used / sizeof *used; i++) check_lives(f, s, used[i]);
-    if (tinytl_method_trains_lite(f->params.method)) check_lives(f, s, lite->pooled);
+    if (tinytl_method_trains_lite(f->params.method) || f->program->recompute)
+      check_lives(f, s, maps->pooled);
   }
 }
 
@@ -159,12 +170,12 @@ static void test_inference_needs_no_more_than_training(void **state) {
 
 static bool is_kept(const fixture *f, int buffer) {
   const tinytl_buffer *b = &f->program->buffers[buffer];
-  return b->first_use < f->head && b->last_use > f->head;
+  return b->first_use < f->program->head && b->last_use > f->program->head;
 }
 
 /* A mask of layer `i` kept for backward, one bit an element? */
 static bool is_mask(const fixture *f, int buffer) {
-  for (int s = 0; s < f->head; s++) {
+  for (int s = 0; s < f->program->head; s++) {
     const tinytl_step *step = &f->program->steps[s];
     if (step->kind != TINYTL_STEP_CONV || step->mask != buffer) continue;
     const tinytl_conv *conv = &f->network.conv[step->index];
@@ -179,10 +190,12 @@ static bool is_mask(const fixture *f, int buffer) {
 static bool is_lite_map(const fixture *f, int buffer) {
   for (int m = 0; m < f->network.n_lite; m++) {
     const tinytl_lite_buffers *lite = &f->program->lite[m];
-    const bool norm = buffer == lite->x_hat1 || buffer == lite->rstd1 || buffer == lite->x_hat2 ||
-                      buffer == lite->rstd2;
-    if (norm || (buffer == lite->pooled && tinytl_method_trains_lite(f->params.method)))
-      return true;
+    const tinytl_lite_maps *maps = &lite->forward;
+    const bool norm = buffer == maps->x_hat1 || buffer == maps->rstd1 || buffer == maps->x_hat2 ||
+                      buffer == maps->rstd2;
+    const bool input = buffer == maps->pooled &&
+                       (tinytl_method_trains_lite(f->params.method) || f->program->recompute);
+    if (input || (norm && !f->program->recompute)) return true;
   }
   return false;
 }
@@ -192,16 +205,17 @@ static bool is_lite_map(const fixture *f, int buffer) {
 static void test_what_is_kept(void **state) {
   (void)state;
   for (int with_lite = 0; with_lite < 2; with_lite++)
-    for (int method = TINYTL_METHOD_BIAS; method <= TINYTL_METHOD_LITE_BIAS; method++) {
-      fixture *f = make(TINYTL_GOAL_TRAIN, (tinytl_method)method, with_lite);
+    for (int i = 0; i < 6; i++) {
+      const tinytl_method method = (tinytl_method)(TINYTL_METHOD_BIAS + i / 2);
+      fixture *f = make_with(TINYTL_GOAL_TRAIN, method, with_lite, i % 2, false);
       int n_masks = 0;
       for (int i = 0; i < f->program->n_buffers; i++) {
         if (!is_kept(f, i)) continue;
         const bool mask = is_mask(f, i);
         n_masks += mask;
         if (!mask && !is_lite_map(f, i))
-          fail_msg("method %s keeps buffer %d of %zu bytes",
-                   tinytl_method_name((tinytl_method)method), i, f->program->buffers[i].nbytes);
+          fail_msg("method %s keeps buffer %d of %zu bytes", tinytl_method_name(method), i,
+                   f->program->buffers[i].nbytes);
       }
       assert_true(n_masks > 0);
       destroy(f);
@@ -213,7 +227,7 @@ static void test_last_keeps_nothing(void **state) {
   for (int with_lite = 0; with_lite < 2; with_lite++) {
     fixture *f = make(TINYTL_GOAL_TRAIN, TINYTL_METHOD_LAST, with_lite);
     fixture *logits = make(TINYTL_GOAL_LOGITS, TINYTL_METHOD_LAST, with_lite);
-    assert_int_equal(f->head, f->program->n_steps - 1);
+    assert_int_equal(f->program->head, f->program->n_steps - 1);
     for (int s = 0; s < f->program->n_steps; s++) assert_int_equal(f->program->steps[s].mask, -1);
     assert_int_equal(f->program->d_features, -1);
     assert_int_equal(f->program->nbytes, logits->program->nbytes);

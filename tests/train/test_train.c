@@ -261,7 +261,8 @@ static void test_report(void **state) {
   assert_true(f->report.best_epoch >= 1 && f->report.best_epoch <= f->report.epochs);
   assert_int_equal(f->report.train_images, N_TRAIN);
   assert_int_equal(f->report.skipped_images, 0);
-  assert_true(f->report.planned_bytes > 0);
+  assert_int_equal(f->report.plan.method, TINYTL_METHOD_BIAS);
+  assert_true(f->report.plan.total_bytes > 0);
   assert_true(f->report.seconds > 0 && f->report.images_per_second > 0);
   destroy(f);
 }

@@ -1,0 +1,288 @@
+/* The memory of a run: what there is, how much of each, and what a limit makes of it. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/pages.h"
+#include "train/paper.h"
+#include "train/trainer.h"
+
+enum {
+  LOADER_SLOTS = 3, /* one is being used, one is ready, one is being decoded */
+  /* Touched of a thread's stack: the largest operator's buffers are 40 KB (conv_dense, conv_rgb).
+   */
+  STACK_NBYTES = 64 * 1024,
+  /* Heap that is not planned: messages, stdio, folders being read, and what malloc loses. */
+  HEAP_NBYTES = 192 * 1024,
+  /* The kernel counts resident pages by batches; what a process holds at first differs from run to
+   * run. */
+  LIMIT_MARGIN = 128 * 1024,
+  LIMIT_STEP = 100 * 1000 /* limits are named with one decimal of a MB */
+};
+
+/* ---- Layout ------------------------------------------------------------------------------- */
+
+/* Hands out pieces of a block; with base NULL it only counts. */
+typedef struct cursor {
+  unsigned char *base;
+  size_t used;
+  bool overflow;
+} cursor;
+
+static void *take(cursor *c, size_t n, size_t element_nbytes) {
+  size_t nbytes;
+  if (!tinytl_size_mul(n, element_nbytes, &nbytes) || nbytes > SIZE_MAX / 4 ||
+      c->used > SIZE_MAX / 4) {
+    c->overflow = true;
+    return NULL;
+  }
+  void *piece = c->base ? c->base + c->used : NULL;
+  c->used += tinytl_round_up(nbytes, TINYTL_ARENA_ALIGN);
+  return piece;
+}
+
+tinytl_loader_options tinytl_trainer_loader_options(const tinytl_trainer *t) {
+  return (tinytl_loader_options){.capacity = LOADER_SLOTS,
+                                 .n_workers = 1,
+                                 .max_size = t->network->image_size,
+                                 .skip = t->options.skip,
+                                 .skip_context = t->options.context};
+}
+
+/* The programs take turns in the same activations, and deferred gradients are made there too. */
+static size_t activation_nbytes(const tinytl_trainer *t) {
+  size_t nbytes = t->gradients->update_nbytes;
+  if (t->train_program) nbytes = tinytl_size_max(nbytes, t->train_program->nbytes);
+  if (t->test_program) nbytes = tinytl_size_max(nbytes, t->test_program->nbytes);
+  return nbytes;
+}
+
+static size_t used_since(const cursor *c, size_t *mark) {
+  const size_t nbytes = c->used - *mark;
+  *mark = c->used;
+  return nbytes;
+}
+
+/* Lays the block out, and counts it into the plan. */
+static void lay_out(tinytl_trainer *t, cursor *c, void **loader_memory) {
+  const size_t n_features = (size_t)t->network->n_features;
+  const size_t n_train = (size_t)t->train->n_images;
+  const size_t n_val = t->val ? (size_t)t->val->n_images : 0;
+  tinytl_plan *plan = &t->plan;
+  size_t mark = 0;
+  t->values = take(c, t->params->n, sizeof(float));
+  plan->trained_bytes = used_since(c, &mark);
+  if (t->val && !t->choices.spill) t->best = take(c, t->params->n, sizeof(float));
+  t->kept_nbytes = c->used;
+  plan->kept_bytes = used_since(c, &mark);
+  float *gradient = take(c, t->gradients->n, sizeof(float));
+  plan->gradient_bytes = used_since(c, &mark);
+  void *moments = take(c, tinytl_optimizer_nbytes(t->choices.optimizer, t->params), 1);
+  plan->optimizer_bytes = used_since(c, &mark);
+  t->train_unreadable = take(c, n_train, sizeof(bool));
+  t->val_unreadable = take(c, n_val, sizeof(bool));
+  if (t->head_only) {
+    if (!t->choices.spill) t->cache = take(c, n_train + n_val, n_features * sizeof(float));
+    t->features = take(c, n_features, sizeof(float));
+    t->logits = take(c, (size_t)t->network->n_classes, sizeof(float));
+  }
+  t->order = take(c, n_train > n_val ? n_train : n_val, sizeof(int));
+  plan->kept_bytes += used_since(c, &mark);
+  const tinytl_loader_options loader = tinytl_trainer_loader_options(t);
+  *loader_memory = take(c, tinytl_loader_nbytes(&loader), 1);
+  plan->picture_bytes = used_since(c, &mark);
+  t->train_machine.arena = t->test_machine.arena = take(c, activation_nbytes(t), 1);
+  if (!c->base) return;
+  tinytl_gradients_place(t->gradients, t->params, gradient);
+  tinytl_optimizer_init(&t->optimizer, t->choices.optimizer, t->params, moments);
+}
+
+tinytl_status tinytl_trainer_take_block(tinytl_trainer *t, void **loader_memory,
+                                        tinytl_error *error) {
+  t->block = tinytl_pages_take(t->block_nbytes);
+  if (!t->block) return tinytl_fail_memory(error, t->block_nbytes);
+  cursor place = {.base = t->block};
+  lay_out(t, &place, loader_memory);
+  return TINYTL_OK;
+}
+
+/* ---- The plan ----------------------------------------------------------------------------- */
+
+static void count_activations(tinytl_trainer *t) {
+  tinytl_plan *plan = &t->plan;
+  const size_t nbytes = activation_nbytes(t);
+  const tinytl_program *program = t->train_program;
+  if (t->test_program && (!program || t->test_program->nbytes > program->nbytes))
+    program = t->test_program;
+  plan->saved_bytes = plan->map_bytes = 0;
+  if (program && program->nbytes == nbytes) {
+    const tinytl_program_peak peak = tinytl_program_find_peak(program);
+    plan->saved_bytes = peak.nbytes[TINYTL_PURPOSE_SAVED];
+    plan->map_bytes = peak.nbytes[TINYTL_PURPOSE_MAP];
+    tinytl_program_name_step(program, t->network, peak.step, plan->peak_step,
+                             sizeof plan->peak_step);
+  } else {
+    snprintf(plan->peak_step, sizeof plan->peak_step, "update of the largest weight");
+  }
+  plan->scratch_bytes = nbytes - plan->saved_bytes - plan->map_bytes;
+}
+
+static size_t program_nbytes(const tinytl_program *program) {
+  if (!program) return 0;
+  return sizeof *program + (size_t)program->n_steps * sizeof *program->steps +
+         (size_t)program->n_buffers * (sizeof *program->buffers + sizeof *program->purposes);
+}
+
+static size_t other_nbytes(const tinytl_trainer *t) {
+  const size_t n_threads =
+      (size_t)(t->options.n_threads ? t->options.n_threads : tinytl_n_cores()) + 1;
+  const size_t nbytes = n_threads * STACK_NBYTES + HEAP_NBYTES + sizeof *t + sizeof *t->network +
+                        sizeof *t->params + sizeof *t->gradients +
+                        program_nbytes(t->train_program) + program_nbytes(t->test_program);
+  /* At the end the adapter, a copy of the values, takes the place of all but the values. */
+  const size_t adapter = t->params->n * sizeof(float);
+  const size_t given_back = t->block_nbytes - t->kept_nbytes;
+  return nbytes + (adapter > given_back ? adapter - given_back : 0);
+}
+
+static tinytl_paper_method paper_method(tinytl_method method) {
+  static const tinytl_paper_method same[] = {[TINYTL_METHOD_LAST] = TINYTL_PAPER_LAST,
+                                             [TINYTL_METHOD_BIAS] = TINYTL_PAPER_BIAS,
+                                             [TINYTL_METHOD_LITE] = TINYTL_PAPER_LITE,
+                                             [TINYTL_METHOD_LITE_BIAS] = TINYTL_PAPER_LITE_BIAS};
+  return same[method];
+}
+
+/* Fills the plan of what was prepared; false where it overflows. */
+static bool count(tinytl_trainer *t) {
+  tinytl_plan *plan = &t->plan;
+  const size_t base_bytes = plan->base_bytes;
+  *plan = (tinytl_plan){.method = t->choices.method,
+                        .optimizer = t->choices.optimizer,
+                        .batch = t->options.batch,
+                        .image_size = t->network->image_size,
+                        .defers_gradients = t->gradients->n_deferred > 0,
+                        .recomputes = t->choices.recompute,
+                        .spills = t->choices.spill,
+                        .base_bytes = base_bytes};
+  cursor c = {0};
+  void *loader_memory;
+  lay_out(t, &c, &loader_memory);
+  t->block_nbytes = c.used;
+  plan->frozen_bytes = tinytl_network_frozen_nbytes(t->network);
+  plan->picture_bytes += t->load_nbytes;
+  count_activations(t);
+  plan->other_bytes = other_nbytes(t);
+  plan->total_bytes = plan->frozen_bytes + c.used + t->load_nbytes + plan->other_bytes;
+  plan->paper_bytes = tinytl_paper_count(t->network, paper_method(plan->method), plan->batch).total;
+  plan->macs = tinytl_network_macs(t->network);
+  return !c.overflow;
+}
+
+/* ---- The choice --------------------------------------------------------------------------- */
+
+/* What saves memory, what costs least first: bits of a set. All sets are tried in the order of
+ * their numbers, so that a dear saving is taken only where the cheaper ones together do not do. */
+enum {
+  SAVE_DEFER = 1,     /* no time, nothing changes */
+  SAVE_SPILL = 2,     /* a write an epoch, or a read a picture */
+  SAVE_RECOMPUTE = 4, /* the lite modules' forward pass a second time */
+  SAVE_ADAM8 = 8,     /* changes what is learned, a little */
+  N_SAVINGS = 16
+};
+
+/* False where a saving of the set does not apply. */
+static bool make_choices(const tinytl_trainer *t, tinytl_method method, unsigned savings,
+                         tinytl_choices *choices) {
+  const tinytl_train_options *options = &t->options;
+  const bool lite = tinytl_method_trains_lite(method);
+  *choices = (tinytl_choices){.method = method,
+                              .optimizer = options->optimizer,
+                              .defer = savings & SAVE_DEFER,
+                              .spill = savings & SAVE_SPILL,
+                              .recompute = savings & SAVE_RECOMPUTE};
+  if (options->optimizer == TINYTL_OPTIMIZER_AUTO)
+    choices->optimizer = savings & SAVE_ADAM8 ? TINYTL_OPTIMIZER_ADAM8 : TINYTL_OPTIMIZER_ADAM;
+  else if (savings & SAVE_ADAM8)
+    return false;
+  if (choices->recompute && !lite) return false;
+  return !choices->spill || options->spill_dir;
+}
+
+/* Tries a method: *fits, and then that choice is prepared; *smallest: the least total of all. */
+static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbone,
+                                tinytl_method method, bool *fits, size_t *smallest,
+                                tinytl_error *error) {
+  tinytl_choices choices, chosen, least;
+  *fits = false;
+  *smallest = SIZE_MAX;
+  for (unsigned savings = 0; savings < N_SAVINGS; savings++) {
+    if (!make_choices(t, method, savings, &choices)) continue;
+    TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
+    if (!count(t)) continue;
+    const size_t total = t->plan.total_bytes, limit = t->options.memory_limit;
+    if (!*fits && (limit == 0 || t->plan.base_bytes + total <= limit)) {
+      *fits = true;
+      chosen = choices;
+    }
+    if (total >= *smallest) continue;
+    *smallest = total;
+    least = choices;
+  }
+  if (*smallest == SIZE_MAX)
+    return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
+                       "method %s at image size %d: the plan overflows the address space",
+                       tinytl_method_name(method), t->network->image_size);
+  TINYTL_TRY(tinytl_trainer_prepare(t, backbone, *fits ? &chosen : &least, error));
+  count(t);
+  t->plan.smallest_bytes =
+      tinytl_round_up(t->plan.base_bytes + *smallest + LIMIT_MARGIN, LIMIT_STEP);
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_trainer_choose(tinytl_trainer *t, const tinytl_backbone *backbone,
+                                    tinytl_error *error) {
+  static const tinytl_method by_preference[] = {TINYTL_METHOD_LITE_BIAS, TINYTL_METHOD_BIAS,
+                                                TINYTL_METHOD_LAST};
+  const bool is_auto = t->options.method == TINYTL_METHOD_AUTO;
+  const int n_methods = is_auto ? 3 : 1;
+  bool fits = false;
+  size_t smallest;
+  t->plan.base_bytes = tinytl_resident_nbytes();
+  for (int i = 0; i < n_methods && !fits; i++) {
+    const tinytl_method method = is_auto ? by_preference[i] : t->options.method;
+    /* Lite modules stand beside every inverted residual but the first. */
+    if (is_auto && tinytl_method_trains_lite(method) && backbone->arch.n_lite == 0 &&
+        backbone->arch.n_blocks < 2)
+      continue;
+    TINYTL_TRY(try_method(t, backbone, method, &fits, &smallest, error));
+  }
+  if (fits) return TINYTL_OK;
+  return tinytl_fail(
+      error, TINYTL_ERROR_MEMORY_LIMIT,
+      "method %s at image size %d does not fit in the memory limit of %.1f MB: it needs %.1f MB, "
+      "and %.1f MB are taken before it starts; the smallest limit that would do is %.1fM",
+      tinytl_method_name(t->plan.method), t->plan.image_size, (double)t->options.memory_limit / 1e6,
+      (double)t->plan.total_bytes / 1e6, (double)t->plan.base_bytes / 1e6,
+      (double)t->plan.smallest_bytes / 1e6);
+}
+
+tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, int n_train_images,
+                               int n_val_images, const tinytl_train_options *options,
+                               tinytl_plan *plan, tinytl_error *error) {
+  TINYTL_TRY(tinytl_trainer_check_options(options, error));
+  if (n_classes < 2 || n_classes > TINYTL_MAX_CLASSES || n_train_images < 1 || n_val_images < 0)
+    return tinytl_fail(error, TINYTL_ERROR_USAGE,
+                       "a plan needs 2 to %d classes and at least one picture, not %d and %d",
+                       TINYTL_MAX_CLASSES, n_classes, n_train_images);
+  const tinytl_images train = {.n_images = n_train_images, .n_classes = n_classes};
+  const tinytl_images val = {.n_images = n_val_images, .n_classes = n_classes};
+  tinytl_trainer *t = calloc(1, sizeof *t);
+  if (!t) return tinytl_fail_memory(error, sizeof *t);
+  t->options = *options;
+  t->train = &train;
+  t->val = n_val_images > 0 ? &val : NULL;
+  const tinytl_status status = tinytl_trainer_choose(t, backbone, error);
+  *plan = t->plan;
+  tinytl_trainer_free(t);
+  return status;
+}
