@@ -239,11 +239,29 @@ static result fused(const problem *p, const tinytl_run *outer) {
   return r;
 }
 
+/* Between a load's check and its use, clang under a sanitizer forgets to fuse some multiplications
+ * and additions: there a tile of one row may round otherwise than a tile of two. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FUSING_VARIES
+#endif
+#endif
+
+static void assert_same(const float *got, const float *want, size_t n) {
+#ifdef FUSING_VARIES
+  double *wide = op_widen(want, n);
+  assert_true(op_error(got, wide, n) < 1e-5);
+  free(wide);
+#else
+  assert_memory_equal(got, want, n * sizeof *want);
+#endif
+}
+
 static void check(const shape *s, int options, const tinytl_kernels *kernels) {
   problem p = make(s, options);
   result want = unfused(&p, kernels), got = fused(&p, &(tinytl_run){.kernels = kernels});
-  assert_memory_equal(got.y, want.y, want.n_y * sizeof *want.y);
-  assert_memory_equal(got.dx, want.dx, want.n_dx * sizeof *want.dx);
+  assert_same(got.y, want.y, want.n_y);
+  assert_same(got.dx, want.dx, want.n_dx);
   for (int i = 0; i < N_LAYERS; i++) {
     if (want.mask[i]) assert_memory_equal(got.mask[i], want.mask[i], want.n_mask[i]);
     if (!want.dbias[i]) continue;
