@@ -199,7 +199,8 @@ tinytl_status tinytl_folder_open(const char *dir, tinytl_part part, tinytl_skip_
 bool tinytl_folder_has_part(const char *dir, tinytl_part part);
 /* View of the folder; valid until it is freed. */
 const tinytl_images *tinytl_folder_images(const tinytl_folder *folder);
-const char *tinytl_folder_path(const tinytl_folder *folder, int index); /* of picture `index` */
+/* Of picture `index`, NULL out of range; valid until the folder is asked for another one. */
+const char *tinytl_folder_path(const tinytl_folder *folder, int index);
 int tinytl_folder_n_skipped(const tinytl_folder *folder);
 /* Bytes of heap memory that the listing takes until the folder is freed. */
 size_t tinytl_folder_nbytes(const tinytl_folder *folder);

@@ -1,15 +1,16 @@
 /* JPEG by libjpeg-turbo: any colour space to RGB, reduced sizes, EXIF orientation. */
 #include "image/image.h"
+#include "image/jpeg_memory.h"
 
 #include <jerror.h>
-#include <jpeglib.h>
 #include <setjmp.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* A progressive file may hold any number of scans, each a pass over the whole picture; encoders
  * write about ten. The bound is that of libjpeg-turbo's own fuzzers. */
 #define MAX_SCANS 500
+
+/* Of an APP1 segment, where its first directory lies. */
+#define EXIF_NBYTES 4096
 
 typedef struct jpeg_reader {
   struct jpeg_decompress_struct jpeg;
@@ -19,8 +20,11 @@ typedef struct jpeg_reader {
   char message[JMSG_LENGTH_MAX]; /* set before a jump to `failed`, as is: */
   tinytl_status status;
   const tinytl_picture_sink *sink;
+  tinytl_budget *budget;
   tinytl_error *error;
-  uint8_t *row; /* [output_width][3 or 4] */
+  uint8_t *row;    /* [output_width][3 or 4] */
+  int orientation; /* 0: none found so far */
+  uint8_t exif[EXIF_NBYTES];
 } jpeg_reader;
 
 static void on_error(j_common_ptr jpeg) {
@@ -59,28 +63,42 @@ static void on_progress(j_common_ptr jpeg) {
   if (self->jpeg.input_scan_number > MAX_SCANS) fail(self, "more than 500 scans");
 }
 
-static int orientation(const jpeg_saved_marker_ptr first) {
-  for (jpeg_saved_marker_ptr marker = first; marker; marker = marker->next) {
-    int value = tinytl_exif_orientation(marker->data, marker->data_length);
-    if (value != 0) return value;
-  }
-  return 1;
+static int next_byte(j_decompress_ptr jpeg) {
+  struct jpeg_source_mgr *source = jpeg->src;
+  if (source->bytes_in_buffer == 0) source->fill_input_buffer(jpeg);
+  source->bytes_in_buffer--;
+  return *source->next_input_byte++;
 }
 
-/* A picture of several scans is kept whole, as coefficients of 2 bytes. */
-static void check_memory(jpeg_reader *self) {
-  if (!jpeg_has_multiple_scans(&self->jpeg)) return;
-  uint64_t nbytes = 0;
-  for (int c = 0; c < self->jpeg.num_components; c++) {
-    const jpeg_component_info *component = &self->jpeg.comp_info[c];
-    nbytes += (uint64_t)component->width_in_blocks * component->height_in_blocks * sizeof(JBLOCK);
-  }
-  if (nbytes > TINYTL_PICTURE_MAX_NBYTES)
-    fail(self, "progressive JPEG too large: decoding needs more than 256 MB");
+/* An APP1 segment: its start is looked at, nothing is kept. jpeg_save_markers would keep every
+ * one whole. */
+static boolean read_app1(j_decompress_ptr jpeg) {
+  jpeg_reader *self = jpeg->client_data;
+  int high = next_byte(jpeg), length = (high << 8 | next_byte(jpeg)) - 2;
+  int n = length < EXIF_NBYTES ? length : EXIF_NBYTES;
+  if (self->orientation != 0 || n < 0) n = 0;
+  for (int i = 0; i < n; i++) self->exif[i] = (uint8_t)next_byte(jpeg);
+  if (n > 0) self->orientation = tinytl_exif_orientation(self->exif, (size_t)n);
+  if (length > n) jpeg->src->skip_input_data(jpeg, length - n);
+  return TRUE;
 }
 
-static int scaled_down(int largest) {
-  return largest >= 8 ? 8 : largest >= 4 ? 4 : largest >= 2 ? 2 : 1;
+static tinytl_picture_info read_info(jpeg_reader *self) {
+  j_decompress_ptr jpeg = &self->jpeg;
+  int n = jpeg->num_components;
+  if (jpeg->data_precision != 8) fail(self, "JPEG of other than 8 bits a sample");
+  if (n != 1 && n != 3 && n != 4) fail(self, "JPEG of other than 1, 3 or 4 components");
+  bool scans = jpeg_has_multiple_scans(jpeg);
+  tinytl_picture_info info = {.width = (uint16_t)jpeg->image_width,
+                              .height = (uint16_t)jpeg->image_height,
+                              .depth = (uint8_t)n,
+                              .orientation =
+                                  self->orientation ? (uint8_t)self->orientation & 15 : 1,
+                              .kind = scans ? TINYTL_PICTURE_JPEG_SCANS : TINYTL_PICTURE_JPEG};
+  for (int c = 0; c < n; c++)
+    info.sampling |=
+        tinytl_sampling_pack(c, jpeg->comp_info[c].h_samp_factor, jpeg->comp_info[c].v_samp_factor);
+  return info;
 }
 
 /* Adobe stores CMYK inverted, and so does everybody else by now; Pillow's formula. */
@@ -114,19 +132,18 @@ static void read_rows(jpeg_reader *self) {
 static void read_picture(jpeg_reader *self, FILE *file) {
   j_decompress_ptr jpeg = &self->jpeg;
   jpeg_create_decompress(jpeg);
+  tinytl_jpeg_memory_install(jpeg, self->budget);
   jpeg->progress = &self->progress;
   jpeg_stdio_src(jpeg, file);
-  jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xFFFF);
+  jpeg_set_marker_processor(jpeg, JPEG_APP0 + 1, read_app1);
   jpeg_read_header(jpeg, TRUE);
-  check_memory(self);
 
-  tinytl_picture_info info = {(int)jpeg->image_width, (int)jpeg->image_height,
-                              orientation(jpeg->marker_list)};
-  int reduction = 8;
+  tinytl_picture_info info = read_info(self);
+  int reduction = 1;
   self->status = self->sink->begin(self->sink->context, &info, &reduction, self->error);
   if (self->status != TINYTL_OK || !self->sink->row) return;
   jpeg->scale_num = 1;
-  jpeg->scale_denom = (unsigned)scaled_down(reduction);
+  jpeg->scale_denom = (unsigned)reduction;
   read_rows(self);
 }
 
@@ -137,20 +154,24 @@ static bool try_read(jpeg_reader *self, FILE *file) {
   return true;
 }
 
-tinytl_status tinytl_jpeg_decode(FILE *file, const tinytl_picture_sink *sink, tinytl_error *error) {
-  jpeg_reader *self = calloc(1, sizeof *self);
-  if (!self) return tinytl_fail_memory(error, sizeof *self);
-  self->sink = sink;
-  self->error = error;
+tinytl_status tinytl_jpeg_decode(FILE *file, const tinytl_picture_sink *sink, tinytl_budget *budget,
+                                 tinytl_error *error) {
+  jpeg_reader *self = tinytl_budget_take(budget, sizeof *self);
+  if (!self) return tinytl_budget_fail(budget, error);
+  *self = (jpeg_reader){.sink = sink, .budget = budget, .error = error};
   self->jpeg.err = jpeg_std_error(&self->errors);
   self->jpeg.client_data = self;
   self->errors.error_exit = on_error;
   self->errors.emit_message = on_message;
   self->errors.output_message = on_output;
   self->progress.progress_monitor = on_progress;
-  tinytl_status status =
-      try_read(self, file) ? self->status : tinytl_fail(error, self->status, "%s", self->message);
+  tinytl_status status;
+  if (try_read(self, file))
+    status = self->status;
+  else if (tinytl_budget_failed(budget))
+    status = tinytl_budget_fail(budget, error);
+  else
+    status = tinytl_fail(error, self->status, "%s", self->message);
   jpeg_destroy_decompress(&self->jpeg);
-  free(self);
   return status;
 }

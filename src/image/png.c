@@ -4,7 +4,6 @@
 
 #include <png.h>
 #include <setjmp.h>
-#include <stdlib.h>
 
 typedef struct png_reader {
   png_structp png;
@@ -12,8 +11,8 @@ typedef struct png_reader {
   char message[128]; /* set before a jump to png_jmpbuf */
   tinytl_status status;
   const tinytl_picture_sink *sink;
+  tinytl_budget *budget;
   tinytl_error *error;
-  uint8_t *pixels; /* [width][3] one row; interlaced: [height][width][3] */
 } png_reader;
 
 static void on_error(png_structp png, png_const_charp message) {
@@ -28,20 +27,27 @@ static void on_warning(png_structp png, png_const_charp message) {
   (void)message;
 }
 
+static png_voidp take(png_structp png, png_alloc_size_t nbytes) {
+  return tinytl_budget_take(png_get_mem_ptr(png), nbytes);
+}
+
+static void give(png_structp png, png_voidp piece) {
+  tinytl_budget_give(png_get_mem_ptr(png), piece);
+}
+
+/* Passes over all chunks but IHDR, PLTE, IDAT and IEND. What they hold (text, profiles) would be
+ * decompressed and kept; transparency would be made into a fourth channel and dropped. */
+static void ignore_chunks(png_structp png) {
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, (png_const_bytep) "tRNS", 1);
+}
+
 static void convert_to_rgb(png_reader *self) {
   png_structp png = self->png;
   png_set_expand(png);
   png_set_strip_16(png);
   png_set_strip_alpha(png);
   png_set_gray_to_rgb(png);
-}
-
-static void allocate(png_reader *self, size_t row, size_t n_rows) {
-  size_t nbytes;
-  if (!tinytl_size_mul(row, n_rows, &nbytes) || nbytes > TINYTL_PICTURE_MAX_NBYTES)
-    png_error(self->png, "interlaced PNG too large: decoding needs more than 256 MB");
-  self->pixels = calloc(nbytes, 1);
-  if (!self->pixels) png_error(self->png, "out of memory");
 }
 
 static void read_rows(png_reader *self, const tinytl_picture_info *info) {
@@ -51,22 +57,36 @@ static void read_rows(png_reader *self, const tinytl_picture_info *info) {
   png_read_update_info(png, self->info);
   size_t row = (size_t)info->width * 3;
   if (png_get_rowbytes(png, self->info) != row) png_error(png, "cannot be converted to RGB");
-  allocate(self, row, n_passes > 1 ? (size_t)info->height : 1);
+  /* [width][3] one row; interlaced: [height][width][3] */
+  uint8_t *pixels = png_malloc(png, n_passes > 1 ? row * info->height : row);
   for (int pass = 1; pass <= n_passes; pass++)
     for (int y = 0; y < info->height; y++) {
-      uint8_t *pixels = self->pixels + (n_passes > 1 ? (size_t)y * row : 0);
-      png_read_row(png, pixels, NULL);
-      if (pass == n_passes) self->sink->row(self->sink->context, y, pixels);
+      uint8_t *at = pixels + (n_passes > 1 ? (size_t)y * row : 0);
+      png_read_row(png, at, NULL);
+      if (pass == n_passes) self->sink->row(self->sink->context, y, at);
     }
+}
+
+static tinytl_picture_info read_info(png_reader *self) {
+  png_structp png = self->png;
+  int colour = png_get_color_type(png, self->info);
+  int n_channels = colour & PNG_COLOR_MASK_ALPHA ? 4 : 3; /* once expanded */
+  bool interlaced = png_get_interlace_type(png, self->info) != PNG_INTERLACE_NONE;
+  return (tinytl_picture_info){
+      .width = (uint16_t)png_get_image_width(png, self->info),
+      .height = (uint16_t)png_get_image_height(png, self->info),
+      .depth = (uint8_t)(png_get_bit_depth(png, self->info) == 16 ? 2 * n_channels : n_channels),
+      .orientation = 1,
+      .kind = interlaced ? TINYTL_PICTURE_PNG_PASSES : TINYTL_PICTURE_PNG};
 }
 
 static void read_picture(png_reader *self, FILE *file) {
   png_structp png = self->png;
   png_init_io(png, file);
   png_set_user_limits(png, TINYTL_PICTURE_MAX_SIDE, TINYTL_PICTURE_MAX_SIDE);
+  ignore_chunks(png);
   png_read_info(png, self->info);
-  tinytl_picture_info info = {(int)png_get_image_width(png, self->info),
-                              (int)png_get_image_height(png, self->info), 1};
+  tinytl_picture_info info = read_info(self);
   int reduction = 1;
   self->status = self->sink->begin(self->sink->context, &info, &reduction, self->error);
   if (self->status == TINYTL_OK && self->sink->row) read_rows(self, &info);
@@ -79,22 +99,23 @@ static bool try_read(png_reader *self, FILE *file) {
   return true;
 }
 
-tinytl_status tinytl_png_decode(FILE *file, const tinytl_picture_sink *sink, tinytl_error *error) {
-  png_reader *self = calloc(1, sizeof *self);
-  if (!self) return tinytl_fail_memory(error, sizeof *self);
-  self->sink = sink;
-  self->error = error;
-  self->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, self, on_error, on_warning);
+tinytl_status tinytl_png_decode(FILE *file, const tinytl_picture_sink *sink, tinytl_budget *budget,
+                                tinytl_error *error) {
+  png_reader *self = tinytl_budget_take(budget, sizeof *self);
+  if (!self) return tinytl_budget_fail(budget, error);
+  *self = (png_reader){.sink = sink, .budget = budget, .error = error};
+  self->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, self, on_error, on_warning, budget,
+                                       take, give);
   if (self->png) self->info = png_create_info_struct(self->png);
   tinytl_status status;
-  if (!self->info)
-    status = tinytl_fail(error, TINYTL_ERROR_INTERNAL, "libpng cannot be started");
-  else if (try_read(self, file))
+  if (self->info && try_read(self, file))
     status = self->status;
-  else
+  else if (tinytl_budget_failed(budget))
+    status = tinytl_budget_fail(budget, error);
+  else if (self->info)
     status = tinytl_fail(error, self->status, "%s", self->message);
+  else
+    status = tinytl_fail(error, TINYTL_ERROR_INTERNAL, "libpng cannot be started");
   png_destroy_read_struct(&self->png, &self->info, NULL);
-  free(self->pixels);
-  free(self);
   return status;
 }

@@ -4,7 +4,6 @@
 #include "image/image.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* 8 bits for the pixel and 2 spare ones, for the sign and for sums that exceed 1. */
@@ -37,6 +36,13 @@ static int last_tap(const filter *f, int output) {
   return f->first[output] + f->n_taps[output] - 1;
 }
 
+/* Outputs and taps of an axis. */
+static filter filter_shape(const tinytl_axis *axis, double *scale) {
+  *scale = (double)(axis->end - axis->begin) / axis->out_size;
+  return (filter){.n_outputs = axis->out_count,
+                  .max_taps = (int)ceil(*scale < 1.0 ? 1.0 : *scale) * 2 + 1};
+}
+
 /* `weights` is room for max_taps values. */
 static void filter_fill(const tinytl_axis *axis, double scale, filter *f, double *weights) {
   double stretch = scale < 1.0 ? 1.0 : scale, support = stretch;
@@ -57,47 +63,63 @@ static void filter_fill(const tinytl_axis *axis, double scale, filter *f, double
   }
 }
 
-static tinytl_status filter_make(const tinytl_axis *axis, filter *f, tinytl_error *error) {
-  double scale = (double)(axis->end - axis->begin) / axis->out_size;
-  f->n_outputs = axis->out_count;
-  f->max_taps = (int)ceil(scale < 1.0 ? 1.0 : scale) * 2 + 1;
-  size_t n_weights;
-  if (!tinytl_size_mul((size_t)f->n_outputs, (size_t)f->max_taps, &n_weights) ||
-      n_weights > SIZE_MAX / sizeof *f->weights)
-    return tinytl_fail_memory(error, SIZE_MAX);
-  f->first = calloc((size_t)f->n_outputs, sizeof *f->first);
-  f->n_taps = calloc((size_t)f->n_outputs, sizeof *f->n_taps);
-  f->weights = calloc(n_weights, sizeof *f->weights);
-  double *weights = calloc((size_t)f->max_taps, sizeof *weights);
-  bool made = f->first && f->n_taps && f->weights && weights;
-  if (made) filter_fill(axis, scale, f, weights);
-  free(weights);
-  return made ? TINYTL_OK : tinytl_fail_memory(error, n_weights * sizeof *f->weights);
+/* Elements of filter->weights; SIZE_MAX where they cannot be counted. */
+static size_t count_weights(const filter *f) {
+  size_t n;
+  return tinytl_size_mul((size_t)f->n_outputs, (size_t)f->max_taps, &n) && n < SIZE_MAX / 16
+             ? n
+             : SIZE_MAX;
 }
 
-static void filter_free(filter *f) {
-  free(f->first);
-  free(f->n_taps);
-  free(f->weights);
+static bool filter_make(const tinytl_axis *axis, tinytl_budget *budget, filter *f) {
+  double scale;
+  *f = filter_shape(axis, &scale);
+  size_t n_outputs = (size_t)f->n_outputs, n_weights = count_weights(f);
+  if (n_weights == SIZE_MAX) {
+    budget->exceeded = true;
+    return false;
+  }
+  f->first = tinytl_budget_take(budget, n_outputs * sizeof *f->first);
+  f->n_taps = tinytl_budget_take(budget, n_outputs * sizeof *f->n_taps);
+  f->weights = tinytl_budget_take(budget, n_weights * sizeof *f->weights);
+  double *weights = tinytl_budget_take(budget, (size_t)f->max_taps * sizeof *weights);
+  if (tinytl_budget_failed(budget)) return false;
+  memset(f->weights, 0, n_weights * sizeof *f->weights);
+  filter_fill(axis, scale, f, weights);
+  tinytl_budget_give(budget, weights);
+  return true;
+}
+
+static size_t filter_cost(const filter *f) {
+  size_t n_outputs = (size_t)f->n_outputs, n_weights = count_weights(f);
+  if (n_weights == SIZE_MAX) return SIZE_MAX / 4;
+  return tinytl_budget_cost(n_outputs * sizeof *f->first) +
+         tinytl_budget_cost(n_outputs * sizeof *f->n_taps) +
+         tinytl_budget_cost(n_weights * sizeof *f->weights) +
+         tinytl_budget_cost((size_t)f->max_taps * sizeof(double));
+}
+
+size_t tinytl_resizer_cost(const tinytl_axis *x, const tinytl_axis *y) {
+  double scale;
+  const filter columns = filter_shape(x, &scale), rows = filter_shape(y, &scale);
+  size_t row = (size_t)x->out_count * 3;
+  return tinytl_budget_cost(sizeof(tinytl_resizer)) + filter_cost(&columns) + filter_cost(&rows) +
+         tinytl_budget_cost((size_t)rows.max_taps * row) +
+         tinytl_budget_cost(row * sizeof(int32_t));
 }
 
 tinytl_status tinytl_resizer_create(const tinytl_axis *x, const tinytl_axis *y, uint8_t *out,
-                                    tinytl_resizer **resizer, tinytl_error *error) {
-  tinytl_resizer *self = calloc(1, sizeof *self);
-  if (!self) return tinytl_fail_memory(error, sizeof *self);
-  self->out = out;
-  tinytl_status status = filter_make(x, &self->x, error);
-  if (status == TINYTL_OK) status = filter_make(y, &self->y, error);
-  if (status == TINYTL_OK) {
-    size_t row = (size_t)x->out_count * 3;
-    self->ring = calloc((size_t)self->y.max_taps, row);
-    self->sums = calloc(row, sizeof *self->sums);
-    if (!self->ring || !self->sums) status = tinytl_fail_memory(error, self->y.max_taps * row);
-  }
-  if (status != TINYTL_OK) {
-    tinytl_resizer_free(self);
-    return status;
-  }
+                                    tinytl_budget *budget, tinytl_resizer **resizer,
+                                    tinytl_error *error) {
+  tinytl_resizer *self = tinytl_budget_take(budget, sizeof *self);
+  if (!self) return tinytl_budget_fail(budget, error);
+  *self = (tinytl_resizer){.out = out};
+  if (!filter_make(x, budget, &self->x) || !filter_make(y, budget, &self->y))
+    return tinytl_budget_fail(budget, error);
+  size_t row = (size_t)x->out_count * 3;
+  self->ring = tinytl_budget_take(budget, (size_t)self->y.max_taps * row);
+  self->sums = tinytl_budget_take(budget, row * sizeof *self->sums);
+  if (tinytl_budget_failed(budget)) return tinytl_budget_fail(budget, error);
   *resizer = self;
   return TINYTL_OK;
 }
@@ -146,13 +168,4 @@ void tinytl_resizer_row(tinytl_resizer *self, int y, const uint8_t *rgb) {
   resample_row(&self->x, rgb, self->ring + (size_t)(y % f->max_taps) * n);
   while (self->n_finished < f->n_outputs && last_tap(f, self->n_finished) <= y)
     resample_column(self, self->n_finished++);
-}
-
-void tinytl_resizer_free(tinytl_resizer *self) {
-  if (!self) return;
-  filter_free(&self->x);
-  filter_free(&self->y);
-  free(self->ring);
-  free(self->sums);
-  free(self);
 }

@@ -243,11 +243,13 @@ static void check_sides(const tinytl_folder *train, const tinytl_folder *val, in
   const tinytl_folder *const sides[2] = {train, val};
   for (int s = 0; s < 2; s++) {
     const tinytl_images *images = tinytl_folder_images(sides[s]);
+    char path[600], previous[600] = "";
     for (int i = 0; i < images->n_images; i++) {
-      const char *path = tinytl_folder_path(sides[s], i);
+      snprintf(path, sizeof path, "%s", tinytl_folder_path(sides[s], i));
       const char *class_name = images->class_names[images->labels[i]];
       assert_memory_equal(strrchr(path, '/') - strlen(class_name), class_name, strlen(class_name));
-      if (i > 0) assert_true(strcmp(tinytl_folder_path(sides[s], i - 1), path) < 0);
+      assert_true(strcmp(previous, path) < 0);
+      memcpy(previous, path, sizeof previous);
       for (int j = 0; s == 0 && j < tinytl_folder_images(val)->n_images; j++)
         assert_string_not_equal(path, tinytl_folder_path(val, j));
     }

@@ -26,10 +26,12 @@ static tinytl_axis whole_axis(int side, float begin, float end, int out) {
 static void resize(const tinytl_axis *x, const tinytl_axis *y, const uint8_t *rgb, int width,
                    int height, uint8_t *out) {
   tinytl_resizer *resizer = NULL;
-  assert_int_equal(tinytl_resizer_create(x, y, out, &resizer, NULL), TINYTL_OK);
+  tinytl_budget budget =
+      tinytl_budget_make(tinytl_resizer_cost(x, y) + TINYTL_BUDGET_OUTSIDE_NBYTES);
+  assert_int_equal(tinytl_resizer_create(x, y, out, &budget, &resizer, NULL), TINYTL_OK);
   for (int row = 0; row < height; row++)
     tinytl_resizer_row(resizer, row, rgb + (size_t)row * (size_t)width * 3);
-  tinytl_resizer_free(resizer);
+  tinytl_budget_give_all(&budget);
 }
 
 static int largest_difference(const uint8_t *one, const uint8_t *other, size_t n) {

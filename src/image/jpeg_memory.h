@@ -1,0 +1,22 @@
+/* libjpeg's memory manager, replaced: all that it allocates counts against a budget. Its own one
+ * cannot be bounded. */
+#ifndef TINYTL_IMAGE_JPEG_MEMORY_H
+#define TINYTL_IMAGE_JPEG_MEMORY_H
+
+#include "image/budget.h"
+
+#include <stdio.h>
+
+#include <jpeglib.h>
+
+/* Takes over the memory of `jpeg`, which was just created. What is refused ends in its error_exit
+ * with JERR_OUT_OF_MEMORY. jpeg_destroy undoes it; the pieces stay until the budget gives them
+ * all back. */
+void tinytl_jpeg_memory_install(j_decompress_ptr jpeg, tinytl_budget *budget);
+
+/* What an array of n_rows costs, pointers to the rows included: of samples, and of coefficient
+ * blocks. */
+size_t tinytl_jpeg_samples_cost(size_t n_samples, size_t n_rows);
+size_t tinytl_jpeg_blocks_cost(size_t n_blocks, size_t n_rows);
+
+#endif
