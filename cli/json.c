@@ -54,6 +54,11 @@ void cli_json_int(cli_json *json, const char *key, long long value) {
   printf("%lld", value);
 }
 
+void cli_json_bool(cli_json *json, const char *key, bool value) {
+  put_key(json, key);
+  fputs(value ? "true" : "false", stdout);
+}
+
 void cli_json_real(cli_json *json, const char *key, double value) {
   put_key(json, key);
   if (isfinite(value))

@@ -10,9 +10,9 @@
 
 #include "terminal.h"
 
-const char *const cli_methods[] = {"last", "bias", "lite", "lite+bias", NULL};
+const char *const cli_methods[] = {"last", "bias", "lite", "lite+bias", "auto", NULL};
 const char *const cli_weights[] = {"int8", "f32", NULL};
-const char *const cli_optimizers[] = {"adam", "sgd", NULL};
+const char *const cli_optimizers[] = {"adam", "sgd", "adam8", "auto", NULL};
 const char *const cli_switches[] = {"auto", "off", "on", NULL}; /* as tinytl_switch */
 
 /* ---- Suggestions -------------------------------------------------------------------------- */
@@ -58,7 +58,10 @@ static const char *nearest_option(const char *word, const cli_option *options) {
 
 /* ---- Values ------------------------------------------------------------------------------- */
 
+/* Keeps white space, names of infinity and hexadecimal from the C library's readers. */
 static bool begins_number(const char *text) {
+  const char *digits = text + (*text == '-');
+  if (digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X')) return false;
   return (*text >= '0' && *text <= '9') || *text == '-' || *text == '.';
 }
 

@@ -11,7 +11,6 @@ run tinytl train -d
 run tinytl train -d ''
 run tinytl train --json=yes -d pictures -o adapter
 run tinytl train --method=full -d pictures -o adapter
-run tinytl train --method auto -d pictures -o adapter
 run tinytl train --optimizer lion -d pictures -o adapter
 run tinytl train --augment maybe -d pictures -o adapter
 run tinytl predict
