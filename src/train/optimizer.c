@@ -47,8 +47,8 @@ void tinytl_optimizer_init(tinytl_optimizer_state *state, tinytl_optimizer kind,
   if (kind == TINYTL_OPTIMIZER_ADAM8) {
     state->scale1 = memory;
     state->scale2 = state->scale1 + n_blocks(params);
-    state->code1 = (int8_t *)(state->scale2 + n_blocks(params));
-    state->code2 = (uint8_t *)state->code1 + params->n_trained;
+    state->code1 = (uint8_t *)(state->scale2 + n_blocks(params));
+    state->code2 = state->code1 + params->n_trained;
   } else {
     state->moment1 = memory;
     if (kind == TINYTL_OPTIMIZER_ADAM) state->moment2 = state->moment1 + params->n_trained;
@@ -64,7 +64,7 @@ void tinytl_optimizer_begin(tinytl_optimizer_state *state, const float lr[TINYTL
   const double correction1 = adam ? 1.0 / (1.0 - pow(TINYTL_ADAM_BETA1, t)) : 1.0;
   for (int g = 0; g < TINYTL_N_GROUPS; g++) state->rate[g] = (float)((double)lr[g] * correction1);
   state->gradient_scale = gradient_scale;
-  state->correction2 = (float)(1.0 / (1.0 - pow(TINYTL_ADAM_BETA2, t)));
+  state->root_correction = (float)(1.0 / sqrt(1.0 - pow(TINYTL_ADAM_BETA2, t)));
 }
 
 typedef struct update {
@@ -100,7 +100,7 @@ void tinytl_optimizer_update(const tinytl_optimizer_state *state, const tinytl_p
                       .gradient = gradient,
                       .rate = state->rate[segment->group],
                       .gradient_scale = state->gradient_scale,
-                      .correction2 = state->correction2}};
+                      .root_correction = state->root_correction}};
   switch (state->kind) {
   case TINYTL_OPTIMIZER_SGD:
     u.kernel = kernels->sgd;

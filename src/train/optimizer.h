@@ -20,13 +20,12 @@ typedef struct tinytl_optimizer_state {
   tinytl_optimizer kind;
   uint64_t step; /* updates begun */
   float *moment1, *moment2;
-  int8_t *code1;
-  uint8_t *code2;
+  uint8_t *code1, *code2;
   float *scale1, *scale2;
   /* Of the update begun: */
   float rate[TINYTL_N_GROUPS]; /* with Adam over 1 - 0.9^step */
   float gradient_scale;
-  float correction2; /* 1 / (1 - 0.999^step) */
+  float root_correction; /* 1 / sqrt(1 - 0.999^step) */
 } tinytl_optimizer_state;
 
 /* Bytes of the moments of what is trained; SIZE_MAX where that overflows. */

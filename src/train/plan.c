@@ -16,7 +16,11 @@ enum {
   /* The kernel counts resident pages by batches; what a process holds at first differs from run to
    * run. */
   LIMIT_MARGIN = 128 * 1024,
-  LIMIT_STEP = 100 * 1000 /* limits are named with one decimal of a MB */
+  LIMIT_STEP = 100 * 1000, /* limits are named with one decimal of a MB */
+  /* Under a limit pictures may take this at least and this share of it at most before anything else
+   * is given up for them, and then what is left. A streamed JPEG of 12 megapixels takes less. */
+  LOAD_NBYTES = 1000 * 1000,
+  LOAD_SHARE = 8
 };
 
 /* ---- Layout ------------------------------------------------------------------------------- */
@@ -152,6 +156,17 @@ static tinytl_paper_method paper_method(tinytl_method method) {
   return same[method];
 }
 
+static size_t load_nbytes(const tinytl_trainer *t) {
+  const tinytl_images *const sets[] = {t->train, t->val};
+  size_t nbytes = 0;
+  for (int i = 0; i < 2; i++) {
+    if (!sets[i] || !sets[i]->load_nbytes) continue;
+    const tinytl_view view = tinytl_trainer_view(t, i == 0, 0);
+    nbytes = tinytl_size_max(nbytes, sets[i]->load_nbytes(sets[i]->context, &view));
+  }
+  return nbytes;
+}
+
 /* Fills the plan of what was prepared; false where it overflows. */
 static bool count(tinytl_trainer *t) {
   tinytl_plan *plan = &t->plan;
@@ -169,6 +184,7 @@ static bool count(tinytl_trainer *t) {
   lay_out(t, &c, &loader_memory);
   t->block_nbytes = c.used;
   plan->frozen_bytes = tinytl_network_frozen_nbytes(t->network);
+  t->load_nbytes = load_nbytes(t);
   plan->picture_bytes += t->load_nbytes;
   count_activations(t);
   plan->other_bytes = other_nbytes(t);
@@ -208,34 +224,62 @@ static bool make_choices(const tinytl_trainer *t, tinytl_method method, unsigned
   return !choices->spill || options->spill_dir;
 }
 
-/* Tries a method: *fits, and then that choice is prepared; *smallest: the least total of all. */
-static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbone,
-                                tinytl_method method, bool *fits, size_t *smallest,
-                                tinytl_error *error) {
-  tinytl_choices choices, chosen, least;
-  *fits = false;
-  *smallest = SIZE_MAX;
+/* The choices for a method that were looked at. */
+typedef struct search {
+  bool fits;
+  tinytl_choices chosen, least; /* the first that fits; the smallest */
+  size_t max_load_nbytes;       /* with `chosen` */
+  size_t smallest_nbytes;
+} search;
+
+/* Looks at every set of savings, with pictures taking max_load_nbytes at most (0: any). */
+static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backbone,
+                                 tinytl_method method, size_t max_load_nbytes, search *found,
+                                 tinytl_error *error) {
+  const size_t limit = t->options.memory_limit;
+  t->max_load_nbytes = max_load_nbytes;
   for (unsigned savings = 0; savings < N_SAVINGS; savings++) {
+    tinytl_choices choices;
     if (!make_choices(t, method, savings, &choices)) continue;
     TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
     if (!count(t)) continue;
-    const size_t total = t->plan.total_bytes, limit = t->options.memory_limit;
-    if (!*fits && (limit == 0 || t->plan.base_bytes + total <= limit)) {
-      *fits = true;
-      chosen = choices;
+    const size_t total = t->plan.total_bytes;
+    if (!found->fits && (limit == 0 || t->plan.base_bytes + total <= limit)) {
+      found->fits = true;
+      found->chosen = choices;
+      found->max_load_nbytes = max_load_nbytes;
     }
-    if (total >= *smallest) continue;
-    *smallest = total;
-    least = choices;
+    const size_t pictures = t->load_nbytes < LOAD_NBYTES ? t->load_nbytes : LOAD_NBYTES;
+    if (total - t->load_nbytes + pictures >= found->smallest_nbytes) continue;
+    found->smallest_nbytes = total - t->load_nbytes + pictures;
+    found->least = choices;
   }
-  if (*smallest == SIZE_MAX)
+  return TINYTL_OK;
+}
+
+/* Prepares the choice for a method that fits and costs least, or the smallest one. */
+static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbone,
+                                tinytl_method method, bool *fits, tinytl_error *error) {
+  const size_t limit = t->options.memory_limit;
+  search found = {.smallest_nbytes = SIZE_MAX};
+  TINYTL_TRY(try_savings(t, backbone, method,
+                         limit ? tinytl_size_max(LOAD_NBYTES, limit / LOAD_SHARE) : 0, &found,
+                         error));
+  if (!found.fits) TINYTL_TRY(try_savings(t, backbone, method, LOAD_NBYTES, &found, error));
+  if (found.smallest_nbytes == SIZE_MAX)
     return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
                        "method %s at image size %d: the plan overflows the address space",
                        tinytl_method_name(method), t->network->image_size);
-  TINYTL_TRY(tinytl_trainer_prepare(t, backbone, *fits ? &chosen : &least, error));
+  *fits = found.fits;
+  t->max_load_nbytes = found.fits ? found.max_load_nbytes : LOAD_NBYTES;
+  TINYTL_TRY(tinytl_trainer_prepare(t, backbone, found.fits ? &found.chosen : &found.least, error));
   count(t);
+  if (found.fits && limit) { /* what is left is for large pictures */
+    t->max_load_nbytes = limit - t->plan.base_bytes - t->plan.total_bytes + t->load_nbytes;
+    count(t);
+  }
   t->plan.smallest_bytes =
-      tinytl_round_up(t->plan.base_bytes + *smallest + LIMIT_MARGIN, LIMIT_STEP);
+      tinytl_round_up(t->plan.base_bytes + found.smallest_nbytes + LIMIT_MARGIN, LIMIT_STEP);
   return TINYTL_OK;
 }
 
@@ -246,7 +290,6 @@ tinytl_status tinytl_trainer_choose(tinytl_trainer *t, const tinytl_backbone *ba
   const bool is_auto = t->options.method == TINYTL_METHOD_AUTO;
   const int n_methods = is_auto ? 3 : 1;
   bool fits = false;
-  size_t smallest;
   t->plan.base_bytes = tinytl_resident_nbytes();
   for (int i = 0; i < n_methods && !fits; i++) {
     const tinytl_method method = is_auto ? by_preference[i] : t->options.method;
@@ -254,7 +297,7 @@ tinytl_status tinytl_trainer_choose(tinytl_trainer *t, const tinytl_backbone *ba
     if (is_auto && tinytl_method_trains_lite(method) && backbone->arch.n_lite == 0 &&
         backbone->arch.n_blocks < 2)
       continue;
-    TINYTL_TRY(try_method(t, backbone, method, &fits, &smallest, error));
+    TINYTL_TRY(try_method(t, backbone, method, &fits, error));
   }
   if (fits) return TINYTL_OK;
   return tinytl_fail(

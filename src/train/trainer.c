@@ -202,7 +202,8 @@ tinytl_view tinytl_trainer_view(const tinytl_trainer *t, bool training, int epoc
                        .mirror = options->mirror,
                        .colour_jitter = options->colour_jitter,
                        .seed = options->seed,
-                       .epoch = (uint64_t)epoch};
+                       .epoch = (uint64_t)epoch,
+                       .max_nbytes = t->max_load_nbytes};
 }
 
 /* ---- Training ----------------------------------------------------------------------------- */

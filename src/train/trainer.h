@@ -40,7 +40,8 @@ typedef struct tinytl_trainer {
   tinytl_loader *loader; /* of the training and the validation pictures, in turn */
   tinytl_spill *spill;   /* features, then best values */
 
-  size_t load_nbytes; /* of heap, for decoding one picture */
+  size_t load_nbytes;     /* of heap, for decoding one picture */
+  size_t max_load_nbytes; /* pictures that need more are left out; 0: 256 MB */
   unsigned char *block;
   size_t block_nbytes, kept_nbytes; /* kept: values and best values, the start of the block */
   float *values, *best;
