@@ -6,6 +6,7 @@
 #include "json.h"
 #include "model.h"
 #include "options.h"
+#include "summary.h"
 #include "terminal.h"
 
 enum { ALL_METHODS = -1, MAX_COLUMNS = TINYTL_PAPER_FULL + 1 };
@@ -50,7 +51,7 @@ static const struct purpose {
     {"scratch_bytes", "scratch", offsetof(tinytl_plan, scratch_bytes)},
     {"other_bytes", "other", offsetof(tinytl_plan, other_bytes)},
     {"total_bytes", "total", offsetof(tinytl_plan, total_bytes)},
-    {"base_bytes", "before the run", offsetof(tinytl_plan, base_bytes)},
+    {"base_rss_bytes", "before the run", offsetof(tinytl_plan, base_bytes)},
     {"smallest_bytes", "smallest limit", offsetof(tinytl_plan, smallest_bytes)},
 };
 enum { N_PURPOSES = sizeof purposes / sizeof *purposes };
@@ -170,10 +171,9 @@ static void print_choice(const column *column) {
     printf("does not fit; at least %.1f MB\n", (double)plan->smallest_bytes / 1e6);
     return;
   }
-  printf("fits with %s%s%s%s\n", cli_optimizers[plan->optimizer],
-         plan->defers_gradients ? ", large gradients made at the update" : "",
-         plan->recomputes ? ", lite modules computed twice" : "",
-         plan->spills ? ", best values and cache in a file" : "");
+  printf("fits with ");
+  cli_choices_print(stdout, plan);
+  putchar('\n');
 }
 
 static void print_text(const report *report) {
@@ -214,10 +214,7 @@ static void print_json(const report *report, const column *column) {
   cli_json_int(&json, "pictures", args->n_images);
   if (column->has_plan) {
     cli_json_bool(&json, "fits", column->fits);
-    cli_json_text(&json, "optimizer", cli_optimizers[plan->optimizer]);
-    cli_json_bool(&json, "defers_gradients", plan->defers_gradients);
-    cli_json_bool(&json, "recomputes", plan->recomputes);
-    cli_json_bool(&json, "spills", plan->spills);
+    cli_choices_json(&json, plan);
     for (int i = 0; i < N_PURPOSES; i++)
       cli_json_int(&json, purposes[i].key, (long long)plan_nbytes(plan, &purposes[i]));
     cli_json_text(&json, "peak_step", plan->peak_step);

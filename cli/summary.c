@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "io.h"
-#include "json.h"
+#include "options.h"
 #include "terminal.h"
 
 tinytl_status cli_backbone_save(const tinytl_backbone *backbone, const char *path,
@@ -122,4 +122,18 @@ void cli_adapter_print(const tinytl_adapter *adapter, const char *path, bool jso
   print_text("backbone", info.backbone_sha256);
   printf("classes       %d\n", info.n_classes);
   for (int i = 0; i < info.n_classes; i++) print_text("", tinytl_adapter_class(adapter, i));
+}
+
+void cli_choices_print(FILE *file, const tinytl_plan *plan) {
+  fprintf(file, "%s%s%s%s", cli_optimizers[plan->optimizer],
+          plan->defers_gradients ? ", gradients deferred" : "",
+          plan->recomputes ? ", lite modules recomputed" : "",
+          plan->spills ? ", best values and cache in a file" : "");
+}
+
+void cli_choices_json(cli_json *json, const tinytl_plan *plan) {
+  cli_json_text(json, "optimizer", cli_optimizers[plan->optimizer]);
+  cli_json_bool(json, "defers_gradients", plan->defers_gradients);
+  cli_json_bool(json, "recomputes", plan->recomputes);
+  cli_json_bool(json, "spills", plan->spills);
 }

@@ -1,7 +1,11 @@
-/* What a backbone or adapter holds, for people and as JSON; shared by import, init and info. */
+/* What a backbone or adapter holds and what a plan chose, for people and as JSON; shared by several
+ * commands. */
 #ifndef CLI_SUMMARY_H
 #define CLI_SUMMARY_H
 
+#include <stdio.h>
+
+#include "json.h"
 #include "tinytl.h"
 
 /* Writes the backbone to `path`, which must not be `input` (NULL: any). */
@@ -10,5 +14,9 @@ tinytl_status cli_backbone_save(const tinytl_backbone *backbone, const char *pat
 
 void cli_backbone_print(const tinytl_backbone *backbone, const char *path, bool json);
 void cli_adapter_print(const tinytl_adapter *adapter, const char *path, bool json);
+
+/* "adam8, gradients deferred": the optimizer, and what a memory limit asked for. */
+void cli_choices_print(FILE *file, const tinytl_plan *plan);
+void cli_choices_json(cli_json *json, const tinytl_plan *plan);
 
 #endif

@@ -8,6 +8,7 @@
 #include "model.h"
 #include "options.h"
 #include "pictures.h"
+#include "summary.h"
 #include "terminal.h"
 
 typedef struct train_arguments {
@@ -92,20 +93,13 @@ static void on_progress(void *context, const tinytl_epoch *epoch) {
   cli_json_end(&json);
 }
 
-static void print_choice(FILE *file, const tinytl_plan *plan) {
-  fprintf(file, "%s with %s%s%s%s", tinytl_method_name(plan->method),
-          cli_optimizers[plan->optimizer], plan->defers_gradients ? ", gradients deferred" : "",
-          plan->recomputes ? ", lite modules recomputed" : "",
-          plan->spills ? ", best values in a file" : "");
-}
-
 /* With a limit: what it made of the run, and why. */
 static void on_planned(void *context, const tinytl_plan *plan) {
   const train_arguments *args = context;
   if (args->quiet || args->train.memory_limit == 0) return;
   flockfile(stderr);
-  fputs("tinytl: ", stderr);
-  print_choice(stderr, plan);
+  fprintf(stderr, "tinytl: %s with ", tinytl_method_name(plan->method));
+  cli_choices_print(stderr, plan);
   fprintf(stderr, ": %.1f MB planned and %.1f MB held before, of %.1f MB\n",
           (double)plan->total_bytes / 1e6, (double)plan->base_bytes / 1e6,
           (double)args->train.memory_limit / 1e6);
@@ -130,10 +124,7 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
     cli_json_int(&json, "val_images", report->val_images);
     cli_json_int(&json, "skipped", n_skipped);
     cli_json_real(&json, "val_top1", (double)report->val_top1);
-    cli_json_text(&json, "optimizer", cli_optimizers[plan->optimizer]);
-    cli_json_bool(&json, "defers_gradients", plan->defers_gradients);
-    cli_json_bool(&json, "recomputes", plan->recomputes);
-    cli_json_bool(&json, "spills", plan->spills);
+    cli_choices_json(&json, plan);
     cli_json_int(&json, "planned_bytes", (long long)plan->total_bytes);
     cli_json_int(&json, "base_rss_bytes", (long long)plan->base_bytes);
     cli_json_int(&json, "peak_rss_bytes", (long long)cli_peak_rss());

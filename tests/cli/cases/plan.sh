@@ -7,7 +7,7 @@ tinytl plan --image-size 64 | cut -c 1-20 | sed -n '4,$s/^\([a-z][^0-9]*[a-z]\) 
 tinytl plan --image-size 64 --batch 2 --json >out
 json_check method batch image_size classes pictures fits optimizer defers_gradients recomputes spills <out
 for key in total_bytes frozen_bytes trained_bytes gradient_bytes optimizer_bytes kept_bytes picture_bytes saved_bytes \
-  map_bytes scratch_bytes other_bytes base_bytes smallest_bytes paper_bytes macs; do
+  map_bytes scratch_bytes other_bytes base_rss_bytes smallest_bytes paper_bytes macs; do
   json_check $key <out | grep -c '^[0-9]' | sed "s/$/ $key/"
 done
 json_check peak_step <out | grep -c '^"..*"$'

@@ -31,7 +31,7 @@ cmp -s 1.safetensors seed.safetensors || echo other
 tinytl eval -a last.safetensors -d "$pictures" --json | json_check classes | tr '}' '\n' | head -n 1 |
   sed 's/"recall":.*//'
 tinytl predict -a last.safetensors --top 99 --json "$first" | json_check top | tr '}' '\n' | grep -c class
-tinytl train -d "$pictures" -o limit.safetensors --memory-limit 10K $small 2>&1 | sed 's/[0-9]\{6,\} bytes/N bytes/'
+tinytl train -d "$pictures" -o limit.safetensors --memory-limit 10K $small 2>&1 | sed 's/[0-9][0-9.]* *M/N M/g'
 show tinytl train -d "$pictures" -o limit.safetensors --memory-limit 10K $small
 ls limit.safetensors 2>&1
 # Off a terminal progress is a line an epoch, without animation or colour.
