@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "train/guard.h"
+
 static void *at(const tinytl_machine *machine, int buffer) {
   return buffer < 0 ? NULL : machine->arena + machine->program->buffers[buffer].offset;
 }
@@ -194,11 +196,13 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
   const tinytl_network *network = machine->network;
   const tinytl_program *program = machine->program;
   float loss = 0;
+  tinytl_guard_begin(program, machine->arena);
   for (int s = 0; s < program->n_steps; s++) {
     const tinytl_step *step = &program->steps[s];
     const tinytl_conv *conv = &network->conv[step->index];
     const tinytl_conv *last = &network->conv[network->backbone->arch.n_layers - 1];
     machine->run.scratch = at(machine, step->scratch);
+    tinytl_guard_before(program, machine->arena, s);
     void *x = at(machine, step->x), *y = at(machine, step->y);
     tinytl_fused_block block;
     switch (step->kind) {
@@ -244,7 +248,9 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
       tinytl_avg_pool2_backward(&machine->run, conv->in_h, conv->in_w, conv->in_c, y, x);
       break;
     }
+    tinytl_guard_after(program, machine->arena, s);
   }
+  tinytl_guard_end(program, machine->arena);
   return loss;
 }
 

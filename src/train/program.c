@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/guard.h"
+
 enum {
   /* A layer has at most a convolution forward, a shortcut, an epilogue and a convolution backward;
    * a module three steps; pool and head three. */
@@ -410,6 +412,13 @@ static void build_backward(builder *b) {
 
 /* ---- Program ------------------------------------------------------------------------------ */
 
+static tinytl_status place_buffers(tinytl_program *program, tinytl_error *error) {
+  for (int i = 0; i < program->n_buffers; i++) program->buffers[i].nbytes += TINYTL_GUARD_GAP;
+  TINYTL_TRY(tinytl_arena_plan(program->buffers, program->n_buffers, &program->nbytes, error));
+  for (int i = 0; i < program->n_buffers; i++) program->buffers[i].nbytes -= TINYTL_GUARD_GAP;
+  return TINYTL_OK;
+}
+
 tinytl_status tinytl_program_create(const tinytl_network *network, const tinytl_params *params,
                                     const tinytl_program_options *options,
                                     const tinytl_kernels *kernels, tinytl_program **program,
@@ -445,7 +454,7 @@ tinytl_status tinytl_program_create(const tinytl_network *network, const tinytl_
     if (b->overflow)
       status = tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT, "the maps overflow the address space");
     else
-      status = tinytl_arena_plan(made->buffers, made->n_buffers, &made->nbytes, error);
+      status = place_buffers(made, error);
   }
   free(b);
   if (status != TINYTL_OK)
