@@ -32,7 +32,7 @@ typedef struct strips {
   int source_h, source_w, target_h, target_w; /* of depthwise, in this direction */
   int ring_rows, strip_rows;
   float *ring;    /* [ring_rows][source_w][channels]; NULL: depthwise reads `given` */
-  float *strip;   /* [strip_rows][target_w][channels]; NULL: depthwise writes `wanted` */
+  float *strip;   /* [N_TASKS][target_w][channels]; NULL: depthwise writes `wanted` */
   float *partial; /* backward: [row of a step][channels], sums for the gradient of a bias */
   float *taps;
   tinytl_pointwise into_ring, from_strip;
@@ -41,8 +41,12 @@ typedef struct strips {
   const float *given; /* x or dy */
   float *wanted;      /* y or dx; NULL: only biases are asked for */
   int n_filled;       /* source rows that were made */
-  int first;          /* row of task 0 */
+  /* The step that runs now: rows [first, end), task_rows to a task. */
+  int first, end, task_rows;
+  void (*make_row)(const struct strips *s, int row);
 } strips;
+
+enum { N_TASKS = 4 }; /* of a strip's step behind the ring: each holds a row */
 
 /* ---- Memory -------------------------------------------------------------------------------- */
 
@@ -59,15 +63,15 @@ static size_t row_floats(const strips *s, int width) {
 
 static size_t rows_nbytes(const strips *s, int n) {
   const size_t ring = s->before->conv ? rows_read(s, n) * row_floats(s, s->source_w) : 0;
-  const size_t strip = s->after->conv ? n * row_floats(s, s->target_w) : 0;
+  const size_t strip = s->after->conv ? N_TASKS * row_floats(s, s->target_w) : 0;
   return (ring + strip) * sizeof(float);
 }
 
-/* As many rows as stay in a common second-level cache; even, for two threads to share. */
+/* As many rows as stay in a common second-level cache, and as many to each task. */
 static void choose_rows(strips *s) {
-  enum { CACHE_NBYTES = 512 * 1024, MIN_ROWS = 4 };
-  int n = MIN_ROWS;
-  while (n < s->target_h && rows_nbytes(s, n + 2) <= CACHE_NBYTES) n += 2;
+  enum { CACHE_NBYTES = 512 * 1024 };
+  int n = N_TASKS;
+  while (n < s->target_h && rows_nbytes(s, n + N_TASKS) <= CACHE_NBYTES) n += N_TASKS;
   s->strip_rows = tinytl_min(n, s->target_h);
   s->ring_rows = rows_read(s, s->strip_rows);
 }
@@ -108,7 +112,7 @@ static size_t lay_out(strips *s, const tinytl_fused_block *block, bool backward,
     s->into_ring.panels = take_panels(s, kernels, s->before->conv, scratch, &n);
   }
   if (s->after->conv) {
-    s->strip = take(scratch, &n, s->strip_rows * row_floats(s, s->target_w));
+    s->strip = take(scratch, &n, N_TASKS * row_floats(s, s->target_w));
     if (tinytl_conv_is_pointwise(s->after->conv)) /* else the input is a picture: no gradient */
       s->from_strip.panels = take_panels(s, kernels, s->after->conv, scratch, &n);
   }
@@ -144,7 +148,7 @@ static float *ring_row(const strips *s, int row) {
 }
 
 static float *strip_row(const strips *s, int row) {
-  return s->strip + (row - s->first) * row_floats(s, s->target_w);
+  return s->strip + (row - s->first) / s->task_rows * row_floats(s, s->target_w);
 }
 
 static void multiply_into_ring(const strips *s, int row) {
@@ -160,34 +164,46 @@ static void multiply_from_strip(const strips *s, int row) {
                           s->wanted + (ptrdiff_t)pixel * s->from_strip.panels.columns);
 }
 
-/* n rows from `first`. Backward, each leaves a partial sum for the bias of `layer`. */
-static void step(strips *s, int first, int n, tinytl_task_fn row_task,
+static void rows_task(void *context, int task) {
+  const strips *s = context;
+  const int first = s->first + task * s->task_rows;
+  const int end = tinytl_min(first + s->task_rows, s->end);
+  for (int row = first; row < end; row++) s->make_row(s, row);
+}
+
+/* Makes n rows from `first`. Backward, each leaves a partial sum for the bias of `layer`. */
+static void step(strips *s, int first, int n, int task_rows, void (*make_row)(const strips *, int),
                  const tinytl_block_layer *layer) {
   s->first = first;
-  tinytl_parallel_for(s->run->pool, n, row_task, s);
+  s->end = first + n;
+  s->task_rows = task_rows;
+  s->make_row = make_row;
+  tinytl_parallel_for(s->run->pool, tinytl_ceil_div(n, task_rows), rows_task, s);
   for (int i = 0; s->partial && layer->conv && layer->dbias && i < n; i++)
     s->run->kernels->add(layer->dbias, s->partial + (ptrdiff_t)i * s->conv->in_c,
                          (size_t)s->conv->in_c);
 }
 
 /* Makes the source rows before `end` that are not made yet. */
-static void fill_ring(strips *s, int end, tinytl_task_fn ring_task) {
+static void fill_ring(strips *s, int end, void (*make_row)(const strips *, int)) {
   while (s->ring && s->n_filled < end) {
     const int n = tinytl_min(end - s->n_filled, s->ring_rows);
-    step(s, s->n_filled, n, ring_task, &s->block->depthwise);
+    step(s, s->n_filled, n, 1, make_row, &s->block->depthwise);
     s->n_filled += n;
   }
 }
 
-static void run_strips(strips *s, tinytl_task_fn ring_task, tinytl_task_fn strip_task) {
+static void run_strips(strips *s, void (*make_source)(const strips *, int),
+                       void (*make_target)(const strips *, int)) {
+  const tinytl_conv *conv = s->conv;
   for (int first = 0; first < s->target_h; first += s->strip_rows) {
     const int n = tinytl_min(s->strip_rows, s->target_h - first), last = first + n - 1;
-    const int end = s->transposed ? (last + s->conv->pad_top) / s->conv->stride + 1
-                                  : last * s->conv->stride - s->conv->pad_top + s->conv->kernel;
-    fill_ring(s, tinytl_min(end, s->source_h), ring_task);
-    step(s, first, n, strip_task, &s->block->expand);
+    const int end = s->transposed ? (last + conv->pad_top) / conv->stride + 1
+                                  : last * conv->stride - conv->pad_top + conv->kernel;
+    fill_ring(s, tinytl_min(end, s->source_h), make_source);
+    step(s, first, n, tinytl_ceil_div(n, N_TASKS), make_target, &s->block->expand);
   }
-  fill_ring(s, s->source_h, ring_task); /* rows that no target row reads: masks, biases */
+  fill_ring(s, s->source_h, make_source); /* rows that no target row reads: masks, biases */
 }
 
 /* ---- Forward ------------------------------------------------------------------------------- */
@@ -196,18 +212,14 @@ static tinytl_epilogue epilogue_of(const tinytl_block_layer *layer, const float 
   return (tinytl_epilogue){layer->bias, layer->act, residual, layer->mask};
 }
 
-static void expand_row(void *context, int task) {
-  const strips *s = context;
-  const int row = s->first + task;
+static void expand_row(const strips *s, int row) {
   if (s->block->rgb)
     tinytl_conv_rgb_row(&s->rgb, row, ring_row(s, row));
   else
     multiply_into_ring(s, row);
 }
 
-static void output_row(void *context, int task) {
-  const strips *s = context;
-  const int row = s->first + task;
+static void output_row(const strips *s, int row) {
   const tinytl_epilogue epilogue = epilogue_of(&s->block->depthwise, NULL);
   tinytl_depthwise_row_part(&s->depthwise, row, 0, s->conv->in_c, strip_row(s, row));
   tinytl_conv_epilogue(s->run->kernels, &epilogue, s->conv->in_c, row * s->target_w, s->target_w, 0,
@@ -255,16 +267,12 @@ static void mask_row(const strips *s, const tinytl_block_layer *layer, int row, 
                              partial);
 }
 
-static void depthwise_grad_row(void *context, int task) {
-  const strips *s = context;
-  const int row = s->first + task;
+static void depthwise_grad_row(const strips *s, int row) {
   multiply_into_ring(s, row);
   mask_row(s, &s->block->depthwise, row, s->source_w, ring_row(s, row));
 }
 
-static void input_grad_row(void *context, int task) {
-  const strips *s = context;
-  const int row = s->first + task;
+static void input_grad_row(const strips *s, int row) {
   float *target = s->strip ? strip_row(s, row) : s->wanted + row * row_floats(s, s->target_w);
   tinytl_depthwise_row_part(&s->depthwise, row, 0, s->conv->in_c, target);
   if (!s->strip) return;
