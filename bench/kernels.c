@@ -2,19 +2,12 @@
  * multiply-add peak measured in the same run: bench_kernels [ARCHITECTURE [SIZE]]. TINYTL_KERNELS
  * chooses the kernel set. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "ops/ops.h"
+#include "timing.h"
 
 enum { N_THREADS = 2, MAX_SHAPES = 256 };
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- Peak ---------------------------------------------------------------------------------- */
 
@@ -85,12 +78,6 @@ typedef struct work {
   float *x, *y, *w;
 } work;
 
-static float *random_floats(size_t n) {
-  float *values = aligned_alloc(64, tinytl_round_up(n * sizeof *values, 64));
-  for (size_t i = 0; i < n; i++) values[i] = (float)(i * 7919 % 1001) / 500 - 1;
-  return values;
-}
-
 static size_t max_size(size_t x, size_t y) {
   return x > y ? x : y;
 }
@@ -111,9 +98,8 @@ static work work_make(const tinytl_conv *conv, bool lite) {
     k.weight.f32 = k.w;
     return k;
   }
-  int8_t *i8 = malloc(n_weights);
-  for (size_t i = 0; i < n_weights; i++) i8[i] = (int8_t)(i * 89 % 255 - 127);
-  k.weight = (tinytl_weight){.i8 = i8, .scale = random_floats((size_t)conv->out_c)};
+  k.weight =
+      (tinytl_weight){.i8 = random_int8(n_weights), .scale = random_floats((size_t)conv->out_c)};
   k.epilogue =
       (tinytl_epilogue){.bias = random_floats((size_t)conv->out_c), .act = TINYTL_ACT_RELU6};
   return k;
