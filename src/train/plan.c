@@ -167,8 +167,7 @@ static size_t load_nbytes(const tinytl_trainer *t) {
   return nbytes;
 }
 
-/* Fills the plan of what was prepared; false where it overflows. */
-static bool count(tinytl_trainer *t) {
+bool tinytl_trainer_count(tinytl_trainer *t) {
   tinytl_plan *plan = &t->plan;
   const size_t base_bytes = plan->base_bytes;
   *plan = (tinytl_plan){.method = t->choices.method,
@@ -242,7 +241,7 @@ static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backb
     tinytl_choices choices;
     if (!make_choices(t, method, savings, &choices)) continue;
     TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
-    if (!count(t)) continue;
+    if (!tinytl_trainer_count(t)) continue;
     const size_t total = t->plan.total_bytes;
     if (!found->fits && (limit == 0 || t->plan.base_bytes + total <= limit)) {
       found->fits = true;
@@ -273,10 +272,10 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
   *fits = found.fits;
   t->max_load_nbytes = found.fits ? found.max_load_nbytes : LOAD_NBYTES;
   TINYTL_TRY(tinytl_trainer_prepare(t, backbone, found.fits ? &found.chosen : &found.least, error));
-  count(t);
+  tinytl_trainer_count(t);
   if (found.fits && limit) { /* what is left is for large pictures */
     t->max_load_nbytes = limit - t->plan.base_bytes - t->plan.total_bytes + t->load_nbytes;
-    count(t);
+    tinytl_trainer_count(t);
   }
   t->plan.smallest_bytes =
       tinytl_round_up(t->plan.base_bytes + found.smallest_nbytes + LIMIT_MARGIN, LIMIT_STEP);

@@ -139,16 +139,10 @@ static void set_rules(tinytl_trainer *t, bool fresh_lite) {
   t->n_warmup = (uint64_t)((float)t->n_steps * t->rules.warmup);
 }
 
-static tinytl_status set_up(tinytl_trainer *t, const tinytl_backbone *backbone,
-                            tinytl_error *error) {
+tinytl_status tinytl_trainer_start(tinytl_trainer *t, tinytl_error *error) {
   const tinytl_train_options *options = &t->options;
   void *loader_memory = NULL;
-  TINYTL_TRY(tinytl_trainer_check_options(options, error));
-  TINYTL_TRY(check_images(t->train, t->train->n_classes, "training", error));
-  if (t->val) TINYTL_TRY(check_images(t->val, t->train->n_classes, "validation", error));
-  TINYTL_TRY(tinytl_trainer_choose(t, backbone, error));
-  if (options->planned) options->planned(options->context, &t->plan);
-  set_rules(t, backbone->arch.n_lite == 0);
+  set_rules(t, t->network->backbone->arch.n_lite == 0);
   TINYTL_TRY(tinytl_trainer_take_block(t, &loader_memory, error));
   tinytl_params_init(t->params, t->network, options->seed, t->values);
   if (t->choices.spill) TINYTL_TRY(tinytl_spill_create(options->spill_dir, &t->spill, error));
@@ -156,6 +150,16 @@ static tinytl_status set_up(tinytl_trainer *t, const tinytl_backbone *backbone,
   t->train_machine.run.pool = t->test_machine.run.pool = t->pool;
   const tinytl_loader_options loader = tinytl_trainer_loader_options(t);
   return tinytl_loader_create(&loader, loader_memory, &t->loader, error);
+}
+
+static tinytl_status set_up(tinytl_trainer *t, const tinytl_backbone *backbone,
+                            tinytl_error *error) {
+  TINYTL_TRY(tinytl_trainer_check_options(&t->options, error));
+  TINYTL_TRY(check_images(t->train, t->train->n_classes, "training", error));
+  if (t->val) TINYTL_TRY(check_images(t->val, t->train->n_classes, "validation", error));
+  TINYTL_TRY(tinytl_trainer_choose(t, backbone, error));
+  if (t->options.planned) t->options.planned(t->options.context, &t->plan);
+  return tinytl_trainer_start(t, error);
 }
 
 tinytl_status tinytl_trainer_create(const tinytl_backbone *backbone, const tinytl_images *train,

@@ -86,19 +86,23 @@ tinytl_status tinytl_trainer_keep(tinytl_trainer *trainer, tinytl_error *error);
 tinytl_status tinytl_trainer_finish(tinytl_trainer *trainer, const float **values,
                                     tinytl_error *error);
 
-/* ---- Between trainer.c and plan.c --------------------------------------------------------- */
+/* ---- The parts of tinytl_trainer_create --------------------------------------------------- */
 
+tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
+                                           tinytl_error *error);
 /* Makes network, parameters and programs ready for a choice, in place of those of another. */
 tinytl_status tinytl_trainer_prepare(tinytl_trainer *trainer, const tinytl_backbone *backbone,
                                      const tinytl_choices *choices, tinytl_error *error);
 /* Prepares the choice that meets the limit and costs least; fills trainer->plan. */
 tinytl_status tinytl_trainer_choose(tinytl_trainer *trainer, const tinytl_backbone *backbone,
                                     tinytl_error *error);
-/* Takes the block of what was prepared and points into it. *loader_memory is for the loader. */
+/* Fills trainer->plan for what was prepared; false where it overflows. */
+bool tinytl_trainer_count(tinytl_trainer *trainer);
+/* Takes the memory that was counted, and starts the threads. */
+tinytl_status tinytl_trainer_start(tinytl_trainer *trainer, tinytl_error *error);
+/* Takes the block of what was counted and points into it. *loader_memory is for the loader. */
 tinytl_status tinytl_trainer_take_block(tinytl_trainer *trainer, void **loader_memory,
                                         tinytl_error *error);
 tinytl_loader_options tinytl_trainer_loader_options(const tinytl_trainer *trainer);
-tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
-                                           tinytl_error *error);
 
 #endif

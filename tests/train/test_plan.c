@@ -1,0 +1,264 @@
+/* What a run takes, known before it; what a limit makes of it; and that no saving of memory but
+ * adam8 changes what is learned. */
+#include "support/cmocka.h"
+#include "support/tiny_net.h"
+
+#include "train/trainer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_METHODS = TINYTL_METHOD_LITE_BIAS + 1, N_CLASSES = 20, N_TRAIN = 300, N_VAL = 30 };
+
+/* ---- Plans of a real backbone ------------------------------------------------------------- */
+
+static int make_backbone(void **state) {
+  return tinytl_backbone_init("mobilenet-v2-0.35", 10, TINYTL_WEIGHTS_INT8, 1,
+                              (tinytl_backbone **)state, NULL);
+}
+
+static int free_backbone(void **state) {
+  tinytl_backbone_free(*state);
+  return 0;
+}
+
+static tinytl_train_options options_of(tinytl_method method) {
+  tinytl_train_options options;
+  tinytl_train_options_init(&options);
+  options.method = method;
+  options.image_size = 160;
+  options.n_threads = 2;
+  options.spill_dir = ".";
+  return options;
+}
+
+static tinytl_status plan(const tinytl_backbone *backbone, const tinytl_train_options *options,
+                          tinytl_plan *made, tinytl_error *error) {
+  return tinytl_plan_make(backbone, N_CLASSES, N_TRAIN, N_VAL, options, made, error);
+}
+
+static void test_parts_add_up(void **state) {
+  for (int method = 0; method < N_METHODS; method++) {
+    const tinytl_train_options options = options_of((tinytl_method)method);
+    tinytl_plan p;
+    assert_int_equal(plan(*state, &options, &p, NULL), TINYTL_OK);
+    assert_int_equal(p.total_bytes, p.frozen_bytes + p.trained_bytes + p.gradient_bytes +
+                                        p.optimizer_bytes + p.kept_bytes + p.picture_bytes +
+                                        p.saved_bytes + p.map_bytes + p.scratch_bytes +
+                                        p.other_bytes);
+    assert_int_equal(p.method, method);
+    assert_int_equal(p.optimizer, TINYTL_OPTIMIZER_ADAM);
+    assert_int_equal(p.image_size, 160);
+    assert_false(p.defers_gradients || p.recomputes || p.spills);
+    assert_true(strlen(p.peak_step) > 0);
+    assert_true((p.saved_bytes > 0) == (method != TINYTL_METHOD_LAST));
+    assert_true(p.smallest_bytes <= p.base_bytes + p.total_bytes + 300000);
+  }
+}
+
+/* One image at a time, and the threads share its work. */
+static void test_batch_and_threads_are_free(void **state) {
+  for (int method = 0; method < N_METHODS; method++) {
+    tinytl_train_options options = options_of((tinytl_method)method);
+    tinytl_plan p, q;
+    assert_int_equal(plan(*state, &options, &p, NULL), TINYTL_OK);
+    options.batch = 64;
+    options.n_threads = 4;
+    assert_int_equal(plan(*state, &options, &q, NULL), TINYTL_OK);
+    assert_int_equal(p.total_bytes - p.other_bytes, q.total_bytes - q.other_bytes);
+    assert_true(q.other_bytes - p.other_bytes < 2 * 100000); /* two stacks */
+  }
+}
+
+static int n_savings(const tinytl_plan *p) {
+  return p->defers_gradients + p->recomputes + p->spills + (p->optimizer == TINYTL_OPTIMIZER_ADAM8);
+}
+
+/* From no limit that matters down to the smallest: the plan keeps to each, gives up more and more,
+ * and below the smallest there is an error that names it. */
+static void test_limits(void **state) {
+  for (int method = 0; method < N_METHODS; method++) {
+    tinytl_train_options options = options_of((tinytl_method)method);
+    tinytl_plan whole, p;
+    tinytl_error error = {0};
+    assert_int_equal(plan(*state, &options, &whole, NULL), TINYTL_OK);
+    const size_t top = whole.base_bytes + whole.total_bytes + 500000;
+    int most = 0;
+    for (int i = 0; i <= 10; i++) {
+      options.memory_limit = top - (top - whole.smallest_bytes) / 10 * (size_t)i;
+      assert_int_equal(plan(*state, &options, &p, &error), TINYTL_OK);
+      assert_true(p.base_bytes + p.total_bytes <= options.memory_limit);
+      assert_int_equal(p.method, method);
+      if (i == 0) assert_int_equal(n_savings(&p), 0);
+      if (n_savings(&p) > most) most = n_savings(&p);
+    }
+    if (method == TINYTL_METHOD_LITE_BIAS) assert_true(most >= 3);
+    options.memory_limit = whole.smallest_bytes - 1000000;
+    assert_int_equal(plan(*state, &options, &p, &error), TINYTL_ERROR_MEMORY_LIMIT);
+    assert_non_null(strstr(error.message, tinytl_method_name((tinytl_method)method)));
+    const char *named = strstr(error.message, "would do is ");
+    assert_non_null(named);
+    const double smallest = strtod(named + strlen("would do is "), NULL) * 1e6;
+    options.memory_limit = (size_t)smallest;
+    assert_int_equal(plan(*state, &options, &p, &error), TINYTL_OK);
+  }
+}
+
+/* An optimizer that was asked for by name is not replaced. */
+static void test_optimizer_by_name(void **state) {
+  tinytl_train_options options = options_of(TINYTL_METHOD_LITE_BIAS);
+  tinytl_plan automatic, p;
+  assert_int_equal(plan(*state, &options, &automatic, NULL), TINYTL_OK);
+  options.optimizer = TINYTL_OPTIMIZER_ADAM;
+  assert_int_equal(plan(*state, &options, &p, NULL), TINYTL_OK);
+  assert_true(p.smallest_bytes > automatic.smallest_bytes);
+  options.memory_limit = automatic.smallest_bytes;
+  assert_int_equal(plan(*state, &options, &p, NULL), TINYTL_ERROR_MEMORY_LIMIT);
+  assert_int_equal(p.optimizer, TINYTL_OPTIMIZER_ADAM);
+}
+
+static void test_auto_takes_what_fits(void **state) {
+  static const tinytl_method want[] = {TINYTL_METHOD_LITE_BIAS, TINYTL_METHOD_BIAS,
+                                       TINYTL_METHOD_LAST};
+  tinytl_train_options options = options_of(TINYTL_METHOD_AUTO);
+  tinytl_plan p;
+  assert_int_equal(plan(*state, &options, &p, NULL), TINYTL_OK);
+  assert_int_equal(p.method, TINYTL_METHOD_LITE_BIAS);
+  for (int i = 0; i < 3; i++) {
+    const tinytl_train_options alone = options_of(want[i]);
+    tinytl_plan least;
+    assert_int_equal(plan(*state, &alone, &least, NULL), TINYTL_OK);
+    options.memory_limit = least.smallest_bytes;
+    assert_int_equal(plan(*state, &options, &p, NULL), TINYTL_OK);
+    assert_int_equal(p.method, want[i]);
+  }
+}
+
+/* A picture that needs much to decode is planned for; under a limit it gets what is left. */
+static size_t five_megabytes(void *context, const tinytl_view *view) {
+  const size_t need = 5000000;
+  (void)context;
+  return view->max_nbytes == 0 || view->max_nbytes >= need ? need : 0;
+}
+
+static void test_pictures(void **state) {
+  tinytl_images images = {.n_images = N_TRAIN, .n_classes = N_CLASSES};
+  size_t with = 0;
+  for (int i = 0; i < 4; i++) {
+    tinytl_trainer *t = calloc(1, sizeof *t);
+    t->options = options_of(TINYTL_METHOD_BIAS);
+    t->train = &images;
+    images.load_nbytes = i == 0 ? NULL : five_megabytes;
+    if (i >= 2) t->options.memory_limit = with + (i == 2 ? 500000 : (size_t)-4000000);
+    assert_int_equal(tinytl_trainer_choose(t, *state, NULL), TINYTL_OK);
+    const tinytl_view view = tinytl_trainer_view(t, true, 0);
+    if (i == 0) with = t->plan.base_bytes + t->plan.total_bytes + 5000000;
+    if (i == 1) assert_true(t->plan.picture_bytes >= 5000000);
+    if (i == 2) assert_true(view.max_nbytes >= 5000000 && t->plan.picture_bytes >= 5000000);
+    if (i == 3) assert_true(view.max_nbytes >= 1000000 && view.max_nbytes < 5000000);
+    tinytl_trainer_free(t);
+  }
+}
+
+static void test_refusals(void **state) {
+  const tinytl_train_options options = options_of(TINYTL_METHOD_BIAS);
+  tinytl_plan p;
+  assert_int_equal(tinytl_plan_make(*state, 1, 10, 0, &options, &p, NULL), TINYTL_ERROR_USAGE);
+  assert_int_equal(tinytl_plan_make(*state, 2, 0, 0, &options, &p, NULL), TINYTL_ERROR_USAGE);
+  assert_int_equal(tinytl_plan_make(*state, 2, 10, -1, &options, &p, NULL), TINYTL_ERROR_USAGE);
+  tinytl_train_options wrong = options;
+  wrong.batch = 0;
+  assert_int_equal(tinytl_plan_make(*state, 2, 10, 0, &wrong, &p, NULL), TINYTL_ERROR_USAGE);
+}
+
+/* ---- Savings at work ---------------------------------------------------------------------- */
+
+enum { BATCH = 3, N_UPDATES = 4 };
+
+static tinytl_status tiny_load(void *context, int index, const tinytl_view *view, uint8_t *rgb,
+                               tinytl_error *error) {
+  (void)context, (void)view, (void)error;
+  tiny_picture((uint64_t)index, rgb);
+  return TINYTL_OK;
+}
+
+/* Values after some updates, the best ones kept halfway; the caller frees. */
+static float *train_with(const tinytl_backbone *backbone, const tinytl_choices *choices,
+                         tinytl_plan *made, size_t *n) {
+  int labels[BATCH * N_UPDATES];
+  for (int i = 0; i < BATCH * N_UPDATES; i++) labels[i] = i % TINY_CLASSES;
+  const tinytl_images images = {.n_images = BATCH * N_UPDATES,
+                                .n_classes = TINY_CLASSES,
+                                .labels = labels,
+                                .load = tiny_load};
+  tinytl_trainer *t = calloc(1, sizeof *t);
+  tinytl_train_options_init(&t->options);
+  t->options.batch = BATCH;
+  t->options.image_size = TINY_SIZE;
+  t->options.spill_dir = ".";
+  t->train = t->val = &images;
+  assert_int_equal(tinytl_trainer_prepare(t, backbone, choices, NULL), TINYTL_OK);
+  assert_true(tinytl_trainer_count(t));
+  assert_int_equal(tinytl_trainer_start(t, NULL), TINYTL_OK);
+  for (int i = 0; i < images.n_images; i++) {
+    uint8_t rgb[TINY_SIZE * TINY_SIZE * 3];
+    tiny_picture((uint64_t)i, rgb);
+    if (t->head_only) {
+      tinytl_machine_run(&t->test_machine, rgb, NULL);
+      assert_int_equal(
+          tinytl_trainer_store_features(t, i, tinytl_machine_features(&t->test_machine), NULL),
+          TINYTL_OK);
+      assert_int_equal(tinytl_trainer_fetch_features(t, i, NULL), TINYTL_OK);
+    }
+    tinytl_trainer_feed(t, t->head_only ? NULL : rgb, i, 1);
+    if (t->n_fed == BATCH) tinytl_trainer_update(t);
+    if (i + 1 == BATCH * (N_UPDATES - 1)) assert_int_equal(tinytl_trainer_keep(t, NULL), TINYTL_OK);
+  }
+  const float *values;
+  assert_int_equal(tinytl_trainer_finish(t, &values, NULL), TINYTL_OK);
+  *made = t->plan;
+  *n = t->params->n;
+  float *copy = malloc(*n * sizeof *copy);
+  memcpy(copy, values, *n * sizeof *copy);
+  tinytl_trainer_free(t);
+  return copy;
+}
+
+static void test_savings_change_nothing(void **state) {
+  (void)state;
+  tinytl_backbone *backbone = tiny_backbone(TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, false);
+  for (int method = 0; method < N_METHODS; method++) {
+    tinytl_choices choices = {.method = (tinytl_method)method, .optimizer = TINYTL_OPTIMIZER_ADAM};
+    tinytl_plan whole, p;
+    size_t n;
+    float *want = train_with(backbone, &choices, &whole, &n);
+    for (int savings = 1; savings < 8; savings++) {
+      choices.defer = savings & 1;
+      choices.spill = savings & 2;
+      choices.recompute = savings & 4;
+      float *got = train_with(backbone, &choices, &p, &n);
+      assert_memory_equal(got, want, n * sizeof *got);
+      if (choices.defer) assert_true(p.gradient_bytes < whole.gradient_bytes);
+      if (choices.spill) assert_true(p.kept_bytes < whole.kept_bytes);
+      if (choices.recompute && tinytl_method_trains_lite(choices.method))
+        assert_true(p.saved_bytes < whole.saved_bytes);
+      free(got);
+    }
+    free(want);
+  }
+  tinytl_backbone_free(backbone);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_parts_add_up),
+      cmocka_unit_test(test_batch_and_threads_are_free),
+      cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_optimizer_by_name),
+      cmocka_unit_test(test_auto_takes_what_fits),
+      cmocka_unit_test(test_pictures),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_savings_change_nothing),
+  };
+  return cmocka_run_group_tests_name("plan", tests, make_backbone, free_backbone);
+}
