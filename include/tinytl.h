@@ -158,8 +158,8 @@ typedef struct tinytl_view {
                            more is refused (TINYTL_ERROR_DATA). 0: 256 MB */
 } tinytl_view;
 
-/* A set of labelled pictures. `load` is called from loader threads, for several pictures at once.
- */
+/* A set of labelled pictures. `load` is called from loader threads, which have 256 KB of stack, for
+ * several pictures at once. */
 typedef struct tinytl_images {
   int n_images;
   int n_classes;

@@ -104,13 +104,17 @@ static tinytl_status check_options(const tinytl_loader_options *options, tinytl_
 }
 
 static tinytl_status start_workers(tinytl_loader *self, tinytl_error *error) {
-  for (; self->n_workers < self->options.n_workers; self->n_workers++) {
-    int code = pthread_create(&self->workers[self->n_workers], NULL, work, self);
-    if (code != 0)
-      return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "no thread to decode pictures: %s",
-                         strerror(code));
+  pthread_attr_t attributes;
+  int code = pthread_attr_init(&attributes);
+  if (code == 0) {
+    code = pthread_attr_setstacksize(&attributes, TINYTL_LOADER_STACK_NBYTES);
+    for (; code == 0 && self->n_workers < self->options.n_workers; self->n_workers += code == 0)
+      code = pthread_create(&self->workers[self->n_workers], &attributes, work, self);
+    pthread_attr_destroy(&attributes);
   }
-  return TINYTL_OK;
+  if (code == 0) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "no thread to decode pictures: %s",
+                     strerror(code));
 }
 
 tinytl_status tinytl_loader_create(const tinytl_loader_options *options, void *memory,

@@ -1,4 +1,5 @@
 /* Class folders: what is found, what is passed over, what is refused, and the split. */
+#include "image/image.h"
 #include "support/cmocka.h"
 #include "support/pictures.h"
 #include "tinytl.h"
@@ -312,6 +313,71 @@ static void split_depends_on_the_seed(void **state) {
   pictures_dir_remove(&dir);
 }
 
+/* ---- Memory ------------------------------------------------------------------------------- */
+
+/* The bound is that of the most costly picture that the view's limit lets through. */
+static void memory_of_the_pictures_is_told(void **state) {
+  (void)state;
+  pictures_dir dir = pictures_dir_make();
+  write_classes(&dir, "", 3);
+  skips skipped = {0};
+  tinytl_view view = {.size = 32, .resize = 32};
+  tinytl_folder *folder = open_part(dir.path, TINYTL_PART_TRAIN, &skipped);
+  const tinytl_images *images = tinytl_folder_images(folder);
+  size_t small = images->load_nbytes(images->context, &view);
+  size_t listing = tinytl_folder_nbytes(folder);
+  assert_in_range(small, TINYTL_PICTURE_HEADER_NBYTES, 200000);
+  tinytl_folder_free(folder);
+
+  pictures_write_jpeg(&dir, "a/large.jpg", PICTURES_JPEG_PROGRESSIVE, 400, 300, 1);
+  folder = open_part(dir.path, TINYTL_PART_TRAIN, &skipped);
+  images = tinytl_folder_images(folder);
+  tinytl_picture_info info;
+  assert_int_equal(tinytl_picture_check(pictures_path(&dir, "a/large.jpg"), &info, NULL),
+                   TINYTL_OK);
+  size_t large = images->load_nbytes(images->context, &view);
+  assert_int_equal(large, tinytl_picture_need(&info, &view));
+  assert_true(large > small);
+  assert_in_range(tinytl_folder_nbytes(folder), listing + 1, listing + 100);
+  view.max_nbytes = large - 1; /* the large one is refused */
+  assert_int_equal(images->load_nbytes(images->context, &view), small);
+  view.max_nbytes = small - 1;
+  assert_int_equal(images->load_nbytes(images->context, &view), TINYTL_PICTURE_HEADER_NBYTES);
+  view.max_nbytes = 0;
+
+  tinytl_folder *val = NULL;
+  assert_int_equal(tinytl_folder_split(folder, 0.5f, 1, &val, NULL), TINYTL_OK);
+  assert_int_equal(images->load_nbytes(images->context, &view), large);
+  images = tinytl_folder_images(val);
+  assert_int_equal(images->load_nbytes(images->context, &view), large);
+  tinytl_folder_free(val);
+  tinytl_folder_free(folder);
+  pictures_dir_remove(&dir);
+}
+
+/* As many kinds of pictures as there are pictures, and some twice. */
+static void every_kind_is_kept(void **state) {
+  (void)state;
+  pictures_dir dir = pictures_dir_make();
+  pictures_mkdir(&dir, "a");
+  pictures_mkdir(&dir, "b");
+  for (int i = 0; i < 80; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "%c/%d.png", i % 2 ? 'a' : 'b', i);
+    pictures_write_png(&dir, name, PICTURES_PNG_RGB, 900 - i / 2 * 20, 2, 1);
+  }
+  skips skipped = {0};
+  tinytl_folder *folder = open_part(dir.path, TINYTL_PART_TRAIN, &skipped);
+  const tinytl_images *images = tinytl_folder_images(folder);
+  const tinytl_view view = {.size = 2, .resize = 2};
+  tinytl_picture_info widest;
+  assert_int_equal(tinytl_picture_check(pictures_path(&dir, "a/1.png"), &widest, NULL), TINYTL_OK);
+  assert_int_equal(images->load_nbytes(images->context, &view),
+                   tinytl_picture_need(&widest, &view));
+  tinytl_folder_free(folder);
+  pictures_dir_remove(&dir);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(names_are_bytes_in_order),
@@ -325,6 +391,8 @@ int main(void) {
       cmocka_unit_test(closed_folders_are_refused),
       cmocka_unit_test(split_takes_a_share_of_every_class),
       cmocka_unit_test(split_depends_on_the_seed),
+      cmocka_unit_test(memory_of_the_pictures_is_told),
+      cmocka_unit_test(every_kind_is_kept),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -214,6 +214,42 @@ static void stops_early(void **state) {
   fixture_free(&(fixture){0});
 }
 
+/* As training and validation pictures do: of different numbers, labels, names and answers. */
+static void serves_several_sets_in_turn(void **state) {
+  (void)state;
+  fake whole = {0, -1}, every_third = {3, -1};
+  static int other_labels[N_IMAGES];
+  for (int i = 0; i < N_IMAGES; i++) other_labels[i] = 2 - i % 3;
+  tinytl_images train = fake_images(&whole), val = fake_images(&every_third);
+  val.n_images = 9;
+  val.labels = other_labels;
+  fixture f;
+  fixture_make(&f, 3, 2);
+  int order[N_IMAGES];
+  for (int i = 0; i < N_IMAGES; i++) order[i] = i;
+  for (int epoch = 0; epoch < 4; epoch++) {
+    assert_int_equal(tinytl_loader_start(f.loader, &train, order, N_IMAGES, &view, NULL),
+                     TINYTL_OK);
+    for (int i = 0; i < (epoch % 2 ? 5 : N_IMAGES); i++) { /* every other time given up */
+      tinytl_sample sample;
+      assert_int_equal(tinytl_loader_next(f.loader, &sample, NULL), TINYTL_OK);
+      assert_sample(&sample, i);
+      tinytl_loader_release(f.loader, &sample);
+    }
+    assert_int_equal(tinytl_loader_start(f.loader, &val, order, 10, &view, NULL),
+                     TINYTL_ERROR_USAGE); /* it has 9 */
+    assert_int_equal(tinytl_loader_start(f.loader, &val, order, 9, &view, NULL), TINYTL_OK);
+    for (int i = 0; i < 9; i++) {
+      tinytl_sample sample;
+      assert_int_equal(tinytl_loader_next(f.loader, &sample, NULL), TINYTL_OK);
+      assert_int_equal(sample.label, 2 - i % 3);
+      assert_int_equal(sample.skipped, i % 3 == 0);
+      tinytl_loader_release(f.loader, &sample);
+    }
+  }
+  fixture_free(&f);
+}
+
 static void bad_arguments_are_refused(void **state) {
   (void)state;
   fake none = {0, -1};
@@ -244,6 +280,7 @@ int main(void) {
       cmocka_unit_test(other_errors_end_the_run),
       cmocka_unit_test(held_samples_stay_whole),
       cmocka_unit_test(stops_early),
+      cmocka_unit_test(serves_several_sets_in_turn),
       cmocka_unit_test(bad_arguments_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
