@@ -31,6 +31,16 @@ static bool is_classifier(const tinytl_segment *segment) {
   return segment->group == TINYTL_GROUP_CLASSIFIER && !segment->classifier_bias;
 }
 
+/* Where the factors of a weight are kept; NULL: the segment is no weight. */
+static tinytl_factors *factors_at(tinytl_gradients *gradients, const tinytl_segment *segment) {
+  if (is_classifier(segment)) return &gradients->classifier_factors;
+  if (segment->group != TINYTL_GROUP_LITE) return NULL;
+  tinytl_factors *factors = gradients->lite_factors[segment->lite];
+  return segment->tensor == TINYTL_LITE_CONV        ? &factors[0]
+         : segment->tensor == TINYTL_LITE_POINTWISE ? &factors[1]
+                                                    : NULL;
+}
+
 /* Sizes of the factors; n_x 0: the segment is no weight. */
 static tinytl_factors factors_of(const tinytl_network *network, const tinytl_segment *segment) {
   const tinytl_conv *conv = conv_of(network, segment);
@@ -75,7 +85,7 @@ void tinytl_gradients_layout(tinytl_gradients *gradients, const tinytl_params *p
       gradients->n += segment->n;
       continue;
     }
-    gradients->factors[s] = factors;
+    *factors_at(gradients, segment) = factors;
     gradients->n += n;
     gradients->n_deferred += segment->n;
     gradients->update_nbytes =
@@ -84,18 +94,15 @@ void tinytl_gradients_layout(tinytl_gradients *gradients, const tinytl_params *p
 }
 
 static void place_segment(tinytl_gradients *gradients, const tinytl_segment *segment,
-                          float *gradient, const tinytl_factors *factors) {
-  if (segment->group == TINYTL_GROUP_BIAS) {
+                          float *gradient) {
+  if (segment->group == TINYTL_GROUP_BIAS)
     gradients->bias[segment->layer] = gradient;
-  } else if (segment->group == TINYTL_GROUP_LITE) {
+  else if (segment->group == TINYTL_GROUP_LITE)
     gradients->lite[segment->lite][segment->tensor] = gradient;
-    gradients->lite_factors[segment->lite][segment->tensor] = *factors;
-  } else if (segment->classifier_bias) {
+  else if (segment->classifier_bias)
     gradients->classifier_bias = gradient;
-  } else {
+  else
     gradients->classifier = gradient;
-    gradients->classifier_factors = *factors;
-  }
 }
 
 void tinytl_gradients_place(tinytl_gradients *gradients, const tinytl_params *params,
@@ -104,14 +111,14 @@ void tinytl_gradients_place(tinytl_gradients *gradients, const tinytl_params *pa
   for (int s = 0; s < params->n_segments; s++) {
     const tinytl_segment *segment = &params->segments[s];
     if (segment->offset >= params->n_trained) break;
-    tinytl_factors *factors = &gradients->factors[s];
     float *at = vector + gradients->offset[s];
-    const bool deferred = factors->n_x > 0;
-    if (deferred) {
-      factors->x = at;
-      factors->dy = at + (size_t)gradients->batch * factors->n_x;
+    tinytl_factors *factors = factors_at(gradients, segment);
+    if (!factors || factors->n_x == 0) {
+      place_segment(gradients, segment, at);
+      continue;
     }
-    place_segment(gradients, segment, deferred ? NULL : at, factors);
+    factors->x = at;
+    factors->dy = at + (size_t)gradients->batch * factors->n_x;
   }
 }
 
@@ -131,15 +138,15 @@ static tinytl_gradient_range make_slice(const tinytl_factors *factors,
   return (tinytl_gradient_range){first, n_classes * n_features, gradient};
 }
 
-tinytl_gradient_range tinytl_gradients_make(const tinytl_gradients *gradients,
+tinytl_gradient_range tinytl_gradients_make(tinytl_gradients *gradients,
                                             const tinytl_params *params,
                                             const tinytl_network *network, const tinytl_run *run,
                                             int s, size_t first, int n_images, void *memory) {
   const tinytl_segment *segment = &params->segments[s];
-  const tinytl_factors *factors = &gradients->factors[s];
+  const tinytl_factors *factors = factors_at(gradients, segment);
   const tinytl_conv *conv = conv_of(network, segment);
   float *gradient = memory;
-  if (!factors->x)
+  if (!factors || !factors->x)
     return (tinytl_gradient_range){first, segment->n, gradients->vector + gradients->offset[s]};
   if (!conv) return make_slice(factors, network, run, first, n_images, gradient);
 

@@ -25,17 +25,15 @@ typedef struct tinytl_gradients {
   float *bias[TINYTL_MAX_LAYERS];
   float *lite[TINYTL_MAX_LAYERS / 2][TINYTL_LITE_TENSORS];
   float *classifier, *classifier_bias;
-  tinytl_factors lite_factors[TINYTL_MAX_LAYERS / 2][TINYTL_LITE_TENSORS];
+  tinytl_factors lite_factors[TINYTL_MAX_LAYERS / 2][2]; /* convolution, pointwise */
   tinytl_factors classifier_factors;
 
   int batch;
   float *vector;
-  size_t n;          /* floats of the vector, factors included */
-  size_t n_deferred; /* trained values that are deferred */
-  size_t
-      update_nbytes; /* memory that tinytl_gradients_make wants at most; 0: nothing is deferred */
+  size_t n;                           /* floats of the vector, factors included */
+  size_t n_deferred;                  /* trained values that are deferred */
+  size_t update_nbytes;               /* what tinytl_gradients_make wants; 0: nothing is deferred */
   size_t offset[TINYTL_MAX_SEGMENTS]; /* of trained segment s, its factors' where deferred */
-  tinytl_factors factors[TINYTL_MAX_SEGMENTS]; /* of segment s */
 } tinytl_gradients;
 
 /* Divides a vector among the trained segments. With `defer`, weights whose factors for `batch`
@@ -56,7 +54,7 @@ typedef struct tinytl_gradient_range {
 /* The range of segment s from value `first` on: the whole segment where its gradient was summed up,
  * else as much as is made at a time from the factors of n_images images. `memory` holds
  * update_nbytes, aligned to 64; run->scratch is not used. */
-tinytl_gradient_range tinytl_gradients_make(const tinytl_gradients *gradients,
+tinytl_gradient_range tinytl_gradients_make(tinytl_gradients *gradients,
                                             const tinytl_params *params,
                                             const tinytl_network *network, const tinytl_run *run,
                                             int s, size_t first, int n_images, void *memory);

@@ -93,13 +93,12 @@ static void lite_backward(const tinytl_machine *machine, const tinytl_step *step
                              values->scale2, values->shift2, false, d_out,
                              gradient[TINYTL_LITE_SCALE2], gradient[TINYTL_LITE_SHIFT2]);
   tinytl_conv_backward_input(run, pointwise, &w_pointwise, d_out, d_mid, false);
-  weight_gradient(machine, pointwise, relu, d_out, gradient[TINYTL_LITE_POINTWISE],
-                  &factors[TINYTL_LITE_POINTWISE]);
+  weight_gradient(machine, pointwise, relu, d_out, gradient[TINYTL_LITE_POINTWISE], &factors[1]);
   tinytl_group_norm_backward(run, n_pixels, conv->out_c, x_hat1, at(machine, maps->rstd1),
                              values->scale1, values->shift1, true, d_mid,
                              gradient[TINYTL_LITE_SCALE1], gradient[TINYTL_LITE_SHIFT1]);
   weight_gradient(machine, conv, at(machine, maps->pooled), d_mid, gradient[TINYTL_LITE_CONV],
-                  &factors[TINYTL_LITE_CONV]);
+                  &factors[0]);
   if (step->x >= 0)
     tinytl_conv_backward_input(run, conv, &w_conv, d_mid, at(machine, step->x), false);
 }

@@ -40,8 +40,9 @@ static void add_lite_segments(tinytl_params *params, const tinytl_network *netwo
 
 void tinytl_params_layout(tinytl_params *params, const tinytl_network *network,
                           tinytl_method method) {
-  memset(params, 0, sizeof *params);
   params->method = method;
+  params->n = params->n_trained = 0;
+  params->n_segments = 0;
   const size_t n_classes = (size_t)network->n_classes;
   add_segment(params, (tinytl_segment){
                           .n = n_classes * (size_t)network->n_features, .layer = -1, .lite = -1});

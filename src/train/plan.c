@@ -140,8 +140,9 @@ static size_t other_nbytes(const tinytl_trainer *t) {
   const size_t n_threads =
       (size_t)(t->options.n_threads ? t->options.n_threads : tinytl_n_cores()) + 1;
   const size_t nbytes = n_threads * STACK_NBYTES + HEAP_NBYTES + sizeof *t + sizeof *t->network +
-                        sizeof *t->params + sizeof *t->gradients +
-                        program_nbytes(t->train_program) + program_nbytes(t->test_program);
+                        (size_t)t->params->n_segments * sizeof *t->params->segments +
+                        sizeof *t->gradients + program_nbytes(t->train_program) +
+                        program_nbytes(t->test_program);
   /* At the end the adapter, a copy of the values, takes the place of all but the values. */
   const size_t adapter = t->params->n * sizeof(float);
   const size_t given_back = t->block_nbytes - t->kept_nbytes;
