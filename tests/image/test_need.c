@@ -10,12 +10,13 @@
 
 /* ---- Counting ----------------------------------------------------------------------------- */
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+    __has_feature(memory_sanitizer)
 #define SANITIZED 1
 #endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
 #endif
 
 static size_t in_use, most_in_use; /* bytes of the heap, of this program and its libraries */
@@ -148,7 +149,8 @@ static void put_chunks(png_structp png, png_infop info) {
       .name = "tiNy", .data = (png_byte *)words, .size = sizeof words, .location = PNG_HAVE_IHDR};
   png_set_unknown_chunks(png, info, &unknown, 1);
   png_color_16 transparent = {.gray = 1, .red = 1, .green = 1, .blue = 1};
-  png_set_tRNS(png, info, NULL, 0, &transparent);
+  if (!(png_get_color_type(png, info) & PNG_COLOR_MASK_ALPHA))
+    png_set_tRNS(png, info, NULL, 0, &transparent);
 }
 
 static void write_flat_png(const pictures_dir *dir, const char *name, const flat_png *spec,
@@ -197,7 +199,7 @@ static void check_bound(const char *path, const char *what, tinytl_view view) {
   assert_in_range(most_in_use - before, 0, TINYTL_PICTURE_HEADER_NBYTES);
   size_t need = tinytl_picture_need(&info, &view), most = 0;
   view.max_nbytes = need; /* what is counted inside stays below, with any allocator */
-  for (int index = 0; index < (view.augment ? 6 : 1); index++) {
+  for (int index = 0; index < (view.augment ? 3 : 1); index++) {
     size_t taken;
     if (load(path, index, &view, &taken, &error) != TINYTL_OK) fail_msg("%s", error.message);
     most = taken > most ? taken : most;
@@ -224,19 +226,19 @@ static void check_views(const char *path, const char *what) {
 static void flat_jpegs_stay_inside(void **state) {
   (void)state;
   static const flat_jpeg kinds[] = {
-      {500, 375, 3, 2, 2, SEQUENTIAL},      {500, 375, 3, 1, 1, SEQUENTIAL},
-      {500, 375, 3, 2, 1, SEQUENTIAL},      {500, 375, 3, 1, 2, SEQUENTIAL},
-      {500, 375, 3, 4, 1, SEQUENTIAL},      {500, 375, 3, 4, 2, SEQUENTIAL},
-      {500, 375, 1, 1, 1, SEQUENTIAL},      {500, 375, 1, 2, 2, SEQUENTIAL},
-      {500, 375, 4, 1, 1, SEQUENTIAL},      {500, 375, 4, 2, 2, SEQUENTIAL},
-      {1, 1, 3, 2, 2, SEQUENTIAL},          {9, 2000, 3, 2, 2, SEQUENTIAL},
-      {65500, 100, 3, 2, 2, SEQUENTIAL},    {65500, 600, 3, 1, 1, SEQUENTIAL},
-      {100, 65500, 3, 2, 1, SEQUENTIAL},    {4000, 3000, 3, 2, 2, SEQUENTIAL},
-      {500, 375, 3, 2, 2, PROGRESSIVE},     {500, 375, 3, 1, 1, PROGRESSIVE},
-      {500, 375, 1, 1, 1, PROGRESSIVE},     {3001, 2001, 3, 2, 2, PROGRESSIVE},
-      {1501, 1001, 4, 1, 2, PROGRESSIVE},   {65500, 20, 3, 2, 2, PROGRESSIVE},
-      {500, 375, 3, 2, 2, SEPARATE_SCANS},  {17, 33, 3, 4, 2, SEPARATE_SCANS},
-      {1201, 801, 4, 2, 1, SEPARATE_SCANS}, {1201, 801, 3, 3, 1, SEQUENTIAL},
+      {500, 375, 3, 2, 2, SEQUENTIAL},     {500, 375, 3, 1, 1, SEQUENTIAL},
+      {500, 375, 3, 2, 1, SEQUENTIAL},     {500, 375, 3, 1, 2, SEQUENTIAL},
+      {500, 375, 3, 4, 1, SEQUENTIAL},     {500, 375, 3, 4, 2, SEQUENTIAL},
+      {500, 375, 1, 1, 1, SEQUENTIAL},     {500, 375, 1, 2, 2, SEQUENTIAL},
+      {500, 375, 4, 1, 1, SEQUENTIAL},     {500, 375, 4, 2, 2, SEQUENTIAL},
+      {1, 1, 3, 2, 2, SEQUENTIAL},         {9, 2000, 3, 2, 2, SEQUENTIAL},
+      {65500, 20, 3, 2, 2, SEQUENTIAL},    {65500, 40, 3, 1, 1, SEQUENTIAL},
+      {20, 65500, 3, 2, 1, SEQUENTIAL},    {2400, 1800, 3, 2, 2, SEQUENTIAL},
+      {500, 375, 3, 2, 2, PROGRESSIVE},    {500, 375, 3, 1, 1, PROGRESSIVE},
+      {500, 375, 1, 1, 1, PROGRESSIVE},    {1201, 901, 3, 2, 2, PROGRESSIVE},
+      {801, 601, 4, 1, 2, PROGRESSIVE},    {65500, 20, 3, 2, 2, PROGRESSIVE},
+      {500, 375, 3, 2, 2, SEPARATE_SCANS}, {17, 33, 3, 4, 2, SEPARATE_SCANS},
+      {601, 401, 4, 2, 1, SEPARATE_SCANS}, {601, 401, 3, 3, 1, SEQUENTIAL},
   };
   pictures_dir dir = pictures_dir_make();
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -284,7 +286,7 @@ static void pngs_stay_inside(void **state) {
         char what[100];
         snprintf(what, sizeof what, "PNG %d x %d colour %d depth %d%s", png.width, png.height,
                  png.colour, png.depth, png.interlace ? " interlaced" : "");
-        write_flat_png(&dir, "a.png", &png, s == 0 && !palette);
+        write_flat_png(&dir, "a.png", &png, s == 0 && variant == 0 && !palette);
         check_bound(pictures_path(&dir, "a.png"), what, views[0]);
         check_bound(pictures_path(&dir, "a.png"), what, views[3]);
       }
