@@ -7,13 +7,6 @@
 
 #include "train/guard.h"
 
-enum {
-  /* A layer has at most a convolution forward, a shortcut, an epilogue and a convolution backward;
-   * a module three steps; pool and head three. */
-  MAX_STEPS = TINYTL_MAX_LAYERS * 4 + TINYTL_MAX_LAYERS / 2 * 3 + 3,
-  MAX_BUFFERS = TINYTL_MAX_LAYERS * 6 + TINYTL_MAX_LAYERS / 2 * 14 + 8
-};
-
 typedef struct builder {
   const tinytl_network *network;
   const tinytl_kernels *kernels;
@@ -424,16 +417,23 @@ tinytl_status tinytl_program_create(const tinytl_network *network, const tinytl_
                                     const tinytl_kernels *kernels, tinytl_program **program,
                                     tinytl_error *error) {
   const tinytl_goal goal = options->goal;
+  /* A layer has at most a convolution forward, a shortcut, an epilogue and a convolution backward,
+   * and two maps, a mask and scratch for three of them; a module three steps, ten buffers forward
+   * and as many backward; pool and head three. */
+  const size_t n_layers = (size_t)network->backbone->arch.n_layers;
+  const size_t n_lite = (size_t)network->n_lite;
+  const size_t max_steps = n_layers * 4 + n_lite * 3 + 3;
+  const size_t max_buffers = n_layers * 6 + n_lite * 20 + 8;
   tinytl_program *made = calloc(1, sizeof *made);
   builder *b = calloc(1, sizeof *b);
   if (made) {
-    made->steps = calloc(MAX_STEPS, sizeof *made->steps);
-    made->buffers = calloc(MAX_BUFFERS, sizeof *made->buffers);
-    made->purposes = calloc(MAX_BUFFERS, sizeof *made->purposes);
+    made->steps = calloc(max_steps, sizeof *made->steps);
+    made->buffers = calloc(max_buffers, sizeof *made->buffers);
+    made->purposes = calloc(max_buffers, sizeof *made->purposes);
   }
   tinytl_status status = TINYTL_OK;
   if (!b || !made || !made->steps || !made->buffers || !made->purposes) {
-    status = tinytl_fail_memory(error, MAX_BUFFERS * sizeof *made->buffers);
+    status = tinytl_fail_memory(error, max_buffers * sizeof *made->buffers);
   } else {
     b->network = network;
     b->kernels = kernels;
