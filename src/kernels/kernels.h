@@ -73,10 +73,9 @@ typedef struct tinytl_update {
   size_t n;
   float *values, *gradient;   /* [n] */
   float rate, gradient_scale; /* with Adam, rate is the learning rate over 1 - beta1^t */
-  float correction2;          /* Adam: 1 / (1 - beta2^t) */
-  float *moment1, *moment2;   /* [n]; in float (moment2: Adam) */
-  int8_t *code1;              /* [n]; in 8 bits, with a scale a block */
-  uint8_t *code2;
+  float root_correction;      /* Adam: 1 / sqrt(1 - beta2^t) */
+  float *moment1, *moment2;   /* [n], floats; SGD has the first alone */
+  uint8_t *code1, *code2;     /* [n], 8 bits, with scales [n / TINYTL_MOMENT_BLOCK, rounded up] */
   float *scale1, *scale2;
 } tinytl_update;
 

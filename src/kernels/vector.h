@@ -32,6 +32,7 @@
 typedef float vf __attribute__((vector_size(4 * W)));
 typedef int32_t vi __attribute__((vector_size(4 * W)));
 typedef uint32_t vu __attribute__((vector_size(4 * W)));
+typedef uint8_t vu8 __attribute__((vector_size(W)));
 typedef int8_t vb __attribute__((vector_size(W)));
 typedef float vf_unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef int32_t vi_unaligned __attribute__((vector_size(4 * W), aligned(1), may_alias));
@@ -109,6 +110,47 @@ ALWAYS_INLINE vf load_i8(const int8_t *p) {
 #endif
 }
 
+/* n <= W values of uint8, widened; zeros after them. */
+ALWAYS_INLINE vi load_u8(const uint8_t *p, int n) {
+  uint8_t part[W] = {0};
+  if (n < W) p = memcpy(part, p, (size_t)n);
+#if VECTOR_W == 16
+  return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+#elif VECTOR_W == 8
+  return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+#elif defined(__SSE2__)
+  int32_t four;
+  memcpy(&four, p, sizeof four);
+  const __m128i zero = _mm_setzero_si128();
+  return (vi)_mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128(four), zero), zero);
+#else
+  vu8 bytes;
+  memcpy(&bytes, p, sizeof bytes);
+  return __builtin_convertvector(bytes, vi);
+#endif
+}
+
+/* The low bytes of n <= W lanes. */
+ALWAYS_INLINE void store_u8(uint8_t *p, vi v, int n) {
+#if VECTOR_W == 16
+  const vu8 bytes = (vu8)_mm512_cvtepi32_epi8((__m512i)v);
+#elif VECTOR_W == 8
+  const __m256i low = _mm256_and_si256((__m256i)v, _mm256_set1_epi32(255));
+  const __m128i pairs =
+      _mm_packs_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+  const int64_t bytes = _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs));
+#elif defined(__SSE2__)
+  const __m128i pairs = _mm_packs_epi32((__m128i)(v & 255), (__m128i)(v & 255));
+  const int32_t bytes = _mm_cvtsi128_si32(_mm_packus_epi16(pairs, pairs));
+#else
+  const vu8 bytes = __builtin_convertvector(v, vu8);
+#endif
+  if (n == W)
+    memcpy(p, &bytes, W);
+  else
+    memcpy(p, &bytes, (size_t)n);
+}
+
 /* Lane i of a comparison's result (all ones or zero) as bit i. */
 ALWAYS_INLINE unsigned lane_bits(vi all_ones_or_zero) {
 #if VECTOR_W == 16
@@ -150,6 +192,20 @@ ALWAYS_INLINE vf clamp(vf v, vf low, vf high) {
   v = (vf)(((vi)low & below) | ((vi)v & ~below));
   vi above = v > high;
   return (vf)(((vi)high & above) | ((vi)v & ~above));
+#endif
+}
+
+/* Lane by lane; where one is NaN, either. */
+ALWAYS_INLINE vf larger(vf x, vf y) {
+#if VECTOR_W == 16
+  return (vf)_mm512_max_ps((__m512)x, (__m512)y);
+#elif VECTOR_W == 8
+  return (vf)_mm256_max_ps((__m256)x, (__m256)y);
+#elif defined(__SSE2__)
+  return (vf)_mm_max_ps((__m128)x, (__m128)y);
+#else
+  const vi first = x > y;
+  return (vf)(((vi)x & first) | ((vi)y & ~first));
 #endif
 }
 

@@ -4,11 +4,23 @@
  * any order and any cut. The moments of a trained vector of n values lie in one block:
  *
  *   adam    m float[n] | v float[n]
- *   adam8   scales of m float[b] | of v float[b] | codes of m int8[n] | of v uint8[n]
+ *   adam8   scales of m float[b] | of v float[b] | codes of m uint8[n] | of v uint8[n]
  *   sgd     m float[n]
  *
- * Codes share a scale by blocks of TINYTL_MOMENT_BLOCK values of one segment; b, the number of
- * blocks, is at most n / TINYTL_MOMENT_BLOCK + the number of segments. */
+ * adam8 is Adam whose moments rest in 8 bits (after Dettmers et al., 8-bit Optimizers via
+ * Block-wise Quantization, 2022). Codes share a scale by blocks of TINYTL_MOMENT_BLOCK values of
+ * one segment, so that the largest of a block has the largest code; b is at most n /
+ * TINYTL_MOMENT_BLOCK + the number of segments.
+ *
+ *   m = sign scale1 S(c), c 0 to 127      sqrt(v) = scale2 S(c), c 1 to 255
+ *   S(c) = the float of bits 4 bits(c) - 3 bits(1.0f): c^4 at powers of two, linear between floats
+ *          of one exponent; needs no table, and a shift undoes it
+ *
+ * Codes are rounded to the nearest, sqrt(v) never to 0, as m over it would explode. An update uses
+ * the new moments before they are rounded. Measured on the gradients of a real run (lite+bias, 250
+ * updates), root mean square of how far steps are from Adam's: 3.7 % with c^4, 3.4 % with the
+ * paper's table, 2.7 % with c^2. But c^2 forgets gradients a millionth of a block's largest, which
+ * c^4 does not. Blocks of 128 are a tenth better, of 2048 a quarter worse. */
 #ifndef TINYTL_TRAIN_OPTIMIZER_H
 #define TINYTL_TRAIN_OPTIMIZER_H
 
@@ -38,8 +50,10 @@ void tinytl_optimizer_init(tinytl_optimizer_state *state, tinytl_optimizer kind,
 /* Begins update state->step + 1 with one learning rate a group; gradients count times
  * gradient_scale.
  *   Adam (Kingma and Ba, 2015; beta 0.9, 0.999, eps 1e-8), at update t:
- *     m += 0.1 (g - m), v += 0.001 (g^2 - v), p -= lr m / (1 - 0.9^t) / (sqrt(v / (1 - 0.999^t)) +
- * eps) SGD with momentum 0.9:  m = 0.9 m + g, p -= lr m */
+ *     m += 0.1 (g - m), v += 0.001 (g^2 - v),
+ *     p -= lr m / (1 - 0.9^t) / (sqrt(v / (1 - 0.999^t)) + eps)
+ *   SGD with momentum 0.9:
+ *     m = 0.9 m + g, p -= lr m */
 void tinytl_optimizer_begin(tinytl_optimizer_state *state, const float lr[TINYTL_N_GROUPS],
                             float gradient_scale);
 

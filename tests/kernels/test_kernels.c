@@ -149,6 +149,148 @@ static void check_vectors(const tinytl_kernels *kernels) {
   }
 }
 
+/* ---- Optimizers ---------------------------------------------------------------------------- */
+
+enum { UPDATE_MAX = 2 * TINYTL_MOMENT_BLOCK + 37, UPDATE_PAD = 3 };
+
+/* Moments in all of their forms; codes and scales give what moment1 and moment2 hold. */
+typedef struct update_state {
+  float values[UPDATE_MAX], gradient[UPDATE_MAX], moment1[UPDATE_MAX], moment2[UPDATE_MAX];
+  uint8_t code1[UPDATE_MAX], code2[UPDATE_MAX];
+  float scale1[3], scale2[3];
+} update_state;
+
+/* 4 bits(y) - 3 bits(1), as a float: piecewise linear through y^4 at the powers of two. */
+static double code_power(double y) {
+  if (y == 0) return 0;
+  int exponent;
+  const double mantissa = 2 * frexp(y, &exponent) - 1; /* y = (1 + mantissa) 2^(exponent - 1) */
+  const double log = 4 * (exponent - 1 + mantissa), whole = floor(log);
+  return ldexp(1 + log - whole, (int)whole);
+}
+
+static void update_fill(update_state *s) {
+  float *values = op_random(UPDATE_MAX, 1), *gradient = op_random(UPDATE_MAX, 2);
+  memcpy(s->values, values, sizeof s->values);
+  memcpy(s->gradient, gradient, sizeof s->gradient);
+  for (int b = 0; b < 3; b++) {
+    s->scale1[b] = 3e-10f * (float)(b + 1);
+    s->scale2[b] = 4e-10f / (float)(b + 1);
+  }
+  for (int i = 0; i < UPDATE_MAX; i++) {
+    const int block = i / TINYTL_MOMENT_BLOCK;
+    s->code1[i] = (uint8_t)(i * 37 + 11);
+    s->code2[i] = (uint8_t)(1 + i * 53 % 255);
+    const double m = code_power(s->code1[i] & 127) * s->scale1[block];
+    const double root = code_power(s->code2[i]) * s->scale2[block];
+    s->moment1[i] = (float)(s->code1[i] & 128 ? -m : m);
+    s->moment2[i] = (float)(root * root);
+  }
+  free(values), free(gradient);
+}
+
+static tinytl_update update_of(update_state *s, size_t n) {
+  return (tinytl_update){.n = n,
+                         .values = s->values,
+                         .gradient = s->gradient,
+                         .rate = 1e-2f,
+                         .gradient_scale = 0.25f,
+                         .root_correction = 1.5f,
+                         .moment1 = s->moment1,
+                         .moment2 = s->moment2,
+                         .code1 = s->code1,
+                         .code2 = s->code2,
+                         .scale1 = s->scale1,
+                         .scale2 = s->scale2};
+}
+
+static void assert_near(double got, double want, double tolerance) {
+  if (!(fabs(got - want) <= tolerance * fmax(fabs(want), 1e-3)))
+    fail_msg("%.9g instead of %.9g", got, want);
+}
+
+/* One step in double of value i; returns the new value. */
+static double adam_step(const update_state *s, size_t i, double *m, double *v) {
+  const double g = 0.25 * (double)s->gradient[i];
+  *m = 0.9 * (double)s->moment1[i] + 0.1 * g;
+  *v = 0.999 * (double)s->moment2[i] + 0.001 * g * g;
+  return (double)s->values[i] - 1e-2 * *m / (1.5 * sqrt(*v) + 1e-8);
+}
+
+/* The first n values were updated and their gradients cleared, the next are as they were. */
+static void check_range(const update_state *s, const update_state *start, size_t n) {
+  for (size_t i = 0; i < n; i++) assert_true(s->gradient[i] == 0);
+  const size_t pad = UPDATE_PAD * sizeof(float);
+  assert_memory_equal(s->gradient + n, start->gradient + n, pad);
+  assert_memory_equal(s->values + n, start->values + n, pad);
+  assert_memory_equal(s->moment1 + n, start->moment1 + n, pad);
+  assert_memory_equal(s->moment2 + n, start->moment2 + n, pad);
+  assert_memory_equal(s->code1 + n, start->code1 + n, UPDATE_PAD);
+  assert_memory_equal(s->code2 + n, start->code2 + n, UPDATE_PAD);
+}
+
+/* Is `code` the nearest to x, where `most` has the largest code? A tie may go either way. */
+static void check_code(int code, int top, double x, double most) {
+  const double wanted = x / most * code_power(top), slack = 1e-5;
+  assert_true(wanted <= code_power(code + 0.5) * (1 + slack));
+  if (code > 0) assert_true(wanted >= code_power(code - 0.5) * (1 - slack));
+}
+
+static void check_codes(const update_state *s, const update_state *start, size_t n) {
+  for (size_t first = 0, block = 0; first < n; first += TINYTL_MOMENT_BLOCK, block++) {
+    const size_t end = n - first < TINYTL_MOMENT_BLOCK ? n : first + TINYTL_MOMENT_BLOCK;
+    double m, v, m_most = 0, root_most = 0;
+    for (size_t i = first; i < end; i++) {
+      assert_near(s->values[i], adam_step(start, i, &m, &v), 1e-5);
+      m_most = fmax(m_most, fabs(m));
+      root_most = fmax(root_most, sqrt(v));
+    }
+    assert_near(s->scale1[block] * code_power(127) / m_most, 1, 1e-5);
+    assert_near(s->scale2[block] * code_power(255) / root_most, 1, 1e-5);
+    for (size_t i = first; i < end; i++) {
+      adam_step(start, i, &m, &v);
+      check_code(s->code1[i] & 127, 127, fabs(m), m_most);
+      if ((s->code1[i] & 127) > 0) assert_int_equal(s->code1[i] >> 7, m < 0);
+      assert_true(s->code2[i] > 0);
+      if (s->code2[i] > 1) check_code(s->code2[i], 255, sqrt(v), root_most);
+    }
+  }
+}
+
+static void check_optimizers(const tinytl_kernels *kernels) {
+  static update_state start, s;
+  update_fill(&start);
+  for (size_t n = 0; n <= UPDATE_MAX - UPDATE_PAD; n += n < 40 ? 1 : 31) {
+    double m, v;
+    s = start;
+    tinytl_update u = update_of(&s, n);
+    kernels->adam(&u);
+    check_range(&s, &start, n);
+    for (size_t i = 0; i < n; i++) {
+      assert_near(s.values[i], adam_step(&start, i, &m, &v), 1e-5);
+      assert_near(s.moment1[i], m, 1e-5);
+      assert_near(s.moment2[i], v, 1e-5);
+    }
+    s = start;
+    kernels->sgd(&u);
+    check_range(&s, &start, n);
+    for (size_t i = 0; i < n; i++) {
+      m = 0.9 * (double)start.moment1[i] + 0.25 * (double)start.gradient[i];
+      assert_near(s.moment1[i], m, 1e-5);
+      assert_near(s.values[i], (double)start.values[i] - 1e-2 * m, 1e-5);
+    }
+    s = start;
+    kernels->adam8(&u);
+    check_range(&s, &start, n);
+    check_codes(&s, &start, n);
+  }
+}
+
+static void test_optimizers(void **state) {
+  (void)state;
+  for_each_set(check_optimizers);
+}
+
 static void test_gemm(void **state) {
   (void)state;
   for_each_set(check_gemm);
@@ -192,9 +334,9 @@ static void test_dispatch(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_gemm),     cmocka_unit_test(test_gemm_order),
-      cmocka_unit_test(test_pack),     cmocka_unit_test(test_vectors),
-      cmocka_unit_test(test_dispatch),
+      cmocka_unit_test(test_gemm),       cmocka_unit_test(test_gemm_order),
+      cmocka_unit_test(test_pack),       cmocka_unit_test(test_vectors),
+      cmocka_unit_test(test_optimizers), cmocka_unit_test(test_dispatch),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

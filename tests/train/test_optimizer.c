@@ -1,4 +1,5 @@
-/* Adam and SGD against the textbook in double; the schedule against what it promises. */
+/* Adam and SGD against the textbook in double, adam8 against Adam (its codes: test_kernels), the
+ * schedule against what it promises. */
 #include "support/cmocka.h"
 #include "support/op_check.h"
 
@@ -7,8 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { N_UPDATES = 6 };
 
 static const float rates[TINYTL_N_GROUPS] = {1e-2f, 3e-3f, 5e-2f};
 static const float gradient_scale = 1.0f / 3.0f;
@@ -31,67 +30,79 @@ static void make_params(tinytl_params *params) {
   }
 }
 
-typedef struct vectors {
-  float *values, *gradients; /* [n], more than the optimizer may touch */
-} vectors;
+typedef struct job {
+  tinytl_optimizer kind;
+  int n_updates, n_threads;
+  size_t slice;   /* values a call; 0: the segment in one */
+  float exponent; /* gradients are normal numbers times 10^exponent */
+} job;
 
-static vectors make_vectors(const tinytl_params *params) {
-  return (vectors){op_random(params->n, 1), op_random(params->n, 2)};
+static const tinytl_optimizer kinds[] = {TINYTL_OPTIMIZER_ADAM, TINYTL_OPTIMIZER_SGD,
+                                         TINYTL_OPTIMIZER_ADAM8};
+enum { N_KINDS = sizeof kinds / sizeof *kinds, N_GUARD = 64 };
+
+/* Gradients of update `t`, as if images had been fed; the caller frees. */
+static float *gradients_of(const tinytl_params *params, const job *j, int t) {
+  float *gradients = op_random(params->n, 100 + (uint64_t)t);
+  for (size_t i = 0; i < params->n; i++) gradients[i] *= powf(10, j->exponent);
+  return gradients;
 }
 
-static void free_vectors(vectors *v) {
-  free(v->values);
-  free(v->gradients);
-}
-
-/* Gradients of update `t`, as if images had been fed. */
-static float *gradients_of(const tinytl_params *params, int t) {
-  return op_random(params->n, 100 + (uint64_t)t);
-}
-
-static void update_all(tinytl_optimizer_state *state, const tinytl_params *params,
-                       const tinytl_kernels *kernels, tinytl_pool *pool, vectors *v) {
-  tinytl_optimizer_begin(state, rates, gradient_scale);
-  for (int s = 0; s < params->n_segments; s++) {
-    const tinytl_segment *segment = &params->segments[s];
-    if (segment->offset < params->n_trained)
-      tinytl_optimizer_update(state, params, s, 0, segment->n, kernels, pool,
-                              v->gradients + segment->offset, v->values + segment->offset);
+static void update_segment(const tinytl_optimizer_state *state, const tinytl_params *params, int s,
+                           size_t slice, tinytl_pool *pool, float *gradients, float *values) {
+  const tinytl_segment *segment = &params->segments[s];
+  if (slice == 0) slice = segment->n;
+  for (size_t first = 0; first < segment->n; first += slice) {
+    const size_t n = segment->n - first < slice ? segment->n - first : slice;
+    tinytl_optimizer_update(state, params, s, first, n, tinytl_kernels_get(), pool,
+                            gradients + segment->offset + first, values + segment->offset + first);
   }
 }
 
-static void run(const tinytl_params *params, tinytl_optimizer kind, int n_threads, vectors *v) {
+/* Values [n] after the updates; the caller frees. Checks what is left alone and what is cleared. */
+static float *run(const tinytl_params *params, const job *j) {
   tinytl_pool *pool = NULL;
-  assert_int_equal(tinytl_pool_create(n_threads, &pool, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_pool_create(j->n_threads, &pool, NULL), TINYTL_OK);
+  const size_t nbytes = tinytl_optimizer_nbytes(j->kind, params);
+  uint8_t guard[N_GUARD], *memory = malloc(nbytes + N_GUARD);
+  memset(memory, 0xa5, nbytes + N_GUARD);
+  memset(guard, 0xa5, N_GUARD);
   tinytl_optimizer_state state;
-  void *memory = malloc(tinytl_optimizer_nbytes(kind, params));
-  tinytl_optimizer_init(&state, kind, params, memory);
-  for (int t = 1; t <= N_UPDATES; t++) {
-    float *gradients = gradients_of(params, t);
-    memcpy(v->gradients, gradients, params->n_trained * sizeof(float));
-    update_all(&state, params, tinytl_kernels_get(), pool, v);
-    for (size_t i = 0; i < params->n_trained; i++) assert_true(v->gradients[i] == 0);
-    free(gradients);
+  tinytl_optimizer_init(&state, j->kind, params, memory);
+  float *values = op_random(params->n, 1), *start = op_random(params->n, 1);
+  const size_t at = params->n_trained, n_frozen = params->n - at;
+  for (int t = 1; t <= j->n_updates; t++) {
+    float *gradients = gradients_of(params, j, t), *frozen = gradients_of(params, j, t);
+    tinytl_optimizer_begin(&state, rates, gradient_scale);
+    assert_int_equal(state.step, t);
+    for (int s = 0; s < params->n_segments && params->segments[s].offset < at; s++)
+      update_segment(&state, params, s, j->slice, pool, gradients, values);
+    for (size_t i = 0; i < at; i++) assert_true(gradients[i] == 0);
+    assert_memory_equal(gradients + at, frozen + at, n_frozen * sizeof(float));
+    free(gradients), free(frozen);
   }
-  assert_int_equal(state.step, N_UPDATES);
-  free(memory);
+  assert_true(n_frozen > 0);
+  assert_memory_equal(values + at, start + at, n_frozen * sizeof(float));
+  assert_memory_equal(memory + nbytes, guard, N_GUARD);
+  free(memory), free(start);
   tinytl_pool_free(pool);
+  return values;
 }
 
-/* Values [n_trained] after the updates; the caller frees. */
-static double *expect(const tinytl_params *params, tinytl_optimizer kind) {
-  vectors start = make_vectors(params);
-  double *p = op_widen(start.values, params->n_trained);
+/* Adam and SGD by the textbook: values [n_trained]; the caller frees. */
+static double *expect(const tinytl_params *params, const job *j) {
+  float *start = op_random(params->n, 1);
+  double *p = op_widen(start, params->n_trained);
   double *m = calloc(params->n_trained, sizeof *m), *v = calloc(params->n_trained, sizeof *v);
-  for (int t = 1; t <= N_UPDATES; t++) {
-    float *gradients = gradients_of(params, t);
+  for (int t = 1; t <= j->n_updates; t++) {
+    float *gradients = gradients_of(params, j, t);
     for (int s = 0; s < params->n_segments; s++) {
       const tinytl_segment *segment = &params->segments[s];
       const double lr = (double)rates[segment->group];
       if (segment->offset >= params->n_trained) continue;
       for (size_t i = segment->offset; i < segment->offset + segment->n; i++) {
         const double g = (double)gradients[i] * (double)gradient_scale;
-        if (kind == TINYTL_OPTIMIZER_SGD) {
+        if (j->kind == TINYTL_OPTIMIZER_SGD) {
           m[i] = 0.9 * m[i] + g;
           p[i] -= lr * m[i];
           continue;
@@ -103,45 +114,129 @@ static double *expect(const tinytl_params *params, tinytl_optimizer kind) {
     }
     free(gradients);
   }
-  free(m);
-  free(v);
-  free_vectors(&start);
+  free(m), free(v), free(start);
   return p;
 }
 
-static void check_kind(tinytl_optimizer kind) {
+static void check_against_textbook(tinytl_optimizer kind) {
   tinytl_params params;
   make_params(&params);
-  vectors start = make_vectors(&params), v = make_vectors(&params);
-  run(&params, kind, 2, &v);
-  double *want = expect(&params, kind);
-  assert_true(op_error(v.values, want, params.n_trained) < 1e-5);
-
-  /* Nothing beyond n_trained is touched. */
-  const size_t at = params.n_trained, n = (params.n - at) * sizeof(float);
-  assert_true(n > 0);
-  assert_memory_equal(v.values + at, start.values + at, n);
-  assert_memory_equal(v.gradients + at, start.gradients + at, n);
-
-  for (int n_threads = 1; n_threads <= 3; n_threads += 2) {
-    vectors other = make_vectors(&params);
-    run(&params, kind, n_threads, &other);
-    assert_memory_equal(other.values, v.values, params.n * sizeof(float));
-    free_vectors(&other);
-  }
-  free(want);
-  free_vectors(&start);
-  free_vectors(&v);
+  const job j = {.kind = kind, .n_updates = 30, .n_threads = 2};
+  float *got = run(&params, &j);
+  double *want = expect(&params, &j);
+  assert_true(op_error(got, want, params.n_trained) < 1e-5);
+  free(got), free(want);
 }
 
 static void test_adam(void **state) {
   (void)state;
-  check_kind(TINYTL_OPTIMIZER_ADAM);
+  check_against_textbook(TINYTL_OPTIMIZER_ADAM);
 }
 
 static void test_sgd(void **state) {
   (void)state;
-  check_kind(TINYTL_OPTIMIZER_SGD);
+  check_against_textbook(TINYTL_OPTIMIZER_SGD);
+}
+
+static void test_cuts_and_threads(void **state) {
+  (void)state;
+  tinytl_params params;
+  make_params(&params);
+  for (int k = 0; k < N_KINDS; k++) {
+    const job whole = {.kind = kinds[k], .n_updates = 6, .n_threads = 2};
+    float *want = run(&params, &whole);
+    static const struct {
+      int n_threads;
+      size_t slice;
+    } cuts[] = {{1, 0},
+                {3, 0},
+                {1, TINYTL_MOMENT_BLOCK},
+                {2, 18 * TINYTL_MOMENT_BLOCK},
+                {2, 70 * TINYTL_MOMENT_BLOCK}};
+    for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++) {
+      job cut = whole;
+      cut.n_threads = cuts[c].n_threads;
+      cut.slice = cuts[c].slice;
+      float *got = run(&params, &cut);
+      assert_memory_equal(got, want, params.n * sizeof(float));
+      free(got);
+    }
+    free(want);
+  }
+}
+
+static void test_nbytes(void **state) {
+  (void)state;
+  tinytl_params params;
+  make_params(&params);
+  const size_t n = params.n_trained, n_scales = n / TINYTL_MOMENT_BLOCK + 5;
+  assert_int_equal(tinytl_optimizer_nbytes(TINYTL_OPTIMIZER_ADAM, &params), 8 * n);
+  assert_int_equal(tinytl_optimizer_nbytes(TINYTL_OPTIMIZER_SGD, &params), 4 * n);
+  assert_int_equal(tinytl_optimizer_nbytes(TINYTL_OPTIMIZER_ADAM8, &params), 2 * n + 8 * n_scales);
+  params.n_trained = params.n = SIZE_MAX / 2;
+  for (int k = 0; k < N_KINDS; k++)
+    assert_true(tinytl_optimizer_nbytes(kinds[k], &params) == SIZE_MAX);
+}
+
+/* Gradients beyond what a float's square holds, below it, and none: a step of Adam has about the
+ * size of its rate, or is next to nothing. */
+static void test_extreme_gradients(void **state) {
+  (void)state;
+  static const float exponents[] = {30, 18, -18, -30, -INFINITY};
+  tinytl_params params;
+  make_params(&params);
+  float *start = op_random(params.n, 1);
+  for (int k = 0; k < N_KINDS; k++)
+    for (size_t e = 0; e < sizeof exponents / sizeof *exponents; e++) {
+      const job j = {.kind = kinds[k], .n_updates = 5, .n_threads = 1, .exponent = exponents[e]};
+      float *values = run(&params, &j);
+      float most = 0;
+      for (size_t i = 0; i < params.n_trained; i++) {
+        assert_true(isfinite(values[i]));
+        most = fmaxf(most, fabsf(values[i] - start[i]));
+      }
+      if (j.kind != TINYTL_OPTIMIZER_SGD) assert_true(most < 5 * 5e-2f);
+      if (exponents[e] < 0) assert_true(most < 1e-6f);
+      if (exponents[e] > 0) assert_true(most > 1e-2f);
+      free(values);
+    }
+  free(start);
+}
+
+/* Minimises the sum of c (p - target)^2 / 2 from noisy gradients; the curvatures c of neighbours
+ * differ by up to six powers of ten, so that a block holds moments of all sizes. Returns the mean
+ * of |p - target| over that at the start. */
+static double descend(tinytl_optimizer kind) {
+  enum { N = 1000, N_STEPS = 600 };
+  static tinytl_params params;
+  params = (tinytl_params){.n = N, .n_trained = N, .n_segments = 1, .segments = {{.n = N}}};
+  void *memory = malloc(tinytl_optimizer_nbytes(kind, &params));
+  tinytl_optimizer_state state;
+  tinytl_optimizer_init(&state, kind, &params, memory);
+  float values[N] = {0}, gradients[N] = {0}, *targets = op_random(N, 7);
+  for (int t = 0; t < N_STEPS; t++) {
+    float *noise = op_random(N, 1000 + (uint64_t)t);
+    for (int i = 0; i < N; i++)
+      gradients[i] =
+          powf(10, (float)(i * 7 % 13) / 2 - 3) * (values[i] - targets[i] + 0.3f * noise[i]);
+    const float lr[TINYTL_N_GROUPS] = {2e-2f * tinytl_schedule((uint64_t)t, 30, N_STEPS)};
+    tinytl_optimizer_begin(&state, lr, 1);
+    update_segment(&state, &params, 0, 0, NULL, gradients, values);
+    free(noise);
+  }
+  double before = 0, after = 0;
+  for (int i = 0; i < N; i++) {
+    before += fabs((double)targets[i]);
+    after += fabs((double)(values[i] - targets[i]));
+  }
+  free(targets), free(memory);
+  return after / before;
+}
+
+static void test_adam8_learns_like_adam(void **state) {
+  (void)state;
+  const double adam = descend(TINYTL_OPTIMIZER_ADAM), adam8 = descend(TINYTL_OPTIMIZER_ADAM8);
+  if (!(adam < 0.05 && adam8 < 1.3 * adam)) fail_msg("adam left %g, adam8 %g", adam, adam8);
 }
 
 static void test_schedule(void **state) {
@@ -171,6 +266,10 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_adam),
       cmocka_unit_test(test_sgd),
+      cmocka_unit_test(test_cuts_and_threads),
+      cmocka_unit_test(test_nbytes),
+      cmocka_unit_test(test_extreme_gradients),
+      cmocka_unit_test(test_adam8_learns_like_adam),
       cmocka_unit_test(test_schedule),
       cmocka_unit_test(test_schedule_without_warmup),
   };
