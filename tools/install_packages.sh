@@ -5,13 +5,13 @@ set -eu
 
 packages_of() {
   case $1 in
-    build) echo gcc make cmake pkg-config libc6-dev libjpeg-dev libpng-dev libcjson-dev libmd-dev ;;
+    build) echo gcc make cmake pkg-config libc6-dev libjpeg-dev libpng-dev libjansson-dev libmd-dev ;;
     test) echo libcmocka-dev ;;
     clang) echo clang ;;
     format) echo clang-format git ;;
     arm64)
       echo gcc-aarch64-linux-gnu qemu-user
-      for library in libjpeg-dev libpng-dev libcjson-dev libmd-dev libcmocka-dev; do
+      for library in libjpeg-dev libpng-dev libjansson-dev libmd-dev libcmocka-dev; do
         echo "$library:arm64"
       done
       ;;
@@ -30,7 +30,7 @@ done
 
 if ! command -v apt-get >/dev/null; then
   # Without Debian's package manager what is there cannot be told from names: try the build.
-  if pkg-config --exists libjpeg libpng libcjson libmd 2>/dev/null; then exit 0; fi
+  if pkg-config --exists libjpeg libpng jansson libmd 2>/dev/null; then exit 0; fi
   echo "These packages are needed (names as in Debian):$wanted" >&2
   echo "Please install them with your system's package manager and start again." >&2
   exit 1

@@ -1,5 +1,6 @@
 /* The adapter file: docs/format.md. */
 #include "format/arch_json.h"
+#include "format/json_text.h"
 #include "format/tensor_list.h"
 #include "model/adapter.h"
 
@@ -54,10 +55,10 @@ static tinytl_status read_val_top1(reader *r, tinytl_error *error) {
   const char *text = find_meta(r, "tinytl.val_top1");
   r->values.val_top1 = NAN;
   if (!text) return TINYTL_OK;
-  cJSON *json = NULL;
+  json_t *json = NULL;
   TINYTL_TRY(tinytl_json_parse(text, strlen(text), r->where, &json, error));
-  const double value = cJSON_IsNumber(json) ? json->valuedouble : -1;
-  cJSON_Delete(json);
+  const double value = json_is_number(json) ? json_number_value(json) : -1;
+  json_decref(json);
   if (!(value >= 0 && value <= 1))
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a number 0 to 1, found \"%.40s\"",
                        r->where, text);
@@ -163,11 +164,11 @@ static tinytl_status read_lite_shapes(reader *r, tinytl_error *error) {
   tinytl_adapter *values = &r->values;
   const char *text = find_meta(r, "tinytl.lite");
   if (!text) return TINYTL_OK;
-  cJSON *json = NULL;
+  json_t *json = NULL;
   TINYTL_TRY(tinytl_json_parse_bytes(text, r->where, &json, error));
   tinytl_status status =
       tinytl_lite_parse(json, r->where, values->lite_shape, &values->n_lite, error);
-  cJSON_Delete(json);
+  json_decref(json);
   TINYTL_TRY(status);
   for (int i = 0; i < values->n_lite; i++)
     TINYTL_TRY(complete_lite(r, &values->lite_shape[i], error));
@@ -236,10 +237,9 @@ static void list_tensors(tinytl_tensor_list *list, const tinytl_adapter *adapter
 }
 
 static char *print_number(float value) {
-  cJSON *json = tinytl_json_float(value);
-  char *text = json ? tinytl_json_print_bytes(json) : NULL;
-  cJSON_Delete(json);
-  return text;
+  tinytl_json_text json = {0};
+  tinytl_json_put_float(&json, NULL, value);
+  return tinytl_json_finish(&json);
 }
 
 tinytl_status tinytl_adapter_write(const tinytl_adapter *adapter, tinytl_write_fn write,

@@ -1,5 +1,7 @@
 #include "format/arch_json.h"
 
+#include "format/json_text.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +14,7 @@ static const char *const pads[] = {
     [TINYTL_PAD_SYMMETRIC] = "symmetric", [TINYTL_PAD_SAME] = "same"};
 
 /* Index of the string field `key` among names [n]. */
-static tinytl_status parse_choice(const cJSON *object, const char *key, const char *const *names,
+static tinytl_status parse_choice(const json_t *object, const char *key, const char *const *names,
                                   int n, const char *where, int *choice, tinytl_error *error) {
   const char *found = NULL;
   TINYTL_TRY(tinytl_json_string(object, key, where, &found, error));
@@ -25,61 +27,58 @@ static tinytl_status parse_choice(const cJSON *object, const char *key, const ch
                      key, found);
 }
 
-/* Prints `json`, which may be NULL, and deletes it. */
-static char *print_and_delete(cJSON *json) {
-  char *text = json ? tinytl_json_print_bytes(json) : NULL;
-  cJSON_Delete(json);
-  return text;
-}
-
 /* ---- Architecture ------------------------------------------------------------------------- */
 
-static cJSON *lite_to_json(const tinytl_lite *lite, int n_lite) {
-  cJSON *array = cJSON_CreateArray();
+static void put_lite(tinytl_json_text *json, const char *key, const tinytl_lite *lite, int n_lite) {
+  tinytl_json_open(json, key, '[');
   for (int i = 0; i < n_lite; i++) {
-    cJSON *item = cJSON_CreateObject();
-    cJSON_AddNumberToObject(item, "block", lite[i].block);
-    cJSON_AddNumberToObject(item, "kernel", lite[i].kernel);
-    cJSON_AddNumberToObject(item, "groups", lite[i].groups);
-    cJSON_AddNumberToObject(item, "mid", lite[i].mid_c);
-    cJSON_AddItemToArray(array, item);
+    tinytl_json_open(json, NULL, '{');
+    tinytl_json_put_int(json, "block", lite[i].block);
+    tinytl_json_put_int(json, "kernel", lite[i].kernel);
+    tinytl_json_put_int(json, "groups", lite[i].groups);
+    tinytl_json_put_int(json, "mid", lite[i].mid_c);
+    tinytl_json_close(json, '}');
   }
-  return array;
+  tinytl_json_close(json, ']');
 }
 
-static cJSON *layer_to_json(const tinytl_layer *layer) {
-  cJSON *item = cJSON_CreateObject();
-  cJSON_AddNumberToObject(item, "in", layer->in_c);
-  cJSON_AddNumberToObject(item, "out", layer->out_c);
-  cJSON_AddNumberToObject(item, "kernel", layer->kernel);
-  cJSON_AddNumberToObject(item, "stride", layer->stride);
-  cJSON_AddNumberToObject(item, "groups", layer->groups);
-  cJSON_AddStringToObject(item, "act", acts[layer->act]);
-  cJSON_AddStringToObject(item, "pad", pads[layer->pad]);
+static void put_layer(tinytl_json_text *json, const tinytl_layer *layer) {
+  tinytl_json_open(json, NULL, '{');
+  tinytl_json_put_int(json, "in", layer->in_c);
+  tinytl_json_put_int(json, "out", layer->out_c);
+  tinytl_json_put_int(json, "kernel", layer->kernel);
+  tinytl_json_put_int(json, "stride", layer->stride);
+  tinytl_json_put_int(json, "groups", layer->groups);
+  tinytl_json_put_string(json, "act", acts[layer->act]);
+  tinytl_json_put_string(json, "pad", pads[layer->pad]);
   if (layer->add >= 0)
-    cJSON_AddNumberToObject(item, "add", layer->add);
+    tinytl_json_put_int(json, "add", layer->add);
   else
-    cJSON_AddNullToObject(item, "add");
-  return item;
+    tinytl_json_put_null(json, "add");
+  tinytl_json_close(json, '}');
 }
 
 char *tinytl_arch_print(const tinytl_arch *arch) {
-  cJSON *json = cJSON_CreateObject();
-  cJSON_AddStringToObject(json, "name", arch->name);
-  cJSON *layers = cJSON_AddArrayToObject(json, "layers");
-  for (int i = 0; i < arch->n_layers; i++)
-    cJSON_AddItemToArray(layers, layer_to_json(&arch->layers[i]));
-  cJSON_AddNumberToObject(json, "features", arch->n_features);
-  cJSON_AddNumberToObject(json, "classes", arch->n_classes);
-  cJSON_AddItemToObject(json, "lite", lite_to_json(arch->lite, arch->n_lite));
-  return print_and_delete(json);
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_string(&json, "name", arch->name);
+  tinytl_json_open(&json, "layers", '[');
+  for (int i = 0; i < arch->n_layers; i++) put_layer(&json, &arch->layers[i]);
+  tinytl_json_close(&json, ']');
+  tinytl_json_put_int(&json, "features", arch->n_features);
+  tinytl_json_put_int(&json, "classes", arch->n_classes);
+  put_lite(&json, "lite", arch->lite, arch->n_lite);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
 }
 
 char *tinytl_lite_print(const tinytl_lite *lite, int n_lite) {
-  return print_and_delete(lite_to_json(lite, n_lite));
+  tinytl_json_text json = {0};
+  put_lite(&json, NULL, lite, n_lite);
+  return tinytl_json_finish(&json);
 }
 
-tinytl_status tinytl_layer_parse(const cJSON *object, const char *where, tinytl_layer *layer,
+tinytl_status tinytl_layer_parse(const json_t *object, const char *where, tinytl_layer *layer,
                                  tinytl_error *error) {
   int act = 0;
   const int most = TINYTL_MAX_CHANNELS;
@@ -93,10 +92,11 @@ tinytl_status tinytl_layer_parse(const cJSON *object, const char *where, tinytl_
   return TINYTL_OK;
 }
 
-static tinytl_status parse_layers(const cJSON *array, const char *where, tinytl_arch *arch,
+static tinytl_status parse_layers(const json_t *array, const char *where, tinytl_arch *arch,
                                   tinytl_error *error) {
-  const cJSON *item;
-  cJSON_ArrayForEach(item, array) {
+  const json_t *item;
+  size_t i;
+  json_array_foreach(array, i, item) {
     char place[256];
     snprintf(place, sizeof place, "%.220s: layer %d", where, arch->n_layers);
     if (arch->n_layers == TINYTL_MAX_LAYERS)
@@ -108,19 +108,20 @@ static tinytl_status parse_layers(const cJSON *array, const char *where, tinytl_
     TINYTL_TRY(parse_choice(item, "pad", pads, 2, place, &pad, error));
     layer->pad = (tinytl_pad)pad;
     layer->add = -1;
-    if (!cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(item, "add")))
+    if (!json_is_null(json_object_get(item, "add")))
       TINYTL_TRY(tinytl_json_int(item, "add", 0, TINYTL_MAX_LAYERS, place, &layer->add, error));
   }
   return TINYTL_OK;
 }
 
-tinytl_status tinytl_lite_parse(const cJSON *array, const char *where, tinytl_lite *lite,
+tinytl_status tinytl_lite_parse(const json_t *array, const char *where, tinytl_lite *lite,
                                 int *n_lite, tinytl_error *error) {
-  const cJSON *item;
+  const json_t *item;
+  size_t i;
   *n_lite = 0;
-  if (!cJSON_IsArray(array))
+  if (!json_is_array(array))
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: lite must be an array", where);
-  cJSON_ArrayForEach(item, array) {
+  json_array_foreach(array, i, item) {
     char place[256];
     snprintf(place, sizeof place, "%.220s: lite module %d", where, *n_lite);
     if (*n_lite == TINYTL_MAX_LAYERS / 2)
@@ -138,10 +139,10 @@ tinytl_status tinytl_lite_parse(const cJSON *array, const char *where, tinytl_li
   return TINYTL_OK;
 }
 
-static tinytl_status arch_from_json(const cJSON *json, const char *where, tinytl_arch *arch,
+static tinytl_status arch_from_json(const json_t *json, const char *where, tinytl_arch *arch,
                                     tinytl_error *error) {
   const char *name = NULL;
-  const cJSON *layers = NULL, *lite = cJSON_GetObjectItemCaseSensitive(json, "lite");
+  const json_t *layers = NULL, *lite = json_object_get(json, "lite");
   int n_features = 0;
   memset(arch, 0, sizeof *arch);
   TINYTL_TRY(tinytl_json_string(json, "name", where, &name, error));
@@ -167,29 +168,32 @@ static tinytl_status arch_from_json(const cJSON *json, const char *where, tinytl
 
 tinytl_status tinytl_arch_parse(const char *text, const char *where, tinytl_arch *arch,
                                 tinytl_error *error) {
-  cJSON *json = NULL;
+  json_t *json = NULL;
   TINYTL_TRY(tinytl_json_parse_bytes(text, where, &json, error));
   tinytl_status status = arch_from_json(json, where, arch, error);
-  cJSON_Delete(json);
+  json_decref(json);
   return status;
 }
 
 /* ---- Input -------------------------------------------------------------------------------- */
 
-static void add_floats(cJSON *json, const char *key, const float values[3]) {
-  cJSON *array = cJSON_AddArrayToObject(json, key);
-  for (int i = 0; i < 3; i++) cJSON_AddItemToArray(array, tinytl_json_float(values[i]));
+static void put_floats(tinytl_json_text *json, const char *key, const float values[3]) {
+  tinytl_json_open(json, key, '[');
+  for (int i = 0; i < 3; i++) tinytl_json_put_float(json, NULL, values[i]);
+  tinytl_json_close(json, ']');
 }
 
 char *tinytl_input_print(const tinytl_input *input, bool normalisation) {
-  cJSON *json = cJSON_CreateObject();
-  cJSON_AddNumberToObject(json, "size", input->size);
-  cJSON_AddNumberToObject(json, "resize", input->resize);
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_int(&json, "size", input->size);
+  tinytl_json_put_int(&json, "resize", input->resize);
   if (normalisation) {
-    add_floats(json, "mean", input->mean);
-    add_floats(json, "std", input->std);
+    put_floats(&json, "mean", input->mean);
+    put_floats(&json, "std", input->std);
   }
-  return print_and_delete(json);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
 }
 
 tinytl_status tinytl_input_check(const tinytl_input *input, const char *where,
@@ -207,7 +211,7 @@ tinytl_status tinytl_input_check(const tinytl_input *input, const char *where,
   return TINYTL_OK;
 }
 
-static tinytl_status input_from_json(const cJSON *json, bool normalisation, const char *where,
+static tinytl_status input_from_json(const json_t *json, bool normalisation, const char *where,
                                      tinytl_input *input, tinytl_error *error) {
   *input = (tinytl_input){.std = {1, 1, 1}};
   TINYTL_TRY(tinytl_json_int(json, "size", 1, MAX_IMAGE_SIZE, where, &input->size, error));
@@ -221,24 +225,28 @@ static tinytl_status input_from_json(const cJSON *json, bool normalisation, cons
 
 tinytl_status tinytl_input_parse(const char *text, bool normalisation, const char *where,
                                  tinytl_input *input, tinytl_error *error) {
-  cJSON *json = NULL;
+  json_t *json = NULL;
   TINYTL_TRY(tinytl_json_parse_bytes(text, where, &json, error));
   tinytl_status status = input_from_json(json, normalisation, where, input, error);
-  cJSON_Delete(json);
+  json_decref(json);
   return status;
 }
 
 /* ---- Lists of strings --------------------------------------------------------------------- */
 
 char *tinytl_strings_print(const char *const *strings, int n) {
-  return print_and_delete(n > 0 ? cJSON_CreateStringArray(strings, n) : cJSON_CreateArray());
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '[');
+  for (int i = 0; i < n; i++) tinytl_json_put_string(&json, NULL, strings[i]);
+  tinytl_json_close(&json, ']');
+  return tinytl_json_finish(&json);
 }
 
 tinytl_status tinytl_strings_parse(const char *text, const char *where, char ***strings, int *n,
                                    tinytl_error *error) {
-  cJSON *json = NULL;
+  json_t *json = NULL;
   TINYTL_TRY(tinytl_json_parse_bytes(text, where, &json, error));
   tinytl_status status = tinytl_json_strings(json, where, strings, n, error);
-  cJSON_Delete(json);
+  json_decref(json);
   return status;
 }

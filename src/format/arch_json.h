@@ -16,7 +16,7 @@ tinytl_status tinytl_arch_parse(const char *text, const char *where, tinytl_arch
 char *tinytl_lite_print(const tinytl_lite *lite, int n_lite);
 /* Sets block, kernel, groups and mid_c; the rest of a module follows from its block. At most
  * TINYTL_MAX_LAYERS / 2 modules. */
-tinytl_status tinytl_lite_parse(const cJSON *array, const char *where, tinytl_lite *lite,
+tinytl_status tinytl_lite_parse(const json_t *array, const char *where, tinytl_lite *lite,
                                 int *n_lite, tinytl_error *error);
 
 /* mean and std are left out, and not asked for, without `normalisation`. */
@@ -26,7 +26,7 @@ tinytl_status tinytl_input_parse(const char *text, bool normalisation, const cha
 
 /* Fields of a layer that other formats' descriptions share: in, out, kernel, stride, groups, act.
  */
-tinytl_status tinytl_layer_parse(const cJSON *object, const char *where, tinytl_layer *layer,
+tinytl_status tinytl_layer_parse(const json_t *object, const char *where, tinytl_layer *layer,
                                  tinytl_error *error);
 /* size, resize, mean and std within their ranges. */
 tinytl_status tinytl_input_check(const tinytl_input *input, const char *where, tinytl_error *error);

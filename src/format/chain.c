@@ -17,7 +17,7 @@
 /* Where a description is read into; names point into the JSON. */
 typedef struct chain {
   const tinytl_safetensors *file;
-  cJSON *architecture, *preprocess;
+  json_t *architecture, *preprocess;
   const char *names[TINYTL_MAX_LAYERS];
   const char *classifier;
   tinytl_backbone values;
@@ -25,11 +25,11 @@ typedef struct chain {
 
 /* ---- Description -------------------------------------------------------------------------- */
 
-static tinytl_status parse_add(const cJSON *item, const chain *c, const char *where, int *add,
+static tinytl_status parse_add(const json_t *item, const chain *c, const char *where, int *add,
                                tinytl_error *error) {
   const char *name = NULL;
   *add = -1;
-  if (cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(item, "add"))) return TINYTL_OK;
+  if (json_is_null(json_object_get(item, "add"))) return TINYTL_OK;
   TINYTL_TRY(tinytl_json_string(item, "add", where, &name, error));
   for (int i = 0; i < c->values.arch.n_layers; i++)
     if (strcmp(c->names[i], name) == 0) {
@@ -43,9 +43,10 @@ static tinytl_status parse_add(const cJSON *item, const chain *c, const char *wh
 static tinytl_status parse_layers(chain *c, tinytl_pad pad, const char *where,
                                   tinytl_error *error) {
   tinytl_arch *arch = &c->values.arch;
-  const cJSON *layers = NULL, *item;
+  const json_t *layers = NULL, *item;
+  size_t i;
   TINYTL_TRY(tinytl_json_array(c->architecture, "layers", where, &layers, error));
-  cJSON_ArrayForEach(item, layers) {
+  json_array_foreach(layers, i, item) {
     char place[256];
     snprintf(place, sizeof place, "%.220s: layer %d", where, arch->n_layers);
     if (arch->n_layers == TINYTL_MAX_LAYERS)
@@ -91,7 +92,7 @@ static tinytl_status parse_architecture(chain *c, const char *where, tinytl_erro
   TINYTL_TRY(parse_padding(c, where, &pad, error));
   TINYTL_TRY(parse_layers(c, pad, where, error));
 
-  const cJSON *classifier = cJSON_GetObjectItemCaseSensitive(c->architecture, "classifier");
+  const json_t *classifier = json_object_get(c->architecture, "classifier");
   TINYTL_TRY(tinytl_json_string(classifier, "name", where, &c->classifier, error));
   TINYTL_TRY(
       tinytl_json_int(classifier, "out", 1, TINYTL_MAX_CLASSES, where, &arch->n_classes, error));
@@ -174,7 +175,7 @@ static tinytl_status count_values(const chain *c, size_t *n, tinytl_error *error
 /* ---- Import ------------------------------------------------------------------------------- */
 
 static tinytl_status parse_meta(const chain *c, const char *key, char where[TINYTL_ST_WHERE],
-                                cJSON **json, tinytl_error *error) {
+                                json_t **json, tinytl_error *error) {
   const char *text = NULL;
   TINYTL_TRY(tinytl_safetensors_need_meta(c->file, key, where, &text, error));
   return tinytl_json_parse(text, strlen(text), where, json, error);
@@ -208,8 +209,8 @@ tinytl_status tinytl_import_chain(const tinytl_safetensors *file, tinytl_weights
   if (!c) return tinytl_fail_memory(error, sizeof *c);
   c->file = file;
   tinytl_status status = import(c, weights, backbone, error);
-  cJSON_Delete(c->architecture);
-  cJSON_Delete(c->preprocess);
+  json_decref(c->architecture);
+  json_decref(c->preprocess);
   free(c);
   return status;
 }

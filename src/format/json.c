@@ -8,8 +8,8 @@
 
 /* ---- UTF-8 -------------------------------------------------------------------------------- */
 
-/* Bytes of the valid sequence that text [n] begins with; 0: none. */
-static size_t sequence_length(const unsigned char *text, size_t n) {
+size_t tinytl_utf8_length(const char *bytes, size_t n) {
+  const unsigned char *text = (const unsigned char *)bytes;
   if (text[0] < 0x80) return 1;
   /* The lead byte gives the length and the range of the second byte, which excludes overlong
    * forms, surrogates and what lies above U+10FFFF. */
@@ -32,12 +32,39 @@ static size_t sequence_length(const unsigned char *text, size_t n) {
 size_t tinytl_utf8_valid(const char *text, size_t n) {
   size_t done = 0;
   while (done < n) {
-    size_t length = sequence_length((const unsigned char *)text + done, n - done);
+    const size_t length = tinytl_utf8_length(text + done, n - done);
     if (length == 0) break;
     done += length;
   }
   return done;
 }
+
+/* ---- Parsing ------------------------------------------------------------------------------ */
+
+static tinytl_status parse(const char *text, size_t n, size_t flags, const char *where,
+                           json_t **json, tinytl_error *error) {
+  json_error_t reason;
+  /* All numbers as double: those beyond 64 bits are refused where they are used. */
+  flags |= JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_REJECT_DUPLICATES;
+  json_t *value = json_loadb(text, n, flags, &reason);
+  if (!value)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: %s near character %d", where,
+                       json_error_code(&reason) == json_error_duplicate_key ? "a key stands twice"
+                                                                            : "not valid JSON",
+                       reason.position);
+  *json = value;
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_json_parse(const char *text, size_t n, const char *where, json_t **json,
+                                tinytl_error *error) {
+  return parse(text, n, 0, where, json, error);
+}
+
+/* ---- Strings of any bytes ----------------------------------------------------------------- */
+
+/* jansson takes no lone surrogate. A string of ours holds no NUL, so the byte XX passes through it
+ * as NUL and U+00XX. */
 
 static bool is_hex(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
@@ -58,94 +85,93 @@ static int unicode_escape(const char *text, size_t n) {
   return (int)value;
 }
 
-/* Copies text, with every lone \udc80 to \udcff made the byte 80 to ff; the result is never
- * longer. Returns its length. */
-static size_t restore_bytes(const char *text, size_t n, char *out) {
-  size_t done = 0, n_out = 0;
-  while (done < n) {
+/* Copies text, with every lone \udc80 to \udcff made \u0000\u0080 to \u0000\u00ff: at most twice as
+ * long. False: it has a NUL of its own. */
+static bool mark_bytes(const char *text, size_t n, char *out, size_t *n_out) {
+  char *end = out;
+  for (size_t done = 0; done < n;) {
     const int code = unicode_escape(text + done, n - done);
     size_t step = text[done] == '\\' && n - done >= 2 ? 2 : 1;
+    if (code == 0) return false;
     if (code >= 0xdc80 && code <= 0xdcff) {
-      out[n_out++] = (char)(code & 0xff);
+      end += sprintf(end, "\\u0000\\u00%02x", (unsigned)code & 0xff);
       done += 6;
       continue;
     }
     if (code >= 0xd800 && code <= 0xdbff) step = n - done < 12 ? n - done : 12; /* a pair */
-    memcpy(out + n_out, text + done, step);
-    n_out += step;
+    memcpy(end, text + done, step);
+    end += step;
     done += step;
   }
-  return n_out;
+  *n_out = (size_t)(end - out);
+  return true;
 }
 
-/* The reverse, for JSON text whose strings hold any bytes. */
-static char *escape_bytes(const char *text) {
+/* The reverse, on a parsed string. */
+static bool restore_string(json_t *string) {
+  const char *text = json_string_value(string);
+  const size_t n = json_string_length(string);
+  char *bytes = malloc(n + 1), *end = bytes;
+  if (!bytes) return false;
+  for (size_t i = 0; i < n; i++)
+    if (text[i] == '\0') { /* then the two bytes of U+0080 to U+00FF */
+      *end++ = (char)((text[i + 1] & 3) << 6 | (text[i + 2] & 0x3f));
+      i += 2;
+    } else {
+      *end++ = text[i];
+    }
+  const bool is_set = json_string_setn_nocheck(string, bytes, (size_t)(end - bytes)) == 0;
+  free(bytes);
+  return is_set;
+}
+
+/* False: out of memory. */
+static bool restore_bytes(json_t *value) {
+  const char *key;
+  json_t *item;
+  size_t i;
+  bool ok = true;
+  json_array_foreach(value, i, item) ok = restore_bytes(item) && ok;
+  json_object_foreach(value, key, item) ok = restore_bytes(item) && ok;
+  const size_t n = json_string_length(value);
+  return n > 0 && memchr(json_string_value(value), '\0', n) ? restore_string(value) : ok;
+}
+
+tinytl_status tinytl_json_parse_bytes(const char *text, const char *where, json_t **json,
+                                      tinytl_error *error) {
   const size_t n = strlen(text);
-  char *out = malloc(n * 6 + 1), *end = out;
-  if (!out) return NULL;
-  for (size_t done = 0; done < n;) {
-    size_t valid = tinytl_utf8_valid(text + done, n - done);
-    memcpy(end, text + done, valid);
-    end += valid;
-    done += valid;
-    if (done < n) end += sprintf(end, "\\udc%02x", (unsigned)(unsigned char)text[done++]);
-  }
-  *end = '\0';
-  return out;
+  char *marked = malloc(2 * n + 1);
+  if (!marked) return tinytl_fail_memory(error, 2 * n + 1);
+  size_t n_marked = 0;
+  json_t *value = NULL;
+  tinytl_status status = mark_bytes(text, n, marked, &n_marked)
+                             ? parse(marked, n_marked, JSON_ALLOW_NUL, where, &value, error)
+                             : tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: a NUL in JSON", where);
+  free(marked);
+  if (status == TINYTL_OK && !restore_bytes(value)) status = tinytl_fail_memory(error, n);
+  if (status == TINYTL_OK)
+    *json = value;
+  else
+    json_decref(value);
+  return status;
 }
 
 /* ---- Values ------------------------------------------------------------------------------- */
 
-static bool only_white_space(const char *text, const char *end) {
-  while (text < end && (*text == ' ' || *text == '\t' || *text == '\n' || *text == '\r')) text++;
-  return text == end;
-}
-
-tinytl_status tinytl_json_parse(const char *text, size_t n, const char *where, cJSON **json,
-                                tinytl_error *error) {
-  const char *end = text;
-  cJSON *value = cJSON_ParseWithLengthOpts(text, n, &end, false);
-  if (!value || !only_white_space(end, text + n)) {
-    cJSON_Delete(value);
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: not valid JSON near character %zu", where,
-                       (size_t)(end - text));
-  }
-  *json = value;
-  return TINYTL_OK;
-}
-
-tinytl_status tinytl_json_parse_bytes(const char *text, const char *where, cJSON **json,
-                                      tinytl_error *error) {
-  const size_t n = strlen(text);
-  char *bytes = malloc(n + 1);
-  if (!bytes) return tinytl_fail_memory(error, n + 1);
-  tinytl_status status =
-      tinytl_json_parse(bytes, restore_bytes(text, n, bytes), where, json, error);
-  free(bytes);
-  return status;
-}
-
-char *tinytl_json_print_bytes(const cJSON *json) {
-  char *text = cJSON_PrintUnformatted(json);
-  char *escaped = text ? escape_bytes(text) : NULL;
-  cJSON_free(text);
-  return escaped;
-}
-
-bool tinytl_json_size(const cJSON *item, size_t *value) {
-  if (!cJSON_IsNumber(item)) return false;
-  const double number = item->valuedouble;
+bool tinytl_json_size(const json_t *item, size_t *value) {
+  if (!json_is_number(item)) return false;
+  const double number = json_number_value(item);
   if (!(number >= 0 && number <= 0x1p53) || number != floor(number)) return false;
   *value = (size_t)number;
   return (double)*value == number;
 }
 
-tinytl_status tinytl_json_int(const cJSON *object, const char *key, int min, int max,
+tinytl_status tinytl_json_int(const json_t *object, const char *key, int min, int max,
                               const char *where, int *value, tinytl_error *error) {
-  const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-  if (!cJSON_IsNumber(item))
+  const json_t *item = json_object_get(object, key);
+  if (!json_is_number(item))
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a number \"%s\"", where, key);
-  const double number = item->valuedouble;
+  const double number = json_number_value(item);
   if (!(number >= min && number <= max) || number != floor(number))
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: \"%s\" must be a whole number %d to %d, found %g", where, key, min, max,
@@ -154,54 +180,51 @@ tinytl_status tinytl_json_int(const cJSON *object, const char *key, int min, int
   return TINYTL_OK;
 }
 
-tinytl_status tinytl_json_string(const cJSON *object, const char *key, const char *where,
+tinytl_status tinytl_json_string(const json_t *object, const char *key, const char *where,
                                  const char **value, tinytl_error *error) {
-  const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-  if (!cJSON_IsString(item))
+  const json_t *item = json_object_get(object, key);
+  if (!json_is_string(item))
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a string \"%s\"", where, key);
-  *value = item->valuestring;
+  *value = json_string_value(item);
   return TINYTL_OK;
 }
 
-tinytl_status tinytl_json_array(const cJSON *object, const char *key, const char *where,
-                                const cJSON **value, tinytl_error *error) {
-  const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-  if (!cJSON_IsArray(item))
+tinytl_status tinytl_json_array(const json_t *object, const char *key, const char *where,
+                                const json_t **value, tinytl_error *error) {
+  const json_t *item = json_object_get(object, key);
+  if (!json_is_array(item))
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected an array \"%s\"", where, key);
   *value = item;
   return TINYTL_OK;
 }
 
-tinytl_status tinytl_json_floats(const cJSON *object, const char *key, int n, const char *where,
+tinytl_status tinytl_json_floats(const json_t *object, const char *key, int n, const char *where,
                                  float *values, tinytl_error *error) {
-  const cJSON *array = NULL, *item;
+  const json_t *array = NULL, *item;
   TINYTL_TRY(tinytl_json_array(object, key, where, &array, error));
-  int found = 0;
-  cJSON_ArrayForEach(item, array) {
-    if (found < n && cJSON_IsNumber(item) && isfinite((float)item->valuedouble))
-      values[found] = (float)item->valuedouble;
-    else
-      break;
-    found++;
+  size_t i;
+  bool ok = json_array_size(array) == (size_t)n;
+  json_array_foreach(array, i, item) {
+    ok = ok && json_is_number(item) && isfinite((float)json_number_value(item));
+    if (ok) values[i] = (float)json_number_value(item);
   }
-  if (found != n || cJSON_GetArraySize(array) != n)
+  if (!ok)
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: \"%s\" must be %d finite numbers", where,
                        key, n);
   return TINYTL_OK;
 }
 
-tinytl_status tinytl_json_strings(const cJSON *array, const char *where, char ***strings, int *n,
+tinytl_status tinytl_json_strings(const json_t *array, const char *where, char ***strings, int *n,
                                   tinytl_error *error) {
-  size_t count = 0, n_chars = 0;
-  const cJSON *item;
-  if (!cJSON_IsArray(array))
+  const size_t count = json_array_size(array);
+  size_t i, n_chars = 0;
+  const json_t *item;
+  if (!json_is_array(array))
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected an array of strings", where);
-  cJSON_ArrayForEach(item, array) {
-    if (!cJSON_IsString(item))
-      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: item %zu: expected a string", where,
-                         count);
-    n_chars += strlen(item->valuestring) + 1;
-    count++;
+  json_array_foreach(array, i, item) {
+    if (!json_is_string(item))
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: item %zu: expected a string", where, i);
+    n_chars += json_string_length(item) + 1;
   }
   if (count > INT_MAX)
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: %zu strings are too many", where, count);
@@ -209,25 +232,12 @@ tinytl_status tinytl_json_strings(const cJSON *array, const char *where, char **
   char **copy = malloc(count * sizeof *copy + n_chars + 1);
   if (!copy) return tinytl_fail_memory(error, count * sizeof *copy + n_chars + 1);
   char *chars = (char *)(copy + count);
-  int i = 0;
-  cJSON_ArrayForEach(item, array) {
-    const size_t length = strlen(item->valuestring) + 1;
-    copy[i++] = memcpy(chars, item->valuestring, length);
+  json_array_foreach(array, i, item) {
+    const size_t length = json_string_length(item) + 1;
+    copy[i] = memcpy(chars, json_string_value(item), length);
     chars += length;
   }
   *strings = copy;
   *n = (int)count;
   return TINYTL_OK;
-}
-
-cJSON *tinytl_json_float(float value) {
-  /* Printing and reading go through the same locale, so its decimal point does not matter. */
-  double shortest = value;
-  for (int digits = 1; digits <= 9; digits++) {
-    char text[64];
-    snprintf(text, sizeof text, "%.*g", digits, (double)value);
-    shortest = strtod(text, NULL);
-    if ((float)shortest == value) break;
-  }
-  return cJSON_CreateNumber(shortest);
 }

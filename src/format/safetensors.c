@@ -10,8 +10,8 @@
 
 struct tinytl_safetensors {
   char *name;
-  cJSON *header; /* owns the strings */
-  const cJSON *meta;
+  json_t *header; /* owns the strings */
+  json_t *meta;
   tinytl_tensor *tensors; /* [n], in order of names */
   bool *read;             /* [n], was asked for */
   int n;
@@ -26,7 +26,7 @@ static const struct {
 
 /* ---- One tensor of the header ------------------------------------------------------------- */
 
-static tinytl_status read_dtype(const cJSON *item, const char *where, tinytl_tensor *tensor,
+static tinytl_status read_dtype(const json_t *item, const char *where, tinytl_tensor *tensor,
                                 size_t *value_nbytes, tinytl_error *error) {
   const char *found = NULL;
   TINYTL_TRY(tinytl_json_string(item, "dtype", where, &found, error));
@@ -40,11 +40,12 @@ static tinytl_status read_dtype(const cJSON *item, const char *where, tinytl_ten
 }
 
 /* Reads the shape and multiplies *nbytes by the number of values. */
-static tinytl_status read_shape(const cJSON *item, const char *where, tinytl_tensor *tensor,
+static tinytl_status read_shape(const json_t *item, const char *where, tinytl_tensor *tensor,
                                 size_t *nbytes, tinytl_error *error) {
-  const cJSON *shape = NULL, *dim;
+  const json_t *shape = NULL, *dim;
+  size_t i;
   TINYTL_TRY(tinytl_json_array(item, "shape", where, &shape, error));
-  cJSON_ArrayForEach(dim, shape) {
+  json_array_foreach(shape, i, dim) {
     size_t value;
     if (tensor->n_dims == TINYTL_ST_MAX_DIMS)
       return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: more than %d dimensions", where,
@@ -60,24 +61,24 @@ static tinytl_status read_shape(const cJSON *item, const char *where, tinytl_ten
 }
 
 /* data [data_nbytes]: what follows the header. */
-static tinytl_status read_tensor(const cJSON *item, const char *file, const char *data,
-                                 size_t data_nbytes, tinytl_tensor *tensor, tinytl_error *error) {
+static tinytl_status read_tensor(const char *name, const json_t *item, const char *file,
+                                 const char *data, size_t data_nbytes, tinytl_tensor *tensor,
+                                 tinytl_error *error) {
   char where[256];
-  snprintf(where, sizeof where, "%.150s: tensor \"%.80s\"", file, item->string);
-  *tensor = (tinytl_tensor){.name = item->string};
-  if (!cJSON_IsObject(item) || cJSON_GetArraySize(item) != 3)
+  snprintf(where, sizeof where, "%.150s: tensor \"%.80s\"", file, name);
+  *tensor = (tinytl_tensor){.name = name};
+  if (!json_is_object(item) || json_object_size(item) != 3)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: expected an object of dtype, shape and data_offsets", where);
   size_t nbytes = 0;
   TINYTL_TRY(read_dtype(item, where, tensor, &nbytes, error));
   TINYTL_TRY(read_shape(item, where, tensor, &nbytes, error));
 
-  const cJSON *offsets = NULL;
+  const json_t *offsets = NULL;
   size_t begin, end;
   TINYTL_TRY(tinytl_json_array(item, "data_offsets", where, &offsets, error));
-  if (cJSON_GetArraySize(offsets) != 2 ||
-      !tinytl_json_size(cJSON_GetArrayItem(offsets, 0), &begin) ||
-      !tinytl_json_size(cJSON_GetArrayItem(offsets, 1), &end) || begin > end)
+  if (json_array_size(offsets) != 2 || !tinytl_json_size(json_array_get(offsets, 0), &begin) ||
+      !tinytl_json_size(json_array_get(offsets, 1), &end) || begin > end)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: data_offsets must be two whole numbers in ascending order", where);
   if (end > data_nbytes)
@@ -107,8 +108,7 @@ static int by_name(const void *x, const void *y) {
   return strcmp(((const tinytl_tensor *)x)->name, ((const tinytl_tensor *)y)->name);
 }
 
-/* The tensors must cover the data exactly, and their names must differ. Leaves them in order of
- * names. */
+/* The tensors must cover the data exactly. Leaves them in order of names. */
 static tinytl_status check_tensors(tinytl_safetensors *file, const char *data, size_t data_nbytes,
                                    tinytl_error *error) {
   size_t covered = 0;
@@ -127,65 +127,44 @@ static tinytl_status check_tensors(tinytl_safetensors *file, const char *data, s
                        "%s: %zu bytes of data after the header, of which the tensors take %zu",
                        file->name, data_nbytes, covered);
   qsort(file->tensors, (size_t)file->n, sizeof *file->tensors, by_name);
-  for (int i = 1; i < file->n; i++)
-    if (strcmp(file->tensors[i].name, file->tensors[i - 1].name) == 0)
-      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: two tensors are named \"%.80s\"",
-                         file->name, file->tensors[i].name);
   return TINYTL_OK;
 }
 
-static int by_key(const void *x, const void *y) {
-  return strcmp((*(const cJSON *const *)x)->string, (*(const cJSON *const *)y)->string);
-}
-
 static tinytl_status check_meta(const tinytl_safetensors *file, tinytl_error *error) {
-  const cJSON *item;
-  if (!cJSON_IsObject(file->meta))
+  const char *key;
+  json_t *item;
+  if (!json_is_object(file->meta))
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: __metadata__ must be an object", file->name);
-  const size_t n = (size_t)cJSON_GetArraySize(file->meta);
-  const cJSON **items = malloc((n + 1) * sizeof *items);
-  if (!items) return tinytl_fail_memory(error, (n + 1) * sizeof *items);
-  size_t i = 0;
-  tinytl_status status = TINYTL_OK;
-  cJSON_ArrayForEach(item, file->meta) {
-    if (status == TINYTL_OK && !cJSON_IsString(item))
-      status = tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: metadata \"%.80s\" must be a string",
-                           file->name, item->string);
-    items[i++] = item;
+  json_object_foreach(file->meta, key, item) {
+    if (!json_is_string(item))
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: metadata \"%.80s\" must be a string",
+                         file->name, key);
   }
-  qsort(items, n, sizeof *items, by_key);
-  for (i = 1; i < n && status == TINYTL_OK; i++)
-    if (strcmp(items[i]->string, items[i - 1]->string) == 0)
-      status = tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: metadata \"%.80s\" stands twice",
-                           file->name, items[i]->string);
-  free(items);
-  return status;
+  return TINYTL_OK;
 }
 
 static tinytl_status read_header(tinytl_safetensors *file, const char *data, size_t data_nbytes,
                                  tinytl_error *error) {
-  const cJSON *item;
-  if (!cJSON_IsObject(file->header))
+  const char *key;
+  json_t *item;
+  if (!json_is_object(file->header))
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: the header must be a JSON object",
                        file->name);
-  const int n = cJSON_GetArraySize(file->header);
+  const size_t n = json_object_size(file->header);
   if (n > TINYTL_ST_MAX_TENSORS)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: %d tensors, at most %d are supported",
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: %zu tensors, at most %d are supported",
                        file->name, n, TINYTL_ST_MAX_TENSORS);
-  file->tensors = calloc((size_t)n + 1, sizeof *file->tensors);
-  file->read = calloc((size_t)n + 1, sizeof *file->read);
-  if (!file->tensors || !file->read)
-    return tinytl_fail_memory(error, (size_t)n * sizeof *file->tensors);
-  cJSON_ArrayForEach(item, file->header) {
-    if (strcmp(item->string, "__metadata__") != 0) {
+  file->tensors = calloc(n + 1, sizeof *file->tensors);
+  file->read = calloc(n + 1, sizeof *file->read);
+  if (!file->tensors || !file->read) return tinytl_fail_memory(error, n * sizeof *file->tensors);
+  json_object_foreach(file->header, key, item) {
+    if (strcmp(key, "__metadata__") == 0) {
+      file->meta = item;
+      TINYTL_TRY(check_meta(file, error));
+    } else {
       TINYTL_TRY(
-          read_tensor(item, file->name, data, data_nbytes, &file->tensors[file->n++], error));
-      continue;
+          read_tensor(key, item, file->name, data, data_nbytes, &file->tensors[file->n++], error));
     }
-    if (file->meta)
-      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: __metadata__ stands twice", file->name);
-    file->meta = item;
-    TINYTL_TRY(check_meta(file, error));
   }
   return check_tensors(file, data, data_nbytes, error);
 }
@@ -230,7 +209,7 @@ tinytl_status tinytl_safetensors_open(const void *bytes, size_t nbytes, const ch
 
 void tinytl_safetensors_free(tinytl_safetensors *file) {
   if (!file) return;
-  cJSON_Delete(file->header);
+  json_decref(file->header);
   free(file->tensors);
   free(file->read);
   free(file->name);
@@ -244,7 +223,7 @@ const char *tinytl_safetensors_name(const tinytl_safetensors *file) {
 }
 
 const char *tinytl_safetensors_meta(const tinytl_safetensors *file, const char *key) {
-  return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(file->meta, key));
+  return json_string_value(json_object_get(file->meta, key));
 }
 
 tinytl_status tinytl_safetensors_need_meta(const tinytl_safetensors *file, const char *key,

@@ -1,17 +1,18 @@
 /* json_check KEY...: reads JSON Lines from stdin and prints a line for each: the values of the keys
  * as JSON, "-" for one that is absent. Exits with 1 at a line that is not a JSON object. */
-#include <cjson/cJSON.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static bool print_keys(const cJSON *object, int n_keys, char **keys) {
+static bool print_keys(const json_t *object, int n_keys, char **keys) {
   for (int i = 0; i < n_keys; i++) {
-    const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, keys[i]);
-    char *text = value ? cJSON_PrintUnformatted(value) : NULL;
+    const json_t *value = json_object_get(object, keys[i]);
+    const size_t flags = JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15);
+    char *text = value ? json_dumps(value, flags) : NULL;
     if (value && !text) return false;
     printf("%s%s", i > 0 ? " " : "", text ? text : "-");
-    cJSON_free(text);
+    free(text);
   }
   putchar('\n');
   return true;
@@ -22,10 +23,10 @@ int main(int argc, char **argv) {
   size_t size = 0;
   bool is_valid = true;
   while (is_valid && getline(&line, &size, stdin) > 0) {
-    cJSON *object = cJSON_ParseWithOpts(line, NULL, true);
-    is_valid = cJSON_IsObject(object) && print_keys(object, argc - 1, argv + 1);
+    json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+    is_valid = json_is_object(object) && print_keys(object, argc - 1, argv + 1);
     if (!is_valid) printf("not a JSON object: %s", line);
-    cJSON_Delete(object);
+    json_decref(object);
   }
   free(line);
   return is_valid ? 0 : 1;

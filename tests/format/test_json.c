@@ -3,7 +3,9 @@
 
 #include "core/rng.h"
 #include "format/json.h"
+#include "format/json_text.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,10 +33,14 @@ static void test_utf8(void **state) {
 
 /* Prints, checks that the text is valid UTF-8, reads back. */
 static void round_trip(const char *const *strings, int n) {
-  cJSON *array = cJSON_CreateStringArray(strings, n), *parsed = NULL;
-  char *text = tinytl_json_print_bytes(array);
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '[');
+  for (int i = 0; i < n; i++) tinytl_json_put_string(&json, NULL, strings[i]);
+  tinytl_json_close(&json, ']');
+  char *text = tinytl_json_finish(&json);
   assert_non_null(text);
   assert_int_equal(tinytl_utf8_valid(text, strlen(text)), strlen(text));
+  json_t *parsed = NULL;
   tinytl_error error;
   assert_int_equal(tinytl_json_parse_bytes(text, "test", &parsed, &error), TINYTL_OK);
   char **back = NULL;
@@ -44,8 +50,7 @@ static void round_trip(const char *const *strings, int n) {
   for (int i = 0; i < n; i++) assert_string_equal(back[i], strings[i]);
   free(back);
   free(text);
-  cJSON_Delete(array);
-  cJSON_Delete(parsed);
+  json_decref(parsed);
 }
 
 static void test_any_bytes(void **state) {
@@ -65,67 +70,223 @@ static void test_any_bytes(void **state) {
   }
 }
 
-static void test_pairs_stay_pairs(void **state) {
-  /* U+1F4E9 as an escaped pair: its second half looks like an escaped byte. */
-  cJSON *json = NULL;
-  (void)state;
-  assert_int_equal(tinytl_json_parse_bytes("\"\\ud83d\\udce9\"", "test", &json, NULL), TINYTL_OK);
-  assert_string_equal(json->valuestring, "\xf0\x9f\x93\xa9");
-  cJSON_Delete(json);
+/* What tinytl_json_parse_bytes makes of a string. */
+static void check_bytes(const char *text, const char *bytes) {
+  json_t *json = NULL;
+  assert_int_equal(tinytl_json_parse_bytes(text, "test", &json, NULL), TINYTL_OK);
+  assert_string_equal(json_string_value(json), bytes);
+  json_decref(json);
 }
 
-static void test_not_json(void **state) {
-  static const char *const texts[] = {"", " ", "{", "[1,]", "{}x", "[1] 2", "\"\\udc41\"", "nul"};
+static void test_escapes(void **state) {
+  (void)state;
+  check_bytes("\"\\udc80\\uDCFF\"", "\x80\xff");
+  check_bytes("\"\\u0080\\u00ff\"", "\xc2\x80\xc3\xbf"); /* characters, not bytes */
+  check_bytes("\"\\\\udc80\"", "\\udc80");
+  check_bytes("\"\\\\\\udc80\"", "\\\x80");
+  /* U+1F4E9 as an escaped pair: its second half looks like an escaped byte. */
+  check_bytes("\"\\ud83d\\udce9\"", "\xf0\x9f\x93\xa9");
+}
+
+static void test_bytes_inside(void **state) {
+  json_t *json = NULL;
+  (void)state;
+  const char text[] = "{\"a\":[1,{\"b\":\"\\udce9\"}],\"c\":\"x\\udcff\"}";
+  assert_int_equal(tinytl_json_parse_bytes(text, "test", &json, NULL), TINYTL_OK);
+  const json_t *inner = json_array_get(json_object_get(json, "a"), 1);
+  assert_string_equal(json_string_value(json_object_get(inner, "b")), "\xe9");
+  assert_string_equal(json_string_value(json_object_get(json, "c")), "x\xff");
+  json_decref(json);
+}
+
+static void test_not_bytes(void **state) {
+  /* Surrogates that stand for no byte, NUL, escapes cut short, a byte in a key. */
+  static const char *const texts[] = {"\"\\udc7f\"",        "\"\\udd00\"",
+                                      "\"\\ud83d\"",        "\"\\ud83d\\ud83d\"",
+                                      "\"\\u0000\"",        "\"\\u0000\\u00e9\"",
+                                      "\"\\udc8",           "\"\\udc8\"",
+                                      "\"\\udc80",          "\"\xe9\"",
+                                      "{\"\\udc80\":\"\"}", "\"\n\"",
+                                      "\"\\ud83d\\u0041\"", "\"\\"};
   (void)state;
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-    cJSON *json = NULL;
+    json_t *json = NULL;
     tinytl_error error;
-    assert_int_equal(tinytl_json_parse(texts[i], strlen(texts[i]), "name", &json, &error),
-                     TINYTL_ERROR_MODEL);
+    if (tinytl_json_parse_bytes(texts[i], "name", &json, &error) != TINYTL_ERROR_MODEL)
+      fail_msg("accepted: %s", texts[i]);
     assert_non_null(strstr(error.message, "name"));
     assert_null(json);
   }
 }
 
-static void test_numbers(void **state) {
-  static const char *const bad[] = {"-1",    "0.5",  "1e300", "1e999", "9007199254740993e3",
-                                    "\"1\"", "null", "[1]",   "true"};
-  size_t value;
+static void test_not_json(void **state) {
+  static const char *const texts[] = {"",
+                                      " ",
+                                      "{",
+                                      "[1,]",
+                                      "{}x",
+                                      "[1] 2",
+                                      "\"\\udc41\"",
+                                      "nul",
+                                      "\"\n\"",
+                                      "\"\\u0000\"",
+                                      "\"\\udc80\"",
+                                      "\"\xff\"",
+                                      "[01]",
+                                      "[1.]",
+                                      "[+1]",
+                                      "{\"\\u0000\":1}",
+                                      "NaN",
+                                      "\xef\xbb\xbf[]"};
   (void)state;
-  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-    cJSON *json = cJSON_Parse(bad[i]);
-    assert_false(tinytl_json_size(json, &value));
-    cJSON_Delete(json);
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    json_t *json = NULL;
+    tinytl_error error;
+    if (tinytl_json_parse(texts[i], strlen(texts[i]), "name", &json, &error) != TINYTL_ERROR_MODEL)
+      fail_msg("accepted: %s", texts[i]);
+    assert_non_null(strstr(error.message, "name: not valid JSON near character"));
+    assert_null(json);
   }
-  cJSON *json = cJSON_Parse("4503599627370496");
-  assert_true(tinytl_json_size(json, &value));
-  assert_int_equal(value, (size_t)1 << 52);
-  cJSON_Delete(json);
 }
 
+/* Text of a given length may hold NUL bytes. */
+static void test_embedded_nul(void **state) {
+  static const char inside[] = "\"a\0b\"", after[] = "[]\0", more[] = "[]\0[]";
+  json_t *json = NULL;
+  (void)state;
+  assert_int_equal(tinytl_json_parse(inside, 5, "f", &json, NULL), TINYTL_ERROR_MODEL);
+  assert_int_equal(tinytl_json_parse(after, 3, "f", &json, NULL), TINYTL_ERROR_MODEL);
+  assert_int_equal(tinytl_json_parse(more, 5, "f", &json, NULL), TINYTL_ERROR_MODEL);
+  assert_null(json);
+}
+
+static void test_keys_differ(void **state) {
+  static const char *const texts[] = {"{\"k\":1,\"k\":1}", "[{\"k\":{\"a\":1,\"\\u0061\":2}}]"};
+  json_t *json = NULL;
+  tinytl_error error;
+  (void)state;
+  for (size_t i = 0; i < 2; i++) {
+    assert_int_equal(tinytl_json_parse(texts[i], strlen(texts[i]), "f", &json, &error),
+                     TINYTL_ERROR_MODEL);
+    assert_non_null(strstr(error.message, "f: a key stands twice near character"));
+    assert_int_equal(tinytl_json_parse_bytes(texts[i], "f", &json, &error), TINYTL_ERROR_MODEL);
+    assert_null(json);
+  }
+}
+
+static void test_depth(void **state) {
+  enum { DEPTH = 100000 };
+  static char text[2 * DEPTH + 1];
+  json_t *json = NULL;
+  (void)state;
+  memset(text, '[', DEPTH);
+  memset(text + DEPTH, ']', DEPTH);
+  assert_int_equal(tinytl_json_parse(text, 2 * DEPTH, "f", &json, NULL), TINYTL_ERROR_MODEL);
+  assert_int_equal(tinytl_json_parse_bytes(text, "f", &json, NULL), TINYTL_ERROR_MODEL);
+  assert_null(json);
+}
+
+/* Whether `text` is JSON and its value a size. */
+static bool read_size(const char *text, size_t *value) {
+  json_t *json = NULL;
+  if (tinytl_json_parse(text, strlen(text), "f", &json, NULL) != TINYTL_OK) return false;
+  const bool is_size = tinytl_json_size(json, value);
+  json_decref(json);
+  return is_size;
+}
+
+static void test_numbers(void **state) {
+  static const char *const bad[] = {"-1",    "0.5",  "1e300", "1e999", "9007199254740993e3",
+                                    "\"1\"", "null", "[1]",   "true",  "18446744073709551620"};
+  static const struct {
+    const char *text;
+    size_t value;
+  } good[] = {{"0", 0},
+              {"-0", 0},
+              {"7.0", 7},
+              {"1e3", 1000},
+              {"4503599627370496", (size_t)1 << 52},
+              {"9007199254740992", (size_t)1 << 53}};
+  size_t value;
+  (void)state;
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    if (read_size(bad[i], &value)) fail_msg("accepted: %s", bad[i]);
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    assert_true(read_size(good[i].text, &value));
+    assert_int_equal(value, good[i].value);
+  }
+}
+
+/* Numbers beyond 64 bits are numbers: refused only where one is asked for. */
+static void test_huge_number(void **state) {
+  json_t *json = NULL;
+  int value = 0;
+  (void)state;
+  const char text[] = "{\"a\":123456789012345678901234567890,\"b\":3}";
+  assert_int_equal(tinytl_json_parse(text, strlen(text), "f", &json, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_json_int(json, "b", 0, 9, "f", &value, NULL), TINYTL_OK);
+  assert_int_equal(value, 3);
+  assert_int_equal(tinytl_json_int(json, "a", 0, 9, "f", &value, NULL), TINYTL_ERROR_MODEL);
+  json_decref(json);
+}
+
+/* A backbone is known by the sha256 of its file: these texts must never change. */
 static void test_floats(void **state) {
   static const struct {
     float value;
     const char *text;
-  } cases[] = {{0.485f, "0.485"}, {1, "1"}, {0.1f, "0.1"}, {1.0f / 3, "0.33333334"}, {0, "0"}};
+  } cases[] = {{0.485f, "0.485"},
+               {1, "1"},
+               {0.1f, "0.1"},
+               {1.0f / 3, "0.33333334"},
+               {0, "0"},
+               {-0.0f, "0"},
+               {100, "100"},
+               {-2.5f, "-2.5"},
+               {1e-5f, "1e-05"},
+               {0.0001f, "0.0001"},
+               {16777216, "16777216"},
+               {1e20f, "1e+20"},
+               {5.9604645e-08f, "5.9604645e-08"},
+               {1e-45f, "1e-45"}};
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    cJSON *json = tinytl_json_float(cases[i].value);
-    char *text = cJSON_PrintUnformatted(json);
+    tinytl_json_text json = {0};
+    tinytl_json_put_float(&json, NULL, cases[i].value);
+    char *text = tinytl_json_finish(&json);
     assert_string_equal(text, cases[i].text);
     free(text);
-    cJSON_Delete(json);
   }
+}
+
+static void test_text(void **state) {
+  tinytl_json_text json = {0};
+  (void)state;
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_string(&json, "s", "\"\\/\b\f\n\r\t\x1b\x7f \xc3\xa9 \xe9");
+  tinytl_json_open(&json, "a", '[');
+  tinytl_json_close(&json, ']');
+  tinytl_json_open(&json, "o", '{');
+  tinytl_json_put_int(&json, "min", LLONG_MIN);
+  tinytl_json_put_null(&json, "k\n");
+  tinytl_json_close(&json, '}');
+  tinytl_json_close(&json, '}');
+  char *text = tinytl_json_finish(&json);
+  assert_string_equal(text,
+                      "{\"s\":\"\\\"\\\\/\\b\\f\\n\\r\\t\\u001b\x7f \xc3\xa9 \\udce9\",\"a\":[],"
+                      "\"o\":{\"min\":-9223372036854775808,\"k\\n\":null}}");
+  free(text);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_utf8),
-      cmocka_unit_test(test_any_bytes),
-      cmocka_unit_test(test_pairs_stay_pairs),
-      cmocka_unit_test(test_not_json),
-      cmocka_unit_test(test_numbers),
-      cmocka_unit_test(test_floats),
+      cmocka_unit_test(test_utf8),         cmocka_unit_test(test_any_bytes),
+      cmocka_unit_test(test_escapes),      cmocka_unit_test(test_bytes_inside),
+      cmocka_unit_test(test_not_bytes),    cmocka_unit_test(test_not_json),
+      cmocka_unit_test(test_embedded_nul), cmocka_unit_test(test_keys_differ),
+      cmocka_unit_test(test_depth),        cmocka_unit_test(test_numbers),
+      cmocka_unit_test(test_huge_number),  cmocka_unit_test(test_floats),
+      cmocka_unit_test(test_text),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
