@@ -3,6 +3,8 @@
  * conv_pointwise.c, conv_dense.c, conv_rgb.c, conv_weight.c, depthwise.c. */
 #include "ops/conv.h"
 
+#include "ops/split.h"
+
 tinytl_conv tinytl_conv_make(int in_h, int in_w, int in_c, int out_c, int kernel, int stride,
                              int groups, tinytl_pad pad) {
   const tinytl_span vertical = tinytl_conv_span(in_h, kernel, stride, pad);
@@ -112,7 +114,8 @@ bool tinytl_conv_panels_next(tinytl_conv_panels *panels) {
   panels->first += panels->n;
   panels->n = tinytl_min(panels->capacity, panels->n_panels - panels->first);
   if (panels->n <= 0) return false;
-  tinytl_parallel_for(panels->run->pool, panels->n, pack_task, panels);
+  const bool alone = panels->n * panels->panel_stride < TINYTL_SPLIT_ALONE;
+  tinytl_parallel_for(alone ? NULL : panels->run->pool, panels->n, pack_task, panels);
   return true;
 }
 
