@@ -1,9 +1,6 @@
 /* Pictures in class folders. Whatever the file system holds, a name is bytes, a picture is a
  * regular file whose header can be read, and nothing else is opened. */
-#include "core/rng.h"
-#include "data/data.h"
-#include "data/names.h"
-#include "image/image.h"
+#include "data/folder.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -19,22 +16,6 @@
 #else
 #define MAX_PATH_NBYTES 4096
 #endif
-
-/* Kept small, for there may be many pictures: a path is put together when it is asked for. */
-struct tinytl_folder {
-  tinytl_images images; /* what the caller sees of the below */
-  char *dir;            /* holds the class folders */
-  tinytl_names classes;
-  const char **class_names; /* [images.n_classes], of classes */
-  tinytl_names files;       /* [images.n_images], class by class */
-  int *labels;              /* [images.n_images] */
-  int room;                 /* of labels */
-  /* Every kind of picture once; after a split, what either side may hold. */
-  tinytl_picture_info *kinds;
-  int n_kinds, kinds_room;
-  char *path; /* [MAX_PATH_NBYTES], the latest that was asked for */
-  int n_skipped;
-};
 
 /* ---- File system -------------------------------------------------------------------------- */
 
@@ -129,35 +110,6 @@ static tinytl_status part_path(const char *dir, tinytl_part part, char **path,
   return *path ? TINYTL_OK : tinytl_fail_memory(error, strlen(dir) + 1);
 }
 
-/* ---- Kinds of pictures -------------------------------------------------------------------- */
-
-static int compare_kinds(const void *one, const void *other) {
-  return memcmp(one, other, sizeof(tinytl_picture_info));
-}
-
-/* Sorts, and keeps one of each. */
-static void unite_kinds(tinytl_folder *self) {
-  if (self->n_kinds == 0) return;
-  qsort(self->kinds, (size_t)self->n_kinds, sizeof *self->kinds, compare_kinds);
-  int n = 1;
-  for (int i = 1; i < self->n_kinds; i++)
-    if (compare_kinds(&self->kinds[i], &self->kinds[n - 1]) != 0) self->kinds[n++] = self->kinds[i];
-  self->n_kinds = n;
-}
-
-static tinytl_status add_kind(tinytl_folder *self, const tinytl_picture_info *info,
-                              tinytl_error *error) {
-  if (self->n_kinds == self->kinds_room) {
-    unite_kinds(self);
-    /* Unless that left half of the room: else every further kind would sort them all. */
-    if (self->n_kinds >= self->kinds_room / 2)
-      TINYTL_TRY(tinytl_grow((void **)&self->kinds, self->kinds_room, &self->kinds_room,
-                             sizeof *self->kinds, error));
-  }
-  self->kinds[self->n_kinds++] = *info;
-  return TINYTL_OK;
-}
-
 /* ---- Opening ------------------------------------------------------------------------------ */
 
 typedef struct skipper {
@@ -187,7 +139,7 @@ static tinytl_status add_checked(tinytl_folder *self, int at, int label, const s
     return TINYTL_OK;
   }
   if (status != TINYTL_OK) return tinytl_fail(error, status, "%s: %s", path, reason.message);
-  TINYTL_TRY(add_kind(self, &info, error));
+  TINYTL_TRY(tinytl_kinds_add(&self->kinds, &info, error));
   TINYTL_TRY(tinytl_grow((void **)&self->labels, n, &self->room, sizeof *self->labels, error));
   self->labels[n] = label;
   self->files.offsets[n] = self->files.offsets[at];
@@ -216,17 +168,15 @@ static tinytl_status add_class(tinytl_folder *self, int label, const skipper *sk
   return status;
 }
 
-static void fit(tinytl_folder *self) {
-  unite_kinds(self);
-  tinytl_fit((void **)&self->kinds, self->n_kinds, sizeof *self->kinds);
-  self->kinds_room = self->n_kinds;
+void tinytl_folder_fit(tinytl_folder *self) {
+  tinytl_kinds_fit(&self->kinds);
   tinytl_fit((void **)&self->labels, self->images.n_images, sizeof *self->labels);
   self->room = self->images.n_images;
   self->images.labels = self->labels;
   tinytl_names_fit(&self->files);
 }
 
-static tinytl_status point_to_classes(tinytl_folder *self, tinytl_error *error) {
+tinytl_status tinytl_folder_show_classes(tinytl_folder *self, tinytl_error *error) {
   size_t n = (size_t)self->classes.n;
   tinytl_names_fit(&self->classes);
   self->class_names = malloc((n + 1) * sizeof *self->class_names);
@@ -239,7 +189,7 @@ static tinytl_status point_to_classes(tinytl_folder *self, tinytl_error *error) 
 
 static tinytl_status list_classes(tinytl_folder *self, int n_least, tinytl_error *error) {
   TINYTL_TRY(list_dir(self->dir, is_dir_at, &self->classes, error));
-  TINYTL_TRY(point_to_classes(self, error));
+  TINYTL_TRY(tinytl_folder_show_classes(self, error));
   if (self->classes.n >= n_least) return TINYTL_OK;
   const char *expected =
       n_least > 1 ? "at least two class sub-folders" : "at least one class sub-folder";
@@ -259,23 +209,14 @@ static tinytl_status load(void *context, int index, const tinytl_view *view, uin
 }
 
 static size_t load_nbytes(void *context, const tinytl_view *view) {
-  const tinytl_folder *self = context;
-  if (tinytl_view_check(view, NULL) != TINYTL_OK) return 0; /* refused without a look */
-  size_t limit = view->max_nbytes > 0 ? view->max_nbytes : TINYTL_PICTURE_MAX_NBYTES;
-  size_t most = TINYTL_PICTURE_HEADER_NBYTES < limit ? TINYTL_PICTURE_HEADER_NBYTES : limit;
-  for (int i = 0; i < self->n_kinds; i++) {
-    size_t need = tinytl_picture_need(&self->kinds[i], view);
-    if (need <= limit) most = tinytl_size_max(most, need);
-  }
-  return most;
+  return tinytl_kinds_need(&((const tinytl_folder *)context)->kinds, view);
 }
 
 static const char *name_of(void *context, int index) {
   return tinytl_folder_path(context, index);
 }
 
-/* dir: the folder that holds the classes. */
-static tinytl_status folder_make(const char *dir, tinytl_folder **folder, tinytl_error *error) {
+tinytl_status tinytl_folder_make(const char *dir, tinytl_folder **folder, tinytl_error *error) {
   tinytl_folder *self = calloc(1, sizeof *self);
   if (!self) return tinytl_fail_memory(error, sizeof *self);
   self->images =
@@ -294,7 +235,7 @@ static tinytl_status fill(tinytl_folder *self, int n_least, const skipper *skipp
                           tinytl_error *error) {
   TINYTL_TRY(list_classes(self, n_least, error));
   for (int c = 0; c < self->images.n_classes; c++) TINYTL_TRY(add_class(self, c, skipper, error));
-  fit(self);
+  tinytl_folder_fit(self);
   return TINYTL_OK;
 }
 
@@ -303,7 +244,7 @@ tinytl_status tinytl_folder_open(const char *dir, tinytl_part part, tinytl_skip_
   char *path;
   TINYTL_TRY(part_path(dir, part, &path, error));
   tinytl_folder *self = NULL;
-  tinytl_status status = folder_make(path, &self, error);
+  tinytl_status status = tinytl_folder_make(path, &self, error);
   free(path);
   if (status != TINYTL_OK) return status;
   const skipper skipper = {skip, skip_context};
@@ -332,7 +273,8 @@ size_t tinytl_folder_nbytes(const tinytl_folder *self) {
   return sizeof *self + strlen(self->dir) + 1 + MAX_PATH_NBYTES +
          tinytl_names_nbytes(&self->classes) + tinytl_names_nbytes(&self->files) +
          ((size_t)self->classes.n + 1) * sizeof *self->class_names +
-         (size_t)self->room * sizeof *self->labels + (size_t)self->kinds_room * sizeof *self->kinds;
+         (size_t)self->room * sizeof *self->labels +
+         (size_t)self->kinds.room * sizeof *self->kinds.items;
 }
 
 void tinytl_folder_free(tinytl_folder *self) {
@@ -341,107 +283,8 @@ void tinytl_folder_free(tinytl_folder *self) {
   tinytl_names_free(&self->files);
   free(self->class_names);
   free(self->labels);
-  free(self->kinds);
+  free(self->kinds.items);
   free(self->path);
   free(self->dir);
   free(self);
-}
-
-/* ---- Split -------------------------------------------------------------------------------- */
-
-static int count_to_move(int n, float share) {
-  int count = (int)((double)share * n + 0.5);
-  if (share > 0 && count < 1) count = 1;
-  return count > n - 1 ? n - 1 : count;
-}
-
-/* Marks in moves [n_images] what goes to the validation side. */
-static void choose(const tinytl_folder *self, float share, uint64_t seed, int *order, bool *moves) {
-  int n_images = self->images.n_images;
-  for (int first = 0, end; first < n_images; first = end) {
-    int label = self->labels[first];
-    for (end = first; end < n_images && self->labels[end] == label; end++) order[end] = end;
-    tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SPLIT, (uint64_t)label, 0);
-    tinytl_rng_shuffle(&rng, order + first, end - first);
-    int count = count_to_move(end - first, share);
-    for (int i = 0; i < count; i++) moves[order[first + i]] = true;
-  }
-}
-
-static tinytl_status copy_classes(const tinytl_folder *from, tinytl_folder *to,
-                                  tinytl_error *error) {
-  for (int c = 0; c < from->classes.n; c++)
-    TINYTL_TRY(tinytl_names_add(&to->classes, from->class_names[c], error));
-  return point_to_classes(to, error);
-}
-
-static tinytl_status copy_kinds(const tinytl_folder *from, tinytl_folder *to, tinytl_error *error) {
-  size_t nbytes = (size_t)from->n_kinds * sizeof *from->kinds;
-  to->kinds = malloc(nbytes);
-  if (!to->kinds) return tinytl_fail_memory(error, nbytes);
-  memcpy(to->kinds, from->kinds, nbytes);
-  to->n_kinds = to->kinds_room = from->n_kinds;
-  return TINYTL_OK;
-}
-
-/* Both sides keep the order. `from` changes on success only. */
-static tinytl_status move(tinytl_folder *from, tinytl_folder *to, const bool *moves,
-                          tinytl_error *error) {
-  int n = from->images.n_images, n_kept = 0;
-  tinytl_names kept = {0};
-  tinytl_status status = TINYTL_OK;
-  for (int i = 0; status == TINYTL_OK && i < n; i++)
-    status =
-        tinytl_names_add(moves[i] ? &to->files : &kept, tinytl_names_get(&from->files, i), error);
-  to->labels = malloc(((size_t)to->files.n + 1) * sizeof *to->labels);
-  if (status == TINYTL_OK && !to->labels)
-    status = tinytl_fail_memory(error, (size_t)to->files.n * sizeof *to->labels);
-  if (status != TINYTL_OK) {
-    tinytl_names_free(&kept);
-    return status;
-  }
-  for (int i = 0; i < n; i++)
-    if (moves[i])
-      to->labels[to->images.n_images++] = from->labels[i];
-    else
-      from->labels[n_kept++] = from->labels[i];
-  tinytl_names_free(&from->files);
-  from->files = kept;
-  from->images.n_images = n_kept;
-  fit(from);
-  fit(to);
-  return TINYTL_OK;
-}
-
-static tinytl_status split(tinytl_folder *self, float share, uint64_t seed, tinytl_folder *val,
-                           tinytl_error *error) {
-  size_t n = (size_t)self->images.n_images;
-  TINYTL_TRY(copy_classes(self, val, error));
-  TINYTL_TRY(copy_kinds(self, val, error));
-  int *order = calloc(n, sizeof *order);
-  bool *moves = calloc(n, sizeof *moves);
-  tinytl_status status = TINYTL_OK;
-  if (order && moves) {
-    choose(self, share, seed, order, moves);
-    status = move(self, val, moves, error);
-  } else {
-    status = tinytl_fail_memory(error, n * sizeof *order);
-  }
-  free(order);
-  free(moves);
-  return status;
-}
-
-tinytl_status tinytl_folder_split(tinytl_folder *folder, float share, uint64_t seed,
-                                  tinytl_folder **val, tinytl_error *error) {
-  if (!(share >= 0 && share <= 0.9f))
-    return tinytl_fail(error, TINYTL_ERROR_USAGE, "validation share %g: expected 0 to 0.9", share);
-  tinytl_folder *self = NULL;
-  TINYTL_TRY(folder_make(folder->dir, &self, error));
-  tinytl_status status = split(folder, share, seed, self, error);
-  if (status == TINYTL_OK)
-    *val = self;
-  else
-    tinytl_folder_free(self);
-  return status;
 }

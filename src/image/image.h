@@ -36,6 +36,7 @@ typedef struct tinytl_picture_info {
   uint8_t orientation : 4; /* EXIF, 1 to 8 */
   uint8_t kind : 4;        /* tinytl_picture_kind */
 } tinytl_picture_info;
+_Static_assert(sizeof(tinytl_picture_info) == 8, "no padding: compared as bytes");
 
 /* Four bits a component: h - 1 and v - 1, each 0 to 3. */
 static inline uint16_t tinytl_sampling_pack(int component, int h, int v) {
