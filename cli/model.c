@@ -92,7 +92,7 @@ size_t cli_peak_rss(void) {
   char line[128];
   FILE *status = fopen("/proc/self/status", "r");
   while (status && kib == 0 && fgets(line, sizeof line, status)) {
-    if (sscanf(line, "VmHWM: %zu kB", &kib) != 1) kib = 0;
+    if (strncmp(line, "VmHWM:", 6) == 0) kib = strtoul(line + 6, NULL, 10);
   }
   if (status) fclose(status);
   struct rusage usage;

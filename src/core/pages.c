@@ -2,6 +2,8 @@
 #include "core/pages.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -31,7 +33,7 @@ size_t tinytl_resident_nbytes(void) {
   char line[128];
   FILE *file = fopen("/proc/self/smaps_rollup", "r");
   while (file && kib == 0 && fgets(line, sizeof line, file))
-    if (sscanf(line, "Rss: %zu kB", &kib) != 1) kib = 0;
+    if (strncmp(line, "Rss:", 4) == 0) kib = strtoul(line + 4, NULL, 10);
   if (file) fclose(file);
   return kib * 1024;
 }
