@@ -93,10 +93,20 @@ static void occupy_closed_streams(void) {
   }
 }
 
-int main(int argc, char **argv) {
-#ifdef M_ARENA_MAX
-  mallopt(M_ARENA_MAX, 1); /* else every thread keeps a heap of its own */
+/* What is freed goes back to the system at once, and the threads share one heap: what the process
+ * holds is then what is planned. */
+static void give_memory_back(void) {
+#ifdef __GLIBC__
+  enum { PAGES = 1 << 16 };
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_THRESHOLD, PAGES);
+  mallopt(M_TRIM_THRESHOLD, PAGES);
+  mallopt(M_TOP_PAD, 0);
 #endif
+}
+
+int main(int argc, char **argv) {
+  give_memory_back();
   occupy_closed_streams();
   int exit_code = run(argc, argv);
   if (fflush(stdout) == 0 && !ferror(stdout)) return exit_code;

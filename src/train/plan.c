@@ -309,6 +309,13 @@ tinytl_status tinytl_trainer_choose(tinytl_trainer *t, const tinytl_backbone *ba
       (double)t->plan.smallest_bytes / 1e6);
 }
 
+/* For pictures that are not there yet: JPEGs of 12 megapixels from a camera, streamed, whatever the
+ * crop. */
+static size_t typical_load_nbytes(void *context, const tinytl_view *view) {
+  (void)context, (void)view;
+  return 150 * 1000;
+}
+
 tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, int n_train_images,
                                int n_val_images, const tinytl_train_options *options,
                                tinytl_plan *plan, tinytl_error *error) {
@@ -317,7 +324,8 @@ tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, i
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
                        "a plan needs 2 to %d classes and at least one picture, not %d and %d",
                        TINYTL_MAX_CLASSES, n_classes, n_train_images);
-  const tinytl_images train = {.n_images = n_train_images, .n_classes = n_classes};
+  const tinytl_images train = {
+      .n_images = n_train_images, .n_classes = n_classes, .load_nbytes = typical_load_nbytes};
   const tinytl_images val = {.n_images = n_val_images, .n_classes = n_classes};
   tinytl_trainer *t = calloc(1, sizeof *t);
   if (!t) return tinytl_fail_memory(error, sizeof *t);
