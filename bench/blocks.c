@@ -1,4 +1,4 @@
-/* Speed of the inverted residuals of a network in strips, beside the same convolutions one after
+/* Speed of the inverted residuals of a network row by row, beside the same convolutions one after
  * the other: bench_blocks [ARCHITECTURE [SIZE]]. Forward keeps masks, backward sums the gradients
  * of biases. TINYTL_KERNELS chooses the kernel set. */
 #include <stdio.h>
@@ -128,11 +128,11 @@ static void backward(const tinytl_run *run, work *k) {
   if (b->expand.conv && !b->rgb) layer_backward(run, &b->expand, k->expanded, &none, k->dx);
 }
 
-static void forward_strips(const tinytl_run *run, work *k) {
+static void forward_rows(const tinytl_run *run, work *k) {
   tinytl_fused_block_forward(run, &k->block, k->x, NULL, k->y);
 }
 
-static void backward_strips(const tinytl_run *run, work *k) {
+static void backward_rows(const tinytl_run *run, work *k) {
   tinytl_fused_block_backward(run, &k->block, k->dy, k->rgb ? NULL : k->dx, false);
 }
 
@@ -161,8 +161,8 @@ static void report(const tinytl_layer *layers, int n_layers, int side, tinytl_po
     for (int t = 0; t < 2; t++) {
       double best[2];
       run.pool = t ? pool : NULL;
-      time_both(&run, k, direction ? backward : forward,
-                direction ? backward_strips : forward_strips, best);
+      time_both(&run, k, direction ? backward : forward, direction ? backward_rows : forward_rows,
+                best);
       printf("  %7.3f %7.3f %3.0f %%", 1e3 * best[0], 1e3 * best[1], 100 * best[1] / best[0]);
     }
   printf("\n");
@@ -183,7 +183,7 @@ int main(int argc, char **argv) {
   if (argc > 2) side = atoi(argv[2]);
   if (tinytl_pool_create(2, &pool, NULL) != TINYTL_OK) return 1;
   printf("kernels %s; map, channels, depthwise; between expand and project, scratch forward, "
-         "backward; ms of convolutions, of strips: forward 1 thread, 2 threads, backward\n",
+         "backward; ms of convolutions, row by row: forward 1 thread, 2 threads, backward\n",
          tinytl_kernels_get()->name);
   for (int i = 0; i < arch.n_blocks; i++) {
     const tinytl_block *b = &arch.blocks[i];

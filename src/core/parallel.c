@@ -4,7 +4,6 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -163,4 +162,27 @@ void tinytl_parallel_for(tinytl_pool *pool, int n_tasks, tinytl_task_fn task, vo
     for (int i = 0; i < SPINS && atomic_load(&pool->n_done) != (uint32_t)n_tasks; i++) cpu_relax();
     if (atomic_load(&pool->n_done) != (uint32_t)n_tasks) sched_yield();
   }
+}
+
+void tinytl_progress_start(tinytl_progress *progress, atomic_uchar *done, int n_parts) {
+  progress->done = done;
+  for (int i = 0; i < n_parts; i++) atomic_init(&done[i], 0);
+  atomic_init(&progress->n_known, 0);
+}
+
+void tinytl_progress_made(tinytl_progress *progress, int part) {
+  atomic_store(&progress->done[part], 1);
+}
+
+void tinytl_progress_wait(tinytl_progress *progress, int end) {
+  int n = atomic_load(&progress->n_known);
+  if (n >= end) return;
+  for (int spins = 0; n < end; spins++) {
+    while (n < end && atomic_load(&progress->done[n])) n++;
+    if (n < end && spins < SPINS)
+      cpu_relax();
+    else if (n < end)
+      sched_yield();
+  }
+  atomic_store(&progress->n_known, n); /* a thread that is behind may lower it: no harm */
 }

@@ -2,6 +2,8 @@
 #ifndef TINYTL_CORE_PARALLEL_H
 #define TINYTL_CORE_PARALLEL_H
 
+#include <stdatomic.h>
+
 #include "core/status.h"
 
 typedef struct tinytl_pool tinytl_pool;
@@ -15,10 +17,21 @@ int tinytl_pool_n_threads(const tinytl_pool *pool);
 
 typedef void (*tinytl_task_fn)(void *context, int task);
 
-/* Runs task 0 to n_tasks - 1, each once, on whichever thread comes first; returns when all are
- * done. A task must write only what no other task of the call touches, and its result must not
- * depend on the thread: then results do not depend on the number of threads. Not re-entrant.
- * pool NULL: all on the calling thread. */
+/* Runs task 0 to n_tasks - 1, each once, on whichever thread comes first, begun in that order;
+ * returns when all are done. A task must write only what no other task of the call touches (at
+ * the time, see tinytl_progress), and its result must not depend on the thread: then results do not
+ * depend on the number of threads. Not re-entrant. pool NULL: all on the calling thread. */
 void tinytl_parallel_for(tinytl_pool *pool, int n_tasks, tinytl_task_fn task, void *context);
+
+/* Lets tasks of one call wait for earlier ones: parts 0 to n_parts - 1, each made by one task. A
+ * task may wait only for what tasks of lower numbers make, or itself has made. */
+typedef struct tinytl_progress {
+  atomic_uchar *done; /* [n_parts], the caller's memory */
+  atomic_int n_known; /* the parts before it are known to be done */
+} tinytl_progress;
+void tinytl_progress_start(tinytl_progress *progress, atomic_uchar *done, int n_parts);
+void tinytl_progress_made(tinytl_progress *progress, int part);
+/* Returns when all parts before `end` are made; what their makers wrote can be read. */
+void tinytl_progress_wait(tinytl_progress *progress, int end);
 
 #endif

@@ -58,9 +58,9 @@ size_t tinytl_epilogue_backward_scratch(int n_pixels, int channels);
 void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
                               const uint8_t *mask, float *dy, float *dbias);
 
-/* ---- Inverted residual in strips (inverted_residual.c) -------------------------------------- */
+/* ---- Inverted residual row by row (inverted_residual.c) -------------------------------------- */
 
-/* A layer of a block that runs in strips. */
+/* A layer of a block that runs row by row. */
 typedef struct tinytl_block_layer {
   const tinytl_conv *conv; /* NULL: the block has no such layer */
   const tinytl_weight *weight;

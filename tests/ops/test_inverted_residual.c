@@ -12,8 +12,8 @@ typedef struct shape {
   tinytl_pad pad;
 } shape;
 
-/* Strips of 4 rows or more: maps of one strip and of several, of fewer rows than the kernel, one
- * pixel wide; odd channels; strides beyond the kernel. */
+/* Maps of fewer rows than the ring and of more, of fewer than the kernel, one pixel wide; odd
+ * channels; strides beyond the kernel. */
 static const shape SHAPES[] = {
     {9, 7, 3, 16, 5, 3, 1, 1, TINYTL_PAD_SYMMETRIC},
     {9, 8, 8, 48, 8, 3, 2, 1, TINYTL_PAD_SAME},
@@ -31,7 +31,7 @@ static const shape SHAPES[] = {
     {12, 9, 19, 19, 8, 5, 2, 0, TINYTL_PAD_SAME},
     {19, 21, 3, 12, 7, 3, 1, 3, TINYTL_PAD_SAME},
     {20, 18, 3, 35, 6, 5, 2, 5, TINYTL_PAD_SYMMETRIC},
-    {70, 112, 4, 96, 4, 3, 2, 1, TINYTL_PAD_SAME}, /* strips that the cache limits */
+    {70, 112, 4, 96, 4, 3, 2, 1, TINYTL_PAD_SAME}, /* rows for the threads to meet in */
     {70, 112, 4, 96, 4, 5, 1, 1, TINYTL_PAD_SYMMETRIC},
 };
 enum { N_SHAPES = sizeof SHAPES / sizeof SHAPES[0] };
