@@ -27,13 +27,27 @@ void tinytl_pages_free(void *bytes, size_t nbytes) {
   if (bytes) munmap(bytes, nbytes);
 }
 
+/* A mapping's line: first-last permissions offset device inode [path]. */
+static bool is_code(const char *line) {
+  const char *permissions = strchr(line, ' ');
+  return permissions && strncmp(permissions, " r-x", 4) == 0 && strchr(line, '/');
+}
+
 size_t tinytl_resident_nbytes(void) {
-  /* smaps_rollup counts pages; VmRSS of /proc/self/status lags behind by some dozens. */
-  size_t kib = 0;
-  char line[128];
-  FILE *file = fopen("/proc/self/smaps_rollup", "r");
-  while (file && kib == 0 && fgets(line, sizeof line, file))
-    if (strncmp(line, "Rss:", 4) == 0) kib = strtoul(line + 4, NULL, 10);
+  /* smaps counts pages; VmRSS of /proc/self/status lags behind by some dozens. */
+  size_t total = 0, size = 0;
+  bool code = false;
+  char line[512];
+  FILE *file = fopen("/proc/self/smaps", "r");
+  while (file && fgets(line, sizeof line, file)) {
+    size_t kib;
+    if (sscanf(line, "Size: %zu kB", &kib) == 1)
+      size = kib;
+    else if (sscanf(line, "Rss: %zu kB", &kib) == 1)
+      total += code ? (size + kib) / 2 : kib;
+    else if (strchr(line, '-') && strchr(line, '-') < strchr(line, ' '))
+      code = is_code(line);
+  }
   if (file) fclose(file);
-  return kib * 1024;
+  return total * 1024;
 }

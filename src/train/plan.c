@@ -10,9 +10,9 @@ enum {
   LOADER_SLOTS = 3, /* one is being used, one is ready, one is being decoded */
   /* Touched of a thread's stack: the largest operator's buffers are 40 KB (conv_dense, conv_rgb).
    */
-  STACK_NBYTES = 64 * 1024,
+  STACK_NBYTES = 32 * 1024,
   /* Heap that is not planned: messages, stdio, folders being read, and what malloc loses. */
-  HEAP_NBYTES = 192 * 1024,
+  HEAP_NBYTES = 64 * 1024,
   /* The kernel counts resident pages by batches; what a process holds at first differs from run to
    * run. */
   LIMIT_MARGIN = 128 * 1024,
