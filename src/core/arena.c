@@ -1,6 +1,7 @@
 #include "core/arena.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static bool lifetimes_meet(const tinytl_buffer *x, const tinytl_buffer *y) {
   return x->first_use <= y->last_use && y->first_use <= x->last_use;
@@ -21,35 +22,83 @@ static void insert_by_offset(tinytl_buffer **placed, int n_placed, tinytl_buffer
   placed[i] = buffer;
 }
 
-tinytl_status tinytl_arena_plan(tinytl_buffer *buffers, int n_buffers, size_t *total,
-                                tinytl_error *error) {
-  tinytl_buffer **order = malloc(2 * ((size_t)n_buffers + 1) * sizeof *order);
-  if (!order) return tinytl_fail_memory(error, 2 * ((size_t)n_buffers + 1) * sizeof *order);
-  tinytl_buffer **placed = order + n_buffers;
-  for (int i = 0; i < n_buffers; i++) order[i] = &buffers[i];
-  qsort(order, (size_t)n_buffers, sizeof *order, by_size);
-
+/* Places the buffers in this order, each at the lowest offset that is free during its life; returns
+ * the end of the highest, which is order[*highest]. */
+static size_t place(tinytl_buffer *const *order, tinytl_buffer **placed, int n, int *highest) {
   size_t end = 0;
-  for (int i = 0; i < n_buffers; i++) {
+  for (int i = 0; i < n; i++) {
     tinytl_buffer *buffer = order[i];
-    if (buffer->nbytes > SIZE_MAX / 4 || end > SIZE_MAX / 4) {
-      free(order);
-      return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT, "the plan overflows the address space");
-    }
-    size_t nbytes = tinytl_round_up(buffer->nbytes, TINYTL_ARENA_ALIGN);
+    const size_t nbytes = tinytl_round_up(buffer->nbytes, TINYTL_ARENA_ALIGN);
     size_t offset = 0;
     for (int j = 0; j < i; j++) {
       const tinytl_buffer *other = placed[j];
       if (!lifetimes_meet(buffer, other)) continue;
       if (offset + nbytes <= other->offset) break; /* the gap before it is large enough */
-      size_t other_end = other->offset + tinytl_round_up(other->nbytes, TINYTL_ARENA_ALIGN);
+      const size_t other_end = other->offset + tinytl_round_up(other->nbytes, TINYTL_ARENA_ALIGN);
       if (other_end > offset) offset = other_end;
     }
     buffer->offset = offset;
-    if (offset + nbytes > end) end = offset + nbytes;
+    if (offset + nbytes > end) {
+      end = offset + nbytes;
+      *highest = i;
+    }
     insert_by_offset(placed, i, buffer);
   }
+  return end;
+}
+
+/* No plan is smaller than the bytes that are alive at one step. */
+static size_t most_alive(const tinytl_buffer *buffers, int n) {
+  size_t most = 0;
+  for (int i = 0; i < n; i++) { /* the most are alive where one begins */
+    size_t alive = 0;
+    for (int j = 0; j < n; j++)
+      if (buffers[j].first_use <= buffers[i].first_use &&
+          buffers[i].first_use <= buffers[j].last_use)
+        alive += tinytl_round_up(buffers[j].nbytes, TINYTL_ARENA_ALIGN);
+    most = tinytl_size_max(most, alive);
+  }
+  return most;
+}
+
+static void move_to_front(tinytl_buffer **order, int i) {
+  tinytl_buffer *buffer = order[i];
+  memmove(order + 1, order, (size_t)i * sizeof *order);
+  order[0] = buffer;
+}
+
+static bool sizes_fit(const tinytl_buffer *buffers, int n) {
+  size_t sum = 0;
+  for (int i = 0; i < n; i++) {
+    if (buffers[i].nbytes > SIZE_MAX / 4 || sum > SIZE_MAX / 4) return false;
+    sum += tinytl_round_up(buffers[i].nbytes, TINYTL_ARENA_ALIGN);
+  }
+  return true;
+}
+
+tinytl_status tinytl_arena_plan(tinytl_buffer *buffers, int n_buffers, size_t *total,
+                                tinytl_error *error) {
+  enum { MAX_ROUNDS = 64 };
+  const size_t n = (size_t)n_buffers + 1;
+  if (!sizes_fit(buffers, n_buffers))
+    return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT, "the plan overflows the address space");
+  tinytl_buffer **order = malloc(3 * n * sizeof *order);
+  if (!order) return tinytl_fail_memory(error, 3 * n * sizeof *order);
+  tinytl_buffer **best = order + n, **placed = best + n;
+  for (int i = 0; i < n_buffers; i++) order[i] = &buffers[i];
+  qsort(order, (size_t)n_buffers, sizeof *order, by_size);
+
+  const size_t least = most_alive(buffers, n_buffers);
+  size_t best_end = SIZE_MAX;
+  int highest = 0;
+  for (int round = 0; round < MAX_ROUNDS && best_end > least; round++) {
+    if (round > 0) move_to_front(order, highest);
+    const size_t end = place(order, placed, n_buffers, &highest);
+    if (end >= best_end) continue;
+    best_end = end;
+    memcpy(best, order, (size_t)n_buffers * sizeof *order);
+  }
+  *total = n_buffers > 0 ? place(best, placed, n_buffers, &highest) : 0;
   free(order);
-  *total = end;
   return TINYTL_OK;
 }

@@ -15,7 +15,7 @@ typedef struct tinytl_buffer {
 
 /* Gives every buffer an offset such that buffers whose lifetimes meet do not overlap, and returns
  * the bytes of the block in *total. Largest first, each at the lowest offset that is free during
- * its life. */
+ * its life; then, while that wastes anything, again with the highest one first. */
 tinytl_status tinytl_arena_plan(tinytl_buffer *buffers, int n_buffers, size_t *total,
                                 tinytl_error *error);
 

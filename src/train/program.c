@@ -101,15 +101,37 @@ static int fusable_from(const builder *b, int k) {
   return 0;
 }
 
+/* The layer of layers [first, last] that widens; -1: none. */
+static int expand_of(int first, int last) {
+  return first < last - 1 ? first : -1;
+}
+
+static tinytl_fused_block fused_shape(const builder *b, int first, int last) {
+  const tinytl_conv *conv = b->network->conv;
+  const int expand = expand_of(first, last);
+  return (tinytl_fused_block){.expand.conv = expand >= 0 ? &conv[expand] : NULL,
+                              .depthwise.conv = &conv[last - 1],
+                              .project.conv = &conv[last]};
+}
+
+/* Strips save memory where what they need themselves is less than the map that they save: not in
+ * late blocks, whose weights are packed whole. */
+static bool is_worth_fusing(const builder *b, int first, int last, size_t fuse_above) {
+  const tinytl_conv *widest = &b->network->conv[first];
+  const size_t pixel = (size_t)widest->out_c * sizeof(float);
+  const size_t map = (size_t)tinytl_conv_n_pixels(widest) * pixel;
+  const tinytl_fused_block shape = fused_shape(b, first, last);
+  return map > fuse_above &&
+         (fuse_above == 0 || map > tinytl_fused_block_forward_scratch(&shape, b->kernels));
+}
+
 static void find_fused(builder *b, size_t fuse_above) {
   const tinytl_arch *arch = &b->network->backbone->arch;
   memset(b->fused_last, -1, sizeof b->fused_last);
   memset(b->fused_first, -1, sizeof b->fused_first);
   for (int k = 0; k < arch->n_blocks; k++) {
     const int first = fusable_from(b, k), last = arch->blocks[k].last;
-    const tinytl_conv *widest = &b->network->conv[first];
-    const size_t pixel = (size_t)widest->out_c * sizeof(float);
-    if ((size_t)tinytl_conv_n_pixels(widest) * pixel <= fuse_above) continue;
+    if (!is_worth_fusing(b, first, last, fuse_above)) continue;
     b->fused_last[first] = last;
     b->fused_first[last] = first;
   }
@@ -133,23 +155,10 @@ static void build_conv(builder *b, int i) {
                          .scratch = new_scratch(b, tinytl_conv_forward_scratch(conv, b->kernels))});
 }
 
-/* The layer of a fused block that widens; -1: none. */
-static int expand_of(const builder *b, int last) {
-  return b->fused_first[last] < last - 1 ? b->fused_first[last] : -1;
-}
-
-static tinytl_fused_block fused_shape(const builder *b, int last) {
-  const tinytl_conv *conv = b->network->conv;
-  const int expand = expand_of(b, last);
-  return (tinytl_fused_block){.expand.conv = expand >= 0 ? &conv[expand] : NULL,
-                              .depthwise.conv = &conv[last - 1],
-                              .project.conv = &conv[last]};
-}
-
 static void build_block(builder *b, int first, int last) {
   const tinytl_conv *project = &b->network->conv[last];
-  const int add = b->network->backbone->arch.layers[last].add, expand = expand_of(b, last);
-  const tinytl_fused_block shape = fused_shape(b, last);
+  const int add = b->network->backbone->arch.layers[last].add, expand = expand_of(first, last);
+  const tinytl_fused_block shape = fused_shape(b, first, last);
   for (int i = first; i < last; i++) b->mask[i] = new_mask(b, i);
   b->mask[last] = -1;
   b->output[last] = new_map(b, tinytl_conv_n_pixels(project), project->out_c);
@@ -324,10 +333,10 @@ static void build_conv_backward(builder *b, int i) {
 /* From the gradient of the projection's sum to that of the block's input, where anything before the
  * block is trained. */
 static void build_block_backward(builder *b, int first, int last) {
-  const tinytl_fused_block shape = fused_shape(b, last);
+  const tinytl_fused_block shape = fused_shape(b, first, last);
   const bool deeper = first > 0 && b->reached[first - 1];
   const bool accumulate = deeper && open_gradient(b, first - 1);
-  const int expand = expand_of(b, last);
+  const int expand = expand_of(first, last);
   end_step(b, (tinytl_step){.kind = TINYTL_STEP_BLOCK_BACKWARD,
                             .index = last,
                             .x = deeper ? b->gradient[first - 1] : -1,

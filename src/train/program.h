@@ -86,7 +86,8 @@ typedef struct tinytl_program {
 typedef struct tinytl_program_options {
   tinytl_goal goal;
   bool recompute;    /* lite modules keep their pooled input alone, and compute the rest again */
-  size_t fuse_above; /* inverted residuals whose widened map has more bytes run strip by strip */
+  size_t fuse_above; /* inverted residuals whose widened map has more bytes run strip by strip, if
+                        that needs less; 0: all of them, in any case */
 } tinytl_program_options;
 
 /* Below it maps stay in the second-level cache anyway, and whole stages share better among the
