@@ -120,7 +120,8 @@ class Bench:
         return child.returncode, lines, messages.read_text(encoding='utf-8'), seen
 
     def train(self, pictures, options, limit=None):
-        """Two epochs: in the second everything is there. {'refused': smallest limit} where the limit is too small."""
+        """Two epochs: in the second everything is there. {'refused': smallest limit} where the limit
+        is too small."""
         options = [*map(str, options), *(['--memory-limit', str(limit)] if limit else [])]
         return self.cache.get(f'train {pictures} {" ".join(options)}',
                               lambda: self.make_run(pictures, options, limit))
