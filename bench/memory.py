@@ -24,7 +24,7 @@ METHODS = ('last', 'bias', 'lite', 'lite+bias')
 SIZES, THREADS, BATCHES = (128, 224, 320), (1, 2, 4), (1, 8)
 BACKBONE = 'proxyless-mobile'
 MANY, FEW, LARGE = 'many', 'few', 'large'  # picture sets
-MANY_CLASSES = 102
+MANY_CLASSES = 102  # one picture each to train on
 POLL_SECONDS = 0.005
 STEPS = (1, 1.05, 1.15, 1.3, 1.5, 1.8, 2.2)  # limits, in smallest ones
 REFUSED = re.compile(r'the smallest limit that would do is ([0-9.]+)M')
@@ -101,10 +101,13 @@ class Bench:
     def pictures(self, name):
         folder = self.folder / name
         if not folder.exists():
-            if name == LARGE:
+            if name == MANY:
+                make_set(folder / 'train', MANY_CLASSES, 1)
+                make_set(folder / 'val', 8, 1)
+            elif name == LARGE:
                 make_large(folder)
             else:
-                make_set(folder, *((MANY_CLASSES, 2) if name == MANY else (8, 3)))
+                make_set(folder, 8, 3)
         return folder
 
     def start(self, command):

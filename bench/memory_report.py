@@ -28,8 +28,8 @@ ROWS = (Row('`bias`', 'bias', None, 8, 224, '12', '8', '985'),
 PEAKS = """\
 Peak resident size of the whole process in MB (10^6 bytes), the larger of what the process reports (`VmHWM`)
 and what was seen of it from outside:
-ProxylessNAS-Mobile with random weights, int8, 102 classes, two JPEG pictures of 500 x 375 a class (one of
-them for validation), two epochs, a thread a core. *Reach* and *aim* are what this project set
+ProxylessNAS-Mobile with random weights, int8, 102 classes, 102 JPEG pictures of 500 x 375 to train on and 8
+for validation, two epochs, a thread a core. *Reach* and *aim* are what this project set
 itself. *Free*: without a limit. *Smallest limit*: the smallest that `train` says would do, what ran under it,
 and what it gave up for it.
 """
