@@ -284,13 +284,13 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
 }
 
 tinytl_status tinytl_trainer_choose(tinytl_trainer *t, const tinytl_backbone *backbone,
-                                    tinytl_error *error) {
+                                    size_t base_nbytes, tinytl_error *error) {
   static const tinytl_method by_preference[] = {TINYTL_METHOD_LITE_BIAS, TINYTL_METHOD_BIAS,
                                                 TINYTL_METHOD_LAST};
   const bool is_auto = t->options.method == TINYTL_METHOD_AUTO;
   const int n_methods = is_auto ? 3 : 1;
   bool fits = false;
-  t->plan.base_bytes = tinytl_resident_nbytes();
+  t->plan.base_bytes = base_nbytes;
   for (int i = 0; i < n_methods && !fits; i++) {
     const tinytl_method method = is_auto ? by_preference[i] : t->options.method;
     /* Lite modules stand beside every inverted residual but the first. */
@@ -316,9 +316,9 @@ static size_t typical_load_nbytes(void *context, const tinytl_view *view) {
   return 150 * 1000;
 }
 
-tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, int n_train_images,
+tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, int n_train_images,
                                int n_val_images, const tinytl_train_options *options,
-                               tinytl_plan *plan, tinytl_error *error) {
+                               size_t base_nbytes, tinytl_plan *plan, tinytl_error *error) {
   TINYTL_TRY(tinytl_trainer_check_options(options, error));
   if (n_classes < 2 || n_classes > TINYTL_MAX_CLASSES || n_train_images < 1 || n_val_images < 0)
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
@@ -332,8 +332,15 @@ tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, i
   t->options = *options;
   t->train = &train;
   t->val = n_val_images > 0 ? &val : NULL;
-  const tinytl_status status = tinytl_trainer_choose(t, backbone, error);
+  const tinytl_status status = tinytl_trainer_choose(t, backbone, base_nbytes, error);
   *plan = t->plan;
   tinytl_trainer_free(t);
   return status;
+}
+
+tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, int n_train_images,
+                               int n_val_images, const tinytl_train_options *options,
+                               tinytl_plan *plan, tinytl_error *error) {
+  return tinytl_plan_upon(backbone, n_classes, n_train_images, n_val_images, options,
+                          tinytl_resident_nbytes(), plan, error);
 }

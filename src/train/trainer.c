@@ -157,7 +157,7 @@ static tinytl_status set_up(tinytl_trainer *t, const tinytl_backbone *backbone,
   TINYTL_TRY(tinytl_trainer_check_options(&t->options, error));
   TINYTL_TRY(check_images(t->train, t->train->n_classes, "training", error));
   if (t->val) TINYTL_TRY(check_images(t->val, t->train->n_classes, "validation", error));
-  TINYTL_TRY(tinytl_trainer_choose(t, backbone, error));
+  TINYTL_TRY(tinytl_trainer_choose(t, backbone, tinytl_resident_nbytes(), error));
   if (t->options.planned) t->options.planned(t->options.context, &t->plan);
   return tinytl_trainer_start(t, error);
 }

@@ -93,9 +93,14 @@ tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
 /* Makes network, parameters and programs ready for a choice, in place of those of another. */
 tinytl_status tinytl_trainer_prepare(tinytl_trainer *trainer, const tinytl_backbone *backbone,
                                      const tinytl_choices *choices, tinytl_error *error);
-/* Prepares the choice that meets the limit and costs least; fills trainer->plan. */
+/* Prepares the choice that meets the limit and costs least; fills trainer->plan. base_nbytes: what
+ * the process holds. */
 tinytl_status tinytl_trainer_choose(tinytl_trainer *trainer, const tinytl_backbone *backbone,
-                                    tinytl_error *error);
+                                    size_t base_nbytes, tinytl_error *error);
+/* tinytl_plan_make for a process that holds base_nbytes. */
+tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, int n_train_images,
+                               int n_val_images, const tinytl_train_options *options,
+                               size_t base_nbytes, tinytl_plan *plan, tinytl_error *error);
 /* Fills trainer->plan for what was prepared; false where it overflows. */
 bool tinytl_trainer_count(tinytl_trainer *trainer);
 /* Takes the memory that was counted, and starts the threads. */

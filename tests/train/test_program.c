@@ -2,7 +2,7 @@
 #include "support/cmocka.h"
 #include "support/tiny_net.h"
 
-#include "train/program.h"
+#include "train/guard.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +96,8 @@ static void check_total(fixture *f) {
   size_t end = 0;
   for (int i = 0; i < f->program->n_buffers; i++) {
     const tinytl_buffer *buffer = &f->program->buffers[i];
-    const size_t buffer_end = buffer->offset + tinytl_round_up(buffer->nbytes, TINYTL_ARENA_ALIGN);
+    const size_t buffer_end =
+        buffer->offset + tinytl_round_up(buffer->nbytes + TINYTL_GUARD_GAP, TINYTL_ARENA_ALIGN);
     end = buffer_end > end ? buffer_end : end;
   }
   assert_int_equal(f->program->nbytes, end);
