@@ -81,6 +81,11 @@ tinytl_status tinytl_trainer_fetch_features(tinytl_trainer *trainer, int index,
 
 /* Keeps the values as they are now as the best ones. */
 tinytl_status tinytl_trainer_keep(tinytl_trainer *trainer, tinytl_error *error);
+/* Bytes of the best values in the spill file, where the run spills and has validation. */
+tinytl_status tinytl_trainer_read_best(tinytl_trainer *trainer, size_t first, void *bytes,
+                                       size_t nbytes, tinytl_error *error);
+tinytl_status tinytl_trainer_write_best(tinytl_trainer *trainer, size_t first, const void *bytes,
+                                        size_t nbytes, tinytl_error *error);
 /* Ends training: gives all memory back but that of the best values, which are returned in *values
  * [params->n], borrowed until the trainer is freed. */
 tinytl_status tinytl_trainer_finish(tinytl_trainer *trainer, const float **values,
