@@ -85,8 +85,8 @@ def batch_lines(results):
                                        other[1:3] == row[1:3] and other.size == row.size))]
         changes = [100 * (peak(result[kind]) / peak(same[kind]) - 1)
                    for kind in ('free', 'least')]
-        yield (f'- Batch 64 against batch 8, {row.title.partition(", ")[2]}: {changes[0]:+.1f} % free (reach: 1 %), '
-               f'{changes[1]:+.1f} % under the smallest limits; the paper\'s model '
+        yield (f'- Batch 64 against batch 8, {row.title.partition(", ")[2]}: '
+               f'{changes[0]:+.1f} % free (reach: 1 %), {changes[1]:+.1f} % under the smallest limits; the paper\'s model '
                f'x {result["paper"] / same["paper"]:.1f}.\n')
 
 
