@@ -86,8 +86,8 @@ def batch_lines(results):
         changes = [100 * (peak(result[kind]) / peak(same[kind]) - 1)
                    for kind in ('free', 'least')]
         yield (f'- Batch 64 against batch 8, {row.title.partition(", ")[2]}: '
-               f'{changes[0]:+.1f} % free (reach: 1 %), {changes[1]:+.1f} % under the smallest limits; the paper\'s model '
-               f'x {result["paper"] / same["paper"]:.1f}.\n')
+               f'{changes[0]:+.1f} % free (reach: 1 %), {changes[1]:+.1f} % under the smallest '
+               f'limits; the paper\'s model x {result["paper"] / same["paper"]:.1f}.\n')
 
 
 def matrix_rows(matrix):
