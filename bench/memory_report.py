@@ -133,7 +133,7 @@ def page(info, peaks, matrix, limits):
         PEAKS_END, ''.join(batch_lines(peaks)),
         '### Plan and process\n', MATRIX, matrix_rows(matrix),
         f'Furthest off: {100 * excess(matrix[worst]):+.1f} % at `{worst[0]}`, {worst[1]} px, '
-        f'{worst[2]} threads, batch {worst[3]}. Outside 5 %: '
+        f'threads {worst[2]}, batch {worst[3]}. Outside 5 %: '
         f'{sum(abs(excess(run)) > 0.05 for run in matrix.values())} of {len(matrix)} runs.\n',
         '### Limits\n', LIMITS,
         table(['', 'runs:', 'limits, MB:', 'over the limit:', 'least room, MB:', 'used, %:'],
