@@ -158,12 +158,35 @@ static void test_progress_order(void **state) {
   }
 }
 
+static void do_nothing(void *context, int task) {
+  (void)context;
+  (void)task;
+}
+
+/* Only what is shared counts: not a single task, nor what ran before or after. */
+static void test_cost(void **state) {
+  (void)state;
+  tinytl_pool *pool;
+  tinytl_pool_cost cost = {0};
+  assert_int_equal(tinytl_pool_create(2, &pool, NULL), TINYTL_OK);
+  tinytl_parallel_for(pool, 5, do_nothing, NULL);
+  tinytl_pool_measure(pool, &cost);
+  for (int i = 0; i < 3; i++) tinytl_parallel_for(pool, 5, do_nothing, NULL);
+  tinytl_parallel_for(pool, 1, do_nothing, NULL);
+  assert_int_equal(cost.n_forks, 3);
+  assert_true(cost.join_seconds > 0);
+  tinytl_pool_measure(pool, NULL);
+  tinytl_parallel_for(pool, 5, do_nothing, NULL);
+  assert_int_equal(cost.n_forks, 3);
+  tinytl_pool_free(pool);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_task_once), cmocka_unit_test(test_free_without_a_job),
       cmocka_unit_test(test_without_pool),    cmocka_unit_test(test_bad_numbers_of_threads),
       cmocka_unit_test(test_progress),        cmocka_unit_test(test_progress_waits),
-      cmocka_unit_test(test_progress_order),
+      cmocka_unit_test(test_progress_order),  cmocka_unit_test(test_cost),
   };
   return cmocka_run_group_tests_name("parallel", tests, NULL, NULL);
 }
