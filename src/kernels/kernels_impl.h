@@ -20,6 +20,32 @@ ALWAYS_INLINE vf act_high(tinytl_act act) {
   return splat(act == TINYTL_ACT_RELU6 ? 6 : INFINITY);
 }
 
+/* Which of the first `lanes` lanes pass the gradient. */
+ALWAYS_INLINE unsigned act_bits(vf sum, vf low, vf high, int lanes) {
+  return lane_bits((low < sum) & (sum < high)) & ((1u << lanes) - 1);
+}
+
+/* Bits of W channels that start at `channel`; a mask byte holds 8 channels. */
+ALWAYS_INLINE void put_bits(uint8_t *mask, int channel, unsigned bits, int lanes) {
+#if VECTOR_W == 4
+  mask[channel / 8] = (uint8_t)(channel % 8 ? mask[channel / 8] | bits << 4 : bits);
+  (void)lanes;
+#else
+  mask[channel / 8] = (uint8_t)bits;
+  if (lanes > 8) mask[channel / 8 + 1] = (uint8_t)(bits >> 8);
+#endif
+}
+
+ALWAYS_INLINE unsigned get_bits(const uint8_t *mask, int channel, int lanes) {
+#if VECTOR_W == 4
+  (void)lanes;
+  return mask[channel / 8] >> channel % 8 & 15u;
+#else
+  unsigned bits = mask[channel / 8];
+  return lanes > 8 ? bits | (unsigned)mask[channel / 8 + 1] << 8 : bits;
+#endif
+}
+
 /* ---- Matrix product ------------------------------------------------------------------------ */
 
 /* m rows and n_vectors vectors of columns, both known to the compiler: the sums live in registers.
@@ -54,11 +80,32 @@ ALWAYS_INLINE void gemm_tile(const tinytl_gemm_tile *t, const int m, const int n
     }
   }
   if (t->bias) {
-    const vf low = act_low(t->act), high = act_high(t->act);
     UNROLL for (int j = 0; j < n_vectors; j++) {
       const float *p = t->bias + j * W;
       const vf bias = j + 1 < n_vectors || last == W ? load(p) : load_n(p, last);
-      UNROLL for (int i = 0; i < m; i++) sum[i][j] = clamp(sum[i][j] + bias, low, high);
+      UNROLL for (int i = 0; i < m; i++) sum[i][j] += bias;
+    }
+  }
+  const vf low = act_low(t->act), high = act_high(t->act);
+  if (t->mask) {
+    UNROLL for (int i = 0; i < m; i++) {
+      UNROLL for (int j = 0; j < n_vectors; j++) {
+        const int lanes = j + 1 < n_vectors ? W : last;
+        put_bits(t->mask + i * t->mask_row, j * W, act_bits(sum[i][j], low, high, lanes), lanes);
+      }
+    }
+  }
+  if (t->act != TINYTL_ACT_NONE) {
+    UNROLL for (int i = 0; i < m; i++) {
+      UNROLL for (int j = 0; j < n_vectors; j++) sum[i][j] = clamp(sum[i][j], low, high);
+    }
+  }
+  if (t->residual) {
+    UNROLL for (int i = 0; i < m; i++) {
+      UNROLL for (int j = 0; j < n_vectors; j++) {
+        const float *p = t->residual + i * c_row + j * W;
+        sum[i][j] += j + 1 < n_vectors || last == W ? load(p) : load_n(p, last);
+      }
     }
   }
   UNROLL for (int i = 0; i < m; i++) {
@@ -216,27 +263,6 @@ static void pack_i8(float *panel, const int8_t *w, const float *scale, bool by_s
 
 /* ---- After the sum ------------------------------------------------------------------------- */
 
-/* Bits of W channels that start at `channel`; a mask byte holds 8 channels. */
-ALWAYS_INLINE void put_bits(uint8_t *mask, int channel, unsigned bits, int lanes) {
-#if VECTOR_W == 4
-  mask[channel / 8] = (uint8_t)(channel % 8 ? mask[channel / 8] | bits << 4 : bits);
-  (void)lanes;
-#else
-  mask[channel / 8] = (uint8_t)bits;
-  if (lanes > 8) mask[channel / 8 + 1] = (uint8_t)(bits >> 8);
-#endif
-}
-
-ALWAYS_INLINE unsigned get_bits(const uint8_t *mask, int channel, int lanes) {
-#if VECTOR_W == 4
-  (void)lanes;
-  return mask[channel / 8] >> channel % 8 & 15u;
-#else
-  unsigned bits = mask[channel / 8];
-  return lanes > 8 ? bits | (unsigned)mask[channel / 8 + 1] << 8 : bits;
-#endif
-}
-
 /* `lanes` channels from `channel` of all pixels. */
 ALWAYS_INLINE void bias_act_column(const tinytl_bias_act *t, int channel, int lanes, bool whole,
                                    bool has_mask, bool has_residual) {
@@ -249,7 +275,7 @@ ALWAYS_INLINE void bias_act_column(const tinytl_bias_act *t, int channel, int la
   for (int i = 0; i < t->n; i++, y += t->pixel) {
     vf sum = (whole ? load(y) : load_n(y, lanes)) + bias;
     if (has_mask) {
-      put_bits(mask, channel, lane_bits((low < sum) & (sum < high)) & ((1u << lanes) - 1), lanes);
+      put_bits(mask, channel, act_bits(sum, low, high, lanes), lanes);
       mask += t->mask_pixel;
     }
     sum = clamp(sum, low, high);
@@ -325,6 +351,10 @@ typedef struct strip {
   ptrdiff_t in_pixel, out_pixel;
   float *y;
   bool accumulate;
+  const float *bias; /* NULL: no epilogue */
+  tinytl_act act;
+  uint8_t *mask;
+  ptrdiff_t mask_pixel;
 } strip;
 
 enum { STRIP_PIXELS = 4 }; /* outputs of a pass, which share their loads */
@@ -349,6 +379,17 @@ ALWAYS_INLINE void correlate_vector(const strip *s, int j, int channel, int lane
         const float *in = s->rows[r] + (offset + (p * stride + t) * in_pixel);
         sum[p] += (whole ? load(in) : load_n(in, lanes)) * weight;
       }
+    }
+  }
+  if (s->bias) {
+    const vf bias = whole ? load(s->bias + channel) : load_n(s->bias + channel, lanes);
+    const vf low = act_low(s->act), high = act_high(s->act);
+    UNROLL for (int p = 0; p < n_pixels; p++) {
+      sum[p] += bias;
+      if (s->mask)
+        put_bits(s->mask + (j + p) * s->mask_pixel, channel, act_bits(sum[p], low, high, lanes),
+                 lanes);
+      sum[p] = clamp(sum[p], low, high);
     }
   }
   UNROLL for (int p = 0; p < n_pixels; p++) {
@@ -434,7 +475,11 @@ static void depthwise_row(const tinytl_depthwise_row *row) {
              .in_pixel = row->pixel,
              .out_pixel = row->pixel,
              .y = row->y,
-             .accumulate = row->accumulate};
+             .accumulate = row->accumulate,
+             .bias = row->bias,
+             .act = row->act,
+             .mask = row->mask,
+             .mask_pixel = row->mask_pixel};
   for (int ky = 0; ky < row->kernel; ky++) {
     if (!row->rows[ky]) continue;
     s.rows[s.n_rows] = row->rows[ky];
