@@ -113,7 +113,7 @@ static tinytl_status make_noise(bench_pictures *pictures, int n_classes, int n_i
   return TINYTL_OK;
 }
 
-/* The pictures of the folder, or n_images (at least one a class) of noise. */
+/* The pictures of the folder, or n_images of noise. */
 static tinytl_status open_pictures(bench_pictures *pictures, const bench_arguments *args,
                                    int n_images, tinytl_error *error) {
   tinytl_status status;
@@ -123,7 +123,6 @@ static tinytl_status open_pictures(bench_pictures *pictures, const bench_argumen
                                 &pictures->folder, error);
     if (status == TINYTL_OK) pictures->source = *tinytl_folder_images(pictures->folder);
   } else {
-    if (n_images < args->n_classes) n_images = args->n_classes;
     status = make_noise(pictures, args->n_classes, n_images, error);
   }
   if (status != TINYTL_OK) {
