@@ -22,15 +22,15 @@ CASES = [('train', 'lite+bias', 8), ('train', 'bias', 8), ('train', 'last', 8),
 LAYOUTS = ['NCHW', 'channels last']
 
 
-def variants(task, method, batch, with_compile):
+def variants(task, method, with_compile):
     """Ways to run PyTorch: the fastest of them is what tinytl is compared with."""
     ways = list(LAYOUTS)
     if task == 'predict' or method == 'last':
         ways += [f'{layout}, frozen graph' for layout in LAYOUTS]
     if with_compile:
         ways.append('channels last, compiled')
-    if batch == 1:  # there are layers that two threads slow down
-        ways += [f'{way}, 1 thread' for way in ways if 'compiled' not in way]
+    # Where layers are small, two threads can be slower than one.
+    ways += [f'{way}, 1 thread' for way in ways if 'compiled' not in way]
     return ways
 
 
@@ -54,7 +54,7 @@ def run_tinytl(args, case, backbone):
 def compare(args, case, backbone):
     """One case: the best way to run PyTorch, then pairs."""
     task, method, batch = case
-    tried = run_torch(args, case, variants(*case, args.compile), args.seconds / 3)
+    tried = run_torch(args, case, variants(task, method, args.compile), args.seconds / 3)
     speeds = {line['variant']: line['images_per_second'] for line in tried}
     best = max(speeds, key=speeds.get)
     pairs = [(run_tinytl(args, case, backbone), run_torch(args, case, [best], args.seconds)[-1])
