@@ -29,15 +29,18 @@ typedef struct tinytl_gemm_tile {
    * each: a second level of steps. */
   int n_runs;
   ptrdiff_t a_run, b_run;
-  const float *bias; /* [n]; C becomes act(sum + bias); NULL: C is the sum */
+  /* C becomes act(sum + bias) + residual, and mask is kept, as tinytl_bias_act says. */
+  const float *bias; /* [n]; NULL: 0 */
   tinytl_act act;
+  const float *residual; /* rows c_row apart; NULL: none */
+  uint8_t *mask;         /* NULL: not kept */
+  ptrdiff_t mask_row;    /* bytes */
 } tinytl_gemm_tile;
 
 /* y[i][c] = act(y[i][c] + bias[c]) (+ residual[i][c]) over n pixels of `channels`; rows are `pixel`
  * floats apart in y and residual. Bit c % 8 of mask[i * mask_pixel + c / 8] says whether the
  * gradient passes the activation (0 < sum, and sum < 6 for ReLU6; what is not finite never
- * passes). bias, residual and mask may be NULL; after a tile that added the bias itself, bias NULL
- * and the same act give the mask and the residual. */
+ * passes). bias, residual and mask may be NULL. */
 typedef struct tinytl_bias_act {
   int n, channels;
   float *y;
@@ -61,6 +64,10 @@ typedef struct tinytl_depthwise_row {
                                zero padded */
   float *y;                 /* output row */
   bool accumulate;          /* add to what y holds */
+  const float *bias;        /* forward alone: act(y + bias) and mask as tinytl_bias_act says */
+  tinytl_act act;
+  uint8_t *mask;
+  ptrdiff_t mask_pixel;
 } tinytl_depthwise_row;
 
 #define TINYTL_ADAM_BETA1 0.9
@@ -78,6 +85,30 @@ typedef struct tinytl_update {
   uint8_t *code1, *code2;     /* [n], 8 bits, with scales [n / TINYTL_MOMENT_BLOCK, rounded up] */
   float *scale1, *scale2;
 } tinytl_update;
+
+/* Some neighbouring channels of maps whose pixels lie `pixel` floats apart. */
+typedef struct tinytl_channels {
+  int n_pixels, channels;
+  ptrdiff_t pixel;
+} tinytl_channels;
+
+/* Bilinear upsampling along a row: output pixel = (1 - weight) input[first] + weight input[second],
+ * align_corners false. Pixel i of `out` lies at s = max(0, (i + 1/2) * in / out - 1/2) of `in`,
+ * between pixels floor(s) and floor(s) + 1; the last one stands in past the edge. */
+typedef struct tinytl_upsample_tap {
+  int first, second;
+  float weight;
+} tinytl_upsample_tap;
+
+enum { TINYTL_UPSAMPLE_ROWS = 4 };
+
+static inline tinytl_upsample_tap tinytl_upsample_tap_at(int i, int in, int out) {
+  float s = ((float)i + 0.5f) * ((float)in / (float)out) - 0.5f;
+  if (s < 0) s = 0;
+  const int first = (int)s < in - 1 ? (int)s : in - 1;
+  const int second = first + 1 < in ? first + 1 : first;
+  return (tinytl_upsample_tap){first, second, s - (float)first};
+}
 
 typedef struct tinytl_kernels {
   const char *name;
@@ -105,6 +136,32 @@ typedef struct tinytl_kernels {
 
   void (*add)(float *y, const float *x, size_t n);           /* y[i] += x[i] */
   void (*axpy)(float *y, float s, const float *x, size_t n); /* y[i] += s * x[i] */
+
+  /* Over all pixels of each channel: sum of x; of (x - mean - rest)^2, where mean + rest is the
+   * mean to more digits than a float has. */
+  void (*channel_sums)(const tinytl_channels *map, const float *x, double *sums);
+  void (*channel_squares)(const tinytl_channels *map, const float *x, const float *mean,
+                          const float *rest, double *sums);
+  /* x = (x - mean - rest) * rstd */
+  void (*normalise)(const tinytl_channels *map, const float *mean, const float *rest,
+                    const float *rstd, float *x);
+  /* y = x_hat * scale + shift, at least 0 where relu. */
+  void (*scale_shift)(const tinytl_channels *map, const float *x_hat, const float *scale,
+                      const float *shift, bool relu, float *y);
+  /* Clears dy where relu cut the above off; sums of dy * x_hat and of dy. */
+  void (*norm_grad_sums)(const tinytl_channels *map, const float *x_hat, const float *scale,
+                         const float *shift, bool relu, float *dy, double *dscale, double *dshift);
+  /* dy = dy * factor - (x_hat * slope + offset) */
+  void (*norm_grad)(const tinytl_channels *map, const float *x_hat, const float *factor,
+                    const float *slope, const float *offset, float *dy);
+
+  /* y [out_w][channels] += upsampled rows of [in_w][channels], weight of them bottom's. */
+  void (*upsample_row)(int in_w, int out_w, int channels, const float *top, const float *bottom,
+                       float weight, float *y);
+  /* dx [in_w][channels] += the gradient, from n_rows rows of dy [out_w][channels] that follow each
+   * other, of weights [n_rows]; up to TINYTL_UPSAMPLE_ROWS. */
+  void (*upsample_row_grad)(int in_w, int out_w, int channels, int n_rows, const float *weights,
+                            const float *dy, float *dx);
 
   void (*sgd)(const tinytl_update *update);
   void (*adam)(const tinytl_update *update);

@@ -1,5 +1,5 @@
 /* tinytl_predictor: inference with a backbone and an adapter. */
-#include "train/program.h"
+#include "train/profile.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -70,6 +70,10 @@ tinytl_view tinytl_predictor_view(const tinytl_predictor *predictor) {
 
 size_t tinytl_predictor_nbytes(const tinytl_predictor *predictor) {
   return predictor->program->nbytes;
+}
+
+uint64_t tinytl_predictor_macs(const tinytl_predictor *predictor) {
+  return tinytl_program_macs(predictor->program, predictor->network);
 }
 
 tinytl_status tinytl_predictor_run(tinytl_predictor *predictor, const uint8_t *rgb,

@@ -3,7 +3,8 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
+
+#include "core/clock.h"
 
 #define PROGRESS_INTERVAL 0.1 /* seconds */
 #define SAVE_SHARE 0.01       /* of the time, at most, for checkpoints */
@@ -11,21 +12,15 @@
 typedef struct session {
   tinytl_trainer *t;
   tinytl_error *error;
+  tinytl_train_report report;
   double start, last_progress;
   double done_before; /* epochs that were done when the run went on */
   uint64_t n_run;     /* training pictures that went through the network; cached ones once */
-  int n_val;          /* validation images that can be read, once known */
   tinytl_position at; /* with the pictures since the last update */
   tinytl_checkpoint checkpoint; /* without them */
   bool is_saved;                /* the checkpoint */
   double last_save, save_time;  /* when the latest save ended, and what it took */
 } session;
-
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static tinytl_status check_stop(const session *s) {
   const volatile int *stop = s->t->options.stop;
@@ -36,7 +31,7 @@ static tinytl_status check_stop(const session *s) {
 static void report_progress(session *s, int epoch, int image, int n_images, float val_top1,
                             bool finished) {
   const tinytl_train_options *options = &s->t->options;
-  const double time = now(), elapsed = time - s->start;
+  const double time = tinytl_now(), elapsed = time - s->start;
   if (!options->progress || (!finished && time - s->last_progress < PROGRESS_INTERVAL)) return;
   s->last_progress = time;
   const int n_epochs = s->t->rules.epochs;
@@ -60,10 +55,10 @@ static void report_progress(session *s, int epoch, int image, int n_images, floa
 static void save(session *s) {
   const tinytl_train_options *options = &s->t->options;
   if (!options->save || s->is_saved) return;
-  const double begin = now();
+  const double begin = tinytl_now();
   options->save(options->context, &s->checkpoint);
   s->is_saved = true;
-  s->last_save = now();
+  s->last_save = tinytl_now();
   s->save_time = s->last_save - begin;
 }
 
@@ -72,7 +67,8 @@ static void settle(session *s) {
   const double interval = (double)s->t->options.save_seconds;
   s->checkpoint.at = s->at;
   s->is_saved = false;
-  if (interval == 0 || now() - s->last_save >= fmax(interval, s->save_time / SAVE_SHARE)) save(s);
+  if (interval == 0 || tinytl_now() - s->last_save >= fmax(interval, s->save_time / SAVE_SHARE))
+    save(s);
 }
 
 /* Puts the run to its beginning, or to where a checkpoint has it. */
@@ -87,7 +83,7 @@ static tinytl_status begin(session *s, const tinytl_resume *resume) {
   }
   s->at = s->checkpoint.at;
   s->done_before = s->at.epoch - 1 + (double)s->at.n_fed / s->t->train->n_images;
-  s->last_save = now();
+  s->last_save = tinytl_now();
   return TINYTL_OK;
 }
 
@@ -143,7 +139,9 @@ static tinytl_status next_sample(session *s, pass *p, tinytl_sample *sample) {
   const int index = s->t->order[p->n_given++];
   *sample = (tinytl_sample){.index = index, .label = p->images->labels[index]};
   if (p->cached) return tinytl_trainer_fetch_features(s->t, p->first_cached + index, s->error);
+  tinytl_lap(s->t->watch, TINYTL_WORK_OTHER, TINYTL_FORWARD);
   TINYTL_TRY(tinytl_loader_next(s->t->loader, sample, s->error));
+  tinytl_lap(s->t->watch, TINYTL_WORK_WAIT, TINYTL_FORWARD);
   p->unreadable[index] = sample->skipped;
   return sample->skipped ? check_class(s, p, sample->label) : TINYTL_OK;
 }
@@ -289,29 +287,53 @@ static tinytl_status make_adapter(session *s, tinytl_adapter **adapter) {
                                   s->at.val_top1, adapter, s->error);
 }
 
-static tinytl_status run(session *s, tinytl_adapter **adapter) {
+static tinytl_status run_pictures(session *s) {
   tinytl_trainer *t = s->t;
   if (t->head_only) TINYTL_TRY(compute_features(s, train_pass(t, false)));
   if (t->head_only && t->val) TINYTL_TRY(compute_features(s, val_pass(t, false)));
   TINYTL_TRY(train_epochs(s));
-  save(s);
-  s->n_val = t->val ? count_readable(t->val, t->val_unreadable) : 0;
+  save(s); /* while the values are those of training, and though the adapter may fail */
+  return TINYTL_OK;
+}
+
+/* The profile begins where the pictures do, and ends with the last of them. */
+static tinytl_status run_measured(session *s) {
+  tinytl_trainer *t = s->t;
+  tinytl_stopwatch watch;
+  tinytl_pool_cost cost = {0};
+  if (!t->options.profile) return run_pictures(s);
+  tinytl_stopwatch_start(&watch, &s->report.profile);
+  tinytl_trainer_watch(t, &watch);
+  tinytl_pool_measure(t->pool, &cost);
+  const tinytl_status status = run_pictures(s);
+  tinytl_lap(&watch, TINYTL_WORK_OTHER, TINYTL_FORWARD);
+  tinytl_pool_measure(t->pool, NULL);
+  tinytl_trainer_watch(t, NULL);
+  s->report.profile.n_forks = cost.n_forks;
+  s->report.profile.join_seconds = cost.join_seconds;
+  return status;
+}
+
+static tinytl_status run(session *s, tinytl_adapter **adapter) {
+  tinytl_trainer *t = s->t;
+  s->report.setup_seconds = tinytl_now() - s->start;
+  TINYTL_TRY(run_measured(s));
+  if (t->val) s->report.val_images = count_readable(t->val, t->val_unreadable);
   return make_adapter(s, adapter);
 }
 
-static tinytl_train_report make_report(const session *s) {
+static void complete_report(session *s) {
+  tinytl_train_report *report = &s->report;
   const tinytl_trainer *t = s->t;
-  const double seconds = now() - s->start;
-  const int n_images = t->train->n_images + (t->val ? t->val->n_images : 0);
-  return (tinytl_train_report){.epochs = s->at.epoch - 1,
-                               .best_epoch = s->at.best_epoch,
-                               .train_images = s->at.n_train,
-                               .val_images = s->n_val,
-                               .skipped_images = n_images - s->at.n_train - s->n_val,
-                               .val_top1 = s->at.val_top1,
-                               .plan = t->plan,
-                               .seconds = seconds,
-                               .images_per_second = (double)s->n_run / (seconds > 0 ? seconds : 1)};
+  report->epochs = s->at.epoch - 1;
+  report->best_epoch = s->at.best_epoch;
+  report->val_top1 = s->at.val_top1;
+  report->train_images = s->at.n_train;
+  report->skipped_images =
+      t->train->n_images - s->at.n_train + (t->val ? t->val->n_images - report->val_images : 0);
+  report->plan = t->plan;
+  report->seconds = tinytl_now() - s->start;
+  report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
 }
 
 static tinytl_status open_checkpoint(tinytl_train_options *options, tinytl_resume **resume,
@@ -325,7 +347,7 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
                            const tinytl_images *val, const tinytl_train_options *options,
                            tinytl_adapter **adapter, tinytl_train_report *report,
                            tinytl_error *error) {
-  session s = {.error = error, .start = now()};
+  session s = {.error = error, .start = tinytl_now()};
   tinytl_train_options own = *options;
   tinytl_resume *resume = NULL;
   tinytl_status status = open_checkpoint(&own, &resume, error);
@@ -334,7 +356,10 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
   tinytl_resume_free(resume);
   if (status == TINYTL_OK) status = run(&s, adapter);
   if (status == TINYTL_INTERRUPTED && s.t) save(&s);
-  if (status == TINYTL_OK && report) *report = make_report(&s);
+  if (status == TINYTL_OK && report) {
+    complete_report(&s);
+    *report = s.report;
+  }
   tinytl_checkpoint_clear(&s.checkpoint);
   tinytl_trainer_free(s.t);
   return status;
