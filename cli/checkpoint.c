@@ -153,7 +153,14 @@ const tinytl_source *cli_checkpoint_source(const cli_checkpoint *c) {
   return c->fd >= 0 ? &c->source : NULL;
 }
 
+/* An open file takes its room on the disk though another has its name. */
+static void close_source(cli_checkpoint *c) {
+  if (c->fd >= 0) close(c->fd);
+  c->fd = -1;
+}
+
 void cli_checkpoint_save(cli_checkpoint *c, const tinytl_checkpoint *state) {
+  close_source(c);
   cli_output output;
   tinytl_error error;
   tinytl_status status = cli_output_open(&output, c->path, NULL, &error);
@@ -173,7 +180,7 @@ void cli_checkpoint_remove(const cli_checkpoint *c) {
 }
 
 void cli_checkpoint_close(cli_checkpoint *c) {
-  if (c->fd >= 0) close(c->fd);
+  close_source(c);
   if (c->lock_fd >= 0) {
     unlink(c->lock_path); /* while it is locked: nobody else's is removed */
     close(c->lock_fd);

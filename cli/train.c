@@ -200,7 +200,8 @@ static tinytl_status train_into(cli_output *output, const cli_model *model,
   return status;
 }
 
-static tinytl_status run_saved(const cli_model *model, train_arguments *args, tinytl_error *error) {
+static tinytl_status run_locked(const cli_model *model, train_arguments *args,
+                                tinytl_error *error) {
   cli_output output;
   cli_train_set set;
   tinytl_train_report report = {.val_top1 = NAN};
@@ -232,7 +233,7 @@ static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_e
   if (args->checkpoint_path) args->train.save = on_save;
   args->train.resume = cli_checkpoint_source(checkpoint);
   args->train.resumed = on_resumed;
-  status = run_saved(model, args, error);
+  status = run_locked(model, args, error);
   const bool is_saved = checkpoint->is_saved;
   cli_checkpoint_close(checkpoint);
   if (status == TINYTL_INTERRUPTED && args->checkpoint_path) {
