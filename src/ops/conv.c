@@ -47,6 +47,17 @@ int tinytl_conv_source_row(const tinytl_conv *conv, bool transposed, int target_
   return reach < 0 || reach % step || reach / step >= source_h ? -1 : reach / step;
 }
 
+int tinytl_conv_phase_taps(const tinytl_conv *conv, int phase) {
+  return phase < conv->kernel ? (conv->kernel - 1 - phase) / conv->stride + 1 : 0;
+}
+
+int tinytl_conv_ranked_tap(const tinytl_conv *conv, int rank) {
+  int phase = 0;
+  for (; rank >= tinytl_conv_phase_taps(conv, phase); phase++)
+    rank -= tinytl_conv_phase_taps(conv, phase);
+  return phase + (tinytl_conv_phase_taps(conv, phase) - 1 - rank) * conv->stride;
+}
+
 /* ---- Panels -------------------------------------------------------------------------------- */
 
 tinytl_conv_panels tinytl_conv_panels_make(const tinytl_kernels *kernels, const tinytl_conv *conv,
@@ -105,9 +116,12 @@ static void pack_task(void *context, int task) {
     return;
   }
   const int first = panel.group * out;
-  for (int tap = 0; tap < taps; tap++)
-    pack(panels, b + (size_t)tap * out * panels->run->kernels->nr,
+  for (int rank = 0; rank < taps; rank++) {
+    const int tap = tinytl_conv_ranked_tap(conv, rank / conv->kernel) * conv->kernel +
+                    tinytl_conv_ranked_tap(conv, rank % conv->kernel);
+    pack(panels, b + (size_t)rank * out * panels->run->kernels->nr,
          (size_t)first * filter + (size_t)tap * in + panel.column, first, out, panel.n, filter, 1);
+  }
 }
 
 bool tinytl_conv_panels_next(tinytl_conv_panels *panels) {
