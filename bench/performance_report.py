@@ -145,6 +145,19 @@ def profile_table(profiles):
     return table(['', *(title + ':' for title in profiles)], rows)
 
 
+def share_table(profiles):
+    """Share of peak of the kinds that do arithmetic to speak of."""
+    cells = {title: {(line['work'], line['direction']): 100 * line['share_of_peak']
+                     for line in run['profile']} for title, run in profiles.items()}
+    kinds = list(dict.fromkeys(kind for column in cells.values() for kind in column
+                               if column[kind] >= 5))
+    kinds.sort(key=lambda kind: kind[1] == 'backward')
+    return table(['share of peak, %', *(title + ':' for title in profiles)],
+                 [[work + (', backward' if direction == 'backward' else ''),
+                   *(f'{cells[title][work, direction]:.0f}' if (work, direction) in cells[title]
+                     else '' for title in profiles)] for work, direction in kinds])
+
+
 def overhead_lines(overheads):
     (one_f, two_f), (one_b, two_b) = overheads['packing forward'], overheads['packing backward']
     return (f'- Unpacking the int8 weights of all pointwise layers once, which every picture pays: '
@@ -202,7 +215,8 @@ def page(info, cases, times, macs, overheads, profiles, growth):
         PEERS.format(rounds=rounds, seconds=info['seconds']),
         table(header, [peer_row(case, peak[2]) for case in cases]), WAYS, ways_table(cases),
         '### Kernels\n', KERNELS, kernel_table(times, macs, peak),
-        '### Where the time goes\n', PROFILE, profile_table(profiles), overhead_lines(overheads),
+        '### Where the time goes\n', PROFILE, profile_table(profiles), share_table(profiles),
+        overhead_lines(overheads),
         '### How cost grows\n', GROWTH,
         growth_table('side of the picture', growth['size']),
         growth_table('batch', growth['batch']), growth_table('classes', growth['classes']),
