@@ -22,6 +22,11 @@ tinytl_conv tinytl_conv_make(int in_h, int in_w, int in_c, int out_c, int kernel
                        .pad_left = horizontal.pad};
 }
 
+double tinytl_conv_macs(const tinytl_conv *conv) {
+  return (double)conv->out_h * conv->out_w * conv->out_c * conv->kernel * conv->kernel *
+         (conv->in_c / conv->groups);
+}
+
 bool tinytl_conv_is_depthwise(const tinytl_conv *conv) {
   return conv->groups > 1 && conv->groups == conv->in_c && conv->groups == conv->out_c;
 }
@@ -215,7 +220,8 @@ void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
                      .dy = dy,
                      .partial = dbias ? run->scratch : NULL};
   const int n_chunks = tinytl_ceil_div(n_pixels, g.chunk);
-  tinytl_parallel_for(run->pool, n_chunks, epilogue_grad_task, &g);
+  const bool alone = (size_t)n_pixels * channels < TINYTL_SPLIT_ALONE;
+  tinytl_parallel_for(alone ? NULL : run->pool, n_chunks, epilogue_grad_task, &g);
   for (int chunk = 0; dbias && chunk < n_chunks; chunk++)
     run->kernels->add(dbias, g.partial + (size_t)chunk * channels, (size_t)channels);
 }

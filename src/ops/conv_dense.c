@@ -12,6 +12,7 @@
  * left and right of the map, so that pixels need no care at the borders. Maps that are too wide are
  * done by pieces, kernels of too many channels by some channels at a time. */
 #include "ops/conv.h"
+#include "ops/split.h"
 
 enum { BUFFER_FLOATS = 6144 }; /* 24 KiB: stack, and it stays in the first-level cache */
 
@@ -234,6 +235,7 @@ void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, const tin
   d.panels.weight = w;
   d.panels.packed = run->scratch;
   cut(&d);
+  tinytl_pool *pool = tinytl_split_pool(run, tinytl_conv_macs(conv));
   while (tinytl_conv_panels_next(&d.panels))
-    tinytl_parallel_for(run->pool, d.panels.n * d.n_row_tasks, dense_task, &d);
+    tinytl_parallel_for(pool, d.panels.n * d.n_row_tasks, dense_task, &d);
 }
