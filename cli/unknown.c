@@ -61,7 +61,7 @@ static bool is_picture(const char *name) {
 static tinytl_status score_picture(search *s, const char *path) {
   tinytl_status status = tinytl_picture_load(path, 0, &s->view, s->rgb, s->error);
   if (status == TINYTL_ERROR_DATA) {
-    cli_note_skipped(NULL, path, s->error->message);
+    cli_note("left out: %s", s->error->message);
     s->n_skipped++;
     return TINYTL_OK;
   }
