@@ -85,9 +85,9 @@ def batch_lines(results):
                                        other[1:3] == row[1:3] and other.size == row.size))]
         changes = [100 * (peak(result[kind]) / peak(same[kind]) - 1)
                    for kind in ('free', 'least')]
-        yield (f'- Batch 64 against batch 8, {row.title.partition(", ")[2]}: {changes[0]:+.1f} % free, '
-               f'{changes[1]:+.1f} % under the smallest limits; the paper\'s model '
-               f'x {result["paper"] / same["paper"]:.1f}.\n')
+        yield (f'- Batch 64 against batch 8, {row.title.partition(", ")[2]}: '
+               f'{changes[0]:+.1f} % free (reach: 1 %), {changes[1]:+.1f} % under the smallest '
+               f'limits; the paper\'s model x {result["paper"] / same["paper"]:.1f}.\n')
 
 
 def matrix_rows(matrix):
@@ -133,7 +133,7 @@ def page(info, peaks, matrix, limits):
         PEAKS_END, ''.join(batch_lines(peaks)),
         '### Plan and process\n', MATRIX, matrix_rows(matrix),
         f'Furthest off: {100 * excess(matrix[worst]):+.1f} % at `{worst[0]}`, {worst[1]} px, '
-        f'{worst[2]} threads, batch {worst[3]}. Outside 5 %: '
+        f'threads {worst[2]}, batch {worst[3]}. Outside 5 %: '
         f'{sum(abs(excess(run)) > 0.05 for run in matrix.values())} of {len(matrix)} runs.\n',
         '### Limits\n', LIMITS,
         table(['', 'runs:', 'limits, MB:', 'over the limit:', 'least room, MB:', 'used, %:'],

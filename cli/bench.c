@@ -1,99 +1,204 @@
-/* Speed on pictures made in memory, so that neither disk nor decoding is measured. */
+/* Speed, on pictures made in memory or on those of a folder. */
+#include "bench.h"
+
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "command.h"
-#include "json.h"
 #include "model.h"
 #include "options.h"
+#include "pictures.h"
 #include "terminal.h"
 
-enum { N_CLASSES = 10 };
+enum { MAX_CLASSES = 100000, NAME_SIZE = 12 };
 
 static const char *const tasks[] = {"train", "predict", NULL};
 enum { TASK_TRAIN, TASK_PREDICT };
 
 typedef struct bench_arguments {
-  const char *backbone;
-  int task, method, batch, image_size, n_threads;
+  const char *backbone, *dir; /* dir NULL: pictures made in memory */
+  int task, method, batch, image_size, n_classes, n_threads;
   float seconds;
-  bool json;
+  bool profile, json;
 } bench_arguments;
 
-typedef struct bench_result {
-  double images_per_second;
-  size_t planned_bytes;
-} bench_result;
+static double seconds_of(clockid_t clock) {
+  struct timespec time;
+  clock_gettime(clock, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
 
-/* Noise of a fixed seed; numbers by Marsaglia's xorshift. */
+/* ---- Pictures ----------------------------------------------------------------------------- */
+
+/* Noise of a fixed seed, eight bytes a number of Marsaglia's xorshift. */
 static tinytl_status load_noise(void *context, int index, const tinytl_view *view, uint8_t *rgb,
                                 tinytl_error *error) {
   (void)context;
   (void)error;
-  uint32_t state = 2463534242u + (uint32_t)index;
-  size_t nbytes = (size_t)view->size * (size_t)view->size * 3;
-  for (size_t i = 0; i < nbytes; i++) {
+  uint64_t state = 88172645463325252u + (uint64_t)index;
+  size_t left = (size_t)view->size * (size_t)view->size * 3;
+  while (left > 0) {
+    const size_t n = left < sizeof state ? left : sizeof state;
     state ^= state << 13;
-    state ^= state >> 17;
-    state ^= state << 5;
-    rgb[i] = (uint8_t)(state >> 24);
+    state ^= state >> 7;
+    state ^= state << 17;
+    memcpy(rgb, &state, n);
+    rgb += n;
+    left -= n;
   }
   return TINYTL_OK;
 }
 
-static tinytl_status train_on_noise(const cli_model *model, const bench_arguments *args,
-                                    int n_images, tinytl_train_report *report,
-                                    tinytl_error *error) {
-  static const char *const names[N_CLASSES] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
-  int *labels = malloc(sizeof *labels * (size_t)n_images);
-  if (!labels) return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory");
-  for (int i = 0; i < n_images; i++) labels[i] = i % N_CLASSES;
-  const tinytl_images images = {.n_images = n_images,
-                                .n_classes = N_CLASSES,
-                                .class_names = names,
-                                .labels = labels,
-                                .load = load_noise};
+/* A set of pictures, and what loading them takes. */
+typedef struct bench_pictures {
+  tinytl_images images; /* its context is this struct */
+  tinytl_images source;
+  tinytl_folder *folder; /* NULL: noise */
+  char *names;
+  const char **class_names;
+  int *labels;
+  atomic_ullong n_loaded, nanoseconds; /* of the processor */
+} bench_pictures;
+
+static tinytl_status load_timed(void *context, int index, const tinytl_view *view, uint8_t *rgb,
+                                tinytl_error *error) {
+  bench_pictures *pictures = context;
+  const double start = seconds_of(CLOCK_THREAD_CPUTIME_ID);
+  const tinytl_status status =
+      pictures->source.load(pictures->source.context, index, view, rgb, error);
+  const double seconds = seconds_of(CLOCK_THREAD_CPUTIME_ID) - start;
+  atomic_fetch_add(&pictures->nanoseconds, (unsigned long long)(1e9 * seconds));
+  atomic_fetch_add(&pictures->n_loaded, 1);
+  return status;
+}
+
+static const char *name_of(void *context, int index) {
+  const bench_pictures *pictures = context;
+  return pictures->source.name(pictures->source.context, index);
+}
+
+static size_t load_nbytes(void *context, const tinytl_view *view) {
+  const bench_pictures *pictures = context;
+  return pictures->source.load_nbytes(pictures->source.context, view);
+}
+
+static void close_pictures(bench_pictures *pictures) {
+  tinytl_folder_free(pictures->folder);
+  free(pictures->names);
+  free(pictures->class_names);
+  free(pictures->labels);
+}
+
+static tinytl_status make_noise(bench_pictures *pictures, int n_classes, int n_images,
+                                tinytl_error *error) {
+  pictures->names = malloc((size_t)n_classes * NAME_SIZE);
+  pictures->class_names = malloc(sizeof *pictures->class_names * (size_t)n_classes);
+  pictures->labels = malloc(sizeof *pictures->labels * (size_t)n_images);
+  if (!pictures->names || !pictures->class_names || !pictures->labels)
+    return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d pictures", n_images);
+  for (int i = 0; i < n_classes; i++) {
+    char *name = pictures->names + (size_t)i * NAME_SIZE;
+    snprintf(name, NAME_SIZE, "%d", i);
+    pictures->class_names[i] = name;
+  }
+  for (int i = 0; i < n_images; i++) pictures->labels[i] = i % n_classes;
+  pictures->source = (tinytl_images){.n_images = n_images,
+                                     .n_classes = n_classes,
+                                     .class_names = pictures->class_names,
+                                     .labels = pictures->labels,
+                                     .load = load_noise};
+  return TINYTL_OK;
+}
+
+/* The pictures of the folder, or n_images of noise. */
+static tinytl_status open_pictures(bench_pictures *pictures, const bench_arguments *args,
+                                   int n_images, tinytl_error *error) {
+  tinytl_status status;
+  *pictures = (bench_pictures){0};
+  if (args->dir) {
+    status = tinytl_folder_open(args->dir, TINYTL_PART_TRAIN, cli_note_skipped, NULL,
+                                &pictures->folder, error);
+    if (status == TINYTL_OK) pictures->source = *tinytl_folder_images(pictures->folder);
+  } else {
+    status = make_noise(pictures, args->n_classes, n_images, error);
+  }
+  if (status != TINYTL_OK) {
+    close_pictures(pictures);
+    return status;
+  }
+  pictures->images = pictures->source;
+  pictures->images.context = pictures;
+  pictures->images.load = load_timed;
+  if (pictures->source.name) pictures->images.name = name_of;
+  if (pictures->source.load_nbytes) pictures->images.load_nbytes = load_nbytes;
+  return TINYTL_OK;
+}
+
+/* ---- Training ----------------------------------------------------------------------------- */
+
+/* Trains on n_images pictures in all; a folder's pass through the network several times. */
+static tinytl_status train(const cli_model *model, const bench_arguments *args, int n_images,
+                           tinytl_train_report *report, cli_bench_result *result,
+                           tinytl_error *error) {
+  bench_pictures pictures;
   tinytl_train_options options;
+  tinytl_adapter *adapter;
+  tinytl_status status = open_pictures(&pictures, args, n_images, error);
+  if (status != TINYTL_OK) return status;
   tinytl_train_options_init(&options);
   options.method = (tinytl_method)args->method;
   options.epochs = 1;
+  /* Method last sees a picture once, whatever the epochs. */
+  if (args->dir && args->method != TINYTL_METHOD_LAST && n_images > pictures.images.n_images)
+    options.epochs = n_images / pictures.images.n_images;
+  if (options.epochs > 10000) options.epochs = 10000;
   options.batch = args->batch;
   options.image_size = args->image_size;
   options.n_threads = args->n_threads;
-  tinytl_adapter *adapter;
-  tinytl_status status =
-      tinytl_train(model->backbone, &images, NULL, &options, &adapter, report, error);
-  free(labels);
-  if (status == TINYTL_OK) tinytl_adapter_free(adapter);
+  options.profile = args->profile;
+  options.skip = cli_note_skipped;
+  status = tinytl_train(model->backbone, &pictures.images, NULL, &options, &adapter, report, error);
+  if (status == TINYTL_OK) {
+    const double n_loaded = (double)atomic_load(&pictures.n_loaded);
+    tinytl_adapter_free(adapter);
+    result->n_classes = pictures.images.n_classes;
+    result->load_seconds = 1e-9 * (double)atomic_load(&pictures.nanoseconds) / n_loaded;
+  }
+  close_pictures(&pictures);
   return status;
+}
+
+static double speed_of(const tinytl_train_report *report) {
+  return report->images_per_second * report->seconds / (report->seconds - report->setup_seconds);
 }
 
 /* A short run tells how many pictures fill the time asked for. */
 static tinytl_status bench_train(const cli_model *model, const bench_arguments *args,
-                                 bench_result *result, tinytl_error *error) {
-  tinytl_train_report report;
-  int n_images = args->batch > N_CLASSES ? args->batch : N_CLASSES;
-  tinytl_status status = train_on_noise(model, args, n_images, &report, error);
+                                 tinytl_train_report *report, cli_bench_result *result,
+                                 tinytl_error *error) {
+  tinytl_status status = train(model, args, args->batch, report, result, error);
   if (status != TINYTL_OK) return status;
-  double wanted = report.images_per_second * (double)args->seconds;
-  int n_batches = wanted < 1e6 ? (int)(wanted / args->batch) : (int)(1e6 / args->batch);
-  n_images = (n_batches > 1 ? n_batches : 1) * args->batch;
-  if (n_images < N_CLASSES) n_images = N_CLASSES;
-  status = train_on_noise(model, args, n_images, &report, error);
-  *result = (bench_result){report.images_per_second, report.plan.total_bytes};
+  const double wanted = speed_of(report) * (double)args->seconds;
+  const int n_batches = (int)((wanted < 1e6 ? wanted : 1e6) / args->batch);
+  status = train(model, args, (n_batches > 1 ? n_batches : 1) * args->batch, report, result, error);
+  result->method = (tinytl_method)args->method;
+  result->batch = args->batch;
+  result->images_per_second = speed_of(report);
+  result->setup_seconds = report->setup_seconds;
+  result->macs = report->plan.step_macs;
+  result->planned_bytes = report->plan.total_bytes;
+  result->n_images = report->images_per_second * report->seconds;
+  if (args->profile) result->profile = &report->profile;
   return status;
 }
 
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
+/* ---- Inference ---------------------------------------------------------------------------- */
 
 static tinytl_status time_predictor(tinytl_predictor *predictor, double seconds,
-                                    bench_result *result, tinytl_error *error) {
+                                    cli_bench_result *result, tinytl_error *error) {
   const tinytl_view view = tinytl_predictor_view(predictor);
   uint8_t *rgb = malloc((size_t)view.size * (size_t)view.size * 3);
   float *probabilities = malloc(sizeof(float) * (size_t)tinytl_predictor_n_classes(predictor));
@@ -102,21 +207,24 @@ static tinytl_status time_predictor(tinytl_predictor *predictor, double seconds,
   if (status == TINYTL_OK) status = load_noise(NULL, 0, &view, rgb, error);
   /* The first run warms caches and is not counted. */
   if (status == TINYTL_OK) status = tinytl_predictor_run(predictor, rgb, probabilities, error);
-  double start = now(), elapsed = 0;
+  double start = seconds_of(CLOCK_MONOTONIC), elapsed = 0;
   int n = 0;
   while (status == TINYTL_OK && (n == 0 || elapsed < seconds)) {
     status = tinytl_predictor_run(predictor, rgb, probabilities, error);
-    elapsed = now() - start;
+    elapsed = seconds_of(CLOCK_MONOTONIC) - start;
     n++;
   }
-  *result = (bench_result){n / elapsed, tinytl_predictor_nbytes(predictor)};
+  result->images_per_second = n / elapsed;
+  result->batch = 1;
+  result->macs = tinytl_predictor_macs(predictor);
+  result->planned_bytes = tinytl_predictor_nbytes(predictor);
   free(probabilities);
   free(rgb);
   return status;
 }
 
 static tinytl_status bench_predict(const cli_model *model, const bench_arguments *args,
-                                   bench_result *result, tinytl_error *error) {
+                                   cli_bench_result *result, tinytl_error *error) {
   tinytl_predictor *predictor;
   tinytl_status status = tinytl_predictor_create(model->backbone, NULL, args->image_size,
                                                  args->n_threads, &predictor, error);
@@ -126,65 +234,63 @@ static tinytl_status bench_predict(const cli_model *model, const bench_arguments
   return status;
 }
 
-static void print_result(const bench_arguments *args, const bench_result *result) {
-  bool trains = args->task == TASK_TRAIN;
-  if (!args->json) {
-    printf("task     %s%s%s, batch %d, kernels %s\n", tasks[args->task], trains ? " " : "",
-           trains ? cli_methods[args->method] : "", args->batch, tinytl_kernels_name());
-    printf("speed    %.1f pictures/s\n", result->images_per_second);
-    printf("memory   %.1f MB planned, %.1f MB measured peak of the whole process\n",
-           (double)result->planned_bytes / 1e6, (double)cli_peak_rss() / 1e6);
-    return;
-  }
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
-  cli_json_text(&json, "task", tasks[args->task]);
-  cli_json_text(&json, "method", trains ? cli_methods[args->method] : NULL);
-  cli_json_int(&json, "batch", args->batch);
-  cli_json_text(&json, "kernels", tinytl_kernels_name());
-  cli_json_real(&json, "images_per_second", result->images_per_second);
-  cli_json_int(&json, "peak_rss_bytes", (long long)cli_peak_rss());
-  cli_json_int(&json, "planned_bytes", (long long)result->planned_bytes);
-  cli_json_close(&json, '}');
-  cli_json_end(&json);
+/* ---- Command ------------------------------------------------------------------------------ */
+
+static tinytl_status run(const cli_model *model, const bench_arguments *args, tinytl_error *error) {
+  tinytl_train_report report;
+  cli_bench_result result = {.task = tasks[args->task],
+                             .peak_flops = tinytl_peak_flops(args->n_threads)};
+  const tinytl_status status = args->task == TASK_TRAIN
+                                   ? bench_train(model, args, &report, &result, error)
+                                   : bench_predict(model, args, &result, error);
+  if (status != TINYTL_OK) return status;
+  /* Other work may have lowered the first. */
+  const double peak_flops = tinytl_peak_flops(args->n_threads);
+  if (peak_flops > result.peak_flops) result.peak_flops = peak_flops;
+  if (args->json)
+    cli_bench_print_json(&result);
+  else
+    cli_bench_print(&result);
+  return TINYTL_OK;
 }
 
+static const cli_syntax bench_syntax = {
+    .command = "bench",
+    .arguments = "",
+    .summary = "Measures speed and memory, on pictures made in memory.",
+    .examples = "  tinytl bench --task train --method lite+bias --batch 8\n"
+                "  tinytl bench --profile -d pictures\n"
+                "  tinytl bench -m backbone.safetensors --task predict --threads 1 --json\n"};
+
 int cli_bench(int argc, char **argv) {
-  bench_arguments args = {.method = TINYTL_METHOD_LITE_BIAS, .batch = 8, .seconds = 5};
+  bench_arguments args = {
+      .method = TINYTL_METHOD_LITE_BIAS, .batch = 8, .n_classes = 10, .seconds = 5};
   const cli_option options[] = {
       CLI_OPTION_MODEL(&args.backbone),
       CLI_OPTION_CHOICE("task", &args.task, tasks, "TASK", "train (default) or predict"),
       CLI_OPTION_CHOICE("method", &args.method, cli_methods, "METHOD",
                         "last, bias, lite or lite+bias (default: lite+bias)"),
       CLI_OPTION_INT(0, "batch", &args.batch, 1, 4096, "pictures a training step (default: 8)"),
+      CLI_OPTION_INT(0, "classes", &args.n_classes, 2, MAX_CLASSES, "to train (default: 10)"),
       CLI_OPTION_IMAGE_SIZE(&args.image_size, "the backbone's"),
+      CLI_OPTION_TEXT('d', "data", &args.dir, "DIR", "train on a folder's pictures instead"),
       CLI_OPTION_REAL("seconds", &args.seconds, 0, 3600, CLI_RANGE_ABOVE_MIN,
                       "to measure for (default: 5)"),
+      CLI_OPTION_FLAG(0, "profile", &args.profile, "where the time of training goes"),
       CLI_OPTION_THREADS(&args.n_threads),
       CLI_OPTION_JSON(&args.json),
       CLI_OPTIONS_END,
   };
-  const cli_syntax syntax = {
-      .command = "bench",
-      .arguments = "",
-      .summary = "Measures speed and memory on pictures made in memory (nothing is decoded).",
-      .examples = "  tinytl bench --task train --method lite+bias --batch 8\n"
-                  "  tinytl bench -m backbone.safetensors --task predict --threads 1 --json\n"};
   char **operands;
   int n_operands, exit_code;
-  if (!cli_parse(&syntax, options, argc, argv, &operands, &n_operands, &exit_code)) {
+  if (!cli_parse(&bench_syntax, options, argc, argv, &operands, &n_operands, &exit_code))
     return exit_code;
-  }
   tinytl_error error;
   cli_model model;
-  bench_result result;
   tinytl_status status = cli_model_open(&model, args.backbone, NULL, &error);
   if (status == TINYTL_OK) {
-    status = args.task == TASK_TRAIN ? bench_train(&model, &args, &result, &error)
-                                     : bench_predict(&model, &args, &result, &error);
+    status = run(&model, &args, &error);
     cli_model_close(&model);
   }
-  if (status != TINYTL_OK) return cli_report(&error);
-  print_result(&args, &result);
-  return TINYTL_OK;
+  return status == TINYTL_OK ? TINYTL_OK : cli_report(&error);
 }

@@ -44,7 +44,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_INT(0, "epochs", &train->epochs, 1, 10000,
                      "passes over the pictures (default: by their number)"),
       CLI_OPTION_INT(0, "batch", &train->batch, 1, 4096,
-                     "pictures a step (default: 8); memory does not depend on it"),
+                     "pictures a step (default: 8); memory hardly depends on it"),
       CLI_OPTION_REAL("lr", &train->lr, 0, 10, CLI_RANGE_ABOVE_MIN,
                       "learning rate (default: by method)"),
       CLI_OPTION_CHOICE("optimizer", &args->optimizer, cli_optimizers, "NAME",

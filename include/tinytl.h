@@ -271,6 +271,7 @@ typedef struct tinytl_plan {
   size_t smallest_bytes; /* smallest memory_limit that would do for this method */
   uint64_t paper_bytes;  /* by the paper's own model (TinyTL, section 4.1); 0 where it has none */
   uint64_t macs;         /* multiply-accumulates of one image, forward */
+  uint64_t step_macs;    /* of one image's training step: forward, and what backward asks for */
 } tinytl_plan;
 
 typedef enum tinytl_switch {
@@ -307,6 +308,8 @@ typedef struct tinytl_train_options {
   tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
   void (*planned)(void *context, const tinytl_plan *plan); /* told before the run; NULL: nobody */
   void *context;                                           /* of progress, skip and planned */
+  bool profile; /* fill the report's profile, which takes well under 1 % of the time; default
+                   false */
 } tinytl_train_options;
 
 void tinytl_train_options_init(tinytl_train_options *options);
@@ -337,6 +340,41 @@ tinytl_status tinytl_paper_bytes(const tinytl_backbone *backbone, tinytl_paper_m
                                  int n_classes, int image_size, int batch, bool as_in_tables,
                                  uint64_t *nbytes, tinytl_error *error);
 
+/* What the training thread does. A convolution's time includes unpacking its weights and, forward,
+ * its bias and activation. */
+typedef enum tinytl_work {
+  TINYTL_WORK_WAIT,        /* for pictures that are not decoded yet */
+  TINYTL_WORK_DENSE,       /* the network's first convolution */
+  TINYTL_WORK_POINTWISE,   /* 1x1 convolutions */
+  TINYTL_WORK_DEPTHWISE,   /* depthwise convolutions */
+  TINYTL_WORK_BLOCK,       /* inverted residuals that run row by row, all three layers */
+  TINYTL_WORK_LITE_CONV,   /* lite modules: convolutions */
+  TINYTL_WORK_LITE_WEIGHT, /* gradients of their weights */
+  TINYTL_WORK_LITE_NORM,   /* group norms, scale and shift, ReLU */
+  TINYTL_WORK_LITE_RESIZE, /* pooling, upsampling */
+  TINYTL_WORK_EPILOGUE,    /* backward: masks, sums of bias gradients, shortcuts */
+  TINYTL_WORK_HEAD,        /* global pool, classifier, loss */
+  TINYTL_WORK_UPDATE,      /* optimizer, and gradients deferred to it */
+  TINYTL_WORK_OTHER,
+  TINYTL_N_WORKS
+} tinytl_work;
+const char *tinytl_work_name(tinytl_work work); /* for people; NULL: out of range */
+
+typedef enum tinytl_direction {
+  TINYTL_FORWARD,
+  TINYTL_BACKWARD,
+  TINYTL_N_DIRECTIONS
+} tinytl_direction;
+
+/* Where the time of a run went, on the clock of the training thread, from the first picture on;
+ * validation counts as forward work. What has no direction stands under TINYTL_FORWARD. */
+typedef struct tinytl_profile {
+  double seconds[TINYTL_N_WORKS][TINYTL_N_DIRECTIONS];
+  uint64_t macs[TINYTL_N_WORKS][TINYTL_N_DIRECTIONS]; /* multiply-accumulates done in them */
+  uint64_t n_forks;    /* times that work was shared with the other threads */
+  double join_seconds; /* of all seconds: done, and waiting for the other threads */
+} tinytl_profile;
+
 typedef struct tinytl_train_report {
   int epochs;                   /* done */
   int best_epoch;               /* whose parameters the adapter holds; counts from 1 */
@@ -345,7 +383,9 @@ typedef struct tinytl_train_report {
   float val_top1;               /* of the kept epoch, 0 to 1; NAN: no validation */
   tinytl_plan plan;             /* what was chosen, and what it takes */
   double seconds;
+  double setup_seconds;     /* of these, before the first picture: planning, memory, threads */
   double images_per_second; /* training pictures through the network, over the whole run */
+  tinytl_profile profile;   /* with options->profile; else zeros */
 } tinytl_train_report;
 
 /* Adapts the backbone to `train`. `val` chooses the epoch: the latest one that is not worse than
@@ -379,6 +419,7 @@ tinytl_status tinytl_predictor_run(tinytl_predictor *predictor, const uint8_t *r
  * tend to score higher than those of other things, which may still have a probability near 1. */
 float tinytl_predictor_score(const tinytl_predictor *predictor);
 size_t tinytl_predictor_nbytes(const tinytl_predictor *predictor); /* arena */
+uint64_t tinytl_predictor_macs(const tinytl_predictor *predictor); /* of one picture */
 void tinytl_predictor_free(tinytl_predictor *predictor);           /* NULL is allowed */
 
 /* ---- Machine ------------------------------------------------------------------------------ */
@@ -386,6 +427,11 @@ void tinytl_predictor_free(tinytl_predictor *predictor);           /* NULL is al
 /* The kernel set that this machine runs: "portable", "avx2", "avx512" or "neon". The environment
  * variable TINYTL_KERNELS chooses a lesser one. */
 const char *tinytl_kernels_name(void);
+
+/* Measures, for some 30 ms, the most floating-point operations a second that n_threads (1 to 64; 0:
+ * one a core) threads do with this kernel set's vectors: multiply-adds on registers alone, two
+ * operations each. Other work on the machine lowers it. 0: the threads could not be started. */
+double tinytl_peak_flops(int n_threads);
 
 #ifdef __cplusplus
 }

@@ -17,39 +17,47 @@ from common import WEIGHTS, add_paths, import_backbone, machine, run_json  # noq
 
 TORCH_STEP = Path(__file__).resolve().parent / 'torch_step.py'
 # task, method, batch
-CASES = [('train', 'lite+bias', 8), ('train', 'lite+bias', 1), ('train', 'bias', 8),
-         ('train', 'bias', 1), ('train', 'last', 8), ('predict', None, 1)]
-# Ways to run PyTorch: the fastest of them is what tinytl is compared with.
-LAYOUTS = {'NCHW': [], 'channels last': ['--channels-last']}
-VARIANTS = {'train': LAYOUTS,
-            'predict': {**LAYOUTS, 'NCHW, frozen graph': ['--frozen'],
-                        'channels last, frozen graph': ['--channels-last', '--frozen']}}
+CASES = [('train', 'lite+bias', 8), ('train', 'bias', 8), ('train', 'last', 8),
+         ('train', 'lite+bias', 1), ('predict', None, 1)]
+LAYOUTS = ['NCHW', 'channels last']
+
+
+def variants(task, method, with_compile):
+    """Ways to run PyTorch: the fastest of them is what tinytl is compared with."""
+    ways = list(LAYOUTS)
+    if task == 'predict' or method == 'last':
+        ways += [f'{layout}, frozen graph' for layout in LAYOUTS]
+    if with_compile:
+        ways.append('channels last, compiled')
+    # Where layers are small, two threads can be slower than one.
+    ways += [f'{way}, 1 thread' for way in ways if 'compiled' not in way]
+    return ways
 
 
 def task_options(args, task, method, batch):
     method_options = ['--method', method] if method else []
-    return ['--task', task, *method_options, '--batch', batch, '--threads', args.threads,
-            '--seconds', args.seconds]
+    return ['--task', task, *method_options, '--batch', batch, '--threads', args.threads]
 
 
-def run_torch(args, case, variant):
+def run_torch(args, case, ways, seconds):
+    """A line a way, all in one process."""
     weights = args.data / 'weights' / WEIGHTS['MobileNetV2-1.0']
     return run_json([args.python, TORCH_STEP, '--weights', weights, *task_options(args, *case),
-                     *VARIANTS[case[0]][variant]])[-1]
+                     '--seconds', seconds, *(word for way in ways for word in ('--variant', way))])
 
 
 def run_tinytl(args, case, backbone):
-    return run_json([args.tinytl, 'bench', '-m', backbone, '--json',
-                     *task_options(args, *case)])[-1]
+    return run_json([args.tinytl, 'bench', '-m', backbone, '--json', *task_options(args, *case),
+                     '--seconds', args.seconds])[-1]
 
 
 def compare(args, case, backbone):
     """One case: the best way to run PyTorch, then pairs."""
     task, method, batch = case
-    speeds = {variant: run_torch(args, case, variant)['images_per_second']
-              for variant in VARIANTS[task]}
+    tried = run_torch(args, case, variants(task, method, args.compile), args.seconds / 3)
+    speeds = {line['variant']: line['images_per_second'] for line in tried}
     best = max(speeds, key=speeds.get)
-    pairs = [(run_tinytl(args, case, backbone), run_torch(args, case, best))
+    pairs = [(run_tinytl(args, case, backbone), run_torch(args, case, [best], args.seconds)[-1])
              for _ in range(args.rounds)]
     return {'task': task, 'method': method, 'batch': batch, 'variant': best, 'variants': speeds,
             'tinytl': [ours for ours, _ in pairs], 'pytorch': [theirs for _, theirs in pairs],
@@ -57,14 +65,20 @@ def compare(args, case, backbone):
                        for ours, theirs in pairs]}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
-    add_paths(parser)
+def add_options(parser):
     parser.add_argument('--python', default=sys.executable,
                         help='interpreter that has PyTorch (default: this one)')
     parser.add_argument('--rounds', type=int, default=5, help='pairs of runs a case')
     parser.add_argument('--seconds', type=float, default=5, help='to measure for, a run')
     parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--compile', action='store_true',
+                        help='try torch.compile too: minutes of compiling')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
+    add_paths(parser)
+    add_options(parser)
     parser.add_argument('--only', default='', metavar='REGEX',
                         help='cases whose name it matches, such as "train lite.bias 8"')
     parser.add_argument('--out', type=Path, help='JSON file, for accuracy.py --speed')

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PyTorch's side of the comparison: pictures per second of one task, as a line of JSON.
+"""PyTorch's side of the comparison: pictures per second of one task, a line of JSON a variant.
 
 The same network (from the same safetensors file, batch norms folded), the same trained
 parameters, lite residual modules, loss, optimizer and number of classes as 'tinytl bench'.  What
@@ -144,30 +144,53 @@ def adam(params):
         return torch.optim.Adam(params)
 
 
-def training_step(net, method, x):
+def freeze(module, x):
+    """Traced, constants folded, convolutions and activations fused: the fastest inference."""
+    return torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(module, x)))
+
+
+class Features(nn.Module):
+    """A network's features as a module of their own, which can be traced."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net.features(x)
+
+
+def training_step(net, method, x, variant):
     labels = torch.arange(len(x)) % N_CLASSES
     optimizer = adam([param for param in net.parameters() if param.requires_grad])
+    features, forward = Features(net), net
+    if 'frozen graph' in variant:
+        features = freeze(features.eval(), x)
+    elif 'compiled' in variant:
+        features, forward = torch.compile(features), torch.compile(net)
     net.train()
 
-    def forward():
+    def output():
         if method != 'last':
-            return net(x)
+            return forward(x)
         with torch.no_grad():
-            features = net.features(x)
-        return net.classifier(net.dropout(features))
+            pooled = features(x)
+        return net.classifier(net.dropout(pooled))
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(forward(), labels, label_smoothing=0.1).backward()
+        F.cross_entropy(output(), labels, label_smoothing=0.1).backward()
         optimizer.step()
 
     return step
 
 
-def inference(net, x, frozen):
+def inference(net, x, variant):
     net.eval()
-    if frozen:
-        net = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(net, x)))
+    if 'frozen graph' in variant:
+        net = freeze(net, x)
+    elif 'compiled' in variant:
+        net = torch.compile(net)
 
     def step():
         with torch.inference_mode():
@@ -186,33 +209,39 @@ def measure(step, n_images, seconds):
     return n * n_images / (time.perf_counter() - start)
 
 
+def run(args, variant):
+    """variant: 'NCHW' or 'channels last', then perhaps 'frozen graph' or 'compiled', '1 thread'."""
+    torch.set_num_threads(1 if '1 thread' in variant else args.threads)
+    torch.manual_seed(0)
+    trains = args.task == 'train'
+    net, size = build(args.weights, args.method if trains else None)
+    x = torch.rand(args.batch, 3, size, size) * 2 - 1
+    if 'channels last' in variant:
+        net = net.to(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
+    step = training_step(net, args.method, x, variant) if trains else inference(net, x, variant)
+    return {
+        'task': args.task, 'method': args.method if trains else None, 'batch': args.batch,
+        'variant': variant, 'images_per_second': measure(step, args.batch, args.seconds),
+        'peak_rss_bytes': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        'trained': sum(param.numel() for param in net.parameters() if param.requires_grad)
+        if trains else 0, 'torch': torch.__version__}
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
     parser.add_argument('--weights', required=True, help='safetensors file')
     parser.add_argument('--task', choices=('train', 'predict'), default='train')
     parser.add_argument('--method', choices=('last', 'bias', 'lite+bias'), default='lite+bias')
     parser.add_argument('--batch', type=int, default=8)
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--seconds', type=float, default=5)
-    parser.add_argument('--channels-last', action='store_true')
-    parser.add_argument('--frozen', action='store_true', help='predict: optimised frozen graph')
+    parser.add_argument('--variant', action='append',
+                        help='such as "channels last, frozen graph"; several are run in turn')
     args = parser.parse_args()
-
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    trains = args.task == 'train'
-    net, size = build(args.weights, args.method if trains else None)
-    x = torch.rand(args.batch, 3, size, size) * 2 - 1
-    if args.channels_last:
-        net = net.to(memory_format=torch.channels_last)
-        x = x.contiguous(memory_format=torch.channels_last)
-    step = training_step(net, args.method, x) if trains else inference(net, x, args.frozen)
-    print(json.dumps({
-        'task': args.task, 'method': args.method if trains else None, 'batch': args.batch,
-        'images_per_second': measure(step, args.batch, args.seconds),
-        'peak_rss_bytes': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        'trained': sum(param.numel() for param in net.parameters() if param.requires_grad)
-        if trains else 0, 'torch': torch.__version__}))
+    torch.set_flush_denormal(True)
+    for variant in args.variant or ['NCHW']:
+        print(json.dumps(run(args, variant)), flush=True)
 
 
 if __name__ == '__main__':

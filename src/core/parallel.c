@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "core/clock.h"
+
 enum {
   MAX_THREADS = 64,
   SPINS = 1000 /* some 20 microseconds: operators of one image follow each other faster than that */
@@ -14,6 +16,7 @@ enum {
 
 struct tinytl_pool {
   int n_threads, n_workers;
+  tinytl_pool_cost *cost; /* NULL: not measured */
   /* generation << 32 | next task. Who moves it on by one owns the task; as long as the tasks of a
    * generation are not all done, the job below belongs to it. */
   _Atomic uint64_t ticket;
@@ -141,6 +144,17 @@ int tinytl_pool_n_threads(const tinytl_pool *pool) {
   return pool ? pool->n_threads : 1;
 }
 
+void tinytl_pool_measure(tinytl_pool *pool, tinytl_pool_cost *cost) {
+  pool->cost = cost;
+}
+
+static void wait_for_tasks(tinytl_pool *pool, uint32_t n_tasks) {
+  while (atomic_load(&pool->n_done) != n_tasks) {
+    for (int i = 0; i < SPINS && atomic_load(&pool->n_done) != n_tasks; i++) cpu_relax();
+    if (atomic_load(&pool->n_done) != n_tasks) sched_yield();
+  }
+}
+
 void tinytl_parallel_for(tinytl_pool *pool, int n_tasks, tinytl_task_fn task, void *context) {
   if (n_tasks <= 0) return;
   if (!pool || pool->n_workers == 0 || n_tasks == 1) {
@@ -158,10 +172,11 @@ void tinytl_parallel_for(tinytl_pool *pool, int n_tasks, tinytl_task_fn task, vo
   atomic_store(&pool->n_tasks, (uint32_t)n_tasks);
   wake_all(pool);
   run_tasks(pool);
-  while (atomic_load(&pool->n_done) != (uint32_t)n_tasks) {
-    for (int i = 0; i < SPINS && atomic_load(&pool->n_done) != (uint32_t)n_tasks; i++) cpu_relax();
-    if (atomic_load(&pool->n_done) != (uint32_t)n_tasks) sched_yield();
-  }
+  const double start = pool->cost ? tinytl_now() : 0;
+  wait_for_tasks(pool, (uint32_t)n_tasks);
+  if (!pool->cost) return;
+  pool->cost->n_forks++;
+  pool->cost->join_seconds += tinytl_now() - start;
 }
 
 void tinytl_progress_start(tinytl_progress *progress, atomic_uchar *done, int n_parts) {

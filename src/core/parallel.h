@@ -15,6 +15,14 @@ tinytl_status tinytl_pool_create(int n_threads, tinytl_pool **pool, tinytl_error
 void tinytl_pool_free(tinytl_pool *pool); /* NULL is allowed */
 int tinytl_pool_n_threads(const tinytl_pool *pool);
 
+/* What sharing work cost, while it is measured: from the call on. */
+typedef struct tinytl_pool_cost {
+  uint64_t n_forks;
+  double join_seconds; /* that the calling thread waited for the others' last tasks */
+} tinytl_pool_cost;
+/* cost stays borrowed until the pool is freed; NULL: measure no longer. */
+void tinytl_pool_measure(tinytl_pool *pool, tinytl_pool_cost *cost);
+
 typedef void (*tinytl_task_fn)(void *context, int task);
 
 /* Runs task 0 to n_tasks - 1, each once, on whichever thread comes first, begun in that order;

@@ -29,15 +29,18 @@ typedef struct tinytl_gemm_tile {
    * each: a second level of steps. */
   int n_runs;
   ptrdiff_t a_run, b_run;
-  const float *bias; /* [n]; C becomes act(sum + bias); NULL: C is the sum */
+  /* C becomes act(sum + bias) + residual, and mask is kept, as tinytl_bias_act says. */
+  const float *bias; /* [n]; NULL: 0 */
   tinytl_act act;
+  const float *residual; /* rows c_row apart; NULL: none */
+  uint8_t *mask;         /* NULL: not kept */
+  ptrdiff_t mask_row;    /* bytes */
 } tinytl_gemm_tile;
 
 /* y[i][c] = act(y[i][c] + bias[c]) (+ residual[i][c]) over n pixels of `channels`; rows are `pixel`
  * floats apart in y and residual. Bit c % 8 of mask[i * mask_pixel + c / 8] says whether the
  * gradient passes the activation (0 < sum, and sum < 6 for ReLU6; what is not finite never
- * passes). bias, residual and mask may be NULL; after a tile that added the bias itself, bias NULL
- * and the same act give the mask and the residual. */
+ * passes). bias, residual and mask may be NULL. */
 typedef struct tinytl_bias_act {
   int n, channels;
   float *y;
@@ -61,6 +64,10 @@ typedef struct tinytl_depthwise_row {
                                zero padded */
   float *y;                 /* output row */
   bool accumulate;          /* add to what y holds */
+  const float *bias;        /* forward alone: act(y + bias) and mask as tinytl_bias_act says */
+  tinytl_act act;
+  uint8_t *mask;
+  ptrdiff_t mask_pixel;
 } tinytl_depthwise_row;
 
 #define TINYTL_ADAM_BETA1 0.9

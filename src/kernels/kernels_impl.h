@@ -20,6 +20,32 @@ ALWAYS_INLINE vf act_high(tinytl_act act) {
   return splat(act == TINYTL_ACT_RELU6 ? 6 : INFINITY);
 }
 
+/* Which of the first `lanes` lanes pass the gradient. */
+ALWAYS_INLINE unsigned act_bits(vf sum, vf low, vf high, int lanes) {
+  return lane_bits((low < sum) & (sum < high)) & ((1u << lanes) - 1);
+}
+
+/* Bits of W channels that start at `channel`; a mask byte holds 8 channels. */
+ALWAYS_INLINE void put_bits(uint8_t *mask, int channel, unsigned bits, int lanes) {
+#if VECTOR_W == 4
+  mask[channel / 8] = (uint8_t)(channel % 8 ? mask[channel / 8] | bits << 4 : bits);
+  (void)lanes;
+#else
+  mask[channel / 8] = (uint8_t)bits;
+  if (lanes > 8) mask[channel / 8 + 1] = (uint8_t)(bits >> 8);
+#endif
+}
+
+ALWAYS_INLINE unsigned get_bits(const uint8_t *mask, int channel, int lanes) {
+#if VECTOR_W == 4
+  (void)lanes;
+  return mask[channel / 8] >> channel % 8 & 15u;
+#else
+  unsigned bits = mask[channel / 8];
+  return lanes > 8 ? bits | (unsigned)mask[channel / 8 + 1] << 8 : bits;
+#endif
+}
+
 /* ---- Matrix product ------------------------------------------------------------------------ */
 
 /* m rows and n_vectors vectors of columns, both known to the compiler: the sums live in registers.
@@ -54,11 +80,32 @@ ALWAYS_INLINE void gemm_tile(const tinytl_gemm_tile *t, const int m, const int n
     }
   }
   if (t->bias) {
-    const vf low = act_low(t->act), high = act_high(t->act);
     UNROLL for (int j = 0; j < n_vectors; j++) {
       const float *p = t->bias + j * W;
       const vf bias = j + 1 < n_vectors || last == W ? load(p) : load_n(p, last);
-      UNROLL for (int i = 0; i < m; i++) sum[i][j] = clamp(sum[i][j] + bias, low, high);
+      UNROLL for (int i = 0; i < m; i++) sum[i][j] += bias;
+    }
+  }
+  const vf low = act_low(t->act), high = act_high(t->act);
+  if (t->mask) {
+    UNROLL for (int i = 0; i < m; i++) {
+      UNROLL for (int j = 0; j < n_vectors; j++) {
+        const int lanes = j + 1 < n_vectors ? W : last;
+        put_bits(t->mask + i * t->mask_row, j * W, act_bits(sum[i][j], low, high, lanes), lanes);
+      }
+    }
+  }
+  if (t->act != TINYTL_ACT_NONE) {
+    UNROLL for (int i = 0; i < m; i++) {
+      UNROLL for (int j = 0; j < n_vectors; j++) sum[i][j] = clamp(sum[i][j], low, high);
+    }
+  }
+  if (t->residual) {
+    UNROLL for (int i = 0; i < m; i++) {
+      UNROLL for (int j = 0; j < n_vectors; j++) {
+        const float *p = t->residual + i * c_row + j * W;
+        sum[i][j] += j + 1 < n_vectors || last == W ? load(p) : load_n(p, last);
+      }
     }
   }
   UNROLL for (int i = 0; i < m; i++) {
@@ -216,27 +263,6 @@ static void pack_i8(float *panel, const int8_t *w, const float *scale, bool by_s
 
 /* ---- After the sum ------------------------------------------------------------------------- */
 
-/* Bits of W channels that start at `channel`; a mask byte holds 8 channels. */
-ALWAYS_INLINE void put_bits(uint8_t *mask, int channel, unsigned bits, int lanes) {
-#if VECTOR_W == 4
-  mask[channel / 8] = (uint8_t)(channel % 8 ? mask[channel / 8] | bits << 4 : bits);
-  (void)lanes;
-#else
-  mask[channel / 8] = (uint8_t)bits;
-  if (lanes > 8) mask[channel / 8 + 1] = (uint8_t)(bits >> 8);
-#endif
-}
-
-ALWAYS_INLINE unsigned get_bits(const uint8_t *mask, int channel, int lanes) {
-#if VECTOR_W == 4
-  (void)lanes;
-  return mask[channel / 8] >> channel % 8 & 15u;
-#else
-  unsigned bits = mask[channel / 8];
-  return lanes > 8 ? bits | (unsigned)mask[channel / 8 + 1] << 8 : bits;
-#endif
-}
-
 /* `lanes` channels from `channel` of all pixels. */
 ALWAYS_INLINE void bias_act_column(const tinytl_bias_act *t, int channel, int lanes, bool whole,
                                    bool has_mask, bool has_residual) {
@@ -249,7 +275,7 @@ ALWAYS_INLINE void bias_act_column(const tinytl_bias_act *t, int channel, int la
   for (int i = 0; i < t->n; i++, y += t->pixel) {
     vf sum = (whole ? load(y) : load_n(y, lanes)) + bias;
     if (has_mask) {
-      put_bits(mask, channel, lane_bits((low < sum) & (sum < high)) & ((1u << lanes) - 1), lanes);
+      put_bits(mask, channel, act_bits(sum, low, high, lanes), lanes);
       mask += t->mask_pixel;
     }
     sum = clamp(sum, low, high);
@@ -312,169 +338,6 @@ static void mask_grad(float *dy, int n, int channels, const uint8_t *mask, float
     mask_grad_column(dy, n, channels, channel, channels - channel, false, mask, dbias);
 }
 
-/* ---- Depthwise ----------------------------------------------------------------------------- */
-
-/* Both directions are a correlation along a row: output pixel j sums, over the given rows and over
- * n_taps taps t, taps[t] * row[j * stride + first + t]. */
-typedef struct strip {
-  int n_rows;
-  const float *rows[TINYTL_MAX_KERNEL], *taps[TINYTL_MAX_KERNEL];
-  ptrdiff_t tap_step; /* floats from tap to tap; negative: backwards */
-  int n_taps, stride, first;
-  int in_w, n_out, channels;
-  ptrdiff_t in_pixel, out_pixel;
-  float *y;
-  bool accumulate;
-} strip;
-
-enum { STRIP_PIXELS = 4 }; /* outputs of a pass, which share their loads */
-
-/* Channels [channel, channel + lanes) of n_pixels neighbouring outputs from j, with taps
- * [tap, tap_end). */
-ALWAYS_INLINE void correlate_vector(const strip *s, int j, int channel, int lanes, bool whole,
-                                    const int n_pixels, const int stride, const int tap,
-                                    const int tap_end) {
-  const ptrdiff_t in_pixel = s->in_pixel, tap_step = s->tap_step;
-  const ptrdiff_t offset = (j * stride + s->first) * in_pixel + channel;
-  vf sum[STRIP_PIXELS];
-  UNROLL for (int p = 0; p < n_pixels; p++) {
-    const float *y = s->y + (j + p) * s->out_pixel + channel;
-    sum[p] = !s->accumulate ? (vf){0} : whole ? load(y) : load_n(y, lanes);
-  }
-  for (int r = 0; r < s->n_rows; r++) {
-    const float *taps = s->taps[r] + channel;
-    for (int t = tap; t < tap_end; t++) {
-      vf weight = load(taps + t * tap_step);
-      UNROLL for (int p = 0; p < n_pixels; p++) {
-        const float *in = s->rows[r] + (offset + (p * stride + t) * in_pixel);
-        sum[p] += (whole ? load(in) : load_n(in, lanes)) * weight;
-      }
-    }
-  }
-  UNROLL for (int p = 0; p < n_pixels; p++) {
-    float *y = s->y + (j + p) * s->out_pixel + channel;
-    if (whole)
-      store(y, sum[p]);
-    else
-      store_n(y, sum[p], lanes);
-  }
-}
-
-ALWAYS_INLINE void correlate(const strip *s, int j, const int n_pixels, const int stride,
-                             const int tap, const int tap_end) {
-  const int channels = s->channels;
-  int channel = 0;
-  for (; channel + W <= channels; channel += W)
-    correlate_vector(s, j, channel, W, true, n_pixels, stride, tap, tap_end);
-  if (channel < channels)
-    correlate_vector(s, j, channel, channels - channel, false, n_pixels, stride, tap, tap_end);
-}
-
-/* A pixel near the border: only the taps that meet the row. */
-static void correlate_border(const strip *s, int j) {
-  const int left = j * s->stride + s->first;
-  const int tap = left < 0 ? -left : 0;
-  const int tap_end = s->in_w - left < s->n_taps ? s->in_w - left : s->n_taps;
-  correlate(s, j, 1, s->stride, tap, tap_end);
-}
-
-/* n_taps and stride known to the compiler, where the caller gives them as constants. */
-ALWAYS_INLINE void correlate_strip(const strip *s, const int n_taps, const int stride) {
-  int j = 0;
-  for (; j < s->n_out && j * stride + s->first < 0; j++) correlate_border(s, j);
-  const int room = s->in_w - s->first - n_taps; /* j * stride <= room: all taps meet the row */
-  for (; j + STRIP_PIXELS <= s->n_out && (j + STRIP_PIXELS - 1) * stride <= room; j += STRIP_PIXELS)
-    correlate(s, j, STRIP_PIXELS, stride, 0, n_taps);
-  for (; j < s->n_out && j * stride <= room; j++) correlate(s, j, 1, stride, 0, n_taps);
-  for (; j < s->n_out; j++) correlate_border(s, j);
-}
-
-static void correlate_row(const strip *s) {
-  switch (s->stride * 16 + s->n_taps) {
-  case 16 + 1:
-    correlate_strip(s, 1, 1);
-    break;
-  case 16 + 2:
-    correlate_strip(s, 2, 1);
-    break;
-  case 16 + 3:
-    correlate_strip(s, 3, 1);
-    break;
-  case 16 + 4:
-    correlate_strip(s, 4, 1);
-    break;
-  case 16 + 5:
-    correlate_strip(s, 5, 1);
-    break;
-  case 16 + 7:
-    correlate_strip(s, 7, 1);
-    break;
-  case 32 + 3:
-    correlate_strip(s, 3, 2);
-    break;
-  case 32 + 5:
-    correlate_strip(s, 5, 2);
-    break;
-  case 32 + 7:
-    correlate_strip(s, 7, 2);
-    break;
-  default:
-    correlate_strip(s, s->n_taps, s->stride);
-  }
-}
-
-static void depthwise_row(const tinytl_depthwise_row *row) {
-  strip s = {.tap_step = row->tap,
-             .n_taps = row->kernel,
-             .stride = row->stride,
-             .first = -row->pad,
-             .in_w = row->in_w,
-             .n_out = row->out_w,
-             .channels = row->channels,
-             .in_pixel = row->pixel,
-             .out_pixel = row->pixel,
-             .y = row->y,
-             .accumulate = row->accumulate};
-  for (int ky = 0; ky < row->kernel; ky++) {
-    if (!row->rows[ky]) continue;
-    s.rows[s.n_rows] = row->rows[ky];
-    s.taps[s.n_rows++] = row->taps + ky * row->kernel * row->tap;
-  }
-  correlate_row(&s);
-}
-
-/* dx[ix] sums dy[(ix + pad - kx) / stride] * taps[kx] over the kx that divide. The pixels of one
- * phase, (ix + pad) % stride, share their taps, phase + m * stride, and ask for neighbours of dy.
- */
-static void depthwise_row_grad(const tinytl_depthwise_row *row) {
-  const int stride = row->stride;
-  for (int phase = 0; phase < stride; phase++) {
-    const int n_taps = phase < row->kernel ? (row->kernel - 1 - phase) / stride + 1 : 0;
-    const int ahead = row->pad - phase; /* ix = q * stride - ahead, for q from q_first */
-    const int q_first = ahead > 0 ? (ahead + stride - 1) / stride : 0;
-    const int x_first = q_first * stride - ahead;
-    if (x_first >= row->out_w) continue;
-    strip s = {.tap_step = -stride * row->tap,
-               .n_taps = n_taps,
-               .stride = 1,
-               .first = q_first - (n_taps - 1),
-               .in_w = row->in_w,
-               .n_out = (row->out_w - 1 - x_first) / stride + 1,
-               .channels = row->channels,
-               .in_pixel = row->pixel,
-               .out_pixel = stride * row->pixel,
-               .y = row->y + x_first * row->pixel,
-               .accumulate = row->accumulate};
-    for (int ky = 0; ky < row->kernel && n_taps > 0; ky++) {
-      if (!row->rows[ky]) continue;
-      s.rows[s.n_rows] = row->rows[ky];
-      s.taps[s.n_rows++] =
-          row->taps + (ky * row->kernel + phase + (n_taps - 1) * stride) * row->tap;
-    }
-    correlate_row(&s);
-  }
-}
-
 /* ---- Vectors ------------------------------------------------------------------------------- */
 
 static void add(float *y, const float *x, size_t n) {
@@ -491,6 +354,7 @@ static void axpy(float *y, float s, const float *x, size_t n) {
     store_n(y + i, load_n(y + i, (int)(n - i)) + s * load_n(x + i, (int)(n - i)), (int)(n - i));
 }
 
+#include "kernels/depthwise_impl.h"
 #include "kernels/optimizer_impl.h"
 
 const tinytl_kernels KERNELS = {.name = KERNELS_NAME,

@@ -6,15 +6,6 @@
 /* Its square is a float still. Adam's step hardly depends on how large a gradient is. */
 #define MAX_GRADIENT 1e18f
 
-ALWAYS_INLINE vf load_lanes(const float *p, int lanes) {
-  return lanes == W ? load(p) : load_n(p, lanes);
-}
-ALWAYS_INLINE void store_lanes(float *p, vf v, int lanes) {
-  if (lanes == W)
-    store(p, v);
-  else
-    store_n(p, v, lanes);
-}
 /* One Adam step of `lanes` values at i from moments *m, *v, which become the new ones; the root of
  * the new v. */
 ALWAYS_INLINE vf adam_step(const tinytl_update *u, size_t i, int lanes, vf *m, vf *v) {

@@ -87,6 +87,17 @@ ALWAYS_INLINE void store_n(float *p, vf v, int n) {
 #endif
 }
 
+/* The same, with whole vectors as such. */
+ALWAYS_INLINE vf load_lanes(const float *p, int lanes) {
+  return lanes == W ? load(p) : load_n(p, lanes);
+}
+ALWAYS_INLINE void store_lanes(float *p, vf v, int lanes) {
+  if (lanes == W)
+    store(p, v);
+  else
+    store_n(p, v, lanes);
+}
+
 /* n <= 4 * W bytes, zeros after them. */
 ALWAYS_INLINE vi load_bytes(const int8_t *p, int n) {
   if (n == 4 * W) return *(const vi_unaligned *)p;

@@ -125,6 +125,8 @@ void tinytl_conv_gemm_rows(const tinytl_kernels *kernels, tinytl_gemm_tile tile,
     kernels->gemm(&tile);
     tile.a += tile.m * tile.a_row;
     tile.c += tile.m * tile.c_row;
+    if (tile.residual) tile.residual += tile.m * tile.c_row;
+    if (tile.mask) tile.mask += tile.m * tile.mask_row;
     n -= tile.m;
   }
 }
@@ -149,11 +151,13 @@ void tinytl_conv_epilogue(const tinytl_kernels *kernels, const tinytl_epilogue *
       .mask_pixel = mask_pixel});
 }
 
-void tinytl_conv_after_bias(const tinytl_kernels *kernels, const tinytl_epilogue *epilogue,
-                            int out_c, int pixel, int n, int channel, int channels, float *y) {
-  tinytl_epilogue rest = *epilogue;
-  rest.bias = NULL;
-  tinytl_conv_epilogue(kernels, &rest, out_c, pixel, n, channel, channels, y);
+void tinytl_conv_tile_epilogue(tinytl_gemm_tile *tile, const tinytl_epilogue *epilogue, int out_c,
+                               int pixel, int channel) {
+  tile->mask_row = (out_c + 7) / 8;
+  tile->act = epilogue->act;
+  if (epilogue->bias) tile->bias = epilogue->bias + channel;
+  if (epilogue->residual) tile->residual = epilogue->residual + (ptrdiff_t)pixel * out_c + channel;
+  if (epilogue->mask) tile->mask = epilogue->mask + pixel * tile->mask_row + channel / 8;
 }
 
 typedef struct epilogue_grad {

@@ -65,9 +65,9 @@ bool tinytl_conv_is_pointwise(const tinytl_conv *conv);
 void tinytl_conv_epilogue(const tinytl_kernels *kernels, const tinytl_epilogue *epilogue, int out_c,
                           int pixel, int n, int channel, int channels, float *y);
 
-/* What is left of the epilogue where the product added the bias itself: mask and shortcut. */
-void tinytl_conv_after_bias(const tinytl_kernels *kernels, const tinytl_epilogue *epilogue,
-                            int out_c, int pixel, int n, int channel, int channels, float *y);
+/* Gives the epilogue to the product that makes these elements; channel is a multiple of 8. */
+void tinytl_conv_tile_epilogue(tinytl_gemm_tile *tile, const tinytl_epilogue *epilogue, int out_c,
+                               int pixel, int channel);
 
 /* c[0 .. n)[0 .. columns of the tile) by register tiles of even height. `tile` says the rest: m is
  * not read. */
@@ -104,7 +104,8 @@ typedef struct tinytl_depthwise_rows {
   const float *taps;   /* tinytl_depthwise_widen made them */
   const float *source; /* source row y lies in slot y % n_slots: a whole map, or the latest rows */
   int n_slots;
-  bool accumulate; /* add to the target */
+  bool accumulate;                 /* add to the target */
+  const tinytl_epilogue *epilogue; /* forward; its arrays are whole maps */
 } tinytl_depthwise_rows;
 void tinytl_depthwise_widen(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
                             float *taps); /* tinytl_depthwise_scratch bytes */

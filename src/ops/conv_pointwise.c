@@ -14,26 +14,19 @@ static int tile_pixels(int n_pixels, int source_c, int mr) {
 static void multiply(const tinytl_pointwise *p, int first, int end, int pixel, int n,
                      const float *source, float *target) {
   const tinytl_conv_panels *panels = &p->panels;
-  const tinytl_kernels *kernels = panels->run->kernels;
   for (int index = first; index < end; index++) {
     const tinytl_conv_panel panel = tinytl_conv_panels_at(panels, index);
-    float *c = target + panel.column;
-    tinytl_conv_gemm_rows(
-        kernels,
-        (tinytl_gemm_tile){.n = panel.n,
-                           .k = panels->steps,
-                           .a = source,
-                           .a_row = panels->steps,
-                           .a_step = 1,
-                           .b = panel.b,
-                           .c = c,
-                           .c_row = panels->columns,
-                           .accumulate = p->accumulate,
-                           .bias = p->epilogue->bias ? p->epilogue->bias + panel.column : NULL,
-                           .act = p->epilogue->act},
-        n);
-    tinytl_conv_after_bias(kernels, p->epilogue, panels->columns, pixel, n, panel.column, panel.n,
-                           c);
+    tinytl_gemm_tile tile = {.n = panel.n,
+                             .k = panels->steps,
+                             .a = source,
+                             .a_row = panels->steps,
+                             .a_step = 1,
+                             .b = panel.b,
+                             .c = target + panel.column,
+                             .c_row = panels->columns,
+                             .accumulate = p->accumulate};
+    tinytl_conv_tile_epilogue(&tile, p->epilogue, panels->columns, pixel, panel.column);
+    tinytl_conv_gemm_rows(panels->run->kernels, tile, n);
   }
 }
 

@@ -39,24 +39,19 @@ static void rgb_strip(const tinytl_conv_rgb *r, int oy, int ox, int n, float *y)
   const int pixel = oy * conv->out_w + ox;
   for (int index = r->panels.first; index < r->panels.first + r->panels.n; index++) {
     const tinytl_conv_panel panel = tinytl_conv_panels_at(&r->panels, index);
-    tinytl_conv_gemm_rows(
-        kernels,
-        (tinytl_gemm_tile){.n = panel.n,
-                           .k = 3 * kernel,
-                           .a = strip,
-                           .a_row = 3 * conv->stride,
-                           .a_step = 1,
-                           .b = panel.b,
-                           .c = y + panel.column,
-                           .c_row = conv->out_c,
-                           .n_runs = kernel,
-                           .a_run = 3 * width,
-                           .b_run = (ptrdiff_t)3 * kernel * kernels->nr,
-                           .bias = r->epilogue->bias ? r->epilogue->bias + panel.column : NULL,
-                           .act = r->epilogue->act},
-        n);
-    tinytl_conv_after_bias(kernels, r->epilogue, conv->out_c, pixel, n, panel.column, panel.n,
-                           y + panel.column);
+    tinytl_gemm_tile tile = {.n = panel.n,
+                             .k = 3 * kernel,
+                             .a = strip,
+                             .a_row = 3 * conv->stride,
+                             .a_step = 1,
+                             .b = panel.b,
+                             .c = y + panel.column,
+                             .c_row = conv->out_c,
+                             .n_runs = kernel,
+                             .a_run = 3 * width,
+                             .b_run = (ptrdiff_t)3 * kernel * kernels->nr};
+    tinytl_conv_tile_epilogue(&tile, r->epilogue, conv->out_c, pixel, panel.column);
+    tinytl_conv_gemm_rows(kernels, tile, n);
   }
 }
 

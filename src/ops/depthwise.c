@@ -42,46 +42,45 @@ void tinytl_depthwise_widen(const tinytl_run *run, const tinytl_conv *conv, cons
   tinytl_split_run(run, &d.split, widen_task, &d);
 }
 
-/* Channels whose sources and taps of four neighbouring outputs stay in the first-level cache: the
- * next four read some of the sources again, and all of the taps. */
-static int cached_channels(const tinytl_conv *conv) {
-  enum { CACHE_FLOATS = 32 * 1024 / 4, OUTPUTS = 4, VECTOR = 16 };
-  const int sources = conv->kernel * (conv->kernel + (OUTPUTS - 1) * conv->stride);
-  const int vectors = CACHE_FLOATS / (sources + conv->kernel * conv->kernel) / VECTOR;
-  return vectors < 1 ? VECTOR : vectors * VECTOR;
-}
-
 void tinytl_depthwise_row_part(const tinytl_depthwise_rows *d, int target_row, int channel,
                                int channels, float *target) {
   const tinytl_conv *conv = d->conv;
   const int source_w = d->transposed ? conv->out_w : conv->in_w;
-  const int capacity = cached_channels(conv);
-  for (int done = 0; done < channels; done += capacity) {
-    const float *rows[TINYTL_MAX_KERNEL];
-    for (int ky = 0; ky < conv->kernel; ky++) {
-      const int y = tinytl_conv_source_row(conv, d->transposed, target_row, ky);
-      const ptrdiff_t first = (ptrdiff_t)(y % d->n_slots) * source_w * conv->in_c;
-      rows[ky] = y < 0 ? NULL : d->source + first + channel + done;
-    }
-    const tinytl_depthwise_row row = {.rows = rows,
-                                      .in_w = source_w,
-                                      .out_w = d->transposed ? conv->in_w : conv->out_w,
-                                      .channels = tinytl_min(capacity, channels - done),
-                                      .pixel = conv->in_c,
-                                      .kernel = conv->kernel,
-                                      .stride = conv->stride,
-                                      .pad = conv->pad_left,
-                                      .taps = d->taps + channel + done,
-                                      .tap = tap_floats(conv),
-                                      .y = target + done,
-                                      .accumulate = d->accumulate};
-    (d->transposed ? d->kernels->depthwise_row_grad : d->kernels->depthwise_row)(&row);
+  const int target_w = d->transposed ? conv->in_w : conv->out_w;
+  const tinytl_epilogue none = {0}, *epilogue = d->epilogue ? d->epilogue : &none;
+  const ptrdiff_t mask_pixel = (conv->in_c + 7) / 8;
+  const int pixel = target_row * target_w;
+  const float *rows[TINYTL_MAX_KERNEL];
+  for (int ky = 0; ky < conv->kernel; ky++) {
+    const int y = tinytl_conv_source_row(conv, d->transposed, target_row, ky);
+    const ptrdiff_t first = (ptrdiff_t)(y % d->n_slots) * source_w * conv->in_c;
+    rows[ky] = y < 0 ? NULL : d->source + first + channel;
   }
+  const tinytl_depthwise_row row = {
+      .rows = rows,
+      .in_w = source_w,
+      .out_w = target_w,
+      .channels = channels,
+      .pixel = conv->in_c,
+      .kernel = conv->kernel,
+      .stride = conv->stride,
+      .pad = conv->pad_left,
+      .taps = d->taps + channel,
+      .tap = tap_floats(conv),
+      .y = target,
+      .accumulate = d->accumulate,
+      .bias = epilogue->bias ? epilogue->bias + channel : NULL,
+      .act = epilogue->act,
+      .mask = epilogue->mask ? epilogue->mask + pixel * mask_pixel + channel / 8 : NULL,
+      .mask_pixel = mask_pixel};
+  (d->transposed ? d->kernels->depthwise_row_grad : d->kernels->depthwise_row)(&row);
+  const tinytl_epilogue shortcut = {.residual = epilogue->residual};
+  tinytl_conv_epilogue(d->kernels, &shortcut, conv->in_c, pixel, target_w, channel, channels,
+                       target);
 }
 
 typedef struct whole_map {
   tinytl_depthwise_rows rows;
-  const tinytl_epilogue *epilogue;
   float *target;
   int target_h, target_w;
   int rows_per_task, n_row_tasks, task_channels;
@@ -95,11 +94,8 @@ static void rows_task(void *context, int task) {
   const int channel = task / d->n_row_tasks * d->task_channels;
   const int channels = tinytl_min(d->task_channels, in_c - channel);
   for (int row = first; row < end; row++) {
-    const int pixel = row * d->target_w;
-    float *target = d->target + (ptrdiff_t)pixel * in_c + channel;
+    float *target = d->target + (ptrdiff_t)row * d->target_w * in_c + channel;
     tinytl_depthwise_row_part(&d->rows, row, channel, channels, target);
-    tinytl_conv_epilogue(d->rows.kernels, d->epilogue, in_c, pixel, d->target_w, channel, channels,
-                         target);
   }
 }
 
@@ -114,8 +110,8 @@ void tinytl_depthwise(const tinytl_run *run, const tinytl_conv *conv, const tiny
                           .taps = run->scratch,
                           .source = source,
                           .n_slots = transposed ? conv->out_h : conv->in_h,
-                          .accumulate = accumulate},
-                 .epilogue = epilogue,
+                          .accumulate = accumulate,
+                          .epilogue = epilogue},
                  .target = target,
                  .target_h = transposed ? conv->in_h : conv->out_h,
                  .target_w = transposed ? conv->in_w : conv->out_w};

@@ -210,10 +210,7 @@ static void expand_row(const rows *s, int row) {
 }
 
 static void output_row(const rows *s, int row) {
-  const tinytl_epilogue epilogue = epilogue_of(&s->block->depthwise, NULL);
   tinytl_depthwise_row_part(&s->depthwise, row, 0, s->conv->in_c, held_row(s, row));
-  tinytl_conv_epilogue(s->run->kernels, &epilogue, s->conv->in_c, row * s->target_w, s->target_w, 0,
-                       s->conv->in_c, held_row(s, row));
   multiply_from_held(s, row);
 }
 
@@ -226,6 +223,7 @@ size_t tinytl_fused_block_forward_scratch(const tinytl_fused_block *block,
 void tinytl_fused_block_forward(const tinytl_run *run, const tinytl_fused_block *block,
                                 const float *x, const float *residual, float *y) {
   const tinytl_epilogue expand = epilogue_of(&block->expand, NULL);
+  const tinytl_epilogue depthwise = epilogue_of(&block->depthwise, NULL);
   const tinytl_epilogue project = epilogue_of(&block->project, residual);
   rows s;
   lay_out(&s, block, false, run->kernels, run->scratch);
@@ -233,6 +231,7 @@ void tinytl_fused_block_forward(const tinytl_run *run, const tinytl_fused_block 
   s.given = x;
   s.wanted = y;
   widen_depthwise(&s);
+  s.depthwise.epilogue = &depthwise;
   if (s.ring) pack(run, &block->expand, &expand, &s.into_ring);
   pack(run, &block->project, &project, &s.from_held);
   if (block->rgb) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "train/guard.h"
+#include "train/profile.h"
 
 static void *at(const tinytl_machine *machine, int buffer) {
   return buffer < 0 ? NULL : machine->arena + machine->program->buffers[buffer].offset;
@@ -11,12 +12,18 @@ static void *at(const tinytl_machine *machine, int buffer) {
 
 /* ---- Lite residual module ----------------------------------------------------------------- */
 
+/* Charges a part of a module's step. */
+static void lap(const tinytl_machine *machine, tinytl_work work, tinytl_direction direction) {
+  tinytl_lap(machine->watch, work, direction);
+}
+
 static const tinytl_block *block_of(const tinytl_network *network, int m) {
   return &network->backbone->arch.blocks[network->lite[m].block];
 }
 
 /* From the pooled input to the second normalised map; fills all maps. */
-static void compute_lite(const tinytl_machine *machine, int m, const tinytl_lite_maps *maps) {
+static void compute_lite(const tinytl_machine *machine, int m, const tinytl_lite_maps *maps,
+                         tinytl_direction direction) {
   const tinytl_conv *conv = &machine->network->lite_conv[m].conv;
   const tinytl_conv *pointwise = &machine->network->lite_conv[m].pointwise;
   const tinytl_lite_values *values = &machine->network->lite_values[m];
@@ -28,11 +35,15 @@ static void compute_lite(const tinytl_machine *machine, int m, const tinytl_lite
   float *relu = at(machine, maps->relu);
 
   tinytl_conv_forward(run, conv, &w_conv, &none, at(machine, maps->pooled), x_hat1);
+  lap(machine, TINYTL_WORK_LITE_CONV, direction);
   tinytl_group_norm_forward(run, n_pixels, conv->out_c, x_hat1, at(machine, maps->rstd1));
   tinytl_scale_shift_forward(run, n_pixels, conv->out_c, x_hat1, values->scale1, values->shift1,
                              true, relu);
+  lap(machine, TINYTL_WORK_LITE_NORM, direction);
   tinytl_conv_forward(run, pointwise, &w_pointwise, &none, relu, x_hat2);
+  lap(machine, TINYTL_WORK_LITE_CONV, direction);
   tinytl_group_norm_forward(run, n_pixels, pointwise->out_c, x_hat2, at(machine, maps->rstd2));
+  lap(machine, TINYTL_WORK_LITE_NORM, direction);
 }
 
 static void lite_forward(const tinytl_machine *machine, const tinytl_step *step) {
@@ -48,9 +59,11 @@ static void lite_forward(const tinytl_machine *machine, const tinytl_step *step)
 
   tinytl_avg_pool2_forward(run, first->in_h, first->in_w, conv->in_c, at(machine, step->x),
                            at(machine, maps->pooled));
-  compute_lite(machine, m, maps);
+  lap(machine, TINYTL_WORK_LITE_RESIZE, TINYTL_FORWARD);
+  compute_lite(machine, m, maps, TINYTL_FORWARD);
   tinytl_scale_shift_forward(run, tinytl_conv_n_pixels(conv), last->out_c,
                              at(machine, maps->x_hat2), values->scale2, values->shift2, false, out);
+  lap(machine, TINYTL_WORK_LITE_NORM, TINYTL_FORWARD);
   tinytl_upsample_forward(run, conv->out_h, conv->out_w, last->out_h, last->out_w, last->out_c, out,
                           at(machine, step->y));
 }
@@ -62,6 +75,7 @@ static void weight_gradient(const tinytl_machine *machine, const tinytl_conv *co
     tinytl_conv_backward_weight(&machine->run, conv, x, dy, gradient);
   else if (factors->x)
     tinytl_factors_put(factors, machine->slot, x, dy);
+  lap(machine, TINYTL_WORK_LITE_WEIGHT, TINYTL_BACKWARD);
 }
 
 static void lite_backward(const tinytl_machine *machine, const tinytl_step *step) {
@@ -80,23 +94,28 @@ static void lite_backward(const tinytl_machine *machine, const tinytl_step *step
   const int n_pixels = tinytl_conv_n_pixels(conv);
   float *d_out = at(machine, lite->d_out), *d_mid = at(machine, lite->d_mid);
 
-  if (machine->program->recompute) compute_lite(machine, m, maps);
+  if (machine->program->recompute) compute_lite(machine, m, maps, TINYTL_BACKWARD);
   const float *x_hat1 = at(machine, maps->x_hat1), *x_hat2 = at(machine, maps->x_hat2);
   float *relu = at(machine, maps->relu);
   if (relu && !machine->program->recompute)
     tinytl_scale_shift_forward(run, n_pixels, conv->out_c, x_hat1, values->scale1, values->shift1,
                                true, relu);
+  lap(machine, TINYTL_WORK_LITE_NORM, TINYTL_BACKWARD);
 
   tinytl_upsample_backward(run, conv->out_h, conv->out_w, last->out_h, last->out_w,
                            pointwise->out_c, at(machine, step->y), d_out);
+  lap(machine, TINYTL_WORK_LITE_RESIZE, TINYTL_BACKWARD);
   tinytl_group_norm_backward(run, n_pixels, pointwise->out_c, x_hat2, at(machine, maps->rstd2),
                              values->scale2, values->shift2, false, d_out,
                              gradient[TINYTL_LITE_SCALE2], gradient[TINYTL_LITE_SHIFT2]);
+  lap(machine, TINYTL_WORK_LITE_NORM, TINYTL_BACKWARD);
   tinytl_conv_backward_input(run, pointwise, &w_pointwise, d_out, d_mid, false);
+  lap(machine, TINYTL_WORK_LITE_CONV, TINYTL_BACKWARD);
   weight_gradient(machine, pointwise, relu, d_out, gradient[TINYTL_LITE_POINTWISE], &factors[1]);
   tinytl_group_norm_backward(run, n_pixels, conv->out_c, x_hat1, at(machine, maps->rstd1),
                              values->scale1, values->shift1, true, d_mid,
                              gradient[TINYTL_LITE_SCALE1], gradient[TINYTL_LITE_SHIFT1]);
+  lap(machine, TINYTL_WORK_LITE_NORM, TINYTL_BACKWARD);
   weight_gradient(machine, conv, at(machine, maps->pooled), d_mid, gradient[TINYTL_LITE_CONV],
                   &factors[0]);
   if (step->x >= 0)
@@ -248,8 +267,11 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
       break;
     }
     tinytl_guard_after(program, machine->arena, s);
+    if (machine->watch)
+      tinytl_lap(machine->watch, tinytl_step_work(network, step), tinytl_step_direction(step));
   }
   tinytl_guard_end(program, machine->arena);
+  if (machine->watch) tinytl_program_add_macs(program, network, machine->watch->profile->macs);
   return loss;
 }
 

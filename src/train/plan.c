@@ -168,6 +168,13 @@ static size_t load_nbytes(const tinytl_trainer *t) {
   return nbytes;
 }
 
+/* Of one image: where features are computed once, its features and one step of the classifier. */
+static uint64_t step_macs(const tinytl_trainer *t) {
+  if (!t->head_only) return tinytl_program_macs(t->train_program, t->network);
+  return tinytl_program_macs(t->test_program, t->network) +
+         2 * (uint64_t)t->network->n_features * (uint64_t)t->network->n_classes;
+}
+
 bool tinytl_trainer_count(tinytl_trainer *t) {
   tinytl_plan *plan = &t->plan;
   const size_t base_bytes = plan->base_bytes;
@@ -191,6 +198,7 @@ bool tinytl_trainer_count(tinytl_trainer *t) {
   plan->total_bytes = plan->frozen_bytes + c.used + t->load_nbytes + plan->other_bytes;
   plan->paper_bytes = tinytl_paper_count(t->network, paper_method(plan->method), plan->batch).total;
   plan->macs = tinytl_network_macs(t->network);
+  plan->step_macs = step_macs(t);
   return !c.overflow;
 }
 

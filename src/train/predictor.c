@@ -1,6 +1,6 @@
 /* tinytl_predictor: inference with a backbone and an adapter. */
 #include "train/calibration.h"
-#include "train/program.h"
+#include "train/profile.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -77,6 +77,10 @@ size_t tinytl_predictor_nbytes(const tinytl_predictor *predictor) {
 
 float tinytl_predictor_score(const tinytl_predictor *predictor) {
   return predictor->score;
+}
+
+uint64_t tinytl_predictor_macs(const tinytl_predictor *predictor) {
+  return tinytl_program_macs(predictor->program, predictor->network);
 }
 
 tinytl_status tinytl_predictor_run(tinytl_predictor *predictor, const uint8_t *rgb,

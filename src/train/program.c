@@ -453,6 +453,8 @@ tinytl_status tinytl_program_create(const tinytl_network *network, const tinytl_
       b->trains_lite = tinytl_method_trains_lite(params->method);
       find_reached(b);
     }
+    made->trains = goal == TINYTL_GOAL_TRAIN;
+    made->trains_lite = b->trains_lite;
     made->recompute = options->recompute;
     find_fused(b, options->fuse_above);
     build_forward(b, goal);

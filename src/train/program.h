@@ -79,6 +79,7 @@ typedef struct tinytl_program {
   tinytl_lite_buffers lite[TINYTL_MAX_LAYERS / 2];
   int features, logits, d_features; /* buffers */
   int head;                         /* its step; n_steps: has none */
+  bool trains, trains_lite;         /* what backward makes: any gradients, those of lite modules */
   bool recompute;                   /* lite modules run forward again in backward */
   size_t nbytes;                    /* of the arena */
 } tinytl_program;
@@ -118,6 +119,8 @@ typedef struct tinytl_target {
   uint64_t seed, epoch, image; /* of the dropout */
 } tinytl_target;
 
+typedef struct tinytl_stopwatch tinytl_stopwatch; /* train/profile.h */
+
 /* A program at work in one block of memory. */
 typedef struct tinytl_machine {
   const tinytl_network *network;
@@ -126,6 +129,7 @@ typedef struct tinytl_machine {
   int slot;                          /* of the image in its batch, for deferred gradients */
   unsigned char *arena;              /* [program->nbytes], aligned to TINYTL_ARENA_ALIGN */
   tinytl_run run;
+  tinytl_stopwatch *watch; /* NULL: time is not measured */
 } tinytl_machine;
 
 /* Runs all steps on rgb [image_size][image_size][3]. Returns the loss for TINYTL_GOAL_TRAIN, else

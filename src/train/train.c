@@ -5,7 +5,8 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
+
+#include "core/clock.h"
 
 #define PROGRESS_INTERVAL 0.1 /* seconds */
 
@@ -27,12 +28,6 @@ typedef struct score {
   float noise; /* standard error of top1 */
 } score;
 
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static tinytl_status check_stop(const session *s) {
   const volatile int *stop = s->t->options.stop;
   if (stop && *stop) return tinytl_fail(s->error, TINYTL_INTERRUPTED, "stopped on request");
@@ -42,7 +37,7 @@ static tinytl_status check_stop(const session *s) {
 static void report_progress(session *s, int epoch, int image, int n_images, float val_top1,
                             bool finished) {
   const tinytl_train_options *options = &s->t->options;
-  const double time = now(), elapsed = time - s->start;
+  const double time = tinytl_now(), elapsed = time - s->start;
   if (!options->progress || (!finished && time - s->last_progress < PROGRESS_INTERVAL)) return;
   s->last_progress = time;
   const int n_epochs = s->t->rules.epochs;
@@ -106,7 +101,9 @@ static tinytl_status next_sample(session *s, pass *p, tinytl_sample *sample) {
   const int index = s->t->order[p->n_given++];
   *sample = (tinytl_sample){.index = index, .label = p->images->labels[index]};
   if (p->cached) return tinytl_trainer_fetch_features(s->t, p->first_cached + index, s->error);
+  tinytl_lap(s->t->watch, TINYTL_WORK_OTHER, TINYTL_FORWARD);
   TINYTL_TRY(tinytl_loader_next(s->t->loader, sample, s->error));
+  tinytl_lap(s->t->watch, TINYTL_WORK_WAIT, TINYTL_FORWARD);
   p->unreadable[index] = sample->skipped;
   return sample->skipped ? check_class(s, p, sample->label) : TINYTL_OK;
 }
@@ -289,12 +286,36 @@ static tinytl_status make_adapter(session *s, tinytl_adapter **adapter) {
   return TINYTL_OK;
 }
 
-static tinytl_status run(session *s, tinytl_adapter **adapter) {
+static tinytl_status run_pictures(session *s) {
   tinytl_trainer *t = s->t;
   if (t->head_only) TINYTL_TRY(compute_features(s, train_pass(t, false)));
   if (t->head_only && t->val) TINYTL_TRY(compute_features(s, val_pass(t, false)));
   TINYTL_TRY(train_epochs(s));
-  if (t->val) TINYTL_TRY(calibrate(s));
+  return t->val ? calibrate(s) : TINYTL_OK;
+}
+
+/* The profile begins where the pictures do, and ends with the last of them. */
+static tinytl_status run_measured(session *s) {
+  tinytl_trainer *t = s->t;
+  tinytl_stopwatch watch;
+  tinytl_pool_cost cost = {0};
+  if (!t->options.profile) return run_pictures(s);
+  tinytl_stopwatch_start(&watch, &s->report.profile);
+  tinytl_trainer_watch(t, &watch);
+  tinytl_pool_measure(t->pool, &cost);
+  const tinytl_status status = run_pictures(s);
+  tinytl_lap(&watch, TINYTL_WORK_OTHER, TINYTL_FORWARD);
+  tinytl_pool_measure(t->pool, NULL);
+  tinytl_trainer_watch(t, NULL);
+  s->report.profile.n_forks = cost.n_forks;
+  s->report.profile.join_seconds = cost.join_seconds;
+  return status;
+}
+
+static tinytl_status run(session *s, tinytl_adapter **adapter) {
+  tinytl_trainer *t = s->t;
+  s->report.setup_seconds = tinytl_now() - s->start;
+  TINYTL_TRY(run_measured(s));
   if (t->val) s->report.val_images = count_readable(t->val, t->val_unreadable);
   return make_adapter(s, adapter);
 }
@@ -303,7 +324,7 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
                            const tinytl_images *val, const tinytl_train_options *options,
                            tinytl_adapter **adapter, tinytl_train_report *report,
                            tinytl_error *error) {
-  session s = {.error = error, .start = now(), .temperature = 1, .reject_below = NAN};
+  session s = {.error = error, .start = tinytl_now(), .temperature = 1, .reject_below = NAN};
   TINYTL_TRY(tinytl_trainer_create(backbone, train, val, options, &s.t, error));
   const tinytl_status status = run(&s, adapter);
   if (status == TINYTL_OK && report) {
@@ -311,7 +332,7 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
     s.report.skipped_images =
         train->n_images - s.n_train + (val ? val->n_images - s.report.val_images : 0);
     s.report.plan = s.t->plan;
-    s.report.seconds = now() - s.start;
+    s.report.seconds = tinytl_now() - s.start;
     s.report.images_per_second = (double)s.n_run / (s.report.seconds > 0 ? s.report.seconds : 1);
     *report = s.report;
   }

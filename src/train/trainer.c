@@ -197,6 +197,10 @@ void tinytl_trainer_free(tinytl_trainer *trainer) {
   free(trainer);
 }
 
+void tinytl_trainer_watch(tinytl_trainer *t, tinytl_stopwatch *watch) {
+  t->watch = t->train_machine.watch = t->test_machine.watch = watch;
+}
+
 tinytl_view tinytl_trainer_view(const tinytl_trainer *t, bool training, int epoch) {
   const tinytl_train_options *options = &t->options;
   return (tinytl_view){.size = t->network->image_size,
@@ -222,8 +226,10 @@ float tinytl_trainer_feed(tinytl_trainer *t, const uint8_t *rgb, int index, uint
   const int slot = t->n_fed++;
   t->train_machine.slot = slot;
   if (rgb) return tinytl_machine_run(&t->train_machine, rgb, &target);
-  return tinytl_head_train(&t->train_machine.run, t->network, t->gradients, slot, &target,
-                           t->features, t->logits, NULL);
+  const float loss = tinytl_head_train(&t->train_machine.run, t->network, t->gradients, slot,
+                                       &target, t->features, t->logits, NULL);
+  tinytl_lap(t->watch, TINYTL_WORK_HEAD, TINYTL_FORWARD);
+  return loss;
 }
 
 void tinytl_trainer_update(tinytl_trainer *t) {
@@ -244,6 +250,7 @@ void tinytl_trainer_update(tinytl_trainer *t) {
     }
   }
   t->n_fed = 0;
+  tinytl_lap(t->watch, TINYTL_WORK_UPDATE, TINYTL_FORWARD);
 }
 
 float *tinytl_trainer_logits(tinytl_trainer *t, const uint8_t *rgb) {

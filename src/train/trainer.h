@@ -5,7 +5,7 @@
 #include "core/spill.h"
 #include "data/data.h"
 #include "train/optimizer.h"
-#include "train/program.h"
+#include "train/profile.h"
 #include "train/rules.h"
 
 /* What a run may trade for memory. */
@@ -37,8 +37,9 @@ typedef struct tinytl_trainer {
   tinytl_program *train_program; /* NULL where the head alone is trained */
   tinytl_program *test_program;  /* logits, for validation; features for the head alone */
   tinytl_machine train_machine, test_machine;
-  tinytl_loader *loader; /* of the training and the validation pictures, in turn */
-  tinytl_spill *spill;   /* features, then best values */
+  tinytl_stopwatch *watch; /* the caller's; NULL: time is not measured */
+  tinytl_loader *loader;   /* of the training and the validation pictures, in turn */
+  tinytl_spill *spill;     /* features, then best values */
 
   size_t load_nbytes;     /* of heap, for decoding one picture */
   size_t max_load_nbytes; /* pictures that need more are left out; 0: 256 MB */
@@ -61,6 +62,9 @@ tinytl_status tinytl_trainer_create(const tinytl_backbone *backbone, const tinyt
                                     const tinytl_images *val, const tinytl_train_options *options,
                                     tinytl_trainer **trainer, tinytl_error *error);
 void tinytl_trainer_free(tinytl_trainer *trainer); /* NULL is allowed */
+
+/* Measures time from now on. */
+void tinytl_trainer_watch(tinytl_trainer *trainer, tinytl_stopwatch *watch);
 
 /* How decoding sees a picture in training (with what is left to `epoch`), and in validation. */
 tinytl_view tinytl_trainer_view(const tinytl_trainer *trainer, bool training, int epoch);

@@ -2,5 +2,19 @@
 for task in train predict; do
   tinytl bench --task $task --method last --batch 2 --image-size 32 --threads 1 --seconds 0.1 --json >out
   json_check task method batch <out
-  json_check images_per_second peak_rss_bytes planned_bytes <out | grep -c '^[1-9][^ ]* [1-9][^ ]* [1-9]'
+  json_check images_per_second peak_rss_bytes planned_bytes macs peak_flops share_of_peak profile <out |
+    grep -c '^[1-9][^ ]* [1-9][^ ]* [1-9][^ ]* [1-9][^ ]* [1-9][^ ]* [01][.][^ ]* -$'
 done
+
+# Where the time goes: pictures of a folder, which are decoded.
+tinytl bench --profile --data "$fixtures/pictures" --image-size 32 --threads 1 --seconds 0.1 --json >out
+json_check profile <out | grep -o '"work":"waiting for pictures"'
+json_check profile <out | grep -o '"work":"lite, weight gradients","direction":"backward"'
+json_check forks join_seconds <out
+json_check load_seconds setup_seconds <out | grep -c '[1-9].* .*[1-9]'
+
+# For people.
+tinytl bench --profile --classes 300 --batch 4 --image-size 32 --threads 1 --seconds 0.1 | sed -e 's/  *[0-9][0-9.]*.*//' -e '/, backward$/d'
+
+run tinytl bench --classes 1
+run tinytl bench --data nowhere

@@ -22,7 +22,7 @@ with_threshold() {
 nines=$(echo "$found" | sed 's/./9/g') # as long, since the header's length stands in front of it
 with_threshold "$nines" >none_reaches.safetensors
 with_threshold "$(echo "$nines" | sed -e 's/^9$/0/' -e 's/^99/-9/')" >all_reach.safetensors
-hide='s/[01]\.[0-9]*/P/g; s/[a-z]*_[a-z]*\|primrose/CLASS/g; s/[0-9] "/N "/'
+hide='s/[01]\.[0-9]*/P/g; s/[a-z]*_[a-z]*\|primrose\|clematis\|gazania\|clam\|cockle/CLASS/g; s/[0-9] "/N "/'
 for adapter in none_reaches all_reach; do
   tinytl predict --reject -a $adapter.safetensors "$one" | cut -f 2- | sed "$hide"
   tinytl predict --reject --top 2 -a $adapter.safetensors "$one" | cut -f 2- | sed "$hide"
