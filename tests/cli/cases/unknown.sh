@@ -2,6 +2,7 @@
 pictures=$fixtures/pictures
 one=$(find "$pictures/test" -name '*.png' | sort | head -n 1)
 tinytl train -d "$pictures" -o mine.safetensors --method last $small --epochs 60 >/dev/null
+tinytl info mine.safetensors | grep -c '^temperature  *[0-9.]*$\|^unknown  *below a score of [0-9.-]*$'
 
 # Without validation pictures there is none.
 tinytl train -d "$pictures" -o none.safetensors --method last --val-split 0 $small >/dev/null
