@@ -131,7 +131,6 @@ def main():
     parser.add_argument('--only', default='', metavar='REGEX', help='runs whose name it matches')
     parser.add_argument('--cache', type=Path, metavar='JSONL',
                         help='results so far (default: accuracy.jsonl beside the program)')
-    parser.add_argument('--speed', type=Path, metavar='JSON', help='result of peers/run.py')
     parser.add_argument('--out', type=Path, help='Markdown file (default: standard output)')
     args = parser.parse_args()
 
@@ -146,8 +145,7 @@ def main():
         results, args.seeds,
         {**machine(args.tinytl), 'sha256': binary,
          'command': f'bench/accuracy.py --seeds {seeds} --jobs {args.jobs} '
-                    f'--threads {args.threads}' + (f" --only '{args.only}'" if args.only else '')},
-        json.loads(args.speed.read_text(encoding='utf-8')) if args.speed else None)
+                    f'--threads {args.threads}' + (f" --only '{args.only}'" if args.only else '')})
     if not args.out:
         print(text, end='')
         return

@@ -66,6 +66,11 @@ def number(value):
     return f'{value:.0f}' if value >= 99.5 else f'{value:.1f}' if value >= 9.95 else f'{value:.2f}'
 
 
+def share(run, peak):
+    """Of peak, in %."""
+    return 100 * 2 * run['macs'] * run['images_per_second'] / peak
+
+
 def met(value, reach, aim):
     return 'aim' if value >= aim else 'reach' if value >= reach else '**no**'
 
@@ -77,13 +82,13 @@ def peer_row(case, peak):
     ours = median(run['images_per_second'] for run in case['tinytl'])
     theirs = median(run['images_per_second'] for run in case['pytorch'])
     flops = 2 * case['tinytl'][0]['macs']
-    share, ratio = 100 * ours * flops / peak, median(case['ratios'])
+    attained, ratio = 100 * ours * flops / peak, median(case['ratios'])
     ratios = goal.reach / goal.pytorch, goal.aim / goal.pytorch
     shares = [100 * speed * flops / REFERENCE_PEAK for speed in (goal.reach, goal.aim)]
     return [goal.title, case['batch'], number(ours), number(theirs), case['variant'],
             spread(case['ratios'], 2, median), '{:.1f}, {:.1f}'.format(*ratios),
-            met(ratio, *ratios), f'{share:.0f}', '{:.0f}, {:.0f}'.format(*shares),
-            met(share, *shares), megabytes(max(run['peak_rss_bytes'] for run in case['tinytl'])),
+            met(ratio, *ratios), f'{attained:.0f}', '{:.0f}, {:.0f}'.format(*shares),
+            met(attained, *shares), megabytes(max(run['peak_rss_bytes'] for run in case['tinytl'])),
             f'{max(run["peak_rss_bytes"] for run in case["pytorch"]) / 1e6:.0f}']
 
 
@@ -104,8 +109,8 @@ def kernel_rows(times, macs, peaks):
         for who in ('tinytl', 'oneDNN', 'portable'):
             for threads in (1, 2):
                 ms = times.get((who, kind, direction, threads))
-                share = 2e6 * work / (1e-3 * ms) / peaks[threads] if ms else 0
-                row.append(f'{ms:.2f} ({100 * share:.0f})' if ms else '')
+                part = 2e6 * work / (1e-3 * ms) / peaks[threads] if ms else 0
+                row.append(f'{ms:.2f} ({100 * part:.0f})' if ms else '')
         yield row
 
 
@@ -145,6 +150,19 @@ def profile_table(profiles):
     return table(['', *(title + ':' for title in profiles)], rows)
 
 
+def share_table(profiles):
+    """Share of peak of the kinds that do arithmetic to speak of."""
+    cells = {title: {(line['work'], line['direction']): 100 * line['share_of_peak']
+                     for line in run['profile']} for title, run in profiles.items()}
+    kinds = list(dict.fromkeys(kind for column in cells.values() for kind in column
+                               if column[kind] >= 5))
+    kinds.sort(key=lambda kind: kind[1] == 'backward')
+    return table(['share of peak, %', *(title + ':' for title in profiles)],
+                 [[work + (', backward' if direction == 'backward' else ''),
+                   *(f'{cells[title][work, direction]:.0f}' if (work, direction) in cells[title]
+                     else '' for title in profiles)] for work, direction in kinds])
+
+
 def overhead_lines(overheads):
     (one_f, two_f), (one_b, two_b) = overheads['packing forward'], overheads['packing backward']
     return (f'- Unpacking the int8 weights of all pointwise layers once, which every picture pays: '
@@ -155,9 +173,9 @@ def overhead_lines(overheads):
 
 # ---- Growth ----
 
-def growth_table(title, runs):
+def growth_table(title, runs, peak):
     return table([title + ':', 'pictures/s:', 'share of peak, %:', 'planned, MB:', 'peak RSS, MB:'],
-                 [[value, number(run['images_per_second']), f'{100 * run["share_of_peak"]:.0f}',
+                 [[value, number(run['images_per_second']), f'{share(run, peak):.0f}',
                    megabytes(run['planned_bytes']), megabytes(run['peak_rss_bytes'])]
                   for value, run in runs.items()])
 
@@ -202,9 +220,11 @@ def page(info, cases, times, macs, overheads, profiles, growth):
         PEERS.format(rounds=rounds, seconds=info['seconds']),
         table(header, [peer_row(case, peak[2]) for case in cases]), WAYS, ways_table(cases),
         '### Kernels\n', KERNELS, kernel_table(times, macs, peak),
-        '### Where the time goes\n', PROFILE, profile_table(profiles), overhead_lines(overheads),
+        '### Where the time goes\n', PROFILE, profile_table(profiles), share_table(profiles),
+        overhead_lines(overheads),
         '### How cost grows\n', GROWTH,
-        growth_table('side of the picture', growth['size']),
-        growth_table('batch', growth['batch']), growth_table('classes', growth['classes']),
+        growth_table('side of the picture', growth['size'], peak[2]),
+        growth_table('batch', growth['batch'], peak[2]),
+        growth_table('classes', growth['classes'], peak[2]),
         START, start_table(growth['pictures']), threads_table(growth),
         kernels_table(growth['kernels'])])

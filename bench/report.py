@@ -1,5 +1,5 @@
 """The Markdown of docs/results.md, from results alone: nothing here is measured."""
-from statistics import mean, median
+from statistics import mean
 from typing import NamedTuple
 
 IMAGENET_WEIGHTS = ('int8', 'f32')
@@ -48,12 +48,6 @@ Seconds are of whole `train` runs, decoding, augmentation and validation include
 runs at a time and threads a run as the command above says; pictures/s are training pictures through
 the network, which `last` runs once a picture.
 """
-SPEED = """\
-MobileNetV2-1.0 at 224, pictures in memory, the two programs in turn. A ratio is tinytl's speed over
-PyTorch's in one pair of runs: above 1 tinytl is faster. Median (smallest to largest).
-"""
-
-
 def table(header, rows):
     """header: titles; a title that ends in ':' is right-aligned."""
     align = ['---:' if title.endswith(':') else '---' for title in header]
@@ -61,11 +55,11 @@ def table(header, rows):
     return ''.join('| ' + ' | '.join(map(str, line)) + ' |\n' for line in lines)
 
 
-def spread(values, digits=1, middle=mean):
-    """A middle value, and the range where there is one."""
-    text = f'{middle(values):.{digits}f}'
+def spread(values):
+    """The mean, and the range where there is one."""
+    text = f'{mean(values):.1f}'
     if len(values) > 1:
-        text += f' ({min(values):.{digits}f} to {max(values):.{digits}f})'
+        text += f' ({min(values):.1f} to {max(values):.1f})'
     return text
 
 
@@ -111,27 +105,7 @@ def machine_lines(info):
                     ('Date', 'date')))
 
 
-def speed(measured):
-    """The section on speed, from what peers/run.py measured."""
-    rows = []
-    for case in measured['cases']:
-        ours, theirs = case['tinytl'], case['pytorch']
-        rows.append([
-            f'`{case["method"]}`, a training step' if case['method'] else 'inference',
-            case['batch'], f'{median(one["images_per_second"] for one in ours):.1f}',
-            f'{median(one["images_per_second"] for one in theirs):.1f}', case['variant'],
-            spread(case['ratios'], 2, median),
-            f'{max(one["peak_rss_bytes"] for one in ours) / 1e6:.0f}',
-            f'{max(one["peak_rss_bytes"] for one in theirs) / 1e6:.0f}'])
-    header = ['task', 'batch:', 'tinytl, pictures/s:', 'PyTorch, pictures/s:', 'PyTorch ran as',
-              'ratio:', 'tinytl, peak MB:', 'PyTorch, peak MB:']
-    return '\n'.join([SPEED, table(header, rows), machine_lines(measured['machine'])
-                      + f'- PyTorch: {measured["torch"]}\n- Load average before the first run: '
-                      f'{measured["machine"]["load"]}\n- Threads: {measured["threads"]}, '
-                      f'pairs: {measured["rounds"]} of {measured["seconds"]:g} s each\n'])
-
-
-def accuracy(results, seeds, info, measured_speed):
+def accuracy(results, seeds, info):
     """The whole page. results: (network, method, set, seed) or (weights,) -> result."""
     cells = {cell: [results[key] for seed in seeds
                     if (key := (cell.network, cell.method, cell.image_set, seed)) in results]
@@ -151,6 +125,5 @@ def accuracy(results, seeds, info, measured_speed):
         '## Weights in 8 bits\n',
         'MobileNetV2-1.0 from its TFLite file, the 1,000 pictures of `imagenet-1k-sample`, in %.\n',
         table(['', 'top-1:', 'top-5:', 'target:', 'met'], imagenet_rows(results)),
-        '## Speed beside PyTorch\n',
-        speed(measured_speed) if measured_speed else 'Not measured in this run.\n']
+        'Speed: [performance.md](performance.md). Memory: [memory.md](memory.md).\n']
     return '\n'.join(sections)

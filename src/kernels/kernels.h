@@ -86,6 +86,30 @@ typedef struct tinytl_update {
   float *scale1, *scale2;
 } tinytl_update;
 
+/* Some neighbouring channels of maps whose pixels lie `pixel` floats apart. */
+typedef struct tinytl_channels {
+  int n_pixels, channels;
+  ptrdiff_t pixel;
+} tinytl_channels;
+
+/* Bilinear upsampling along a row: output pixel = (1 - weight) input[first] + weight input[second],
+ * align_corners false. Pixel i of `out` lies at s = max(0, (i + 1/2) * in / out - 1/2) of `in`,
+ * between pixels floor(s) and floor(s) + 1; the last one stands in past the edge. */
+typedef struct tinytl_upsample_tap {
+  int first, second;
+  float weight;
+} tinytl_upsample_tap;
+
+enum { TINYTL_UPSAMPLE_ROWS = 4 };
+
+static inline tinytl_upsample_tap tinytl_upsample_tap_at(int i, int in, int out) {
+  float s = ((float)i + 0.5f) * ((float)in / (float)out) - 0.5f;
+  if (s < 0) s = 0;
+  const int first = (int)s < in - 1 ? (int)s : in - 1;
+  const int second = first + 1 < in ? first + 1 : first;
+  return (tinytl_upsample_tap){first, second, s - (float)first};
+}
+
 typedef struct tinytl_kernels {
   const char *name;
   int mr, nr; /* register tile */
@@ -112,6 +136,32 @@ typedef struct tinytl_kernels {
 
   void (*add)(float *y, const float *x, size_t n);           /* y[i] += x[i] */
   void (*axpy)(float *y, float s, const float *x, size_t n); /* y[i] += s * x[i] */
+
+  /* Over all pixels of each channel: sum of x; of (x - mean - rest)^2, where mean + rest is the
+   * mean to more digits than a float has. */
+  void (*channel_sums)(const tinytl_channels *map, const float *x, double *sums);
+  void (*channel_squares)(const tinytl_channels *map, const float *x, const float *mean,
+                          const float *rest, double *sums);
+  /* x = (x - mean - rest) * rstd */
+  void (*normalise)(const tinytl_channels *map, const float *mean, const float *rest,
+                    const float *rstd, float *x);
+  /* y = x_hat * scale + shift, at least 0 where relu. */
+  void (*scale_shift)(const tinytl_channels *map, const float *x_hat, const float *scale,
+                      const float *shift, bool relu, float *y);
+  /* Clears dy where relu cut the above off; sums of dy * x_hat and of dy. */
+  void (*norm_grad_sums)(const tinytl_channels *map, const float *x_hat, const float *scale,
+                         const float *shift, bool relu, float *dy, double *dscale, double *dshift);
+  /* dy = dy * factor - (x_hat * slope + offset) */
+  void (*norm_grad)(const tinytl_channels *map, const float *x_hat, const float *factor,
+                    const float *slope, const float *offset, float *dy);
+
+  /* y [out_w][channels] += upsampled rows of [in_w][channels], weight of them bottom's. */
+  void (*upsample_row)(int in_w, int out_w, int channels, const float *top, const float *bottom,
+                       float weight, float *y);
+  /* dx [in_w][channels] += the gradient, from n_rows rows of dy [out_w][channels] that follow each
+   * other, of weights [n_rows]; up to TINYTL_UPSAMPLE_ROWS. */
+  void (*upsample_row_grad)(int in_w, int out_w, int channels, int n_rows, const float *weights,
+                            const float *dy, float *dx);
 
   void (*sgd)(const tinytl_update *update);
   void (*adam)(const tinytl_update *update);

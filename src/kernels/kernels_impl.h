@@ -355,7 +355,9 @@ static void axpy(float *y, float s, const float *x, size_t n) {
 }
 
 #include "kernels/depthwise_impl.h"
+#include "kernels/norm_impl.h"
 #include "kernels/optimizer_impl.h"
+#include "kernels/upsample_impl.h"
 
 const tinytl_kernels KERNELS = {.name = KERNELS_NAME,
                                 .mr = MR,
@@ -369,6 +371,14 @@ const tinytl_kernels KERNELS = {.name = KERNELS_NAME,
                                 .depthwise_row_grad = depthwise_row_grad,
                                 .add = add,
                                 .axpy = axpy,
+                                .channel_sums = channel_sums,
+                                .channel_squares = channel_squares,
+                                .normalise = normalise,
+                                .scale_shift = scale_shift,
+                                .norm_grad_sums = norm_grad_sums,
+                                .norm_grad = norm_grad,
+                                .upsample_row = upsample_row,
+                                .upsample_row_grad = upsample_row_grad,
                                 .sgd = sgd,
                                 .adam = adam,
                                 .adam8 = adam8};

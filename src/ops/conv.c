@@ -22,6 +22,11 @@ tinytl_conv tinytl_conv_make(int in_h, int in_w, int in_c, int out_c, int kernel
                        .pad_left = horizontal.pad};
 }
 
+double tinytl_conv_macs(const tinytl_conv *conv) {
+  return (double)conv->out_h * conv->out_w * conv->out_c * conv->kernel * conv->kernel *
+         (conv->in_c / conv->groups);
+}
+
 bool tinytl_conv_is_depthwise(const tinytl_conv *conv) {
   return conv->groups > 1 && conv->groups == conv->in_c && conv->groups == conv->out_c;
 }
@@ -45,6 +50,17 @@ int tinytl_conv_source_row(const tinytl_conv *conv, bool transposed, int target_
   const int step = transposed ? conv->stride : 1;
   const int source_h = transposed ? conv->out_h : conv->in_h;
   return reach < 0 || reach % step || reach / step >= source_h ? -1 : reach / step;
+}
+
+int tinytl_conv_phase_taps(const tinytl_conv *conv, int phase) {
+  return phase < conv->kernel ? (conv->kernel - 1 - phase) / conv->stride + 1 : 0;
+}
+
+int tinytl_conv_ranked_tap(const tinytl_conv *conv, int rank) {
+  int phase = 0;
+  for (; rank >= tinytl_conv_phase_taps(conv, phase); phase++)
+    rank -= tinytl_conv_phase_taps(conv, phase);
+  return phase + (tinytl_conv_phase_taps(conv, phase) - 1 - rank) * conv->stride;
 }
 
 /* ---- Panels -------------------------------------------------------------------------------- */
@@ -105,9 +121,12 @@ static void pack_task(void *context, int task) {
     return;
   }
   const int first = panel.group * out;
-  for (int tap = 0; tap < taps; tap++)
-    pack(panels, b + (size_t)tap * out * panels->run->kernels->nr,
+  for (int rank = 0; rank < taps; rank++) {
+    const int tap = tinytl_conv_ranked_tap(conv, rank / conv->kernel) * conv->kernel +
+                    tinytl_conv_ranked_tap(conv, rank % conv->kernel);
+    pack(panels, b + (size_t)rank * out * panels->run->kernels->nr,
          (size_t)first * filter + (size_t)tap * in + panel.column, first, out, panel.n, filter, 1);
+  }
 }
 
 bool tinytl_conv_panels_next(tinytl_conv_panels *panels) {
@@ -201,7 +220,8 @@ void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
                      .dy = dy,
                      .partial = dbias ? run->scratch : NULL};
   const int n_chunks = tinytl_ceil_div(n_pixels, g.chunk);
-  tinytl_parallel_for(run->pool, n_chunks, epilogue_grad_task, &g);
+  const bool alone = (size_t)n_pixels * channels < TINYTL_SPLIT_ALONE;
+  tinytl_parallel_for(alone ? NULL : run->pool, n_chunks, epilogue_grad_task, &g);
   for (int chunk = 0; dbias && chunk < n_chunks; chunk++)
     run->kernels->add(dbias, g.partial + (size_t)chunk * channels, (size_t)channels);
 }

@@ -13,8 +13,14 @@
 /* Half of a common second-level cache, so that panels stay there while the pixels stream. */
 enum { TINYTL_CONV_PANELS_NBYTES = 512 * 1024 };
 
+/* Taps of a phase, k % stride, along a side of the kernel; and the tap of a rank in transposed
+ * panels: phase by phase, descending within it, as the sources of the gradient ascend. */
+int tinytl_conv_phase_taps(const tinytl_conv *conv, int phase);
+int tinytl_conv_ranked_tap(const tinytl_conv *conv, int rank);
+
 /* The weights of a convolution as panels: [taps * steps][nr] each, steps (the other side's
- * channels) within taps. Whoever packs sets run, weight and packed. */
+ * channels) within taps, which are ranked where transposed. Whoever packs sets run, weight and
+ * packed. */
 typedef struct tinytl_conv_panels {
   const tinytl_run *run;
   const tinytl_conv *conv;
@@ -55,6 +61,7 @@ typedef struct tinytl_conv_tap {
 } tinytl_conv_tap;
 tinytl_conv_tap tinytl_conv_tap_span(int in, int out, int stride, int pad, int k);
 
+double tinytl_conv_macs(const tinytl_conv *conv); /* multiply-adds, padding's too */
 bool tinytl_conv_is_depthwise(const tinytl_conv *conv);
 /* Kernel 1, stride 1, one group: pixels are independent rows of a matrix. */
 bool tinytl_conv_is_pointwise(const tinytl_conv *conv);

@@ -1,56 +1,78 @@
 /* Dense convolution of any kernel, stride and groups, both directions, without a matrix of patches.
  *
- * Target pixel q of a strip sums, over the taps t of a kernel row, source pixel
- * q * source_step + t * tap_step + offset times the weights of tap first_tap + t * tap_stride.
- *   forward:  one strip a row; q = ox, sources stride apart, taps ascending
- *   backward: a strip for each phase, (ix + pad) % stride; its pixels lie stride apart in dx and
- *             share their taps, phase + t * stride, and the sources descend with t
- * The source row is copied to a small buffer, with zeros where it is left, so that pixels need no
- * care at the borders. A task owns a target row of one panel. */
+ * Along each axis, target i sums source `lowest` + t times the weights of rank `first` + t, for t
+ * from 0 to n - 1:
+ *   forward:  lowest = i * stride - pad, all kernel's taps
+ *   backward: of phase (i + pad) % stride the taps phase + stride * s, whose sources descend with
+ * s: the panels hold them the other way round, phase by phase (tinytl_conv_ranked_tap) so that what
+ * a kernel row brings to a target pixel is one run of neighbouring sources, pixels by channels, and
+ * one of neighbouring weights.
+ *
+ * A task owns some target rows of one panel. It copies their source rows to a small buffer, zeros
+ * left and right of the map, so that pixels need no care at the borders. Maps that are too wide are
+ * done by pieces, kernels of too many channels by some channels at a time. */
 #include "ops/conv.h"
+#include "ops/split.h"
 
 enum { BUFFER_FLOATS = 6144 }; /* 24 KiB: stack, and it stays in the first-level cache */
+
+typedef struct reach {
+  int lowest, first, n;
+} reach;
+
+/* Target pixels of a row that share their taps: every target_step-th from first_target. */
+typedef struct strip {
+  reach reach; /* of the first */
+  int first_target, target_step, source_step, n;
+} strip;
 
 typedef struct dense {
   tinytl_conv_panels panels;
   const float *source;
   float *target;
   bool accumulate;
-  int source_c, source_w, target_c, target_w, target_h;
+  int source_c, source_w, source_h, target_c, target_w, target_h;
+  int n_strips, lowest, span; /* of a row: of all strips' first pixels, sources from `lowest` on */
+  int rows_per_task, n_row_tasks;
+  int piece, channels; /* target pixels of a strip, and channels, that are done at a time */
 } dense;
 
-typedef struct strip {
-  int first_tap, tap_stride, n_taps; /* of the kernel's row */
-  int first_target, target_step, n;  /* target pixels */
-  int source_step, lowest;           /* lowest source pixel of target 0; may be < 0 */
-} strip;
-
-static strip forward_strip(const tinytl_conv *conv) {
-  return (strip){.tap_stride = 1,
-                 .n_taps = conv->kernel,
-                 .target_step = 1,
-                 .n = conv->out_w,
-                 .source_step = conv->stride,
-                 .lowest = -conv->pad_left};
+static reach reach_of(const tinytl_conv *conv, bool transposed, int pad, int target) {
+  if (!transposed) return (reach){target * conv->stride - pad, 0, conv->kernel};
+  const int phase = (target + pad) % conv->stride;
+  const int n = tinytl_conv_phase_taps(conv, phase);
+  reach r = {(target + pad) / conv->stride - (n - 1), 0, n};
+  for (int p = 0; p < phase; p++) r.first += tinytl_conv_phase_taps(conv, p);
+  return r;
 }
 
-static strip backward_strip(const tinytl_conv *conv, int phase) {
-  const int stride = conv->stride, ahead = conv->pad_left - phase; /* ix = q * stride - ahead */
-  const int first_q = ahead > 0 ? tinytl_ceil_div(ahead, stride) : 0;
-  const int first = first_q * stride - ahead;
-  const int n_taps = phase < conv->kernel ? (conv->kernel - 1 - phase) / stride + 1 : 0;
-  return (strip){.first_tap = phase,
-                 .tap_stride = stride,
-                 .n_taps = n_taps,
-                 .first_target = first,
-                 .target_step = stride,
-                 .n = first < conv->in_w ? (conv->in_w - 1 - first) / stride + 1 : 0,
-                 .source_step = 1,
-                 .lowest = first_q - (n_taps - 1)};
+static strip strip_at(const dense *d, int index) {
+  const tinytl_conv *conv = d->panels.conv;
+  const bool transposed = d->panels.transposed;
+  const int step = transposed ? conv->stride : 1;
+  return (strip){.reach = reach_of(conv, transposed, conv->pad_left, index),
+                 .first_target = index,
+                 .target_step = step,
+                 .source_step = transposed ? 1 : conv->stride,
+                 .n = tinytl_ceil_div(d->target_w - index, step)};
+}
+
+/* Sources of the target rows [row, row + n): from *lowest on, their number is returned. */
+static int rows_read(const dense *d, int row, int n, int *lowest) {
+  const tinytl_conv *conv = d->panels.conv;
+  int low = d->source_h, end = 0;
+  for (int i = row; i < row + n; i++) {
+    const reach r = reach_of(conv, d->panels.transposed, conv->pad_top, i);
+    if (r.lowest < low) low = r.lowest;
+    if (r.lowest + r.n > end) end = r.lowest + r.n;
+  }
+  *lowest = low < 0 ? 0 : low;
+  end = tinytl_min(end, d->source_h);
+  return end > *lowest ? end - *lowest : 0;
 }
 
 /* Channels [0, channels) of n source pixels from x on, either of which may lie outside. */
-static void copy_source(const dense *d, const float *row, int x, int n, int channels, float *out) {
+static void copy_row(const dense *d, const float *row, int x, int n, int channels, float *out) {
   for (int i = 0; i < n; i++, x++, out += channels) {
     if (x < 0 || x >= d->source_w) {
       memset(out, 0, (size_t)channels * sizeof *out);
@@ -63,74 +85,138 @@ static void copy_source(const dense *d, const float *row, int x, int n, int chan
   }
 }
 
-/* Adds what kernel row ky brings to n target pixels from q on. */
-static void add_kernel_row(const dense *d, const strip *s, const tinytl_conv_panel *panel, int ky,
-                           const float *source_row, float *target_row, int q, int n) {
+/* What is in the buffer: rows from y on, pixels of `width` from the piece's first on. */
+typedef struct held {
+  const float *buffer;
+  int y, width;
+  int first, n; /* targets of each strip */
+  int channel, channels;
+} held;
+
+/* n rows of taps from tap on, of whose pixels `a` has the first. */
+static void multiply(const dense *d, const held *h, const reach *vertical, const strip *s,
+                     tinytl_gemm_tile tile, int n) {
   const tinytl_kernels *kernels = d->panels.run->kernels;
-  const int steps = d->panels.steps, width = (n - 1) * s->source_step + s->n_taps;
-  const int capacity = tinytl_min(steps, BUFFER_FLOATS / width); /* channels */
-  const ptrdiff_t tap = ky * d->panels.conv->kernel + s->first_tap;
-  const ptrdiff_t tap_floats = (ptrdiff_t)steps * kernels->nr;
-  const bool descending = d->panels.transposed;
-  float buffer[BUFFER_FLOATS];
-  for (int step = 0; step < steps; step += capacity) {
-    const int k = tinytl_min(capacity, steps - step);
-    copy_source(d, source_row + step, s->lowest + q * s->source_step, width, k, buffer);
-    tinytl_conv_gemm_rows(
-        kernels,
-        (tinytl_gemm_tile){.n = panel->n,
-                           .k = k,
-                           .a = buffer + (ptrdiff_t)(descending ? s->n_taps - 1 : 0) * k,
-                           .a_row = (ptrdiff_t)s->source_step * k,
-                           .a_step = 1,
-                           .b = panel->b + tap * tap_floats + (ptrdiff_t)step * kernels->nr,
-                           .c = target_row +
-                                (ptrdiff_t)(s->first_target + q * s->target_step) * d->target_c,
-                           .c_row = (ptrdiff_t)s->target_step * d->target_c,
-                           .accumulate = true,
-                           .n_runs = s->n_taps,
-                           .a_run = descending ? -k : k,
-                           .b_run = s->tap_stride * tap_floats},
-        n);
+  const ptrdiff_t row_floats = (ptrdiff_t)h->width * h->channels;
+  const ptrdiff_t tap_floats = (ptrdiff_t)d->panels.steps * kernels->nr;
+  const ptrdiff_t tap_row = d->panels.conv->kernel * tap_floats;
+  tile.b +=
+      vertical->first * tap_row + s->reach.first * tap_floats + (ptrdiff_t)h->channel * kernels->nr;
+  if (h->channels == d->panels.steps) {
+    tile.k = vertical->n > 0 ? s->reach.n * h->channels : 0;
+    tile.n_runs = vertical->n;
+    tile.a_run = row_floats;
+    tile.b_run = tap_row;
+    tinytl_conv_gemm_rows(kernels, tile, n);
+    return;
+  }
+  tile.k = vertical->n > 0 && s->reach.n > 0 ? h->channels : 0;
+  tile.n_runs = s->reach.n;
+  tile.a_run = h->channels;
+  tile.b_run = tap_floats;
+  tile.accumulate = tile.accumulate || h->channel > 0;
+  for (int ky = 0; ky == 0 || ky < vertical->n; ky++) {
+    tinytl_conv_gemm_rows(kernels, tile, n);
+    tile.a += row_floats;
+    tile.b += tap_row;
+    tile.accumulate = true;
   }
 }
 
-/* Target pixels whose sources fit into the buffer, with at least this many channels. */
-static int strip_pixels(const dense *d, const strip *s) {
-  enum { MIN_CHANNELS = 64 };
-  const int width = BUFFER_FLOATS / tinytl_min(d->panels.steps, MIN_CHANNELS);
-  return width > s->n_taps ? (width - s->n_taps) / s->source_step + 1 : 1;
-}
-
-static void dense_strip(const dense *d, const strip *s, const tinytl_conv_panel *panel, int ky,
-                        const float *source_row, float *target_row) {
-  if (s->n_taps == 0 || s->n == 0) return;
-  const int pixels = tinytl_ceil_div(s->n, tinytl_ceil_div(s->n, strip_pixels(d, s)));
-  for (int q = 0; q < s->n; q += pixels)
-    add_kernel_row(d, s, panel, ky, source_row, target_row, q, tinytl_min(pixels, s->n - q));
+/* One target row of one panel, from what is held. */
+static void dense_row(const dense *d, const held *h, const tinytl_conv_panel *panel, int row) {
+  const tinytl_conv *conv = d->panels.conv;
+  reach vertical = reach_of(conv, d->panels.transposed, conv->pad_top, row);
+  const int above = vertical.lowest < 0 ? tinytl_min(-vertical.lowest, vertical.n) : 0;
+  vertical.lowest += above;
+  vertical.first += above;
+  vertical.n -= above;
+  if (vertical.lowest + vertical.n > d->source_h)
+    vertical.n = vertical.lowest < d->source_h ? d->source_h - vertical.lowest : 0;
+  float *target = d->target + (ptrdiff_t)row * d->target_w * d->target_c +
+                  panel->group * d->panels.columns + panel->column;
+  for (int i = 0; i < d->n_strips; i++) {
+    const strip s = strip_at(d, i);
+    const int n = tinytl_min(h->n, s.n - h->first);
+    if (n <= 0) continue;
+    const ptrdiff_t x = s.reach.lowest - d->lowest;
+    const ptrdiff_t y = vertical.n > 0 ? vertical.lowest - h->y : 0;
+    multiply(d, h, &vertical, &s,
+             (tinytl_gemm_tile){
+                 .n = panel->n,
+                 .a = h->buffer + (y * h->width + x) * h->channels,
+                 .a_row = (ptrdiff_t)s.source_step * h->channels,
+                 .a_step = 1,
+                 .b = panel->b,
+                 .c = target + (ptrdiff_t)(s.first_target + h->first * s.target_step) * d->target_c,
+                 .c_row = (ptrdiff_t)s.target_step * d->target_c,
+                 .accumulate = d->accumulate},
+             n);
+  }
 }
 
 static void dense_task(void *context, int task) {
   const dense *d = context;
-  const tinytl_conv *conv = d->panels.conv;
-  const int row = task % d->target_h;
   const tinytl_conv_panel panel =
-      tinytl_conv_panels_at(&d->panels, d->panels.first + task / d->target_h);
-  const float *source = d->source + panel.group * d->panels.steps;
-  float *target = d->target + (ptrdiff_t)row * d->target_w * d->target_c +
-                  panel.group * d->panels.columns + panel.column;
-
-  for (int x = 0; !d->accumulate && x < d->target_w; x++)
-    memset(target + (ptrdiff_t)x * d->target_c, 0, (size_t)panel.n * sizeof *target);
-  for (int ky = 0; ky < conv->kernel; ky++) {
-    const int y = tinytl_conv_source_row(conv, d->panels.transposed, row, ky);
-    if (y < 0) continue;
-    const float *source_row = source + (ptrdiff_t)y * d->source_w * d->source_c;
-    for (int phase = 0; phase < (d->panels.transposed ? conv->stride : 1); phase++) {
-      const strip s = d->panels.transposed ? backward_strip(conv, phase) : forward_strip(conv);
-      dense_strip(d, &s, &panel, ky, source_row, target);
+      tinytl_conv_panels_at(&d->panels, d->panels.first + task / d->n_row_tasks);
+  const int row = task % d->n_row_tasks * d->rows_per_task;
+  const int n_rows = tinytl_min(d->rows_per_task, d->target_h - row);
+  const strip first = strip_at(d, 0);
+  float buffer[BUFFER_FLOATS];
+  held h = {.buffer = buffer};
+  const int n_sources = rows_read(d, row, n_rows, &h.y);
+  for (h.first = 0; h.first < first.n; h.first += d->piece) {
+    h.n = tinytl_min(d->piece, first.n - h.first);
+    h.width = (h.n - 1) * first.source_step + d->span;
+    for (h.channel = 0; h.channel < d->panels.steps; h.channel += d->channels) {
+      h.channels = tinytl_min(d->channels, d->panels.steps - h.channel);
+      for (int y = 0; y < n_sources; y++)
+        copy_row(d,
+                 d->source + (ptrdiff_t)(h.y + y) * d->source_w * d->source_c +
+                     panel.group * d->panels.steps + h.channel,
+                 d->lowest + h.first * first.source_step, h.width, h.channels,
+                 buffer + (ptrdiff_t)y * h.width * h.channels);
+      for (int i = row; i < row + n_rows; i++) dense_row(d, &h, &panel, i);
     }
   }
+}
+
+/* Most source rows that n neighbouring target rows read. */
+static int most_rows_read(const dense *d, int n) {
+  const tinytl_conv *conv = d->panels.conv;
+  return d->panels.transposed ? (n + conv->kernel - 2) / conv->stride + 1
+                              : (n - 1) * conv->stride + conv->kernel;
+}
+
+/* What fits into the buffer: rows, else pieces of a row, with at least some of the channels. */
+static void cut(dense *d) {
+  enum { MIN_CHANNELS = 32, MIN_TASKS = 16 };
+  const strip first = strip_at(d, 0);
+  d->n_strips = d->panels.transposed ? tinytl_min(d->panels.conv->stride, d->target_w) : 1;
+  d->lowest = first.reach.lowest;
+  int end = first.reach.lowest + first.reach.n;
+  for (int i = 1; i < d->n_strips; i++) {
+    const reach r = strip_at(d, i).reach;
+    d->lowest = tinytl_min(d->lowest, r.lowest);
+    if (r.lowest + r.n > end) end = r.lowest + r.n;
+  }
+  d->span = end - d->lowest;
+  d->piece = first.n;
+  d->channels = d->panels.steps;
+  d->rows_per_task = 1;
+
+  const int needed = most_rows_read(d, 1);
+  const int wanted = tinytl_min(d->channels, MIN_CHANNELS);
+  const int width = BUFFER_FLOATS / (needed * wanted); /* that fits */
+  const int fitting = width > d->span ? (width - d->span) / first.source_step + 1 : 1;
+  d->piece = tinytl_ceil_div(first.n, tinytl_ceil_div(first.n, fitting));
+  const int row_pixels = (d->piece - 1) * first.source_step + d->span;
+  d->channels = tinytl_min(d->panels.steps, BUFFER_FLOATS / (needed * row_pixels));
+  const int balanced = tinytl_ceil_div(d->target_h * d->panels.n_panels, MIN_TASKS);
+  while (d->rows_per_task < tinytl_min(balanced, d->target_h) &&
+         most_rows_read(d, d->rows_per_task + 1) * row_pixels * d->channels <= BUFFER_FLOATS)
+    d->rows_per_task++;
+  d->n_row_tasks = tinytl_ceil_div(d->target_h, d->rows_per_task);
 }
 
 void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
@@ -141,12 +227,15 @@ void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, const tin
              .accumulate = accumulate,
              .source_c = transposed ? conv->out_c : conv->in_c,
              .source_w = transposed ? conv->out_w : conv->in_w,
+             .source_h = transposed ? conv->out_h : conv->in_h,
              .target_c = transposed ? conv->in_c : conv->out_c,
              .target_w = transposed ? conv->in_w : conv->out_w,
              .target_h = transposed ? conv->in_h : conv->out_h};
   d.panels.run = run;
   d.panels.weight = w;
   d.panels.packed = run->scratch;
+  cut(&d);
+  tinytl_pool *pool = tinytl_split_pool(run, tinytl_conv_macs(conv));
   while (tinytl_conv_panels_next(&d.panels))
-    tinytl_parallel_for(run->pool, d.panels.n * d.target_h, dense_task, &d);
+    tinytl_parallel_for(pool, d.panels.n * d.n_row_tasks, dense_task, &d);
 }

@@ -1,6 +1,7 @@
 /* Pointwise convolution, a product of matrices: y [pixels][out] = x [pixels][in] w^T. The gradient
  * of its input is the same product with the weights' sides swapped: dx = dy w. */
 #include "ops/conv.h"
+#include "ops/split.h"
 
 /* A tile of source pixels stays in the first-level cache (24 of 32 KiB) while the panels pass. */
 static int tile_pixels(int n_pixels, int source_c, int mr) {
@@ -75,10 +76,11 @@ void tinytl_conv_pointwise(const tinytl_run *run, const tinytl_conv *conv, const
   panels->packed = run->scratch;
   map.tile_pixels = tile_pixels(map.n_pixels, panels->steps, run->kernels->mr);
   map.n_tiles = tinytl_ceil_div(map.n_pixels, map.tile_pixels);
+  tinytl_pool *pool = tinytl_split_pool(run, tinytl_conv_macs(conv));
   while (tinytl_conv_panels_next(panels)) {
     const int groups = tinytl_min(tinytl_ceil_div(MIN_TASKS, map.n_tiles), panels->n);
     map.group_panels = tinytl_ceil_div(panels->n, groups);
     map.n_groups = tinytl_ceil_div(panels->n, map.group_panels);
-    tinytl_parallel_for(run->pool, map.n_tiles * map.n_groups, product_task, &map);
+    tinytl_parallel_for(pool, map.n_tiles * map.n_groups, product_task, &map);
   }
 }

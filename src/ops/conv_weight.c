@@ -9,6 +9,7 @@
  * so that a tap's pixels of an output row follow each other. Maps whose panel does not fit into
  * scratch are done by blocks of output rows, in order. */
 #include "ops/conv.h"
+#include "ops/split.h"
 
 enum { PACKED_NBYTES = 512 * 1024 };
 
@@ -126,12 +127,15 @@ void tinytl_conv_backward_weight(const tinytl_run *run, const tinytl_conv *conv,
   g.x = x;
   g.dy = dy;
   g.dw = dw;
+  tinytl_pool *pool = tinytl_split_pool(run, tinytl_conv_macs(conv));
   for (g.panel = 0; g.panel < g.n_panels; g.panel += g.panel_capacity) {
     g.n_held = tinytl_min(g.panel_capacity, g.n_panels - g.panel);
     for (g.row = 0; g.row < conv->out_h; g.row += g.row_capacity) {
       g.n_rows = tinytl_min(g.row_capacity, conv->out_h - g.row);
-      tinytl_parallel_for(run->pool, g.n_held * input_rows(conv, g.n_rows), pack_task, &g);
-      tinytl_parallel_for(run->pool, g.n_held * g.n_out_tiles * conv->kernel, product_task, &g);
+      const int n_packed = g.n_held * input_rows(conv, g.n_rows);
+      const bool alone = n_packed * g.row_floats < TINYTL_SPLIT_ALONE;
+      tinytl_parallel_for(alone ? NULL : run->pool, n_packed, pack_task, &g);
+      tinytl_parallel_for(pool, g.n_held * g.n_out_tiles * conv->kernel, product_task, &g);
     }
   }
 }

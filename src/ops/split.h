@@ -6,9 +6,15 @@
 #include "ops/ops.h"
 
 enum {
-  TINYTL_SPLIT_TASK = 4096,     /* elements of a task, about: some microseconds */
-  TINYTL_SPLIT_ALONE = 3 * 4096 /* below it, waking the threads costs more than the work */
+  TINYTL_SPLIT_TASK = 4096,            /* elements of a task, about: some microseconds */
+  TINYTL_SPLIT_ALONE = 3 * 4096,       /* below it, waking the threads costs more than the work */
+  TINYTL_SPLIT_ALONE_MACS = 256 * 1024 /* the same, in multiply-adds of a matrix product */
 };
+
+/* The threads for a product of so many multiply-adds. */
+static inline tinytl_pool *tinytl_split_pool(const tinytl_run *run, double macs) {
+  return macs < TINYTL_SPLIT_ALONE_MACS ? NULL : run->pool;
+}
 
 typedef struct tinytl_split {
   int n_rows, rows_per_task, n_tasks;

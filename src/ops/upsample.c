@@ -1,6 +1,4 @@
-/* Bilinear upsampling, align_corners false: output pixel i of a side lies at
- *   s = max(0, (i + 1/2) * in / out - 1/2)
- * of the input, between pixels floor(s) and floor(s) + 1 (the last one stands in past the edge). */
+/* Bilinear upsampling, align_corners false: kernels.h has the formula of a side. */
 #include <string.h>
 
 #include "ops/split.h"
@@ -13,38 +11,14 @@ typedef struct upsample {
   float *dst;
 } upsample;
 
-/* Output pixel = (1 - weight) * input[first] + weight * input[second]. */
-typedef struct tap {
-  int first, second;
-  float weight;
-} tap;
-
-static inline tap tap_at(int i, int in, int out) {
-  float s = ((float)i + 0.5f) * ((float)in / (float)out) - 0.5f;
-  if (s < 0) s = 0;
-  int first = (int)s < in - 1 ? (int)s : in - 1;
-  int second = first + 1 < in ? first + 1 : first;
-  return (tap){first, second, s - (float)first};
-}
-
 static void forward_task(void *context, int task) {
   const upsample *u = context;
-  int channels = u->channels;
+  const size_t row = (size_t)u->in_w * u->channels;
   for (int oy = tinytl_split_first(&u->split, task); oy < tinytl_split_end(&u->split, task); oy++) {
-    tap v = tap_at(oy, u->in_h, u->out_h);
-    const float *top = u->src + (size_t)v.first * u->in_w * channels;
-    const float *bottom = u->src + (size_t)v.second * u->in_w * channels;
-    for (int ox = 0; ox < u->out_w; ox++) {
-      tap h = tap_at(ox, u->in_w, u->out_w);
-      size_t left = (size_t)h.first * channels, right = (size_t)h.second * channels;
-      float w00 = (1 - v.weight) * (1 - h.weight), w01 = (1 - v.weight) * h.weight;
-      float w10 = v.weight * (1 - h.weight), w11 = v.weight * h.weight;
-      float *y = u->dst + ((size_t)oy * u->out_w + ox) * channels;
-      for (int c = 0; c < channels; c++) {
-        y[c] += w00 * top[left + c] + w01 * top[right + c] + w10 * bottom[left + c] +
-                w11 * bottom[right + c];
-      }
-    }
+    const tinytl_upsample_tap v = tinytl_upsample_tap_at(oy, u->in_h, u->out_h);
+    u->kernels->upsample_row(u->in_w, u->out_w, u->channels, u->src + v.first * row,
+                             u->src + v.second * row, v.weight,
+                             u->dst + (size_t)oy * u->out_w * u->channels);
   }
 }
 
@@ -55,23 +29,27 @@ void tinytl_upsample_forward(const tinytl_run *run, int in_h, int in_w, int out_
   tinytl_split_run(run, &u.split, forward_task, &u);
 }
 
-/* A task owns rows of dx and gathers every output row that reaches them. */
+/* A task owns rows of dx and gathers every output row that reaches them, a few at a time. */
 static void backward_task(void *context, int task) {
   const upsample *u = context;
-  size_t channels = u->channels;
+  const size_t row = (size_t)u->out_w * u->channels;
   for (int iy = tinytl_split_first(&u->split, task); iy < tinytl_split_end(&u->split, task); iy++) {
-    float *dx = u->dst + (size_t)iy * u->in_w * channels;
-    memset(dx, 0, u->in_w * channels * sizeof(float));
+    float *dx = u->dst + (size_t)iy * u->in_w * u->channels, weights[TINYTL_UPSAMPLE_ROWS];
+    int n_rows = 0;
+    memset(dx, 0, (size_t)u->in_w * u->channels * sizeof *dx);
     for (int oy = 0; oy < u->out_h; oy++) {
-      tap v = tap_at(oy, u->in_h, u->out_h);
-      float row = (v.first == iy ? 1 - v.weight : 0) + (v.second == iy ? v.weight : 0);
-      if (row == 0) continue;
-      for (int ox = 0; ox < u->out_w; ox++) {
-        tap h = tap_at(ox, u->in_w, u->out_w);
-        const float *dy = u->src + ((size_t)oy * u->out_w + ox) * channels;
-        u->kernels->axpy(dx + h.first * channels, row * (1 - h.weight), dy, channels);
-        u->kernels->axpy(dx + h.second * channels, row * h.weight, dy, channels);
+      const tinytl_upsample_tap v = tinytl_upsample_tap_at(oy, u->in_h, u->out_h);
+      if (v.second < iy) continue;
+      const bool reaches = v.first <= iy;
+      if (reaches)
+        weights[n_rows++] = (v.first == iy ? 1 - v.weight : 0) + (v.second == iy ? v.weight : 0);
+      const bool last = !reaches || oy == u->out_h - 1;
+      if (n_rows == TINYTL_UPSAMPLE_ROWS || (last && n_rows > 0)) {
+        u->kernels->upsample_row_grad(u->in_w, u->out_w, u->channels, n_rows, weights,
+                                      u->src + (size_t)(oy + reaches - n_rows) * row, dx);
+        n_rows = 0;
       }
+      if (!reaches) break;
     }
   }
 }

@@ -104,6 +104,10 @@ static bool augments(const tinytl_trainer *t) {
 tinytl_status tinytl_trainer_prepare(tinytl_trainer *t, const tinytl_backbone *backbone,
                                      const tinytl_choices *choices, tinytl_error *error) {
   const bool lite = tinytl_method_trains_lite(choices->method);
+  /* All that the programs depend on; a plan tries many choices. */
+  const bool have_programs = (t->train_program || t->test_program) &&
+                             t->choices.method == choices->method &&
+                             t->choices.recompute == choices->recompute;
   t->choices = *choices;
   if (!t->network) t->network = malloc(sizeof *t->network);
   if (!t->params) t->params = malloc(sizeof *t->params);
@@ -121,7 +125,7 @@ tinytl_status tinytl_trainer_prepare(tinytl_trainer *t, const tinytl_backbone *b
   tinytl_gradients_layout(t->gradients, t->params, t->network, tinytl_kernels_get(),
                           t->options.batch, choices->defer);
   t->head_only = choices->method == TINYTL_METHOD_LAST && !augments(t);
-  return make_programs(t, error);
+  return have_programs ? TINYTL_OK : make_programs(t, error);
 }
 
 static void set_rules(tinytl_trainer *t, bool fresh_lite) {

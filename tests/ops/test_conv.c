@@ -40,6 +40,13 @@ static const shape SHAPES[] = {
     {7, 6, 4, 4, 4, 3, 2, TINYTL_PAD_SAME},
     {9, 12, 2, 2, 11, 2, 1, TINYTL_PAD_SYMMETRIC},
     {12, 200, 33, 5, 3, 1, 1, TINYTL_PAD_SYMMETRIC}, /* the weight gradient's rows in blocks */
+    {9, 9, 40, 96, 3, 1, 2, TINYTL_PAD_SYMMETRIC}, /* panels of groups, large enough for threads */
+    /* wide maps by pieces, many channels by some at a time, in both directions */
+    {3, 95, 40, 6, 3, 1, 1, TINYTL_PAD_SAME},
+    {5, 131, 6, 41, 3, 2, 1, TINYTL_PAD_SYMMETRIC},
+    {3, 2, 700, 9, 3, 1, 1, TINYTL_PAD_SYMMETRIC},
+    {4, 5, 5, 701, 5, 2, 1, TINYTL_PAD_SAME},
+    {3, 70, 70, 70, 5, 3, 1, TINYTL_PAD_SAME},
     /* depthwise */
     {1, 1, 8, 8, 3, 1, 8, TINYTL_PAD_SYMMETRIC},
     {7, 7, 40, 40, 3, 1, 40, TINYTL_PAD_SYMMETRIC},

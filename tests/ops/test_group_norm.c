@@ -12,8 +12,9 @@ typedef struct shape {
 } shape;
 
 /* 1 pixel, remainder groups of 1 and 5 channels, fewer channels than a group, odd sides. */
-static const shape SHAPES[] = {{1, 8, false},  {1, 16, true}, {49, 8, true},  {7, 21, true},
-                               {9, 17, false}, {15, 3, true}, {25, 1, false}, {4, 40, true}};
+static const shape SHAPES[] = {{1, 8, false},  {1, 16, true},  {49, 8, true},
+                               {7, 21, true},  {9, 17, false}, {15, 3, true},
+                               {25, 1, false}, {4, 40, true},  {150, 37, true}};
 enum { N_SHAPES = sizeof SHAPES / sizeof SHAPES[0] };
 
 /* params: x [n_pixels][channels], scale, shift [channels]. */
@@ -60,16 +61,14 @@ static void step(const tinytl_run *run, const shape *s, const float *params, con
   free(rstd);
 }
 
-static void test_forward_and_gradients(void **state) {
-  (void)state;
-  tinytl_run run = {.kernels = tinytl_kernels_get()};
+static void check_forward_and_gradients(const tinytl_run *run) {
   for (int i = 0; i < N_SHAPES; i++) {
     const shape *s = &SHAPES[i];
     size_t n = (size_t)s->n_pixels * s->channels, n_params = n_params_of(s);
     float *params = op_random(n_params, i), *dy = op_random(n, 100 + i);
     float *out = calloc(n + n_params, sizeof(float));
     double *wide = op_widen(params, n_params), *y = calloc(n, sizeof(double));
-    step(&run, s, params, dy, out);
+    step(run, s, params, dy, out);
     reference(s, wide, y);
     assert_true(op_error(out, y, n) < 1e-5);
     assert_true(op_gradient_error(reference, s, params, n_params, dy, n, out + n) < 2e-5);
@@ -82,16 +81,14 @@ static void test_forward_and_gradients(void **state) {
 }
 
 /* A mean a thousand times the deviation, on a large map: float sums would lose the variance. */
-static void test_large_mean(void **state) {
-  (void)state;
-  tinytl_run run = {.kernels = tinytl_kernels_get()};
+static void check_large_mean(const tinytl_run *run) {
   shape s = {56 * 56, 16, false};
   size_t n = (size_t)s.n_pixels * s.channels, n_params = n_params_of(&s);
   float *params = op_random(n_params, 7), *dy = op_random(n, 8);
   float *out = calloc(n + n_params, sizeof(float));
   for (size_t i = 0; i < n; i++) params[i] += 1000;
   double *wide = op_widen(params, n_params), *y = calloc(n, sizeof(double));
-  step(&run, &s, params, dy, out);
+  step(run, &s, params, dy, out);
   reference(&s, wide, y);
   assert_true(op_error(out, y, n) < 1e-6);
   free(params);
@@ -101,17 +98,15 @@ static void test_large_mean(void **state) {
   free(y);
 }
 
-static void test_gradients_are_added_or_left_out(void **state) {
-  (void)state;
-  tinytl_run run = {.kernels = tinytl_kernels_get()};
+static void check_gradients_are_added_or_left_out(const tinytl_run *run) {
   float x[8] = {1, 2, 3, 4, 5, 6, 7, 9}, rstd, dy[8] = {1, 1, 0, 0, 2, 0, 0, 0};
   float scale[8] = {1, 1, 1, 1, 1, 1, 1, 1}, shift[8] = {0}, dx[2][8], dshift[8];
-  tinytl_group_norm_forward(&run, 1, 8, x, &rstd);
+  tinytl_group_norm_forward(run, 1, 8, x, &rstd);
   memcpy(dx[0], dy, sizeof dy);
   memcpy(dx[1], dy, sizeof dy);
   for (int c = 0; c < 8; c++) dshift[c] = 10;
-  tinytl_group_norm_backward(&run, 1, 8, x, &rstd, scale, shift, false, dx[0], NULL, dshift);
-  tinytl_group_norm_backward(&run, 1, 8, x, &rstd, scale, shift, false, dx[1], NULL, NULL);
+  tinytl_group_norm_backward(run, 1, 8, x, &rstd, scale, shift, false, dx[0], NULL, dshift);
+  tinytl_group_norm_backward(run, 1, 8, x, &rstd, scale, shift, false, dx[1], NULL, NULL);
   assert_memory_equal(dx[0], dx[1], sizeof dy);
   for (int c = 0; c < 8; c++) assert_float_equal(dshift[c], 10 + dy[c], 0);
 }
@@ -130,6 +125,21 @@ static void test_threads(void **state) {
   shape s = {31 * 33, 93, true};
   size_t n = (size_t)s.n_pixels * s.channels;
   assert_true(op_same_with_any_threads(everything, &s, n + n_params_of(&s)));
+}
+
+static void test_forward_and_gradients(void **state) {
+  (void)state;
+  op_with_each_set(check_forward_and_gradients);
+}
+
+static void test_large_mean(void **state) {
+  (void)state;
+  op_with_each_set(check_large_mean);
+}
+
+static void test_gradients_are_added_or_left_out(void **state) {
+  (void)state;
+  op_with_each_set(check_gradients_are_added_or_left_out);
 }
 
 int main(void) {

@@ -74,3 +74,9 @@ bool op_same_with_any_threads(op_everything everything, const void *shape, size_
   free(other);
   return same;
 }
+
+void op_with_each_set(void (*check)(const tinytl_run *run)) {
+  const tinytl_kernels *sets[TINYTL_MAX_KERNEL_SETS];
+  const int n_sets = tinytl_kernels_all(sets);
+  for (int i = 0; i < n_sets; i++) check(&(tinytl_run){.kernels = sets[i]});
+}

@@ -25,4 +25,7 @@ typedef void (*op_everything)(const tinytl_run *run, const void *shape, float *o
 /* Do 1, 2 and 3 threads and no pool at all give the same bits, and none of them NaN? */
 bool op_same_with_any_threads(op_everything everything, const void *shape, size_t n_out);
 
+/* Calls check on one thread with every kernel set of this machine. */
+void op_with_each_set(void (*check)(const tinytl_run *run));
+
 #endif

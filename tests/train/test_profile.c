@@ -140,6 +140,8 @@ static void test_nothing_else_changes(void **state) {
   assert_memory_equal(&report.profile, &none, sizeof none);
   assert_int_equal(with.nbytes, without.nbytes);
   assert_memory_equal(with.bytes, without.bytes, with.nbytes);
+  free(with.bytes);
+  free(without.bytes);
 }
 
 static void test_names(void **state) {
