@@ -22,9 +22,9 @@ tinytl_conv tinytl_conv_make(int in_h, int in_w, int in_c, int out_c, int kernel
                        .pad_left = horizontal.pad};
 }
 
-double tinytl_conv_macs(const tinytl_conv *conv) {
-  return (double)conv->out_h * conv->out_w * conv->out_c * conv->kernel * conv->kernel *
-         (conv->in_c / conv->groups);
+uint64_t tinytl_conv_macs(const tinytl_conv *conv) {
+  return (uint64_t)conv->out_h * (uint64_t)conv->out_w * (uint64_t)conv->out_c *
+         (uint64_t)(conv->in_c / conv->groups) * (uint64_t)conv->kernel * (uint64_t)conv->kernel;
 }
 
 bool tinytl_conv_is_depthwise(const tinytl_conv *conv) {

@@ -61,7 +61,6 @@ typedef struct tinytl_conv_tap {
 } tinytl_conv_tap;
 tinytl_conv_tap tinytl_conv_tap_span(int in, int out, int stride, int pad, int k);
 
-double tinytl_conv_macs(const tinytl_conv *conv); /* multiply-adds, padding's too */
 bool tinytl_conv_is_depthwise(const tinytl_conv *conv);
 /* Kernel 1, stride 1, one group: pixels are independent rows of a matrix. */
 bool tinytl_conv_is_pointwise(const tinytl_conv *conv);

@@ -28,6 +28,10 @@ typedef struct tinytl_conv {
 tinytl_conv tinytl_conv_make(int in_h, int in_w, int in_c, int out_c, int kernel, int stride,
                              int groups, tinytl_pad pad);
 
+/* Multiply-accumulates of a convolution; the gradients of its input and of its weights take as many
+ * each. */
+uint64_t tinytl_conv_macs(const tinytl_conv *conv);
+
 /* After the sum: bias, activation, shortcut. */
 typedef struct tinytl_epilogue {
   const float *bias; /* [out_c]; NULL: none (then act NONE and mask NULL) */

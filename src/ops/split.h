@@ -12,7 +12,7 @@ enum {
 };
 
 /* The threads for a product of so many multiply-adds. */
-static inline tinytl_pool *tinytl_split_pool(const tinytl_run *run, double macs) {
+static inline tinytl_pool *tinytl_split_pool(const tinytl_run *run, uint64_t macs) {
   return macs < TINYTL_SPLIT_ALONE_MACS ? NULL : run->pool;
 }
 

@@ -135,11 +135,6 @@ size_t tinytl_network_frozen_nbytes(const tinytl_network *network) {
   return nbytes;
 }
 
-uint64_t tinytl_conv_macs(const tinytl_conv *conv) {
-  return (uint64_t)conv->out_h * (uint64_t)conv->out_w * (uint64_t)conv->out_c *
-         (uint64_t)(conv->in_c / conv->groups) * (uint64_t)conv->kernel * (uint64_t)conv->kernel;
-}
-
 uint64_t tinytl_network_macs(const tinytl_network *network) {
   uint64_t macs = (uint64_t)network->n_features * (uint64_t)network->n_classes;
   for (int i = 0; i < network->backbone->arch.n_layers; i++)

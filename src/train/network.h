@@ -48,9 +48,6 @@ int tinytl_test_resize(const tinytl_backbone *backbone, int image_size);
 /* Bytes at rest of the backbone's weights, biases and lite modules, without its classifier. */
 size_t tinytl_network_frozen_nbytes(const tinytl_network *network);
 
-/* Multiply-accumulates of a convolution; the gradients of its input and of its weights take as many
- * each. */
-uint64_t tinytl_conv_macs(const tinytl_conv *conv);
 /* Multiply-accumulates of one image, forward: backbone, lite modules, classifier. */
 uint64_t tinytl_network_macs(const tinytl_network *network);
 
