@@ -85,10 +85,10 @@ tinytl_status tinytl_trainer_fetch_features(tinytl_trainer *trainer, int index,
 
 /* Keeps the values as they are now as the best ones. */
 tinytl_status tinytl_trainer_keep(tinytl_trainer *trainer, tinytl_error *error);
-/* Ends training: gives all memory back but that of the best values, which are returned in *values
- * [params->n], borrowed until the trainer is freed. */
-tinytl_status tinytl_trainer_finish(tinytl_trainer *trainer, const float **values,
-                                    tinytl_error *error);
+/* Makes the best values the current ones. */
+tinytl_status tinytl_trainer_restore(tinytl_trainer *trainer, tinytl_error *error);
+/* Ends training: gives all memory back but that of the values. */
+void tinytl_trainer_finish(tinytl_trainer *trainer);
 
 /* ---- The parts of tinytl_trainer_create --------------------------------------------------- */
 
