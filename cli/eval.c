@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdlib.h>
 
 #include "command.h"
@@ -6,9 +7,10 @@
 #include "options.h"
 #include "pictures.h"
 #include "terminal.h"
+#include "unknown.h"
 
 typedef struct eval_arguments {
-  const char *backbone, *adapter, *dir;
+  const char *backbone, *adapter, *dir, *unknown;
   int image_size, n_threads;
   bool json, quiet;
 } eval_arguments;
@@ -23,6 +25,9 @@ typedef struct evaluation {
   float *probabilities; /* [n_model_classes] */
   uint8_t *rgb;
   cli_metrics metrics;
+  cli_scores scores, unknown_scores;
+  float temperature;
+  cli_rejection rejection;
   int n_skipped;
 } evaluation;
 
@@ -54,6 +59,13 @@ static tinytl_status match_classes(evaluation *run, const cli_model *model, tiny
   return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d classes", images->n_classes);
 }
 
+static void read_calibration(evaluation *run, const cli_model *model) {
+  tinytl_adapter_info info = {.temperature = 1, .reject_below = NAN};
+  if (model->adapter) tinytl_adapter_describe(model->adapter, &info);
+  run->temperature = info.temperature;
+  run->rejection.below = info.reject_below;
+}
+
 static tinytl_status prepare(evaluation *run, const cli_model *model, const eval_arguments *args,
                              tinytl_error *error) {
   tinytl_status status =
@@ -61,6 +73,7 @@ static tinytl_status prepare(evaluation *run, const cli_model *model, const eval
   if (status != TINYTL_OK) return status;
   run->images = tinytl_folder_images(run->folder);
   run->n_skipped = tinytl_folder_n_skipped(run->folder);
+  read_calibration(run, model);
   status = tinytl_predictor_create(model->backbone, model->adapter, args->image_size,
                                    args->n_threads, &run->predictor, error);
   if (status != TINYTL_OK) return status;
@@ -76,14 +89,20 @@ static tinytl_status prepare(evaluation *run, const cli_model *model, const eval
   return match_classes(run, model, error);
 }
 
-static void count(evaluation *run, int label) {
+static tinytl_status count(evaluation *run, int label, tinytl_error *error) {
   int top[5];
   int k = run->n_model_classes < 5 ? run->n_model_classes : 5;
   cli_top(run->probabilities, run->n_model_classes, k, top);
   bool in_top5 = false;
   for (int i = 0; i < k; i++) in_top5 |= run->folder_class[top[i]] == label;
-  cli_metrics_add(&run->metrics, label, run->folder_class[top[0]], in_top5,
-                  run->probabilities[top[0]]);
+  const float confidence = run->probabilities[top[0]];
+  const bool right = run->folder_class[top[0]] == label;
+  cli_metrics_add(&run->metrics, label, run->folder_class[top[0]], in_top5, confidence);
+  const float score = tinytl_predictor_score(run->predictor);
+  run->rejection.n_right_kept += right && score >= run->rejection.below;
+  run->rejection.n_wrong_rejected += !right && score < run->rejection.below;
+  if (cli_scores_add(&run->scores, score)) return TINYTL_OK;
+  return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d pictures", run->scores.n);
 }
 
 static tinytl_status evaluate(evaluation *run, bool quiet, tinytl_error *error) {
@@ -99,8 +118,8 @@ static tinytl_status evaluate(evaluation *run, bool quiet, tinytl_error *error) 
     if (status == TINYTL_OK) {
       status = tinytl_predictor_run(run->predictor, run->rgb, run->probabilities, error);
     }
+    if (status == TINYTL_OK) status = count(run, images->labels[i], error);
     if (status != TINYTL_OK) return status;
-    count(run, images->labels[i]);
     if (!quiet) cli_progress_count("picture", i + 1, images->n_images);
   }
   cli_progress_end();
@@ -108,19 +127,40 @@ static tinytl_status evaluate(evaluation *run, bool quiet, tinytl_error *error) 
   return cli_fail(error, TINYTL_ERROR_DATA, "no picture could be read");
 }
 
+/* Pictures of other things: how many are told from those that were evaluated. */
+static tinytl_status evaluate_unknown(evaluation *run, const char *dir, tinytl_error *error) {
+  cli_rejection *rejection = &run->rejection;
+  cli_scores *unknown = &run->unknown_scores;
+  tinytl_status status =
+      cli_unknown_score(dir, run->predictor, unknown, &rejection->n_unknown_skipped, error);
+  if (status != TINYTL_OK) return status;
+  rejection->n_unknown = unknown->n;
+  for (int i = 0; i < unknown->n; i++)
+    rejection->n_unknown_rejected += unknown->values[i] < rejection->below;
+  rejection->auroc = cli_auroc(run->scores.values, run->scores.n, unknown->values, unknown->n);
+  return TINYTL_OK;
+}
+
 static tinytl_status run_eval(const cli_model *model, const eval_arguments *args,
                               tinytl_error *error) {
   evaluation run = {0};
   tinytl_status status = prepare(&run, model, args, error);
   if (status == TINYTL_OK) status = evaluate(&run, args->quiet, error);
+  if (status == TINYTL_OK && args->unknown) status = evaluate_unknown(&run, args->unknown, error);
   if (status == TINYTL_OK) {
-    const cli_eval_report report = {&run.metrics, run.images->class_names, run.n_skipped};
+    const cli_eval_report report = {.metrics = &run.metrics,
+                                    .class_names = run.images->class_names,
+                                    .n_skipped = run.n_skipped,
+                                    .temperature = run.temperature,
+                                    .rejection = run.rejection};
     if (args->json)
       cli_eval_print_json(&report);
     else
       cli_eval_print(&report);
   }
   cli_metrics_free(&run.metrics);
+  cli_scores_free(&run.scores);
+  cli_scores_free(&run.unknown_scores);
   free(run.rgb);
   free(run.probabilities);
   free(run.folder_class);
@@ -132,20 +172,30 @@ static tinytl_status run_eval(const cli_model *model, const eval_arguments *args
 int cli_eval(int argc, char **argv) {
   eval_arguments args = {0};
   const cli_option options[] = {
-      CLI_OPTION_MODEL(&args.backbone),    CLI_OPTION_ADAPTER(&args.adapter),
-      CLI_OPTION_DATA(&args.dir),          CLI_OPTION_IMAGE_SIZE(&args.image_size, "the adapter's"),
-      CLI_OPTION_THREADS(&args.n_threads), CLI_OPTION_JSON(&args.json),
-      CLI_OPTION_QUIET(&args.quiet),       CLI_OPTIONS_END,
+      CLI_OPTION_MODEL(&args.backbone),
+      CLI_OPTION_ADAPTER(&args.adapter),
+      CLI_OPTION_DATA(&args.dir),
+      CLI_OPTION_TEXT(0, "unknown", &args.unknown, "DIR",
+                      "folder of pictures of none of the classes"),
+      CLI_OPTION_IMAGE_SIZE(&args.image_size, "the adapter's"),
+      CLI_OPTION_THREADS(&args.n_threads),
+      CLI_OPTION_JSON(&args.json),
+      CLI_OPTION_QUIET(&args.quiet),
+      CLI_OPTIONS_END,
   };
   const cli_syntax syntax = {
       .command = "eval",
       .arguments = "",
       .summary = "Measures accuracy on pictures that were not trained on.",
       .examples = "  tinytl eval -a mine.safetensors -d pictures\n"
-                  "  tinytl eval -m backbone.safetensors -d pictures --json\n",
+                  "  tinytl eval -m backbone.safetensors -d pictures --json\n"
+                  "  tinytl eval -a mine.safetensors -d pictures --unknown other_pictures\n",
       .notes =
           "Pictures: DIR/test/CLASS/*.jpg, *.jpeg or *.png, or DIR/CLASS where DIR has no train,\n"
-          "val and test. Classes are matched by name.\n"};
+          "val and test. Classes are matched by name.\n"
+          "With --unknown the program also says how well scores tell the pictures from "
+          "those\n"
+          "anywhere below that folder: the AUROC, 1 for always and 0.5 for by chance.\n"};
   char **operands;
   int n_operands, exit_code;
   if (!cli_parse(&syntax, options, argc, argv, &operands, &n_operands, &exit_code)) {

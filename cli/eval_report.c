@@ -11,6 +11,27 @@ enum { LARGEST_TABLE = 20, WORST_PAIRS = 20 };
 
 /* ---- JSON --------------------------------------------------------------------------------- */
 
+/* Of n; NAN, which JSON has as null, where there are none or there is no threshold. */
+static double share_of(const cli_rejection *rejection, int part, int n) {
+  return n > 0 && !isnan(rejection->below) ? (double)part / n : (double)NAN;
+}
+
+static void put_rejection(cli_json *json, const cli_eval_report *report) {
+  const cli_rejection *rejection = &report->rejection;
+  const cli_metrics *metrics = report->metrics;
+  cli_json_real(json, "reject_below", (double)rejection->below);
+  cli_json_real(json, "right_kept", share_of(rejection, rejection->n_right_kept, metrics->n_top1));
+  cli_json_real(
+      json, "wrong_rejected",
+      share_of(rejection, rejection->n_wrong_rejected, metrics->n_images - metrics->n_top1));
+  if (rejection->n_unknown == 0) return;
+  cli_json_int(json, "unknown_images", rejection->n_unknown);
+  cli_json_int(json, "unknown_skipped", rejection->n_unknown_skipped);
+  cli_json_real(json, "unknown_rejected",
+                share_of(rejection, rejection->n_unknown_rejected, rejection->n_unknown));
+  cli_json_real(json, "auroc", rejection->auroc);
+}
+
 void cli_eval_print_json(const cli_eval_report *report) {
   const cli_metrics *metrics = report->metrics;
   cli_json json = {0};
@@ -18,10 +39,15 @@ void cli_eval_print_json(const cli_eval_report *report) {
   cli_json_text(&json, "event", "eval");
   cli_json_int(&json, "images", metrics->n_images);
   cli_json_real(&json, "top1", (double)metrics->n_top1 / metrics->n_images);
+  const cli_interval top1 = cli_wilson(metrics->n_top1, metrics->n_images);
+  cli_json_real(&json, "top1_low", top1.low);
+  cli_json_real(&json, "top1_high", top1.high);
   cli_json_real(&json, "top5", (double)metrics->n_top5 / metrics->n_images);
   cli_json_int(&json, "skipped", report->n_skipped);
   cli_json_real(&json, "ece", cli_metrics_calibration_error(metrics));
   cli_json_real(&json, "balanced_accuracy", cli_metrics_balanced_accuracy(metrics));
+  cli_json_real(&json, "temperature", (double)report->temperature);
+  put_rejection(&json, report);
   cli_json_open(&json, "classes", '[');
   for (int i = 0; i < metrics->n_classes; i++) {
     cli_json_open(&json, NULL, '{');
@@ -115,16 +141,36 @@ static void print_worst_pairs(const cli_eval_report *report) {
   }
 }
 
+static void print_rejection(const cli_eval_report *report) {
+  const cli_rejection *rejection = &report->rejection;
+  const cli_metrics *metrics = report->metrics;
+  const int n_right = metrics->n_top1, n_wrong = metrics->n_images - n_right;
+  const bool rejects = !isnan(rejection->below);
+  if (rejects) {
+    printf("unknown      below a score of %.3f: %d of %d right answers, %d of %d wrong ones\n",
+           (double)rejection->below, n_right - rejection->n_right_kept, n_right,
+           rejection->n_wrong_rejected, n_wrong);
+  }
+  if (rejection->n_unknown == 0) return;
+  printf("others       %d pictures, %d left out: ", rejection->n_unknown,
+         rejection->n_unknown_skipped);
+  if (rejects) printf("%d are unknown, ", rejection->n_unknown_rejected);
+  printf("AUROC %.3f\n", rejection->auroc);
+}
+
 void cli_eval_print(const cli_eval_report *report) {
   const cli_metrics *metrics = report->metrics;
   double n = metrics->n_images;
   printf("pictures     %d, %d left out\n", metrics->n_images, report->n_skipped);
-  printf("top-1        %.1f %%\n", 100 * metrics->n_top1 / n);
+  const cli_interval top1 = cli_wilson(metrics->n_top1, metrics->n_images);
+  printf("top-1        %.1f %%  between %.1f and %.1f %% with 95 %% confidence\n",
+         100 * metrics->n_top1 / n, 100 * top1.low, 100 * top1.high);
   printf("top-5        %.1f %%\n", 100 * metrics->n_top5 / n);
   printf("balanced     %.1f %%  mean recall of the classes\n",
          100 * cli_metrics_balanced_accuracy(metrics));
   printf("calibration  %.1f %%  expected difference of confidence and accuracy\n",
          100 * cli_metrics_calibration_error(metrics));
+  print_rejection(report);
   print_recalls(report);
   if (metrics->n_classes <= LARGEST_TABLE)
     print_matrix(metrics);

@@ -72,3 +72,31 @@ double cli_metrics_calibration_error(const cli_metrics *metrics) {
   }
   return sum / metrics->n_images;
 }
+
+cli_interval cli_wilson(int n_right, int n) {
+  const double z = 1.959963984540054; /* 97.5 % quantile of the normal distribution */
+  const double share = (double)n_right / n, z2_n = z * z / n;
+  const double centre = (share + z2_n / 2) / (1 + z2_n);
+  const double half = z / (1 + z2_n) * sqrt(share * (1 - share) / n + z2_n / (4 * n));
+  /* Exact at the ends, where rounding might step outside. */
+  return (cli_interval){n_right == 0 ? 0 : centre - half, n_right == n ? 1 : centre + half};
+}
+
+static int compare_scores(const void *left, const void *right) {
+  const float x = *(const float *)left, y = *(const float *)right;
+  return (x > y) - (x < y);
+}
+
+double cli_auroc(float *known, int n_known, float *unknown, int n_unknown) {
+  qsort(known, (size_t)n_known, sizeof *known, compare_scores);
+  qsort(unknown, (size_t)n_unknown, sizeof *unknown, compare_scores);
+  /* Of unknown ones, how many score below and how many not above known[i]. */
+  int n_below = 0, n_upto = 0;
+  double sum = 0;
+  for (int i = 0; i < n_known; i++) {
+    while (n_below < n_unknown && unknown[n_below] < known[i]) n_below++;
+    while (n_upto < n_unknown && unknown[n_upto] <= known[i]) n_upto++;
+    sum += 0.5 * ((double)n_below + n_upto);
+  }
+  return sum / n_known / n_unknown;
+}

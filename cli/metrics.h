@@ -33,8 +33,22 @@ int cli_metrics_class_images(const cli_metrics *metrics, int label);
 double cli_metrics_recall(const cli_metrics *metrics, int label);
 /* Mean recall of the classes that have pictures. */
 double cli_metrics_balanced_accuracy(const cli_metrics *metrics);
-/* Expected calibration error: mean over pictures of |accuracy - confidence| of their bin. */
+/* Expected calibration error (Guo et al., On Calibration of Modern Neural Networks, ICML 2017):
+ * mean over pictures of |accuracy - confidence| of their bin, of 15 that are equally wide. */
 double cli_metrics_calibration_error(const cli_metrics *metrics);
+
+typedef struct cli_interval {
+  double low, high;
+} cli_interval;
+
+/* 95 % confidence interval of a share of which n_right of n were seen (Wilson, Probable inference,
+ * the law of succession, and statistical inference, 1927). n is above 0. */
+cli_interval cli_wilson(int n_right, int n);
+
+/* How well scores part known pictures from unknown ones: the probability that a known picture's
+ * score is the higher one, ties counted half; both are sorted. NAN where there are none of either.
+ */
+double cli_auroc(float *known, int n_known, float *unknown, int n_unknown);
 
 static inline int cli_metrics_confusion(const cli_metrics *metrics, int label, int predicted) {
   return metrics->confusion[(size_t)label * (size_t)metrics->n_columns + (size_t)predicted];

@@ -95,6 +95,8 @@ static void print_adapter_json(const tinytl_adapter *adapter, const tinytl_adapt
   cli_json_int(&json, "lite_modules", info->n_lite);
   cli_json_int(&json, "parameters", (long long)info->n_parameters);
   cli_json_real(&json, "val_top1", (double)info->val_top1);
+  cli_json_real(&json, "temperature", (double)info->temperature);
+  cli_json_real(&json, "reject_below", (double)info->reject_below);
   cli_json_text(&json, "backbone_sha256", info->backbone_sha256);
   cli_json_int(&json, "classes", info->n_classes);
   cli_json_open(&json, "labels", '[');
@@ -119,6 +121,9 @@ void cli_adapter_print(const tinytl_adapter *adapter, const char *path, bool jso
   printf("lite modules  %d\n", info.n_lite);
   printf("parameters    %zu\n", info.n_parameters);
   if (isfinite(info.val_top1)) printf("validation    %.1f %% top-1\n", 100 * (double)info.val_top1);
+  printf("temperature   %.3f\n", (double)info.temperature);
+  if (isfinite(info.reject_below))
+    printf("unknown       below a score of %.3f\n", (double)info.reject_below);
   print_text("backbone", info.backbone_sha256);
   printf("classes       %d\n", info.n_classes);
   for (int i = 0; i < info.n_classes; i++) print_text("", tinytl_adapter_class(adapter, i));

@@ -146,6 +146,10 @@ typedef struct tinytl_adapter_info {
   int n_lite;
   size_t n_parameters;
   float val_top1; /* on the validation split, of the epoch that was kept, 0 to 1; NAN: none */
+  /* Fitted on the validation split, docs/training.md: */
+  float temperature;  /* that logits are divided by before the softmax, > 0; 1: none was fitted */
+  float reject_below; /* an answer with a lower score (tinytl_predictor_score) may be called
+                         unknown: 95 % of the right answers scored no lower; NAN: none */
   char backbone_sha256[65]; /* of the backbone it belongs to */
 } tinytl_adapter_info;
 
@@ -421,12 +425,12 @@ typedef struct tinytl_train_report {
 } tinytl_train_report;
 
 /* Adapts the backbone to `train`. `val` chooses the epoch: the latest one that is not worse than
- * the best by more than one standard error of its accuracy; NULL: the last epoch is kept. On
- * success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter, whatever
- * the number of threads. Errors: USAGE (options), DATA (a class without a readable picture, loss
- * not finite), MODEL (lite methods on a backbone without inverted residuals; a checkpoint that is
- * damaged, or of another backbone or other pictures: one of other options is USAGE), MEMORY_LIMIT,
- * INTERRUPTED. */
+ * the best by more than one standard error of its accuracy; and it sets the adapter's temperature
+ * and reject_below. NULL: the last epoch is kept, with temperature 1. On success the caller owns
+ * *adapter; report may be NULL. Same seed, same bytes of adapter, whatever the number of threads.
+ * Errors: USAGE (options), DATA (a class without a readable picture, loss not finite), MODEL (lite
+ * methods on a backbone without inverted residuals; a checkpoint that is damaged, or of another
+ * backbone or other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
 tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,
                            const tinytl_images *val, const tinytl_train_options *options,
                            tinytl_adapter **adapter, tinytl_train_report *report,
@@ -444,9 +448,13 @@ tinytl_status tinytl_predictor_create(const tinytl_backbone *backbone,
 int tinytl_predictor_n_classes(const tinytl_predictor *predictor);
 /* Geometry of the pictures it wants (no augmentation). */
 tinytl_view tinytl_predictor_view(const tinytl_predictor *predictor);
-/* rgb [size][size][3] -> probabilities [n_classes], which sum to 1. */
+/* rgb [size][size][3] -> probabilities [n_classes], which sum to 1: the softmax of the logits
+ * divided by the adapter's temperature. */
 tinytl_status tinytl_predictor_run(tinytl_predictor *predictor, const uint8_t *rgb,
                                    float *probabilities, tinytl_error *error);
+/* Of the picture that was run last without an error: its largest logit. Pictures of the classes
+ * tend to score higher than those of other things, which may still have a probability near 1. */
+float tinytl_predictor_score(const tinytl_predictor *predictor);
 size_t tinytl_predictor_nbytes(const tinytl_predictor *predictor); /* arena */
 uint64_t tinytl_predictor_macs(const tinytl_predictor *predictor); /* of one picture */
 void tinytl_predictor_free(tinytl_predictor *predictor);           /* NULL is allowed */

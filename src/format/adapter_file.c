@@ -51,19 +51,30 @@ static tinytl_status read_backbone_sha256(reader *r, tinytl_error *error) {
   return TINYTL_OK;
 }
 
-static tinytl_status read_val_top1(reader *r, tinytl_error *error) {
-  const char *text = find_meta(r, "tinytl.val_top1");
-  r->values.val_top1 = NAN;
+/* *value stays as it is where the key is absent. */
+static tinytl_status read_number(reader *r, const char *key, double low, double high, float *value,
+                                 tinytl_error *error) {
+  const char *text = find_meta(r, key);
   if (!text) return TINYTL_OK;
   json_t *json = NULL;
   TINYTL_TRY(tinytl_json_parse(text, strlen(text), r->where, &json, error));
-  const double value = json_is_number(json) ? json_number_value(json) : -1;
+  const double number = json_is_number(json) ? json_number_value(json) : (double)NAN;
   json_decref(json);
-  if (!(value >= 0 && value <= 1))
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a number 0 to 1, found \"%.40s\"",
-                       r->where, text);
-  r->values.val_top1 = (float)value;
+  if (!(number >= low && number <= high))
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a number %g to %g, found \"%.40s\"",
+                       r->where, low, high, text);
+  *value = (float)number;
   return TINYTL_OK;
+}
+
+/* Files from before there was a temperature have none of the last two. */
+static tinytl_status read_numbers(reader *r, tinytl_error *error) {
+  tinytl_adapter *values = &r->values;
+  values->val_top1 = values->reject_below = NAN;
+  values->temperature = 1;
+  TINYTL_TRY(read_number(r, "tinytl.val_top1", 0, 1, &values->val_top1, error));
+  TINYTL_TRY(read_number(r, "tinytl.temperature", 0.01, 100, &values->temperature, error));
+  return read_number(r, "tinytl.reject_below", -1e6, 1e6, &values->reject_below, error);
 }
 
 static tinytl_status read_meta(reader *r, tinytl_error *error) {
@@ -82,7 +93,7 @@ static tinytl_status read_meta(reader *r, tinytl_error *error) {
   TINYTL_TRY(tinytl_input_parse(text, false, r->where, &input, error));
   values->image_size = input.size;
   values->resize = input.resize;
-  TINYTL_TRY(read_val_top1(r, error));
+  TINYTL_TRY(read_numbers(r, error));
   TINYTL_TRY(need_meta(r, "tinytl.classes", &text, error));
   TINYTL_TRY(tinytl_strings_parse(text, r->where, &values->class_names, &values->n_classes, error));
   if (values->n_classes < 1 || values->n_classes > TINYTL_MAX_CLASSES)
@@ -238,7 +249,7 @@ static void list_tensors(tinytl_tensor_list *list, const tinytl_adapter *adapter
 
 static char *print_number(float value) {
   tinytl_json_text json = {0};
-  tinytl_json_put_float(&json, NULL, value);
+  tinytl_json_put_float(&json, NULL, isnan(value) ? 0 : value);
   return tinytl_json_finish(&json);
 }
 
@@ -250,9 +261,11 @@ tinytl_status tinytl_adapter_write(const tinytl_adapter *adapter, tinytl_write_f
       tinytl_strings_print((const char *const *)adapter->class_names, adapter->n_classes);
   char *input = tinytl_input_print(&geometry, false);
   char *lite = tinytl_lite_print(adapter->lite_shape, adapter->n_lite);
-  char *val_top1 = print_number(isnan(adapter->val_top1) ? 0 : adapter->val_top1);
+  char *val_top1 = print_number(adapter->val_top1);
+  char *temperature = print_number(adapter->temperature);
+  char *reject_below = print_number(adapter->reject_below);
   tinytl_status status;
-  if (list && classes && input && lite && val_top1) {
+  if (list && classes && input && lite && val_top1 && temperature && reject_below) {
     list_tensors(list, adapter);
     const char *const meta[] = {"tinytl.format",
                                 FORMAT,
@@ -268,6 +281,10 @@ tinytl_status tinytl_adapter_write(const tinytl_adapter *adapter, tinytl_write_f
                                 adapter->n_lite ? lite : NULL,
                                 "tinytl.val_top1",
                                 isnan(adapter->val_top1) ? NULL : val_top1,
+                                "tinytl.temperature",
+                                adapter->temperature == 1 ? NULL : temperature,
+                                "tinytl.reject_below",
+                                isnan(adapter->reject_below) ? NULL : reject_below,
                                 NULL};
     status = tinytl_safetensors_write(meta, list->tensors, list->n, write, context, error);
   } else {
@@ -278,5 +295,7 @@ tinytl_status tinytl_adapter_write(const tinytl_adapter *adapter, tinytl_write_f
   free(input);
   free(lite);
   free(val_top1);
+  free(temperature);
+  free(reject_below);
   return status;
 }

@@ -91,7 +91,9 @@ void tinytl_adapter_describe(const tinytl_adapter *adapter, tinytl_adapter_info 
                                 .n_classes = adapter->n_classes,
                                 .n_lite = adapter->n_lite,
                                 .n_parameters = adapter->n_values,
-                                .val_top1 = adapter->val_top1};
+                                .val_top1 = adapter->val_top1,
+                                .temperature = adapter->temperature,
+                                .reject_below = adapter->reject_below};
   memcpy(info->backbone_sha256, adapter->backbone_sha256, sizeof info->backbone_sha256);
 }
 

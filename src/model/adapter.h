@@ -7,7 +7,9 @@
 struct tinytl_adapter {
   tinytl_method method;
   int image_size, resize;
-  float val_top1; /* NAN: none */
+  float val_top1;     /* NAN: none */
+  float temperature;  /* > 0; 1: none was fitted */
+  float reject_below; /* score; NAN: none */
   char backbone_sha256[65];
   int n_classes;
   char **class_names;                   /* [n_classes]; owned */

@@ -164,6 +164,8 @@ tinytl_status tinytl_params_to_adapter(const tinytl_params *params, const tinytl
   view->image_size = network->image_size;
   view->resize = tinytl_test_resize(backbone, network->image_size);
   view->val_top1 = val_top1;
+  view->temperature = 1;
+  view->reject_below = NAN;
   memcpy(view->backbone_sha256, backbone->sha256, sizeof view->backbone_sha256);
   view->n_classes = network->n_classes;
   view->class_names = (char **)class_names;

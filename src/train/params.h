@@ -43,7 +43,7 @@ void tinytl_params_layout(tinytl_params *params, const tinytl_network *network,
 void tinytl_params_init(const tinytl_params *params, tinytl_network *network, uint64_t seed,
                         float *values);
 
-/* Copies values [n] into a new adapter. */
+/* Copies values [n] into a new adapter, with temperature 1 and nothing to reject. */
 tinytl_status tinytl_params_to_adapter(const tinytl_params *params, const tinytl_network *network,
                                        const float *values, const char *const *class_names,
                                        float val_top1, tinytl_adapter **adapter,

@@ -1,4 +1,5 @@
 /* tinytl_predictor: inference with a backbone and an adapter. */
+#include "train/calibration.h"
 #include "train/profile.h"
 
 #include <math.h>
@@ -11,6 +12,7 @@ struct tinytl_predictor {
   tinytl_pool *pool;
   tinytl_machine machine;
   int resize;
+  float temperature, score;
 };
 
 static tinytl_status set_up(tinytl_predictor *p, const tinytl_backbone *backbone,
@@ -22,6 +24,7 @@ static tinytl_status set_up(tinytl_predictor *p, const tinytl_backbone *backbone
   TINYTL_TRY(tinytl_network_init(p->network, backbone, image_size, adapter ? adapter->n_classes : 0,
                                  false, error));
   if (adapter) TINYTL_TRY(tinytl_network_adapt(p->network, adapter, error));
+  p->temperature = adapter ? adapter->temperature : 1;
   p->resize = adapter && image_size == adapter->image_size
                   ? adapter->resize
                   : tinytl_test_resize(backbone, p->network->image_size);
@@ -72,6 +75,10 @@ size_t tinytl_predictor_nbytes(const tinytl_predictor *predictor) {
   return predictor->program->nbytes;
 }
 
+float tinytl_predictor_score(const tinytl_predictor *predictor) {
+  return predictor->score;
+}
+
 uint64_t tinytl_predictor_macs(const tinytl_predictor *predictor) {
   return tinytl_program_macs(predictor->program, predictor->network);
 }
@@ -82,7 +89,8 @@ tinytl_status tinytl_predictor_run(tinytl_predictor *predictor, const uint8_t *r
   tinytl_machine_run(&predictor->machine, rgb, NULL);
   memcpy(probabilities, tinytl_machine_logits(&predictor->machine),
          (size_t)n_classes * sizeof *probabilities);
-  tinytl_softmax(n_classes, probabilities);
+  predictor->score = tinytl_largest(n_classes, probabilities);
+  tinytl_softmax_at(n_classes, predictor->temperature, probabilities);
   for (int c = 0; c < n_classes; c++)
     if (!isfinite(probabilities[c]))
       return tinytl_fail(error, TINYTL_ERROR_MODEL,

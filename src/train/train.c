@@ -1,4 +1,6 @@
-/* tinytl_train: features once or epochs of pictures, validation, the best parameters. */
+/* tinytl_train: features once or epochs of pictures, validation, the best parameters, calibration.
+ */
+#include "train/calibration.h"
 #include "train/checkpoint.h"
 
 #include <math.h>
@@ -20,6 +22,7 @@ typedef struct session {
   tinytl_checkpoint checkpoint; /* without them */
   bool is_saved;                /* the checkpoint */
   double last_save, save_time;  /* when the latest save ended, and what it took */
+  float temperature, reject_below;
 } session;
 
 static tinytl_status check_stop(const session *s) {
@@ -182,28 +185,43 @@ static tinytl_status compute_features(session *s, pass p) {
 
 /* ---- Epochs ------------------------------------------------------------------------------- */
 
-static tinytl_status validate(session *s, tinytl_score *result) {
+/* Told of the logits [n_classes] of one validation picture. */
+typedef void (*judge_fn)(void *context, int n_classes, const float *logits, int label);
+
+/* Has every validation picture judged that can be read. */
+static tinytl_status judge_val(session *s, judge_fn judge, void *context) {
   tinytl_trainer *t = s->t;
-  const int n_classes = t->network->n_classes;
   const tinytl_view view = tinytl_trainer_view(t, false, 0);
   pass p = val_pass(t, t->head_only);
   order_by_number(t, t->val);
   TINYTL_TRY(begin_pass(s, &p, 0, &view));
-  int n = 0, n_right = 0;
   while (p.n_given < p.n) {
     tinytl_sample sample;
     TINYTL_TRY(next_sample(s, &p, &sample));
     if (sample.skipped) continue;
-    const float *logits = tinytl_trainer_logits(t, sample.rgb);
-    bool right = true;
-    for (int c = 0; c < n_classes; c++) right = right && logits[c] <= logits[sample.label];
-    n_right += right;
-    n++;
+    judge(context, t->network->n_classes, tinytl_trainer_logits(t, sample.rgb), sample.label);
     release_sample(s, &p, &sample);
   }
-  if (n == 0) return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read");
-  const float top1 = (float)n_right / (float)n;
-  *result = (tinytl_score){top1, sqrtf(top1 * (1 - top1) / (float)n)};
+  return TINYTL_OK;
+}
+
+typedef struct tally {
+  int n, n_right;
+} tally;
+
+static void count_right(void *context, int n_classes, const float *logits, int label) {
+  tally *counts = context;
+  counts->n_right += logits[label] >= tinytl_largest(n_classes, logits);
+  counts->n++;
+}
+
+static tinytl_status validate(session *s, tinytl_score *result) {
+  tally counts = {0};
+  TINYTL_TRY(judge_val(s, count_right, &counts));
+  if (counts.n == 0)
+    return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read");
+  const float top1 = (float)counts.n_right / (float)counts.n;
+  *result = (tinytl_score){top1, sqrtf(top1 * (1 - top1) / (float)counts.n)};
   return TINYTL_OK;
 }
 
@@ -272,10 +290,37 @@ static tinytl_status train_epochs(session *s) {
   return TINYTL_OK;
 }
 
+/* ---- Calibration -------------------------------------------------------------------------- */
+
+typedef struct calibration {
+  tinytl_temperature_fit temperature;
+  tinytl_reject_fit reject;
+} calibration;
+
+static void add_to_fits(void *context, int n_classes, const float *logits, int label) {
+  calibration *fits = context;
+  tinytl_temperature_add(&fits->temperature, n_classes, logits, label);
+  if (logits[label] >= tinytl_largest(n_classes, logits))
+    tinytl_reject_add(&fits->reject, logits[label]);
+}
+
+/* Fits temperature and threshold to the kept values: one more pass over the validation pictures at
+ * the end, so that nothing of them has to be kept beside the best values. */
+static tinytl_status calibrate(session *s) {
+  calibration fits = {0};
+  TINYTL_TRY(tinytl_trainer_restore(s->t, s->error));
+  TINYTL_TRY(judge_val(s, add_to_fits, &fits));
+  s->temperature = tinytl_temperature_find(&fits.temperature);
+  s->reject_below = tinytl_reject_find(&fits.reject);
+  return TINYTL_OK;
+}
+
+/* ---- The run ------------------------------------------------------------------------------ */
+
 static tinytl_status make_adapter(session *s, tinytl_adapter **adapter) {
   tinytl_trainer *t = s->t;
-  const float *values;
-  TINYTL_TRY(tinytl_trainer_finish(t, &values, s->error));
+  const float *values = t->values;
+  tinytl_trainer_finish(t);
   /* The last update comes after the last loss that was looked at. */
   for (size_t i = 0; i < t->params->n; i++)
     if (!isfinite(values[i]))
@@ -283,8 +328,11 @@ static tinytl_status make_adapter(session *s, tinytl_adapter **adapter) {
                          "a trained value is not finite: expected a number, found %g; a lower "
                          "learning rate may help",
                          (double)values[i]);
-  return tinytl_params_to_adapter(t->params, t->network, values, t->train->class_names,
-                                  s->at.val_top1, adapter, s->error);
+  TINYTL_TRY(tinytl_params_to_adapter(t->params, t->network, values, t->train->class_names,
+                                      s->at.val_top1, adapter, s->error));
+  (*adapter)->temperature = s->temperature;
+  (*adapter)->reject_below = s->reject_below;
+  return TINYTL_OK;
 }
 
 static tinytl_status run_pictures(session *s) {
@@ -293,7 +341,7 @@ static tinytl_status run_pictures(session *s) {
   if (t->head_only && t->val) TINYTL_TRY(compute_features(s, val_pass(t, false)));
   TINYTL_TRY(train_epochs(s));
   save(s); /* while the values are those of training, and though the adapter may fail */
-  return TINYTL_OK;
+  return t->val ? calibrate(s) : TINYTL_OK;
 }
 
 /* The profile begins where the pictures do, and ends with the last of them. */
@@ -347,7 +395,7 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
                            const tinytl_images *val, const tinytl_train_options *options,
                            tinytl_adapter **adapter, tinytl_train_report *report,
                            tinytl_error *error) {
-  session s = {.error = error, .start = tinytl_now()};
+  session s = {.error = error, .start = tinytl_now(), .temperature = 1, .reject_below = NAN};
   tinytl_train_options own = *options;
   tinytl_resume *resume = NULL;
   tinytl_status status = open_checkpoint(&own, &resume, error);

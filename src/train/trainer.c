@@ -320,10 +320,15 @@ tinytl_status tinytl_trainer_keep(tinytl_trainer *t, tinytl_error *error) {
   return TINYTL_OK;
 }
 
-tinytl_status tinytl_trainer_finish(tinytl_trainer *t, const float **values, tinytl_error *error) {
+tinytl_status tinytl_trainer_restore(tinytl_trainer *t, tinytl_error *error) {
+  const size_t nbytes = t->params->n * sizeof *t->values;
+  if (!t->val) return TINYTL_OK;
+  if (t->spill) return tinytl_trainer_read_best(t, 0, t->values, nbytes, error);
+  memcpy(t->values, t->best, nbytes);
+  return TINYTL_OK;
+}
+
+void tinytl_trainer_finish(tinytl_trainer *t) {
   stop_threads(t);
   tinytl_pages_drop(t->block + t->kept_nbytes, t->block_nbytes - t->kept_nbytes);
-  *values = t->best ? t->best : t->values;
-  if (!t->val || !t->spill) return TINYTL_OK;
-  return tinytl_trainer_read_best(t, 0, t->values, t->params->n * sizeof *t->values, error);
 }

@@ -90,10 +90,10 @@ tinytl_status tinytl_trainer_read_best(tinytl_trainer *trainer, size_t first, vo
                                        size_t nbytes, tinytl_error *error);
 tinytl_status tinytl_trainer_write_best(tinytl_trainer *trainer, size_t first, const void *bytes,
                                         size_t nbytes, tinytl_error *error);
-/* Ends training: gives all memory back but that of the best values, which are returned in *values
- * [params->n], borrowed until the trainer is freed. */
-tinytl_status tinytl_trainer_finish(tinytl_trainer *trainer, const float **values,
-                                    tinytl_error *error);
+/* Makes the best values the current ones. */
+tinytl_status tinytl_trainer_restore(tinytl_trainer *trainer, tinytl_error *error);
+/* Ends training: gives all memory back but that of the values. */
+void tinytl_trainer_finish(tinytl_trainer *trainer);
 
 /* ---- The parts of tinytl_trainer_create --------------------------------------------------- */
 

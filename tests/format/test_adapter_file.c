@@ -31,6 +31,8 @@ static tinytl_adapter *adapter_of(const tinytl_backbone *backbone, tinytl_method
   values->image_size = 96;
   values->resize = 110;
   values->val_top1 = biases ? 0.9375f : NAN;
+  values->temperature = biases ? 1.375f : 1;
+  values->reject_below = biases ? 0.4125f : NAN;
   memcpy(values->backbone_sha256, backbone->sha256, 65);
   values->n_classes = 3;
   values->class_names = names;
@@ -67,6 +69,9 @@ static void expect_same(const tinytl_adapter *x, const tinytl_adapter *y, bool w
   assert_int_equal(info.n_parameters, x->n_values);
   assert_string_equal(info.backbone_sha256, x->backbone_sha256);
   assert_true(isnan(x->val_top1) ? isnan(info.val_top1) : info.val_top1 == x->val_top1);
+  assert_true(info.temperature == x->temperature);
+  assert_true(isnan(x->reject_below) ? isnan(info.reject_below)
+                                     : info.reject_below == x->reject_below);
   for (int i = 0; i < 3; i++) assert_string_equal(tinytl_adapter_class(y, i), names[i]);
   assert_null(tinytl_adapter_class(y, 3));
   assert_null(tinytl_adapter_class(y, -1));
@@ -100,6 +105,32 @@ static void test_round_trip(void **state) {
     free(file.bytes);
     tinytl_adapter_free(made);
   }
+  tinytl_backbone_free(backbone);
+}
+
+/* Files from before temperatures carry neither key; nor do those without validation. */
+static void test_file_without_calibration(void **state) {
+  tinytl_backbone *backbone = backbone_of(1);
+  tinytl_adapter *made = adapter_of(backbone, TINYTL_METHOD_BIAS), *opened = NULL;
+  sink file = write_file(made);
+  (void)state;
+  assert_true(sink_replace(&file, "tinytl.temperature", "tinytl.temporature"));
+  assert_true(sink_replace(&file, "tinytl.reject_below", "tinytl.reject_bellw"));
+  assert_int_equal(tinytl_adapter_open(file.bytes, file.nbytes, "a", backbone, &opened, NULL),
+                   TINYTL_OK);
+  tinytl_adapter_info info;
+  tinytl_adapter_describe(opened, &info);
+  assert_true(info.temperature == 1);
+  assert_true(isnan(info.reject_below));
+  sink again = write_file(opened);
+  for (size_t i = 0; i + 18 < again.nbytes; i++) {
+    assert_memory_not_equal(again.bytes + i, "tinytl.temperature", 18);
+    assert_memory_not_equal(again.bytes + i, "tinytl.reject_belo", 18);
+  }
+  free(again.bytes);
+  tinytl_adapter_free(opened);
+  free(file.bytes);
+  tinytl_adapter_free(made);
   tinytl_backbone_free(backbone);
 }
 
@@ -181,6 +212,12 @@ static void test_wrong_fields(void **state) {
       {"[\\\"ants\\\",", "[        "},
       {"0.9375", "1.9375"},
       {"0.9375", "\\\"937\\\""},
+      {"1.375", "-.375"},
+      {"1.375", "0.001"},
+      {"1.375", "1e200"},
+      {"1.375", "[1.3]"},
+      {"0.4125", "[.412]"},
+      {"0.4125", "-1e100"},
       {"\\\"size\\\":96", "\\\"size\\\":-6"},
       {"tinytl.backbone", "tinytl.backbore"},
       {"tinytl.lite", "tinytl.life"}, /* then its tensors are unexpected */
@@ -230,9 +267,13 @@ static void test_methods(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_other_backbone),
-      cmocka_unit_test(test_python_reads), cmocka_unit_test(test_damage),
-      cmocka_unit_test(test_wrong_fields), cmocka_unit_test(test_backbone_is_no_adapter),
+      cmocka_unit_test(test_round_trip),
+      cmocka_unit_test(test_file_without_calibration),
+      cmocka_unit_test(test_other_backbone),
+      cmocka_unit_test(test_python_reads),
+      cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_wrong_fields),
+      cmocka_unit_test(test_backbone_is_no_adapter),
       cmocka_unit_test(test_methods),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

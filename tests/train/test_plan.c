@@ -237,12 +237,12 @@ static float *train_with(const tinytl_backbone *backbone, const tinytl_choices *
     if (t->n_fed == BATCH) tinytl_trainer_update(t);
     if (i + 1 == BATCH * (N_UPDATES - 1)) assert_int_equal(tinytl_trainer_keep(t, NULL), TINYTL_OK);
   }
-  const float *values;
-  assert_int_equal(tinytl_trainer_finish(t, &values, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_trainer_restore(t, NULL), TINYTL_OK);
+  tinytl_trainer_finish(t);
   *made = t->plan;
   *n = t->params->n;
   float *copy = malloc(*n * sizeof *copy);
-  memcpy(copy, values, *n * sizeof *copy);
+  memcpy(copy, t->values, *n * sizeof *copy);
   tinytl_trainer_free(t);
   return copy;
 }

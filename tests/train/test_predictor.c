@@ -192,6 +192,43 @@ static void test_view(void **state) {
   tinytl_backbone_free(backbone);
 }
 
+/* p^(1/T), normed; the score does not depend on T. Temperature 1 changes no bit. */
+static void test_temperature(void **state) {
+  (void)state;
+  static const float temperatures[] = {1, 0.5f, 3};
+  tinytl_backbone *backbone = tiny_backbone(TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, false);
+  tinytl_adapter *adapter = make_adapter(backbone, TINYTL_METHOD_BIAS);
+  uint8_t *rgb = random_picture(TINY_SIZE, 1);
+  double first[OTHER_CLASSES];
+  float score = 0;
+  for (int t = 0; t < 3; t++) {
+    tinytl_predictor *predictor = NULL;
+    float p[OTHER_CLASSES];
+    double sum = 0;
+    adapter->temperature = temperatures[t];
+    assert_int_equal(tinytl_predictor_create(backbone, adapter, 0, 1, &predictor, NULL), TINYTL_OK);
+    assert_int_equal(tinytl_predictor_run(predictor, rgb, p, NULL), TINYTL_OK);
+    if (t == 0) score = tinytl_predictor_score(predictor);
+    assert_true(tinytl_predictor_score(predictor) == score);
+    for (int c = 0; c < OTHER_CLASSES; c++) {
+      if (t == 0) first[c] = (double)p[c];
+      sum += pow(first[c], 1 / (double)temperatures[t]);
+    }
+    for (int c = 0; c < OTHER_CLASSES; c++)
+      assert_true(fabs((double)p[c] - pow(first[c], 1 / (double)temperatures[t]) / sum) < 1e-5);
+    tinytl_predictor_free(predictor);
+  }
+  reference_net *net = make_reference(backbone, adapter);
+  double logits[OTHER_CLASSES], largest = -INFINITY;
+  reference_forward(net, rgb, TINY_SIZE, NULL, logits, NULL);
+  for (int c = 0; c < OTHER_CLASSES; c++) largest = fmax(largest, logits[c]);
+  assert_true(fabs((double)score - largest) < 1e-3);
+  reference_net_free(net);
+  free(rgb);
+  tinytl_adapter_free(adapter);
+  tinytl_backbone_free(backbone);
+}
+
 /* ---- What is refused ---------------------------------------------------------------------- */
 
 static void refuse(const tinytl_backbone *backbone, const tinytl_adapter *adapter, int size,
@@ -257,7 +294,7 @@ int main(void) {
       cmocka_unit_test(test_own_classifier), cmocka_unit_test(test_adapters),
       cmocka_unit_test(test_any_threads),    cmocka_unit_test(test_view),
       cmocka_unit_test(test_arguments),      cmocka_unit_test(test_adapter_of_another_backbone),
-      cmocka_unit_test(test_not_finite),
+      cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_temperature),
   };
   return cmocka_run_group_tests_name("predictor", tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "support/tiny_net.h"
 
 #include "model/adapter.h"
+#include "train/calibration.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -275,6 +276,7 @@ static void test_without_validation(void **state) {
     tinytl_adapter_info info;
     tinytl_adapter_describe(f->adapter, &info);
     assert_true(isnan(f->report.val_top1) && isnan(info.val_top1));
+    assert_true(info.temperature == 1 && isnan(info.reject_below));
     assert_int_equal(f->report.best_epoch, f->options.epochs);
     destroy(f);
   }
@@ -282,7 +284,14 @@ static void test_without_validation(void **state) {
 
 /* ---- From the file ------------------------------------------------------------------------ */
 
-static float evaluate(const fixture *f, const tinytl_adapter *adapter) {
+typedef struct figures {
+  float top1;
+  double loss;                     /* what the temperature is the smallest of */
+  int n_right, n_kept, n_kept_yet; /* right; not below the threshold, nor a little above it */
+} figures;
+
+/* Of the validation pictures. */
+static figures evaluate(const fixture *f, const tinytl_adapter *adapter) {
   tinytl_predictor *predictor = NULL;
   assert_int_equal(tinytl_predictor_create(f->backbone, adapter, 0, 2, &predictor, NULL),
                    TINYTL_OK);
@@ -290,19 +299,40 @@ static float evaluate(const fixture *f, const tinytl_adapter *adapter) {
   const tinytl_view view = tinytl_predictor_view(predictor);
   assert_int_equal(view.size, TINY_SIZE);
   const tinytl_images *images = &f->val.images;
-  int n_right = 0;
+  figures found = {.loss =
+                       pow(log((double)adapter->temperature) / TINYTL_TEMPERATURE_SPREAD, 2) / 2};
   for (int i = 0; i < images->n_images; i++) {
     uint8_t rgb[TINY_SIZE * TINY_SIZE * 3];
     float probabilities[MEMORY_CLASSES];
     assert_int_equal(images->load(images->context, i, &view, rgb, NULL), TINYTL_OK);
     assert_int_equal(tinytl_predictor_run(predictor, rgb, probabilities, NULL), TINYTL_OK);
-    int best = 0;
-    for (int c = 1; c < MEMORY_CLASSES; c++)
-      if (probabilities[c] > probabilities[best]) best = c;
-    n_right += best == images->labels[i];
+    const int label = images->labels[i];
+    const float score = tinytl_predictor_score(predictor);
+    const bool right = probabilities[label] >= tinytl_largest(MEMORY_CLASSES, probabilities);
+    found.loss -= log((double)probabilities[label]);
+    found.n_right += right;
+    found.n_kept += right && score >= adapter->reject_below;
+    found.n_kept_yet += right && score >= adapter->reject_below + 1.0f / TINYTL_SCORE_STEPS;
   }
+  found.top1 = (float)found.n_right / (float)images->n_images;
   tinytl_predictor_free(predictor);
-  return (float)n_right / (float)images->n_images;
+  return found;
+}
+
+/* Temperature and threshold are those of the kept values: any other would be worse. */
+static void check_calibration(const fixture *f, tinytl_adapter *adapter, const figures *found) {
+  const float temperature = adapter->temperature;
+  static const float factors[] = {0.95f, 1.05f};
+  for (int i = 0; i < 2; i++) {
+    adapter->temperature = temperature * factors[i];
+    const double loss = evaluate(f, adapter).loss;
+    if (!(loss > found->loss))
+      fail_msg("loss %g at temperature %g, %g at %g", found->loss, (double)temperature, loss,
+               (double)adapter->temperature);
+  }
+  adapter->temperature = temperature;
+  assert_true(found->n_kept >= TINYTL_KEPT_SHARE * found->n_right);
+  assert_true(found->n_kept_yet < TINYTL_KEPT_SHARE * found->n_right);
 }
 
 /* The latest epoch that is not worse than the best by more than one standard error of its accuracy,
@@ -326,7 +356,9 @@ static void check_reopened(const fixture *f) {
   assert_int_equal(
       tinytl_adapter_open(file.bytes, file.nbytes, "adapter", f->backbone, &adapter, NULL),
       TINYTL_OK);
-  assert_true(evaluate(f, adapter) == f->report.val_top1);
+  const figures found = evaluate(f, adapter);
+  assert_true(found.top1 == f->report.val_top1);
+  check_calibration(f, adapter, &found);
   assert_true(adapter->val_top1 == f->report.val_top1);
   tinytl_adapter_free(adapter);
   free(file.bytes);
