@@ -34,12 +34,23 @@ static void note_resumed(void *context, const tinytl_resumed *resumed) {
   f->n_resumed++;
 }
 
-/* Stops the run from the loader's thread: at one picture or the other, which must not matter. */
-static tinytl_status load_and_stop(void *context, int index, const tinytl_view *view, uint8_t *rgb,
-                                   tinytl_error *error) {
-  saved_run *f = context;
+/* Stop the run from the loader's thread: at one picture or the other, which must not matter. */
+static void count_load(saved_run *f) {
   if (f->loads_left >= 0 && f->loads_left-- == 0) f->stop = 1;
+}
+
+static tinytl_status load_train(void *context, int index, const tinytl_view *view, uint8_t *rgb,
+                                tinytl_error *error) {
+  saved_run *f = context;
+  count_load(f);
   return f->train.images.load(&f->train, index, view, rgb, error);
+}
+
+static tinytl_status load_val(void *context, int index, const tinytl_view *view, uint8_t *rgb,
+                              tinytl_error *error) {
+  saved_run *f = context;
+  count_load(f);
+  return f->val.images.load(&f->val, index, view, rgb, error);
 }
 
 void saved_run_init(saved_run *f, tinytl_method method) {
@@ -86,19 +97,19 @@ tinytl_source sink_source(const sink *file) {
 }
 
 tinytl_status saved_run_train(saved_run *f, const sink *from, sink *adapter) {
-  tinytl_images images = f->train.images;
+  tinytl_images images = f->train.images, val = f->val.images;
   tinytl_source source = {0};
   tinytl_adapter *trained = NULL;
   if (f->loads_left >= 0) {
-    images.load = load_and_stop;
-    images.context = f;
+    images.load = load_train;
+    val.load = load_val;
+    images.context = val.context = f;
   }
   if (from) source = sink_source(from);
   f->options.resume = from ? &source : NULL;
   f->stop = 0;
-  const tinytl_status status =
-      tinytl_train(f->backbone, &images, f->with_val ? &f->val.images : NULL, &f->options, &trained,
-                   &f->report, &f->error);
+  const tinytl_status status = tinytl_train(f->backbone, &images, f->with_val ? &val : NULL,
+                                            &f->options, &trained, &f->report, &f->error);
   *adapter = (sink){0};
   if (status == TINYTL_OK)
     assert_int_equal(tinytl_adapter_write(trained, sink_write, adapter, NULL), TINYTL_OK);
