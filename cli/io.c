@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* O_TMPFILE */
 #include "io.h"
 
 #include <errno.h>
@@ -121,16 +122,59 @@ static mode_t wanted_mode(const struct stat *old) {
   return 0666 & ~mask;
 }
 
-/* DIR/NAME -> a new file DIR/.NAME.XXXXXX */
+char *cli_output_directory(const cli_output *output) {
+  const char *path = output->target, *slash = strrchr(path, '/');
+  return !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+/* By which a file without a name can be given one. */
+static void descriptor_path(int fd, char path[64]) {
+  snprintf(path, 64, "/proc/self/fd/%d", fd);
+}
+
+/* A file of this directory without a name: nothing is left of it however the process ends. -1
+ * where there is no such thing. */
+static int open_nameless(const cli_output *output) {
+#ifdef O_TMPFILE
+  char path[64];
+  char *directory = cli_output_directory(output);
+  int fd = directory ? open(directory, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600) : -1;
+  free(directory);
+  descriptor_path(fd, path);
+  if (fd < 0 || access(path, F_OK) == 0) return fd;
+  close(fd);
+#else
+  (void)output;
+#endif
+  return -1;
+}
+
+/* Gives a nameless file the temporary name. What has it already was left by a process of the same
+ * number that was killed. */
+static bool link_nameless(const cli_output *output) {
+  char path[64];
+  descriptor_path(fileno(output->file), path);
+  unlink(output->temporary);
+  return linkat(AT_FDCWD, path, AT_FDCWD, output->temporary, AT_SYMLINK_FOLLOW) == 0;
+}
+
+/* DIR/NAME -> a new file DIR/.NAME.XXXXXX, or one without a name that is to become .NAME.PID */
 static FILE *open_temporary(cli_output *output, mode_t mode) {
   const char *slash = strrchr(output->target, '/');
   const char *name = slash ? slash + 1 : output->target;
-  size_t size = strlen(output->target) + sizeof "..XXXXXX";
+  size_t size = strlen(output->target) + 32;
   output->temporary = malloc(size);
   if (!output->temporary) return NULL;
-  snprintf(output->temporary, size, "%.*s.%s.XXXXXX", (int)(name - output->target), output->target,
-           name);
-  int fd = mkstemp(output->temporary);
+  int n = snprintf(output->temporary, size, "%.*s.%s.", (int)(name - output->target),
+                   output->target, name);
+  int fd = open_nameless(output);
+  output->is_nameless = fd >= 0;
+  if (output->is_nameless) {
+    snprintf(output->temporary + n, size - (size_t)n, "%ld", (long)getpid());
+  } else {
+    snprintf(output->temporary + n, size - (size_t)n, "XXXXXX");
+    fd = mkstemp(output->temporary);
+  }
   if (fd < 0) {
     free(output->temporary);
     output->temporary = NULL;
@@ -174,11 +218,6 @@ bool cli_output_write(void *context, const void *bytes, size_t nbytes) {
   return false;
 }
 
-char *cli_output_directory(const cli_output *output) {
-  const char *path = output->target, *slash = strrchr(path, '/');
-  return !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
-}
-
 /* A rename is durable once its directory is. */
 static bool sync_directory(const cli_output *output) {
   char *directory = cli_output_directory(output);
@@ -194,6 +233,12 @@ static int commit(cli_output *output) {
   bool flushed =
       fflush(output->file) == 0 && (!output->temporary || fsync(fileno(output->file)) == 0);
   int reason = flushed ? 0 : errno;
+  if (reason == 0 && output->is_nameless) {
+    if (link_nameless(output))
+      output->is_nameless = false;
+    else
+      reason = errno;
+  }
   if (fclose(output->file) != 0 && reason == 0) reason = errno;
   output->file = NULL;
   if (reason != 0 || !output->temporary) return reason;
@@ -205,10 +250,16 @@ static int commit(cli_output *output) {
 
 tinytl_status cli_output_finish(cli_output *output, tinytl_status written, tinytl_error *error) {
   tinytl_status status = written;
+  if (output->write_errno == 0 && stop && (status == TINYTL_OK || status == TINYTL_INTERRUPTED)) {
+    status = cli_fail(error, TINYTL_INTERRUPTED, "interrupted; %s was not written", output->path);
+  }
+  return cli_output_commit(output, status, error);
+}
+
+tinytl_status cli_output_commit(cli_output *output, tinytl_status written, tinytl_error *error) {
+  tinytl_status status = written;
   if (output->write_errno != 0) {
     status = write_failed(output, output->write_errno, error);
-  } else if (stop && (status == TINYTL_OK || status == TINYTL_INTERRUPTED)) {
-    status = cli_fail(error, TINYTL_INTERRUPTED, "interrupted; %s was not written", output->path);
   } else if (status == TINYTL_OK) {
     int reason = commit(output);
     if (reason != 0) status = write_failed(output, reason, error);
@@ -219,7 +270,7 @@ tinytl_status cli_output_finish(cli_output *output, tinytl_status written, tinyt
 
 void cli_output_discard(cli_output *output) {
   if (output->file) fclose(output->file);
-  if (output->temporary) unlink(output->temporary);
+  if (output->temporary && !output->is_nameless) unlink(output->temporary);
   free(output->temporary);
   free(output->target);
   *output = (cli_output){0};

@@ -25,6 +25,7 @@ void cli_file_close(cli_file *file);
 typedef struct cli_output {
   const char *path;         /* as it was given; borrowed */
   char *target, *temporary; /* owned; temporary NULL: target is written directly */
+  bool is_nameless;         /* the file has its temporary name only once it is complete */
   FILE *file;
   int write_errno; /* of the first write that failed */
 } cli_output;
@@ -40,6 +41,8 @@ bool cli_output_write(void *output, const void *bytes, size_t nbytes);
 /* Makes the bytes durable and gives the file its name. `written`: what the writing function
  * returned; on failure, or when a signal came, nothing is left. Closes the output. */
 tinytl_status cli_output_finish(cli_output *output, tinytl_status written, tinytl_error *error);
+/* The same whether a signal came or not. */
+tinytl_status cli_output_commit(cli_output *output, tinytl_status written, tinytl_error *error);
 /* Closes the output and leaves nothing. */
 void cli_output_discard(cli_output *output);
 

@@ -1,7 +1,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "checkpoint.h"
 #include "command.h"
 #include "io.h"
 #include "json.h"
@@ -15,7 +17,9 @@ typedef struct train_arguments {
   const char *backbone, *dir, *adapter;
   int method, optimizer, augment;
   float val_share; /* below 0: not given */
-  bool json, quiet;
+  bool json, quiet, resume;
+  const char *checkpoint_path;
+  cli_checkpoint checkpoint;
   tinytl_train_options train;
 } train_arguments;
 
@@ -25,7 +29,8 @@ static const cli_syntax train_syntax = {
     .summary = "Adapts a backbone to pictures in class folders.",
     .examples = "  tinytl train -d pictures -o mine.safetensors\n"
                 "  tinytl train -m backbone.safetensors -d signs -o signs.safetensors --no-mirror\n"
-                "  tinytl train -d pictures -o mine.safetensors --method last --memory-limit 24M\n",
+                "  tinytl train -d pictures -o mine.safetensors --method last --memory-limit 24M\n"
+                "  tinytl train -d pictures -o mine.safetensors --checkpoint run.ckpt --resume\n",
     .notes =
         "Pictures: DIR/CLASS/*.jpg, *.jpeg or *.png, or the same below DIR/train. DIR/val, or a\n"
         "tenth of DIR/train where there is none, chooses the best epoch and is not trained on.\n"
@@ -66,6 +71,12 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
                       "random brightness, contrast, saturation (default: 0)"),
       CLI_OPTION_SIZE("memory-limit", &train->memory_limit,
                       "of the whole process; what fits is chosen, or refused"),
+      CLI_OPTION_TEXT(0, "checkpoint", &args->checkpoint_path, "FILE",
+                      "save the state of the run there; removed at its end"),
+      CLI_OPTION_FLAG(0, "resume", &args->resume,
+                      "go on from the checkpoint if it is there: same adapter"),
+      CLI_OPTION_REAL("checkpoint-every", &train->save_seconds, 0, 86400, CLI_RANGE_CLOSED,
+                      "seconds between saves, 0: every step (default: 30)"),
       CLI_OPTION_SEED("seed", &train->seed, "same seed, same adapter (default: 0)"),
       CLI_OPTION_THREADS(&train->n_threads),
       CLI_OPTION_JSON(&args->json),
@@ -104,6 +115,26 @@ static void on_planned(void *context, const tinytl_plan *plan) {
           (double)plan->total_bytes / 1e6, (double)plan->base_bytes / 1e6,
           (double)args->train.memory_limit / 1e6);
   funlockfile(stderr);
+}
+
+static void on_save(void *context, const tinytl_checkpoint *state) {
+  train_arguments *args = context;
+  cli_checkpoint_save(&args->checkpoint, state);
+}
+
+static void on_resumed(void *context, const tinytl_resumed *resumed) {
+  const train_arguments *args = context;
+  const char *kernels = tinytl_kernels_name();
+  if (strcmp(resumed->kernels, kernels) != 0 || strcmp(resumed->version, TINYTL_VERSION) != 0) {
+    cli_note("%s was saved by version %s with %s kernels, this is version %s with %s: the adapter "
+             "may differ in the last bits from that of one run",
+             args->checkpoint_path, resumed->version, resumed->kernels, TINYTL_VERSION, kernels);
+  }
+  if (!args->quiet) {
+    cli_note("going on from %s: method %s, epoch %d of %d, picture %d of %d", args->checkpoint_path,
+             tinytl_method_name(resumed->method), resumed->epoch, resumed->n_epochs, resumed->image,
+             resumed->n_images);
+  }
 }
 
 static void print_done(const train_arguments *args, const cli_train_set *set,
@@ -169,7 +200,8 @@ static tinytl_status train_into(cli_output *output, const cli_model *model,
   return status;
 }
 
-static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_error *error) {
+static tinytl_status run_locked(const cli_model *model, train_arguments *args,
+                                tinytl_error *error) {
   cli_output output;
   cli_train_set set;
   tinytl_train_report report = {.val_top1 = NAN};
@@ -181,12 +213,34 @@ static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_e
   if (status == TINYTL_OK) {
     status = train_into(&output, model, &set, args, &report, error);
     status = cli_output_finish(&output, status, error);
-    if (status == TINYTL_OK) print_done(args, &set, &report);
+    if (status == TINYTL_OK) {
+      cli_checkpoint_remove(&args->checkpoint);
+      print_done(args, &set, &report);
+    }
     cli_train_set_close(&set);
   } else {
     cli_output_discard(&output);
   }
   free(spill_dir);
+  return status;
+}
+
+static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_error *error) {
+  cli_checkpoint *checkpoint = &args->checkpoint;
+  tinytl_status status =
+      cli_checkpoint_open(checkpoint, args->checkpoint_path, args->resume, args->adapter, error);
+  if (status != TINYTL_OK) return status;
+  if (args->checkpoint_path) args->train.save = on_save;
+  args->train.resume = cli_checkpoint_source(checkpoint);
+  args->train.resumed = on_resumed;
+  status = run_locked(model, args, error);
+  const bool is_saved = checkpoint->is_saved;
+  cli_checkpoint_close(checkpoint);
+  if (status == TINYTL_INTERRUPTED && args->checkpoint_path) {
+    cli_note(is_saved ? "the run is saved in %s: with --resume it goes on"
+                      : "the latest state of the run could not be saved in %s",
+             args->checkpoint_path);
+  }
   return status;
 }
 

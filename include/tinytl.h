@@ -44,6 +44,15 @@ typedef struct tinytl_error {
 /* Receives the bytes of a file that is being written, in order. Returns false to stop. */
 typedef bool (*tinytl_write_fn)(void *context, const void *bytes, size_t nbytes);
 
+/* A file that is read piece by piece. */
+typedef struct tinytl_source {
+  const char *name; /* in messages */
+  uint64_t nbytes;
+  void *context;
+  /* Fills bytes [nbytes] from `offset` on, all inside the file. Returns false where it cannot. */
+  bool (*read)(void *context, uint64_t offset, void *bytes, size_t nbytes);
+} tinytl_source;
+
 /* ---- Backbone ----------------------------------------------------------------------------- */
 
 /* A frozen feature extractor, with a classifier of its own and lite residual modules where the
@@ -280,6 +289,24 @@ typedef enum tinytl_switch {
   TINYTL_SWITCH_ON
 } tinytl_switch;
 
+/* A run's state between two updates. A run that goes on from it ends with the same bytes of adapter
+ * as one that was never ended. */
+typedef struct tinytl_checkpoint tinytl_checkpoint;
+
+/* Writes the checkpoint file, from where the run has its values: no memory is taken for a copy.
+ * Error: TINYTL_ERROR_INTERNAL. */
+tinytl_status tinytl_checkpoint_write(const tinytl_checkpoint *checkpoint, tinytl_write_fn write,
+                                      void *context, tinytl_error *error);
+
+/* Where a run goes on. */
+typedef struct tinytl_resumed {
+  tinytl_method method;
+  int epoch, n_epochs; /* epoch n_epochs + 1: all is done but the adapter */
+  int image, n_images; /* images of this epoch done, and in all */
+  const char *version; /* of the library that saved it, and */
+  const char *kernels; /* its kernel set: with others the last bits may differ */
+} tinytl_resumed;
+
 typedef struct tinytl_train_options {
   tinytl_method method;       /* default TINYTL_METHOD_AUTO */
   tinytl_optimizer optimizer; /* default TINYTL_OPTIMIZER_AUTO */
@@ -307,9 +334,18 @@ typedef struct tinytl_train_options {
   tinytl_progress_fn progress; /* NULL: none */
   tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
   void (*planned)(void *context, const tinytl_plan *plan); /* told before the run; NULL: nobody */
-  void *context;                                           /* of progress, skip and planned */
-  bool profile; /* fill the report's profile, which takes well under 1 % of the time; default
-                   false */
+  /* Called from the training thread to have the checkpoint written: every save_seconds, or more
+   * seldom where that takes more than a hundredth of the time; when the run is stopped; and before
+   * the adapter is made. A save that fails is for the callee to tell. NULL: nothing is saved. */
+  void (*save)(void *context, const tinytl_checkpoint *checkpoint);
+  float save_seconds;          /* 0: after every update; default 30 */
+  const tinytl_source *resume; /* checkpoint to go on from; NULL: from the beginning (default). Its
+                                  method and optimizer stand in for AUTO. Threads, memory limit and
+                                  what it asks for may differ; all else must be the same */
+  void (*resumed)(void *context, const tinytl_resumed *resumed); /* told before; NULL: nobody */
+  void *context; /* of progress, skip, planned, save and resumed */
+  bool profile;  /* fill the report's profile, which takes well under 1 % of the time; default
+                    false */
 } tinytl_train_options;
 
 void tinytl_train_options_init(tinytl_train_options *options);
@@ -393,7 +429,8 @@ typedef struct tinytl_train_report {
  * and reject_below. NULL: the last epoch is kept, with temperature 1. On success the caller owns
  * *adapter; report may be NULL. Same seed, same bytes of adapter, whatever the number of threads.
  * Errors: USAGE (options), DATA (a class without a readable picture, loss not finite), MODEL (lite
- * methods on a backbone without inverted residuals), MEMORY_LIMIT, INTERRUPTED. */
+ * methods on a backbone without inverted residuals; a checkpoint that is damaged, or of another
+ * backbone or other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
 tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,
                            const tinytl_images *val, const tinytl_train_options *options,
                            tinytl_adapter **adapter, tinytl_train_report *report,

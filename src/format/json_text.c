@@ -92,6 +92,20 @@ void tinytl_json_put_int(tinytl_json_text *json, const char *key, long long valu
   put_text(json, text);
 }
 
+/* text: what printf made, with the locale's decimal point. */
+static void put_number(tinytl_json_text *json, const char *key, char *text) {
+  char *point = strchr(text, *localeconv()->decimal_point);
+  if (point) *point = '.';
+  put_key(json, key);
+  put_text(json, text);
+}
+
+void tinytl_json_put_double(tinytl_json_text *json, const char *key, double value) {
+  char text[32];
+  snprintf(text, sizeof text, "%.17g", value);
+  put_number(json, key, text);
+}
+
 void tinytl_json_put_float(tinytl_json_text *json, const char *key, float value) {
   char text[32];
   double shortest = 0; /* of -0 too */
@@ -100,10 +114,7 @@ void tinytl_json_put_float(tinytl_json_text *json, const char *key, float value)
     shortest = strtod(text, NULL);
   }
   snprintf(text, sizeof text, "%.15g", shortest); /* 100, not 1e+02 */
-  char *point = strchr(text, *localeconv()->decimal_point);
-  if (point) *point = '.';
-  put_key(json, key);
-  put_text(json, text);
+  put_number(json, key, text);
 }
 
 void tinytl_json_put_null(tinytl_json_text *json, const char *key) {

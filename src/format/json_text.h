@@ -20,6 +20,8 @@ void tinytl_json_put_string(tinytl_json_text *json, const char *key, const char 
 void tinytl_json_put_int(tinytl_json_text *json, const char *key, long long value);
 /* A finite value, with the fewest digits that still give it back. */
 void tinytl_json_put_float(tinytl_json_text *json, const char *key, float value);
+/* A finite value, with digits that give it back. */
+void tinytl_json_put_double(tinytl_json_text *json, const char *key, double value);
 void tinytl_json_put_null(tinytl_json_text *json, const char *key);
 
 /* The text, which the caller frees; NULL: out of memory. */

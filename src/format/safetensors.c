@@ -60,7 +60,7 @@ static tinytl_status read_shape(const json_t *item, const char *where, tinytl_te
   return TINYTL_OK;
 }
 
-/* data [data_nbytes]: what follows the header. */
+/* data [data_nbytes]: what follows the header; NULL: it is not there. */
 static tinytl_status read_tensor(const char *name, const json_t *item, const char *file,
                                  const char *data, size_t data_nbytes, tinytl_tensor *tensor,
                                  tinytl_error *error) {
@@ -90,8 +90,9 @@ static tinytl_status read_tensor(const char *name, const json_t *item, const cha
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: its shape takes %zu bytes, its data_offsets span %zu", where, nbytes,
                        end - begin);
-  tensor->data = data + begin;
+  tensor->data = data ? data + begin : NULL;
   tensor->nbytes = nbytes;
+  tensor->offset = begin;
   return TINYTL_OK;
 }
 
@@ -99,8 +100,7 @@ static tinytl_status read_tensor(const char *name, const json_t *item, const cha
 
 static int by_position(const void *x, const void *y) {
   const tinytl_tensor *left = x, *right = y;
-  if (left->data != right->data)
-    return (const char *)left->data < (const char *)right->data ? -1 : 1;
+  if (left->offset != right->offset) return left->offset < right->offset ? -1 : 1;
   return (left->nbytes > right->nbytes) - (left->nbytes < right->nbytes);
 }
 
@@ -109,12 +109,12 @@ static int by_name(const void *x, const void *y) {
 }
 
 /* The tensors must cover the data exactly. Leaves them in order of names. */
-static tinytl_status check_tensors(tinytl_safetensors *file, const char *data, size_t data_nbytes,
+static tinytl_status check_tensors(tinytl_safetensors *file, size_t data_nbytes,
                                    tinytl_error *error) {
   size_t covered = 0;
   qsort(file->tensors, (size_t)file->n, sizeof *file->tensors, by_position);
   for (int i = 0; i < file->n; i++) {
-    const size_t begin = (size_t)((const char *)file->tensors[i].data - data);
+    const size_t begin = file->tensors[i].offset;
     if (begin != covered)
       return tinytl_fail(error, TINYTL_ERROR_MODEL,
                          "%s: tensor \"%.80s\" begins at byte %zu of the data, expected %zu: "
@@ -166,17 +166,28 @@ static tinytl_status read_header(tinytl_safetensors *file, const char *data, siz
           read_tensor(key, item, file->name, data, data_nbytes, &file->tensors[file->n++], error));
     }
   }
-  return check_tensors(file, data, data_nbytes, error);
+  return check_tensors(file, data_nbytes, error);
 }
 
+static uint64_t header_length(const uint8_t first[8]) {
+  uint64_t length = 0;
+  for (int i = 0; i < 8; i++) length |= (uint64_t)first[i] << (8 * i);
+  return length;
+}
+
+size_t tinytl_safetensors_header_nbytes(const uint8_t first[8]) {
+  const uint64_t length = header_length(first);
+  return length > TINYTL_ST_MAX_HEADER ? SIZE_MAX : 8 + (size_t)length;
+}
+
+/* with_data: bytes [nbytes] is the whole file, not only its header. */
 static tinytl_status read_file(tinytl_safetensors *file, const char *bytes, size_t nbytes,
-                               tinytl_error *error) {
+                               bool with_data, tinytl_error *error) {
   if (nbytes < 8)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: expected a safetensors file of at least 8 bytes, found %zu bytes",
                        file->name, nbytes);
-  uint64_t length = 0;
-  for (int i = 0; i < 8; i++) length |= (uint64_t)(uint8_t)bytes[i] << (8 * i);
+  const uint64_t length = header_length((const uint8_t *)bytes);
   if (length > TINYTL_ST_MAX_HEADER || length > nbytes - 8)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: a safetensors header of %llu bytes in a file of %zu (at most %d are "
@@ -190,21 +201,33 @@ static tinytl_status read_file(tinytl_safetensors *file, const char *bytes, size
   char where[256];
   snprintf(where, sizeof where, "%.200s: safetensors header", file->name);
   TINYTL_TRY(tinytl_json_parse(bytes + 8, header_nbytes, where, &file->header, error));
-  return read_header(file, bytes + 8 + header_nbytes, nbytes - 8 - header_nbytes, error);
+  return read_header(file, with_data ? bytes + 8 + header_nbytes : NULL, nbytes - 8 - header_nbytes,
+                     error);
 }
 
-tinytl_status tinytl_safetensors_open(const void *bytes, size_t nbytes, const char *name,
-                                      tinytl_safetensors **file, tinytl_error *error) {
+static tinytl_status open_file(const void *bytes, size_t nbytes, bool with_data, const char *name,
+                               tinytl_safetensors **file, tinytl_error *error) {
   tinytl_safetensors *opened = calloc(1, sizeof *opened);
   if (!opened) return tinytl_fail_memory(error, sizeof *opened);
   opened->name = strdup(name);
-  tinytl_status status = opened->name ? read_file(opened, bytes, nbytes, error)
+  tinytl_status status = opened->name ? read_file(opened, bytes, nbytes, with_data, error)
                                       : tinytl_fail_memory(error, strlen(name) + 1);
   if (status != TINYTL_OK)
     tinytl_safetensors_free(opened);
   else
     *file = opened;
   return status;
+}
+
+tinytl_status tinytl_safetensors_open(const void *bytes, size_t nbytes, const char *name,
+                                      tinytl_safetensors **file, tinytl_error *error) {
+  return open_file(bytes, nbytes, true, name, file, error);
+}
+
+tinytl_status tinytl_safetensors_open_header(const void *bytes, size_t file_nbytes,
+                                             const char *name, tinytl_safetensors **file,
+                                             tinytl_error *error) {
+  return open_file(bytes, file_nbytes, false, name, file, error);
 }
 
 void tinytl_safetensors_free(tinytl_safetensors *file) {

@@ -17,6 +17,7 @@ typedef struct tinytl_tensor {
   size_t dims[TINYTL_ST_MAX_DIMS];
   const void *data;
   size_t nbytes;
+  size_t offset; /* in the file's data; set by the reader */
 } tinytl_tensor;
 
 typedef struct tinytl_safetensors tinytl_safetensors;
@@ -24,6 +25,12 @@ typedef struct tinytl_safetensors tinytl_safetensors;
 /* Borrows bytes until freed. Errors: TINYTL_ERROR_MODEL. */
 tinytl_status tinytl_safetensors_open(const void *bytes, size_t nbytes, const char *name,
                                       tinytl_safetensors **file, tinytl_error *error);
+/* The same where the file is too large to be held: `bytes` is as much of it as the first 8 bytes
+ * say, and not needed afterwards; tensors have an offset, but no data (NULL). */
+size_t tinytl_safetensors_header_nbytes(const uint8_t first[8]); /* SIZE_MAX: more than allowed */
+tinytl_status tinytl_safetensors_open_header(const void *bytes, size_t file_nbytes,
+                                             const char *name, tinytl_safetensors **file,
+                                             tinytl_error *error);
 void tinytl_safetensors_free(tinytl_safetensors *file);
 /* Value of a metadata key; NULL: absent. Valid UTF-8. */
 const char *tinytl_safetensors_meta(const tinytl_safetensors *file, const char *key);
@@ -58,5 +65,9 @@ tinytl_status tinytl_safetensors_i8(const tinytl_safetensors *file, const char *
 tinytl_status tinytl_safetensors_write(const char *const *meta, const tinytl_tensor *tensors,
                                        int n_tensors, tinytl_write_fn write, void *context,
                                        tinytl_error *error);
+/* All that comes before the data, which the caller writes: floats first, in order. */
+tinytl_status tinytl_safetensors_write_header(const char *const *meta, const tinytl_tensor *tensors,
+                                              int n_tensors, tinytl_write_fn write, void *context,
+                                              tinytl_error *error);
 
 #endif

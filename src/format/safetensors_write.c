@@ -44,30 +44,37 @@ static char *make_header(const char *const *meta, const tinytl_tensor *tensors, 
   return tinytl_json_finish(&json);
 }
 
-static bool write_all(const char *header, const tinytl_tensor *tensors, int n_tensors,
-                      tinytl_write_fn write, void *context) {
+static bool put_header(const char *header, tinytl_write_fn write, void *context) {
   static const char spaces[] = "       ";
   const size_t length = strlen(header), padded = tinytl_round_up(length, 8);
   uint8_t prefix[8];
   for (int i = 0; i < 8; i++) prefix[i] = (uint8_t)((uint64_t)padded >> (8 * i));
-  if (!write(context, prefix, sizeof prefix) || !write(context, header, length) ||
-      !write(context, spaces, padded - length))
-    return false;
-  for (int pass = 0; pass < 2; pass++)
-    for (int i = 0; i < n_tensors; i++)
-      if (tensors[i].dtype == order[pass] && !write(context, tensors[i].data, tensors[i].nbytes))
-        return false;
-  return true;
+  return write(context, prefix, sizeof prefix) && write(context, header, length) &&
+         write(context, spaces, padded - length);
+}
+
+static tinytl_status fail_to_write(tinytl_error *error) {
+  return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "the output could not be written");
+}
+
+tinytl_status tinytl_safetensors_write_header(const char *const *meta, const tinytl_tensor *tensors,
+                                              int n_tensors, tinytl_write_fn write, void *context,
+                                              tinytl_error *error) {
+  char *header = make_header(meta, tensors, n_tensors);
+  if (!header)
+    return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a safetensors header");
+  const bool written = put_header(header, write, context);
+  free(header);
+  return written ? TINYTL_OK : fail_to_write(error);
 }
 
 tinytl_status tinytl_safetensors_write(const char *const *meta, const tinytl_tensor *tensors,
                                        int n_tensors, tinytl_write_fn write, void *context,
                                        tinytl_error *error) {
-  char *header = make_header(meta, tensors, n_tensors);
-  if (!header)
-    return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a safetensors header");
-  const bool written = write_all(header, tensors, n_tensors, write, context);
-  free(header);
-  if (!written) return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "the output could not be written");
+  TINYTL_TRY(tinytl_safetensors_write_header(meta, tensors, n_tensors, write, context, error));
+  for (int pass = 0; pass < 2; pass++)
+    for (int i = 0; i < n_tensors; i++)
+      if (tensors[i].dtype == order[pass] && !write(context, tensors[i].data, tensors[i].nbytes))
+        return fail_to_write(error);
   return TINYTL_OK;
 }

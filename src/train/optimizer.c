@@ -55,6 +55,21 @@ void tinytl_optimizer_init(tinytl_optimizer_state *state, tinytl_optimizer kind,
   }
 }
 
+void tinytl_optimizer_moments(const tinytl_optimizer_state *state, const tinytl_params *params,
+                              tinytl_moments moments[TINYTL_N_MOMENTS]) {
+  const size_t n = params->n_trained, n_scales = n_blocks(params);
+  memset(moments, 0, TINYTL_N_MOMENTS * sizeof *moments);
+  if (!state->code1) {
+    moments[0] = (tinytl_moments){"moment1", state->moment1, n, false};
+    if (state->moment2) moments[1] = (tinytl_moments){"moment2", state->moment2, n, false};
+    return;
+  }
+  moments[0] = (tinytl_moments){"moment1.scale", state->scale1, n_scales, false};
+  moments[1] = (tinytl_moments){"moment2.scale", state->scale2, n_scales, false};
+  moments[2] = (tinytl_moments){"moment1.code", state->code1, n, true};
+  moments[3] = (tinytl_moments){"moment2.code", state->code2, n, true};
+}
+
 /* ---- Update ------------------------------------------------------------------------------- */
 
 void tinytl_optimizer_begin(tinytl_optimizer_state *state, const float lr[TINYTL_N_GROUPS],

@@ -47,6 +47,18 @@ size_t tinytl_optimizer_nbytes(tinytl_optimizer kind, const tinytl_params *param
 void tinytl_optimizer_init(tinytl_optimizer_state *state, tinytl_optimizer kind,
                            const tinytl_params *params, void *memory);
 
+/* One vector of the moments, by the name that it has in a checkpoint. */
+typedef struct tinytl_moments {
+  const char *name;
+  void *data;
+  size_t n;      /* 0: none */
+  bool is_codes; /* uint8, not float */
+} tinytl_moments;
+enum { TINYTL_N_MOMENTS = 4 };
+/* All of the state but the step; floats first. */
+void tinytl_optimizer_moments(const tinytl_optimizer_state *state, const tinytl_params *params,
+                              tinytl_moments moments[TINYTL_N_MOMENTS]);
+
 /* Begins update state->step + 1 with one learning rate a group; gradients count times
  * gradient_scale.
  *   Adam (Kingma and Ba, 2015; beta 0.9, 0.999, eps 1e-8), at update t:

@@ -1,7 +1,7 @@
 /* tinytl_train: features once or epochs of pictures, validation, the best parameters, calibration.
  */
 #include "train/calibration.h"
-#include "train/trainer.h"
+#include "train/checkpoint.h"
 
 #include <math.h>
 #include <string.h>
@@ -9,24 +9,21 @@
 #include "core/clock.h"
 
 #define PROGRESS_INTERVAL 0.1 /* seconds */
+#define SAVE_SHARE 0.01       /* of the time, at most, for checkpoints */
 
 typedef struct session {
   tinytl_trainer *t;
   tinytl_error *error;
   tinytl_train_report report;
   double start, last_progress;
-  uint64_t n_run;  /* training pictures that went through the network; cached ones once */
-  double loss_sum; /* of the epoch */
-  int n_losses;
-  int n_train; /* training images that can be read, once known */
+  double done_before; /* epochs that were done when the run went on */
+  uint64_t n_run;     /* training pictures that went through the network; cached ones once */
+  tinytl_position at; /* with the pictures since the last update */
+  tinytl_checkpoint checkpoint; /* without them */
+  bool is_saved;                /* the checkpoint */
+  double last_save, save_time;  /* when the latest save ended, and what it took */
   float temperature, reject_below;
 } session;
-
-/* What validation says. */
-typedef struct score {
-  float top1;
-  float noise; /* standard error of top1 */
-} score;
 
 static tinytl_status check_stop(const session *s) {
   const volatile int *stop = s->t->options.stop;
@@ -42,16 +39,55 @@ static void report_progress(session *s, int epoch, int image, int n_images, floa
   s->last_progress = time;
   const int n_epochs = s->t->rules.epochs;
   const double done = epoch > 0 ? epoch - 1 + (double)image / n_images : 0;
-  const tinytl_epoch event = {.epoch = epoch,
-                              .n_epochs = n_epochs,
-                              .image = image,
-                              .n_images = n_images,
-                              .finished = finished,
-                              .loss = s->n_losses > 0 ? (float)(s->loss_sum / s->n_losses) : NAN,
-                              .val_top1 = val_top1,
-                              .images_per_second = (double)s->n_run / (elapsed > 0 ? elapsed : 1),
-                              .seconds_left = done > 0 ? elapsed * (n_epochs - done) / done : NAN};
+  const double done_now = done - s->done_before;
+  const tinytl_epoch event = {
+      .epoch = epoch,
+      .n_epochs = n_epochs,
+      .image = image,
+      .n_images = n_images,
+      .finished = finished,
+      .loss = epoch > 0 && s->at.n_fed > 0 ? (float)(s->at.loss_sum / s->at.n_fed) : NAN,
+      .val_top1 = val_top1,
+      .images_per_second = (double)s->n_run / (elapsed > 0 ? elapsed : 1),
+      .seconds_left = done_now > 0 ? elapsed * (n_epochs - done) / done_now : NAN};
   options->progress(options->context, &event);
+}
+
+/* ---- Checkpoints -------------------------------------------------------------------------- */
+
+static void save(session *s) {
+  const tinytl_train_options *options = &s->t->options;
+  if (!options->save || s->is_saved) return;
+  const double begin = tinytl_now();
+  options->save(options->context, &s->checkpoint);
+  s->is_saved = true;
+  s->last_save = tinytl_now();
+  s->save_time = s->last_save - begin;
+}
+
+/* Between two updates: from here the run could go on. Saves it where that is due. */
+static void settle(session *s) {
+  const double interval = (double)s->t->options.save_seconds;
+  s->checkpoint.at = s->at;
+  s->is_saved = false;
+  if (interval == 0 || tinytl_now() - s->last_save >= fmax(interval, s->save_time / SAVE_SHARE))
+    save(s);
+}
+
+/* Puts the run to its beginning, or to where a checkpoint has it. */
+static tinytl_status begin(session *s, const tinytl_resume *resume) {
+  const tinytl_train_options *options = &s->t->options;
+  TINYTL_TRY(tinytl_checkpoint_init(&s->checkpoint, s->t, s->error));
+  if (resume) {
+    TINYTL_TRY(tinytl_resume_restore(resume, &s->checkpoint, s->error));
+    const tinytl_resumed resumed = tinytl_resume_describe(resume, &s->checkpoint);
+    if (options->resumed) options->resumed(options->context, &resumed);
+    s->is_saved = true;
+  }
+  s->at = s->checkpoint.at;
+  s->done_before = s->at.epoch - 1 + (double)s->at.n_fed / s->t->train->n_images;
+  s->last_save = tinytl_now();
+  return TINYTL_OK;
 }
 
 /* ---- Pictures ----------------------------------------------------------------------------- */
@@ -76,14 +112,19 @@ static pass val_pass(const tinytl_trainer *t, bool cached) {
                 .first_cached = t->train->n_images};
 }
 
-/* Takes out of the order what could not be read before, and begins. */
-static tinytl_status begin_pass(session *s, pass *p, const tinytl_view *view) {
+/* Takes out of the order what could not be read before, and begins behind its first n_done. */
+static tinytl_status begin_pass(session *s, pass *p, int n_done, const tinytl_view *view) {
   int *order = s->t->order;
-  p->n = p->n_given = 0;
+  p->n = 0;
+  p->n_given = n_done;
   for (int i = 0; i < p->images->n_images; i++)
     if (!p->unreadable[order[i]]) order[p->n++] = order[i];
+  if (n_done > p->n)
+    return tinytl_fail(s->error, TINYTL_ERROR_DATA,
+                       "%d training pictures could be read before, now %d", n_done, p->n);
   if (p->cached) return TINYTL_OK;
-  return tinytl_loader_start(s->t->loader, p->images, order, p->n, view, s->error);
+  return tinytl_loader_start(s->t->loader, p->images, order + n_done, p->n - n_done, view,
+                             s->error);
 }
 
 /* A class of which no training picture can be read would never be learned. */
@@ -127,7 +168,7 @@ static tinytl_status compute_features(session *s, pass p) {
   tinytl_trainer *t = s->t;
   const tinytl_view view = tinytl_trainer_view(t, false, 0);
   order_by_number(t, p.images);
-  TINYTL_TRY(begin_pass(s, &p, &view));
+  TINYTL_TRY(begin_pass(s, &p, 0, &view));
   while (p.n_given < p.n) {
     tinytl_sample sample;
     TINYTL_TRY(next_sample(s, &p, &sample));
@@ -153,7 +194,7 @@ static tinytl_status judge_val(session *s, judge_fn judge, void *context) {
   const tinytl_view view = tinytl_trainer_view(t, false, 0);
   pass p = val_pass(t, t->head_only);
   order_by_number(t, t->val);
-  TINYTL_TRY(begin_pass(s, &p, &view));
+  TINYTL_TRY(begin_pass(s, &p, 0, &view));
   while (p.n_given < p.n) {
     tinytl_sample sample;
     TINYTL_TRY(next_sample(s, &p, &sample));
@@ -174,25 +215,24 @@ static void count_right(void *context, int n_classes, const float *logits, int l
   counts->n++;
 }
 
-static tinytl_status validate(session *s, score *result) {
+static tinytl_status validate(session *s, tinytl_score *result) {
   tally counts = {0};
   TINYTL_TRY(judge_val(s, count_right, &counts));
   if (counts.n == 0)
     return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read");
   const float top1 = (float)counts.n_right / (float)counts.n;
-  *result = (score){top1, sqrtf(top1 * (1 - top1) / (float)counts.n)};
+  *result = (tinytl_score){top1, sqrtf(top1 * (1 - top1) / (float)counts.n)};
   return TINYTL_OK;
 }
 
-/* One pass over the training pictures, or over their cached features. */
-static tinytl_status train_epoch(session *s, int epoch) {
+/* One pass over the training pictures, or over their cached features, or what is left of it. */
+static tinytl_status train_epoch(session *s) {
   tinytl_trainer *t = s->t;
+  const int epoch = s->at.epoch;
   const tinytl_view view = tinytl_trainer_view(t, true, epoch);
   pass p = train_pass(t, t->head_only);
-  s->loss_sum = 0;
-  s->n_losses = 0;
   tinytl_order(t->options.seed, (uint64_t)epoch, t->train->n_images, t->order);
-  TINYTL_TRY(begin_pass(s, &p, &view));
+  TINYTL_TRY(begin_pass(s, &p, s->at.n_fed, &view));
   while (p.n_given < p.n) {
     tinytl_sample sample;
     TINYTL_TRY(next_sample(s, &p, &sample));
@@ -204,39 +244,48 @@ static tinytl_status train_epoch(session *s, int epoch) {
                            "found %g; a lower learning rate may help",
                            epoch, p.n_given, (double)loss);
       release_sample(s, &p, &sample);
-      s->loss_sum += (double)loss;
-      s->n_losses++;
+      s->at.loss_sum += (double)loss;
+      s->at.n_fed++;
       s->n_run += !t->head_only;
     }
-    if (t->n_fed == t->options.batch || (p.n_given == p.n && t->n_fed > 0))
+    if (t->n_fed == t->options.batch || (p.n_given == p.n && t->n_fed > 0)) {
       tinytl_trainer_update(t);
+      settle(s);
+    }
     report_progress(s, epoch, p.n_given, p.n, NAN, false);
   }
-  s->n_train = s->n_losses;
+  s->at.n_train = s->at.n_fed;
   return TINYTL_OK;
 }
 
 /* Keeps the parameters of the latest epoch that is not worse than the best by more than the noise
  * of validation: a few dozen pictures cannot tell epochs apart, and later ones have seen more. */
-static tinytl_status train_epochs(session *s) {
+static tinytl_status judge_epoch(session *s) {
   tinytl_trainer *t = s->t;
-  score best = {-1, 0};
-  int n_without_gain = 0;
-  s->report.val_top1 = NAN;
-  for (int epoch = 1; epoch <= t->rules.epochs; epoch++) {
-    TINYTL_TRY(train_epoch(s, epoch));
-    s->report.epochs = epoch;
-    score result = {NAN, 0};
-    if (t->val) TINYTL_TRY(validate(s, &result));
-    n_without_gain = result.top1 > best.top1 ? 0 : n_without_gain + 1;
-    if (result.top1 > best.top1) best = result;
-    if (!t->val || result.top1 >= best.top1 - best.noise) {
-      s->report.best_epoch = epoch;
-      s->report.val_top1 = result.top1;
-      TINYTL_TRY(tinytl_trainer_keep(t, s->error));
-    }
-    report_progress(s, epoch, s->n_train, s->n_train, result.top1, true);
-    if (t->options.patience > 0 && n_without_gain >= t->options.patience) break;
+  tinytl_position *at = &s->at;
+  tinytl_score result = {NAN, 0};
+  if (t->val) TINYTL_TRY(validate(s, &result));
+  at->n_without_gain = result.top1 > at->best.top1 ? 0 : at->n_without_gain + 1;
+  if (result.top1 > at->best.top1) at->best = result;
+  if (!t->val || result.top1 >= at->best.top1 - at->best.noise) {
+    at->best_epoch = at->epoch;
+    at->val_top1 = result.top1;
+    TINYTL_TRY(tinytl_trainer_keep(t, s->error));
+  }
+  report_progress(s, at->epoch, at->n_train, at->n_train, result.top1, true);
+  return TINYTL_OK;
+}
+
+static tinytl_status train_epochs(session *s) {
+  const int patience = s->t->options.patience;
+  tinytl_position *at = &s->at;
+  while (at->epoch <= s->t->rules.epochs && (patience == 0 || at->n_without_gain < patience)) {
+    TINYTL_TRY(train_epoch(s));
+    TINYTL_TRY(judge_epoch(s));
+    at->epoch++;
+    at->n_fed = 0;
+    at->loss_sum = 0;
+    settle(s);
   }
   return TINYTL_OK;
 }
@@ -280,7 +329,7 @@ static tinytl_status make_adapter(session *s, tinytl_adapter **adapter) {
                          "learning rate may help",
                          (double)values[i]);
   TINYTL_TRY(tinytl_params_to_adapter(t->params, t->network, values, t->train->class_names,
-                                      s->report.val_top1, adapter, s->error));
+                                      s->at.val_top1, adapter, s->error));
   (*adapter)->temperature = s->temperature;
   (*adapter)->reject_below = s->reject_below;
   return TINYTL_OK;
@@ -291,6 +340,7 @@ static tinytl_status run_pictures(session *s) {
   if (t->head_only) TINYTL_TRY(compute_features(s, train_pass(t, false)));
   if (t->head_only && t->val) TINYTL_TRY(compute_features(s, val_pass(t, false)));
   TINYTL_TRY(train_epochs(s));
+  save(s); /* while the values are those of training, and though the adapter may fail */
   return t->val ? calibrate(s) : TINYTL_OK;
 }
 
@@ -320,22 +370,45 @@ static tinytl_status run(session *s, tinytl_adapter **adapter) {
   return make_adapter(s, adapter);
 }
 
+static void complete_report(session *s) {
+  tinytl_train_report *report = &s->report;
+  const tinytl_trainer *t = s->t;
+  report->epochs = s->at.epoch - 1;
+  report->best_epoch = s->at.best_epoch;
+  report->val_top1 = s->at.val_top1;
+  report->train_images = s->at.n_train;
+  report->skipped_images =
+      t->train->n_images - s->at.n_train + (t->val ? t->val->n_images - report->val_images : 0);
+  report->plan = t->plan;
+  report->seconds = tinytl_now() - s->start;
+  report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
+}
+
+static tinytl_status open_checkpoint(tinytl_train_options *options, tinytl_resume **resume,
+                                     tinytl_error *error) {
+  if (!options->resume) return TINYTL_OK;
+  TINYTL_TRY(tinytl_resume_open(options->resume, resume, error));
+  return tinytl_resume_choose(*resume, options, error);
+}
+
 tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,
                            const tinytl_images *val, const tinytl_train_options *options,
                            tinytl_adapter **adapter, tinytl_train_report *report,
                            tinytl_error *error) {
   session s = {.error = error, .start = tinytl_now(), .temperature = 1, .reject_below = NAN};
-  TINYTL_TRY(tinytl_trainer_create(backbone, train, val, options, &s.t, error));
-  const tinytl_status status = run(&s, adapter);
+  tinytl_train_options own = *options;
+  tinytl_resume *resume = NULL;
+  tinytl_status status = open_checkpoint(&own, &resume, error);
+  if (status == TINYTL_OK) status = tinytl_trainer_create(backbone, train, val, &own, &s.t, error);
+  if (status == TINYTL_OK) status = begin(&s, resume);
+  tinytl_resume_free(resume);
+  if (status == TINYTL_OK) status = run(&s, adapter);
+  if (status == TINYTL_INTERRUPTED && s.t) save(&s);
   if (status == TINYTL_OK && report) {
-    s.report.train_images = s.n_train;
-    s.report.skipped_images =
-        train->n_images - s.n_train + (val ? val->n_images - s.report.val_images : 0);
-    s.report.plan = s.t->plan;
-    s.report.seconds = tinytl_now() - s.start;
-    s.report.images_per_second = (double)s.n_run / (s.report.seconds > 0 ? s.report.seconds : 1);
+    complete_report(&s);
     *report = s.report;
   }
+  tinytl_checkpoint_clear(&s.checkpoint);
   tinytl_trainer_free(s.t);
   return status;
 }

@@ -14,7 +14,8 @@ void tinytl_train_options_init(tinytl_train_options *options) {
                                     .label_smoothing = -1,
                                     .dropout = 0.2f,
                                     .augment = TINYTL_SWITCH_AUTO,
-                                    .mirror = true};
+                                    .mirror = true,
+                                    .save_seconds = 30};
 }
 
 static tinytl_status check_int(const char *name, int value, int low, int high,
@@ -47,6 +48,10 @@ tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
                        "learning rate must be above 0 and at most 10, not %g", (double)options->lr);
   if (!(options->label_smoothing < 0))
     TINYTL_TRY(check_share("label smoothing", options->label_smoothing, false, error));
+  if (!(options->save_seconds >= 0))
+    return tinytl_fail(error, TINYTL_ERROR_USAGE,
+                       "seconds between checkpoints must be 0 or more, not %g",
+                       (double)options->save_seconds);
   TINYTL_TRY(check_share("dropout", options->dropout, false, error));
   return check_share("colour jitter", options->colour_jitter, true, error);
 }
@@ -297,10 +302,20 @@ static uint64_t best_offset(const tinytl_trainer *t) {
   return t->head_only ? (uint64_t)n_images * feature_nbytes(t) : 0;
 }
 
+tinytl_status tinytl_trainer_read_best(tinytl_trainer *t, size_t first, void *bytes, size_t nbytes,
+                                       tinytl_error *error) {
+  return tinytl_spill_read(t->spill, best_offset(t) + first, bytes, nbytes, error);
+}
+
+tinytl_status tinytl_trainer_write_best(tinytl_trainer *t, size_t first, const void *bytes,
+                                        size_t nbytes, tinytl_error *error) {
+  return tinytl_spill_write(t->spill, best_offset(t) + first, bytes, nbytes, error);
+}
+
 tinytl_status tinytl_trainer_keep(tinytl_trainer *t, tinytl_error *error) {
   const size_t nbytes = t->params->n * sizeof *t->values;
   if (!t->val) return TINYTL_OK;
-  if (t->spill) return tinytl_spill_write(t->spill, best_offset(t), t->values, nbytes, error);
+  if (t->spill) return tinytl_trainer_write_best(t, 0, t->values, nbytes, error);
   memcpy(t->best, t->values, nbytes);
   return TINYTL_OK;
 }
@@ -308,7 +323,7 @@ tinytl_status tinytl_trainer_keep(tinytl_trainer *t, tinytl_error *error) {
 tinytl_status tinytl_trainer_restore(tinytl_trainer *t, tinytl_error *error) {
   const size_t nbytes = t->params->n * sizeof *t->values;
   if (!t->val) return TINYTL_OK;
-  if (t->spill) return tinytl_spill_read(t->spill, best_offset(t), t->values, nbytes, error);
+  if (t->spill) return tinytl_trainer_read_best(t, 0, t->values, nbytes, error);
   memcpy(t->values, t->best, nbytes);
   return TINYTL_OK;
 }

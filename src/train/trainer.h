@@ -85,6 +85,11 @@ tinytl_status tinytl_trainer_fetch_features(tinytl_trainer *trainer, int index,
 
 /* Keeps the values as they are now as the best ones. */
 tinytl_status tinytl_trainer_keep(tinytl_trainer *trainer, tinytl_error *error);
+/* Bytes of the best values in the spill file, where the run spills and has validation. */
+tinytl_status tinytl_trainer_read_best(tinytl_trainer *trainer, size_t first, void *bytes,
+                                       size_t nbytes, tinytl_error *error);
+tinytl_status tinytl_trainer_write_best(tinytl_trainer *trainer, size_t first, const void *bytes,
+                                        size_t nbytes, tinytl_error *error);
 /* Makes the best values the current ones. */
 tinytl_status tinytl_trainer_restore(tinytl_trainer *trainer, tinytl_error *error);
 /* Ends training: gives all memory back but that of the values. */

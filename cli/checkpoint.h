@@ -1,0 +1,31 @@
+/* The checkpoint file of a training run: whose it is, saving into it, going on from it. */
+#ifndef CLI_CHECKPOINT_H
+#define CLI_CHECKPOINT_H
+
+#include "tinytl.h"
+
+typedef struct cli_checkpoint {
+  const char *path; /* as it was given; borrowed. NULL: no checkpoints */
+  char *target;     /* owned: behind symbolic links */
+  char *lock_path;  /* owned: TARGET.lock, which is there and locked while the run is going on */
+  int lock_fd;
+  int fd; /* what is gone on from; -1: from the beginning */
+  tinytl_source source;
+  bool is_saved;   /* the file holds the latest state that was to be saved */
+  bool has_failed; /* and was told */
+} cli_checkpoint;
+
+/* path NULL: no checkpoints. Errors: USAGE where another run has the file, where it is there but
+ * `resume` is not set, where it is no file, or is `output`; INTERNAL, MODEL where it cannot be
+ * locked or read. */
+tinytl_status cli_checkpoint_open(cli_checkpoint *checkpoint, const char *path, bool resume,
+                                  const char *output, tinytl_error *error);
+/* What training goes on from; NULL: nothing, it begins. */
+const tinytl_source *cli_checkpoint_source(const cli_checkpoint *checkpoint);
+/* Replaces the file. Where that fails the old one stays, which is told once. */
+void cli_checkpoint_save(cli_checkpoint *checkpoint, const tinytl_checkpoint *state);
+/* The run is over: removes the file. */
+void cli_checkpoint_remove(const cli_checkpoint *checkpoint);
+void cli_checkpoint_close(cli_checkpoint *checkpoint);
+
+#endif

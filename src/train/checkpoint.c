@@ -1,0 +1,256 @@
+/* What a run's state is, and writing it. */
+#include "train/checkpoint.h"
+
+#include <math.h>
+#include <sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/json_text.h"
+
+static const char *const optimizer_names[] = {"adam", "sgd", "adam8"};
+
+const char *tinytl_optimizer_name(tinytl_optimizer optimizer) {
+  return optimizer_names[optimizer];
+}
+
+bool tinytl_optimizer_parse(const char *name, tinytl_optimizer *optimizer) {
+  for (int i = 0; i < TINYTL_OPTIMIZER_AUTO; i++)
+    if (strcmp(name, optimizer_names[i]) == 0) {
+      *optimizer = (tinytl_optimizer)i;
+      return true;
+    }
+  return false;
+}
+
+/* ---- Identity ----------------------------------------------------------------------------- */
+
+static char *print_run(const tinytl_trainer *t) {
+  const tinytl_train_options *options = &t->options;
+  char seed[24]; /* beyond the whole numbers that JSON readers keep */
+  tinytl_json_text json = {0};
+  snprintf(seed, sizeof seed, "%llu", (unsigned long long)options->seed);
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_string(&json, "seed", seed);
+  tinytl_json_put_string(&json, "method", tinytl_method_name(t->choices.method));
+  tinytl_json_put_string(&json, "optimizer", tinytl_optimizer_name(t->choices.optimizer));
+  tinytl_json_put_int(&json, "image_size", t->network->image_size);
+  tinytl_json_put_int(&json, "batch", options->batch);
+  tinytl_json_put_int(&json, "patience", options->patience);
+  tinytl_json_put_float(&json, "label_smoothing", options->label_smoothing);
+  tinytl_json_put_float(&json, "dropout", options->dropout);
+  tinytl_json_put_int(&json, "augment", tinytl_trainer_view(t, true, 0).augment);
+  tinytl_json_put_int(&json, "mirror", options->mirror);
+  tinytl_json_put_float(&json, "colour_jitter", options->colour_jitter);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
+}
+
+static void hash_text(SHA2_CTX *sha256, const char *text) {
+  SHA256Update(sha256, (const uint8_t *)text, strlen(text) + 1);
+}
+
+static void hash_number(SHA2_CTX *sha256, int number) {
+  char text[16];
+  snprintf(text, sizeof text, "%d", number);
+  hash_text(sha256, text);
+}
+
+/* Names without folders, so that the pictures may move; their classes are in the labels. */
+static void hash_images(SHA2_CTX *sha256, const tinytl_images *images) {
+  hash_number(sha256, images->n_images);
+  for (int i = 0; i < images->n_images; i++) {
+    const char *name = images->name ? images->name(images->context, i) : "";
+    const char *slash = strrchr(name, '/');
+    hash_text(sha256, slash ? slash + 1 : name);
+    hash_number(sha256, images->labels[i]);
+  }
+}
+
+static char *print_data(const tinytl_trainer *t) {
+  SHA2_CTX sha256;
+  char hash[65];
+  SHA256Init(&sha256);
+  for (int c = 0; c < t->train->n_classes; c++) hash_text(&sha256, t->train->class_names[c]);
+  hash_images(&sha256, t->train);
+  if (t->val) hash_images(&sha256, t->val);
+  SHA256End(&sha256, hash);
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_int(&json, "classes", t->train->n_classes);
+  tinytl_json_put_int(&json, "train_images", t->train->n_images);
+  tinytl_json_put_int(&json, "val_images", t->val ? t->val->n_images : 0);
+  tinytl_json_put_string(&json, "names_sha256", hash);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
+}
+
+static char *print_schedule(const tinytl_trainer *t) {
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_int(&json, "epochs", t->rules.epochs);
+  tinytl_json_open(&json, "lr", '[');
+  for (int g = 0; g < TINYTL_N_GROUPS; g++) tinytl_json_put_float(&json, NULL, t->lr[g]);
+  tinytl_json_close(&json, ']');
+  tinytl_json_put_int(&json, "updates", (long long)t->n_steps);
+  tinytl_json_put_int(&json, "warmup_updates", (long long)t->n_warmup);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
+}
+
+tinytl_status tinytl_checkpoint_init(tinytl_checkpoint *checkpoint, tinytl_trainer *t,
+                                     tinytl_error *error) {
+  *checkpoint =
+      (tinytl_checkpoint){.trainer = t, .at = {.epoch = 1, .val_top1 = NAN, .best = {-1, 0}}};
+  if (!t->options.save && !t->options.resume) return TINYTL_OK;
+  tinytl_identity *identity = &checkpoint->identity;
+  *identity = (tinytl_identity){print_run(t), print_data(t), print_schedule(t)};
+  if (identity->run && identity->data && identity->schedule) return TINYTL_OK;
+  tinytl_checkpoint_clear(checkpoint);
+  return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
+}
+
+void tinytl_checkpoint_clear(tinytl_checkpoint *checkpoint) {
+  free(checkpoint->identity.run);
+  free(checkpoint->identity.data);
+  free(checkpoint->identity.schedule);
+  checkpoint->identity = (tinytl_identity){0};
+}
+
+/* ---- State -------------------------------------------------------------------------------- */
+
+static bool has_best(const tinytl_checkpoint *c) {
+  return c->trainer->val && c->at.best_epoch > 0;
+}
+
+int tinytl_checkpoint_vectors(const tinytl_checkpoint *c,
+                              tinytl_vector vectors[TINYTL_MAX_VECTORS]) {
+  const tinytl_trainer *t = c->trainer;
+  tinytl_moments moments[TINYTL_N_MOMENTS];
+  int n = 0;
+  vectors[n++] = (tinytl_vector){"values", TINYTL_DTYPE_F32, t->values, t->params->n, 0};
+  if (has_best(c))
+    vectors[n++] = (tinytl_vector){"best", TINYTL_DTYPE_F32, t->best, t->params->n, 0};
+  tinytl_optimizer_moments(&t->optimizer, t->params, moments);
+  for (int m = 0; m < TINYTL_N_MOMENTS; m++)
+    if (moments[m].n > 0)
+      vectors[n++] =
+          (tinytl_vector){moments[m].name, moments[m].is_codes ? TINYTL_DTYPE_I8 : TINYTL_DTYPE_F32,
+                          moments[m].data, moments[m].n, 0};
+  vectors[n++] = (tinytl_vector){"unreadable.train", TINYTL_DTYPE_I8, t->train_unreadable,
+                                 (size_t)t->train->n_images, 0};
+  if (t->val)
+    vectors[n++] = (tinytl_vector){"unreadable.val", TINYTL_DTYPE_I8, t->val_unreadable,
+                                   (size_t)t->val->n_images, 0};
+  for (int i = 0; i < n; i++)
+    vectors[i].nbytes = vectors[i].n * (vectors[i].dtype == TINYTL_DTYPE_F32 ? sizeof(float) : 1);
+  return n;
+}
+
+static char *print_state(const tinytl_checkpoint *c) {
+  const tinytl_position *at = &c->at;
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_int(&json, "epoch", at->epoch);
+  tinytl_json_put_int(&json, "images", at->n_fed);
+  tinytl_json_put_double(&json, "loss_sum", at->loss_sum);
+  tinytl_json_put_int(&json, "updates", (long long)c->trainer->optimizer.step);
+  tinytl_json_put_int(&json, "train_images", at->n_train);
+  tinytl_json_put_int(&json, "best_epoch", at->best_epoch);
+  tinytl_json_put_int(&json, "epochs_without_gain", at->n_without_gain);
+  if (has_best(c)) {
+    const float scores[] = {at->val_top1, at->best.top1, at->best.noise};
+    tinytl_json_open(&json, "scores", '[');
+    for (int i = 0; i < 3; i++) tinytl_json_put_float(&json, NULL, scores[i]);
+    tinytl_json_close(&json, ']');
+  }
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
+}
+
+/* ---- Writing ------------------------------------------------------------------------------ */
+
+typedef struct hashing_writer {
+  tinytl_write_fn write;
+  void *context;
+  SHA2_CTX sha256;
+} hashing_writer;
+
+static bool write_hashed(void *context, const void *bytes, size_t nbytes) {
+  hashing_writer *writer = context;
+  SHA256Update(&writer->sha256, bytes, nbytes);
+  return writer->write(writer->context, bytes, nbytes);
+}
+
+static tinytl_status write_header(const tinytl_checkpoint *c, const tinytl_vector *vectors, int n,
+                                  hashing_writer *writer, tinytl_error *error) {
+  tinytl_tensor tensors[TINYTL_MAX_VECTORS + 1];
+  for (int i = 0; i < n; i++)
+    tensors[i] = (tinytl_tensor){.name = vectors[i].name,
+                                 .dtype = vectors[i].dtype,
+                                 .n_dims = 1,
+                                 .dims = {vectors[i].n},
+                                 .nbytes = vectors[i].nbytes};
+  tensors[n] = (tinytl_tensor){.name = "checksum",
+                               .dtype = TINYTL_DTYPE_I8,
+                               .n_dims = 1,
+                               .dims = {TINYTL_CHECKSUM_NBYTES},
+                               .nbytes = TINYTL_CHECKSUM_NBYTES};
+  char *state = print_state(c);
+  if (!state)
+    return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
+  const char *const meta[] = {"tinytl.format",
+                              TINYTL_CHECKPOINT_FORMAT,
+                              "tinytl.version",
+                              TINYTL_VERSION,
+                              "tinytl.kernels",
+                              tinytl_kernels_name(),
+                              "tinytl.backbone",
+                              c->trainer->network->backbone->sha256,
+                              "tinytl.run",
+                              c->identity.run,
+                              "tinytl.data",
+                              c->identity.data,
+                              "tinytl.schedule",
+                              c->identity.schedule,
+                              "tinytl.state",
+                              state,
+                              NULL};
+  const tinytl_status status =
+      tinytl_safetensors_write_header(meta, tensors, n + 1, write_hashed, writer, error);
+  free(state);
+  return status;
+}
+
+static tinytl_status write_bytes(hashing_writer *writer, const void *bytes, size_t nbytes,
+                                 tinytl_error *error) {
+  if (write_hashed(writer, bytes, nbytes)) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "the output could not be written");
+}
+
+static tinytl_status write_vector(const tinytl_checkpoint *c, const tinytl_vector *vector,
+                                  hashing_writer *writer, tinytl_error *error) {
+  if (vector->data) return write_bytes(writer, vector->data, vector->nbytes, error);
+  char chunk[TINYTL_CHECKPOINT_CHUNK];
+  for (size_t done = 0; done < vector->nbytes;) {
+    const size_t left = vector->nbytes - done, n = left < sizeof chunk ? left : sizeof chunk;
+    TINYTL_TRY(tinytl_trainer_read_best(c->trainer, done, chunk, n, error));
+    TINYTL_TRY(write_bytes(writer, chunk, n, error));
+    done += n;
+  }
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_checkpoint_write(const tinytl_checkpoint *c, tinytl_write_fn write,
+                                      void *context, tinytl_error *error) {
+  hashing_writer writer = {.write = write, .context = context};
+  tinytl_vector vectors[TINYTL_MAX_VECTORS];
+  const int n = tinytl_checkpoint_vectors(c, vectors);
+  SHA256Init(&writer.sha256);
+  TINYTL_TRY(write_header(c, vectors, n, &writer, error));
+  for (int i = 0; i < n; i++) TINYTL_TRY(write_vector(c, &vectors[i], &writer, error));
+  uint8_t checksum[TINYTL_CHECKSUM_NBYTES];
+  SHA256Final(checksum, &writer.sha256);
+  return write_bytes(&writer, checksum, sizeof checksum, error);
+}

@@ -1,0 +1,309 @@
+/* Going on from a checkpoint: nothing of the file is believed that is not checked. */
+#include <math.h>
+#include <sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/json.h"
+#include "train/checkpoint.h"
+
+struct tinytl_resume {
+  const tinytl_source *source;
+  tinytl_safetensors *file; /* the header: tensors without data */
+  uint64_t data;            /* where the tensors' data begins */
+  const char *version, *kernels;
+};
+
+/* ---- Opening ------------------------------------------------------------------------------ */
+
+static tinytl_status read_bytes(const tinytl_source *source, uint64_t offset, void *bytes,
+                                size_t nbytes, tinytl_error *error) {
+  if (source->read(source->context, offset, bytes, nbytes)) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "%s: cannot be read", source->name);
+}
+
+static tinytl_status read_header(tinytl_resume *r, tinytl_error *error) {
+  const tinytl_source *source = r->source;
+  const size_t file_nbytes = source->nbytes < SIZE_MAX ? (size_t)source->nbytes : SIZE_MAX;
+  uint8_t first[8] = {0};
+  if (file_nbytes >= sizeof first) TINYTL_TRY(read_bytes(source, 0, first, sizeof first, error));
+  const size_t nbytes = tinytl_safetensors_header_nbytes(first);
+  if (nbytes > file_nbytes) /* it looks no further than the length, and says what is wrong */
+    return tinytl_safetensors_open_header(first, file_nbytes, source->name, &r->file, error);
+  char *header = malloc(nbytes);
+  if (!header) return tinytl_fail_memory(error, nbytes);
+  tinytl_status status = read_bytes(source, 0, header, nbytes, error);
+  if (status == TINYTL_OK)
+    status = tinytl_safetensors_open_header(header, file_nbytes, source->name, &r->file, error);
+  free(header);
+  r->data = nbytes;
+  return status;
+}
+
+static tinytl_status check_format(const tinytl_resume *r, tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  const char *format = NULL;
+  TINYTL_TRY(tinytl_safetensors_need_meta(r->file, "tinytl.format", where, &format, error));
+  if (strcmp(format, TINYTL_CHECKPOINT_FORMAT) == 0) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected \"%s\", found \"%.40s\"", where,
+                     TINYTL_CHECKPOINT_FORMAT, format);
+}
+
+/* The checksum must be the file's last bytes, as it is of all that comes before. */
+static tinytl_status check_hash(const tinytl_resume *r, tinytl_error *error) {
+  const tinytl_source *source = r->source;
+  const int dims[] = {TINYTL_CHECKSUM_NBYTES};
+  const tinytl_tensor *tensor = NULL;
+  TINYTL_TRY(
+      tinytl_safetensors_expect(r->file, "checksum", TINYTL_DTYPE_I8, 1, dims, &tensor, error));
+  const uint64_t end = source->nbytes - TINYTL_CHECKSUM_NBYTES;
+  uint8_t chunk[TINYTL_CHECKPOINT_CHUNK], found[TINYTL_CHECKSUM_NBYTES];
+  SHA2_CTX sha256;
+  SHA256Init(&sha256);
+  for (uint64_t done = 0; done < end;) {
+    const uint64_t left = end - done;
+    const size_t n = left < sizeof chunk ? (size_t)left : sizeof chunk;
+    TINYTL_TRY(read_bytes(source, done, chunk, n, error));
+    SHA256Update(&sha256, chunk, n);
+    done += n;
+  }
+  SHA256Final(found, &sha256);
+  TINYTL_TRY(read_bytes(source, end, chunk, sizeof found, error));
+  if (r->data + tensor->offset == end && memcmp(chunk, found, sizeof found) == 0) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                     "%s: the checkpoint is damaged: its content does not match its checksum",
+                     source->name);
+}
+
+static tinytl_status open_file(tinytl_resume *r, tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  TINYTL_TRY(read_header(r, error));
+  TINYTL_TRY(check_format(r, error));
+  TINYTL_TRY(check_hash(r, error));
+  TINYTL_TRY(tinytl_safetensors_need_meta(r->file, "tinytl.version", where, &r->version, error));
+  return tinytl_safetensors_need_meta(r->file, "tinytl.kernels", where, &r->kernels, error);
+}
+
+tinytl_status tinytl_resume_open(const tinytl_source *source, tinytl_resume **resume,
+                                 tinytl_error *error) {
+  tinytl_resume *opened = calloc(1, sizeof *opened);
+  if (!opened) return tinytl_fail_memory(error, sizeof *opened);
+  opened->source = source;
+  const tinytl_status status = open_file(opened, error);
+  if (status != TINYTL_OK)
+    tinytl_resume_free(opened);
+  else
+    *resume = opened;
+  return status;
+}
+
+void tinytl_resume_free(tinytl_resume *resume) {
+  if (!resume) return;
+  tinytl_safetensors_free(resume->file);
+  free(resume);
+}
+
+/* The JSON object of a key of the metadata; the caller frees it. */
+static tinytl_status read_object(const tinytl_resume *r, const char *key,
+                                 char where[TINYTL_ST_WHERE], json_t **object,
+                                 tinytl_error *error) {
+  const char *text = NULL;
+  TINYTL_TRY(tinytl_safetensors_need_meta(r->file, key, where, &text, error));
+  TINYTL_TRY(tinytl_json_parse(text, strlen(text), where, object, error));
+  if (json_is_object(*object)) return TINYTL_OK;
+  json_decref(*object);
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a JSON object", where);
+}
+
+/* ---- Of this run -------------------------------------------------------------------------- */
+
+tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options *options,
+                                   tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  json_t *run = NULL;
+  TINYTL_TRY(read_object(r, "tinytl.run", where, &run, error));
+  const char *method_name = json_string_value(json_object_get(run, "method"));
+  const char *optimizer_name = json_string_value(json_object_get(run, "optimizer"));
+  tinytl_method method;
+  tinytl_optimizer optimizer;
+  const bool known = method_name && tinytl_method_parse(method_name, &method) &&
+                     method != TINYTL_METHOD_AUTO && optimizer_name &&
+                     tinytl_optimizer_parse(optimizer_name, &optimizer);
+  if (known && options->method == TINYTL_METHOD_AUTO) options->method = method;
+  if (known && options->optimizer == TINYTL_OPTIMIZER_AUTO) options->optimizer = optimizer;
+  json_decref(run);
+  if (known) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a known method and optimizer", where);
+}
+
+enum { SHOWN = 96 };
+
+/* A value for people: numbers have passed through doubles. */
+static void show(const json_t *value, char text[SHOWN]) {
+  if (json_is_number(value)) {
+    snprintf(text, SHOWN, "%.9g", json_number_value(value));
+    return;
+  }
+  char *dumped =
+      value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) : NULL;
+  snprintf(text, SHOWN, "%s", dumped ? dumped : "missing");
+  free(dumped);
+}
+
+static tinytl_status compare_objects(const char *file, const json_t *theirs, json_t *ours,
+                                     tinytl_status status, const char *of_what,
+                                     tinytl_error *error) {
+  const char *name;
+  json_t *value;
+  json_object_foreach(ours, name, value) {
+    const json_t *found = json_object_get(theirs, name);
+    if (json_equal(found, value)) continue;
+    char found_text[SHOWN], expected_text[SHOWN];
+    show(found, found_text);
+    show(value, expected_text);
+    return tinytl_fail(error, status, "%s is of %s: its \"%s\" is %s, this run's is %s", file,
+                       of_what, name, found_text, expected_text);
+  }
+  return TINYTL_OK;
+}
+
+/* Fails with `status`, naming both values, where the file's object of this key is not this run's.
+ */
+static tinytl_status compare(const tinytl_resume *r, const char *key, const char *ours_text,
+                             tinytl_status status, const char *of_what, tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  json_t *ours = NULL, *theirs = NULL;
+  TINYTL_TRY(tinytl_json_parse(ours_text, strlen(ours_text), key, &ours, error));
+  tinytl_status result = read_object(r, key, where, &theirs, error);
+  if (result == TINYTL_OK) {
+    result = compare_objects(r->source->name, theirs, ours, status, of_what, error);
+    json_decref(theirs);
+  }
+  json_decref(ours);
+  return result;
+}
+
+static tinytl_status check_identity(const tinytl_resume *r, const tinytl_checkpoint *c,
+                                    tinytl_error *error) {
+  const char *ours = c->trainer->network->backbone->sha256, *theirs = NULL;
+  char where[TINYTL_ST_WHERE];
+  TINYTL_TRY(tinytl_safetensors_need_meta(r->file, "tinytl.backbone", where, &theirs, error));
+  if (strcmp(ours, theirs) != 0)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s is of a run on another backbone: its sha256 is %.64s, this run's is %s",
+                       r->source->name, theirs, ours);
+  /* The seed may decide the pictures, and both the schedule. */
+  TINYTL_TRY(compare(r, "tinytl.run", c->identity.run, TINYTL_ERROR_USAGE,
+                     "a run with other options", error));
+  TINYTL_TRY(compare(r, "tinytl.data", c->identity.data, TINYTL_ERROR_MODEL,
+                     "a run on other pictures", error));
+  return compare(r, "tinytl.schedule", c->identity.schedule, TINYTL_ERROR_USAGE,
+                 "a run with another schedule", error);
+}
+
+/* ---- State -------------------------------------------------------------------------------- */
+
+static tinytl_status read_scores(const json_t *state, const char *where, tinytl_position *at,
+                                 tinytl_error *error) {
+  float scores[3]; /* val_top1, best.top1, best.noise */
+  TINYTL_TRY(tinytl_json_floats(state, "scores", 3, where, scores, error));
+  for (int i = 0; i < 3; i++)
+    if (!(scores[i] >= 0 && scores[i] <= 1))
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: scores must be 0 to 1, found %g", where,
+                         (double)scores[i]);
+  at->val_top1 = scores[0];
+  at->best = (tinytl_score){scores[1], scores[2]};
+  return TINYTL_OK;
+}
+
+static tinytl_status parse_state(const json_t *state, const char *where, tinytl_checkpoint *c,
+                                 tinytl_error *error) {
+  tinytl_trainer *t = c->trainer;
+  tinytl_position *at = &c->at;
+  const int n_images = t->train->n_images, n_epochs = t->rules.epochs;
+  const json_t *loss = json_object_get(state, "loss_sum");
+  size_t step;
+  TINYTL_TRY(tinytl_json_int(state, "epoch", 1, n_epochs + 1, where, &at->epoch, error));
+  const int max_fed = at->epoch <= n_epochs ? n_images : 0;
+  TINYTL_TRY(tinytl_json_int(state, "images", 0, max_fed, where, &at->n_fed, error));
+  TINYTL_TRY(tinytl_json_int(state, "train_images", 0, n_images, where, &at->n_train, error));
+  const int done = at->epoch - 1; /* of the first epoch something is kept */
+  TINYTL_TRY(tinytl_json_int(state, "best_epoch", done > 0, done, where, &at->best_epoch, error));
+  TINYTL_TRY(
+      tinytl_json_int(state, "epochs_without_gain", 0, done, where, &at->n_without_gain, error));
+  if (!json_is_number(loss) || !tinytl_json_size(json_object_get(state, "updates"), &step) ||
+      step > t->n_steps)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: expected a number \"loss_sum\" and up to %llu \"updates\"", where,
+                       (unsigned long long)t->n_steps);
+  at->loss_sum = json_number_value(loss);
+  t->optimizer.step = step;
+  return t->val && done > 0 ? read_scores(state, where, at, error) : TINYTL_OK;
+}
+
+static tinytl_status read_state(const tinytl_resume *r, tinytl_checkpoint *c, tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  json_t *state = NULL;
+  TINYTL_TRY(read_object(r, "tinytl.state", where, &state, error));
+  const tinytl_status status = parse_state(state, where, c, error);
+  json_decref(state);
+  return status;
+}
+
+static tinytl_status read_vector(const tinytl_resume *r, tinytl_trainer *t,
+                                 const tinytl_vector *vector, tinytl_error *error) {
+  const tinytl_tensor *tensor = tinytl_safetensors_find(r->file, vector->name);
+  if (!tensor || tensor->dtype != vector->dtype || tensor->n_dims != 1 ||
+      tensor->nbytes != vector->nbytes)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: tensor \"%s\": expected %zu values of dtype %s in one dimension",
+                       r->source->name, vector->name, vector->n,
+                       vector->dtype == TINYTL_DTYPE_F32 ? "F32" : "I8");
+  const uint64_t from = r->data + tensor->offset;
+  if (vector->data) return read_bytes(r->source, from, vector->data, vector->nbytes, error);
+  char chunk[TINYTL_CHECKPOINT_CHUNK];
+  for (size_t done = 0; done < vector->nbytes;) {
+    const size_t left = vector->nbytes - done, n = left < sizeof chunk ? left : sizeof chunk;
+    TINYTL_TRY(read_bytes(r->source, from + done, chunk, n, error));
+    TINYTL_TRY(tinytl_trainer_write_best(t, done, chunk, n, error));
+    done += n;
+  }
+  return TINYTL_OK;
+}
+
+/* Any other byte in a bool is undefined behaviour. */
+static tinytl_status check_flags(const tinytl_resume *r, const tinytl_vector *vector,
+                                 tinytl_error *error) {
+  const unsigned char *flags = vector->data;
+  for (size_t i = 0; i < vector->n; i++)
+    if (flags[i] > 1)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "%s: tensor \"%s\": value %zu must be 0 or 1, found %d", r->source->name,
+                         vector->name, i, flags[i]);
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_resume_restore(const tinytl_resume *r, tinytl_checkpoint *c,
+                                    tinytl_error *error) {
+  tinytl_vector vectors[TINYTL_MAX_VECTORS];
+  TINYTL_TRY(check_identity(r, c, error));
+  TINYTL_TRY(read_state(r, c, error));
+  const int n = tinytl_checkpoint_vectors(c, vectors);
+  for (int i = 0; i < n; i++) {
+    TINYTL_TRY(read_vector(r, c->trainer, &vectors[i], error));
+    if (strncmp(vectors[i].name, "unreadable.", 11) == 0)
+      TINYTL_TRY(check_flags(r, &vectors[i], error));
+  }
+  return TINYTL_OK;
+}
+
+tinytl_resumed tinytl_resume_describe(const tinytl_resume *r, const tinytl_checkpoint *c) {
+  return (tinytl_resumed){.method = c->trainer->choices.method,
+                          .epoch = c->at.epoch,
+                          .n_epochs = c->trainer->rules.epochs,
+                          .image = c->at.n_fed,
+                          .n_images = c->trainer->train->n_images,
+                          .version = r->version,
+                          .kernels = r->kernels};
+}
