@@ -12,7 +12,7 @@ enum {
    */
   STACK_NBYTES = 32 * 1024,
   /* Heap that is not planned: messages, stdio, folders being read, and what malloc loses. */
-  HEAP_NBYTES = 64 * 1024,
+  HEAP_NBYTES = 128 * 1024,
   /* The kernel counts resident pages by batches; what a process holds at first differs from run to
    * run. */
   LIMIT_MARGIN = 128 * 1024,
