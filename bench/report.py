@@ -55,11 +55,11 @@ def table(header, rows):
     return ''.join('| ' + ' | '.join(map(str, line)) + ' |\n' for line in lines)
 
 
-def spread(values):
-    """The mean, and the range where there is one."""
-    text = f'{mean(values):.1f}'
+def spread(values, digits=1, middle=mean):
+    """A middle value, and the range where there is one."""
+    text = f'{middle(values):.{digits}f}'
     if len(values) > 1:
-        text += f' ({min(values):.1f} to {max(values):.1f})'
+        text += f' ({min(values):.{digits}f} to {max(values):.{digits}f})'
     return text
 
 
