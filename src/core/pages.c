@@ -44,7 +44,7 @@ size_t tinytl_resident_nbytes(void) {
     if (sscanf(line, "Size: %zu kB", &kib) == 1)
       size = kib;
     else if (sscanf(line, "Rss: %zu kB", &kib) == 1)
-      total += code ? (5 * size + 3 * kib) / 8 : kib;
+      total += code ? (size + kib) / 2 : kib;
     else if (strchr(line, '-') && strchr(line, '-') < strchr(line, ' '))
       code = is_code(line);
   }

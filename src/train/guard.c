@@ -63,7 +63,9 @@ void tinytl_guard_after(const tinytl_program *program, unsigned char *arena, int
     const tinytl_buffer *buffer = &program->buffers[i];
     if (step < buffer->first_use || step > buffer->last_use) continue;
     check_gap(buffer, arena, i, step);
-    if (buffer->last_use == step) kill_range(arena + buffer->offset, buffer->nbytes);
+    const bool read_by_caller = step + 1 == program->n_steps;
+    if (buffer->last_use == step && !read_by_caller)
+      kill_range(arena + buffer->offset, buffer->nbytes);
   }
 }
 

@@ -13,9 +13,10 @@ enum {
   STACK_NBYTES = 32 * 1024,
   /* Heap that is not planned: messages, stdio, folders being read, and what malloc loses. */
   HEAP_NBYTES = 128 * 1024,
-  /* The kernel counts resident pages by batches; what a process holds at first differs from run to
-   * run. */
-  LIMIT_MARGIN = 128 * 1024,
+  /* Kept free under a limit: the kernel counts resident pages by batches. */
+  LIMIT_MARGIN = 192 * 1024,
+  /* What a process holds at first differs from run to run: a limit that is named holds for all. */
+  BASE_SPREAD = 64 * 1024,
   LIMIT_STEP = 100 * 1000, /* limits are named with one decimal of a MB */
   /* Under a limit pictures may take this at least and this share of it at most before anything else
    * is given up for them, and then what is left. A streamed JPEG of 12 megapixels takes less. */
@@ -252,7 +253,7 @@ static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backb
     TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
     if (!tinytl_trainer_count(t)) continue;
     const size_t total = t->plan.total_bytes;
-    if (!found->fits && (limit == 0 || t->plan.base_bytes + total <= limit)) {
+    if (!found->fits && (limit == 0 || t->plan.base_bytes + total + LIMIT_MARGIN <= limit)) {
       found->fits = true;
       found->chosen = choices;
       found->max_load_nbytes = max_load_nbytes;
@@ -283,11 +284,12 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
   TINYTL_TRY(tinytl_trainer_prepare(t, backbone, found.fits ? &found.chosen : &found.least, error));
   tinytl_trainer_count(t);
   if (found.fits && limit) { /* what is left is for large pictures */
-    t->max_load_nbytes = limit - t->plan.base_bytes - t->plan.total_bytes + t->load_nbytes;
+    t->max_load_nbytes =
+        limit - LIMIT_MARGIN - t->plan.base_bytes - t->plan.total_bytes + t->load_nbytes;
     tinytl_trainer_count(t);
   }
-  t->plan.smallest_bytes =
-      tinytl_round_up(t->plan.base_bytes + found.smallest_nbytes + LIMIT_MARGIN, LIMIT_STEP);
+  t->plan.smallest_bytes = tinytl_round_up(
+      t->plan.base_bytes + found.smallest_nbytes + LIMIT_MARGIN + BASE_SPREAD, LIMIT_STEP);
   return TINYTL_OK;
 }
 
