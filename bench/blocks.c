@@ -139,11 +139,11 @@ static void backward_rows(const tinytl_run *run, work *k) {
 /* The best of several, in seconds, of both in turn: other work on the machine meets both alike. */
 static void time_both(const tinytl_run *run, work *k, work_fn one, work_fn other, double best[2]) {
   best[0] = best[1] = 1e9;
-  const double end = now() + 0.2;
-  for (int i = 0; i < 10 || now() < end; i++) {
-    const double start = now();
+  const double end = tinytl_now() + 0.2;
+  for (int i = 0; i < 10 || tinytl_now() < end; i++) {
+    const double start = tinytl_now();
     (i % 2 ? other : one)(run, k);
-    const double seconds = now() - start;
+    const double seconds = tinytl_now() - start;
     if (seconds < best[i % 2]) best[i % 2] = seconds;
   }
 }

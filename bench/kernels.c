@@ -9,61 +9,6 @@
 
 enum { N_THREADS = 2, MAX_SHAPES = 256 };
 
-/* ---- Peak ---------------------------------------------------------------------------------- */
-
-enum { PEAK_STEPS = 1 << 16, PEAK_SUMS = 12 };
-
-/* Twelve independent sums, more than the latency of a multiply-add takes. The empty assembly keeps
- * the compiler from computing them beforehand. */
-#define DEFINE_PEAK(name, target, lanes)                                                          \
-  target static float name(float x) {                                                             \
-    typedef float vector __attribute__((vector_size(4 * (lanes))));                               \
-    const vector f = x - (vector){0};                                                             \
-    vector a = f, b = f, c = f, d = f, e = f, g = f, h = f, i = f, j = f, k = f, l = f, m = f;    \
-    for (int step = 0; step < PEAK_STEPS; step++) {                                               \
-      a = a * f + f, b = b * f + f, c = c * f + f, d = d * f + f, e = e * f + f, g = g * f + f;   \
-      h = h * f + f, i = i * f + f, j = j * f + f, k = k * f + f, l = l * f + f, m = m * f + f;   \
-      __asm__ volatile(""                                                                         \
-                       : PEAK_REGISTER(a), PEAK_REGISTER(b), PEAK_REGISTER(c), PEAK_REGISTER(d),  \
-                         PEAK_REGISTER(e), PEAK_REGISTER(g), PEAK_REGISTER(h), PEAK_REGISTER(i),  \
-                         PEAK_REGISTER(j), PEAK_REGISTER(k), PEAK_REGISTER(l), PEAK_REGISTER(m)); \
-    }                                                                                             \
-    return (a + b + c + d + e + g + h + i + j + k + l + m)[0];                                    \
-  }
-#if defined(__x86_64__)
-#define PEAK_REGISTER(x) "+v"(x)
-DEFINE_PEAK(peak_16, __attribute__((target("avx512f"))), 16)
-DEFINE_PEAK(peak_8, __attribute__((target("avx2,fma"))), 8)
-#elif defined(__aarch64__)
-#define PEAK_REGISTER(x) "+w"(x)
-#else
-#define PEAK_REGISTER(x) "+m"(x)
-#endif
-DEFINE_PEAK(peak_4, , 4)
-
-static double measure_peak(float (*loop)(float), int lanes) {
-  volatile float sink;
-  double best = 1e9;
-  for (int i = 0; i < 30; i++) {
-    const double start = now();
-    sink = loop(0.5f);
-    const double seconds = now() - start;
-    if (seconds < best) best = seconds;
-  }
-  (void)sink;
-  return 2.0 * lanes * PEAK_SUMS * PEAK_STEPS / best;
-}
-
-/* Operations a second of one thread. */
-static double peak_of(const tinytl_kernels *kernels) {
-  (void)kernels;
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && kernels->nr == 32) return measure_peak(peak_16, 16);
-  if (__builtin_cpu_supports("fma") && kernels->nr == 16) return measure_peak(peak_8, 8);
-#endif
-  return measure_peak(peak_4, 4);
-}
-
 /* ---- Work ---------------------------------------------------------------------------------- */
 
 typedef enum op { FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, N_OPS } op;
@@ -129,11 +74,11 @@ static void work_do(const work *k, op what) {
 static double work_time(work *k, op what, tinytl_pool *pool) {
   double best = 1e9;
   k->run.pool = pool;
-  const double end = now() + 0.03;
-  for (int i = 0; i < 5 || now() < end; i++) {
-    const double start = now();
+  const double end = tinytl_now() + 0.03;
+  for (int i = 0; i < 5 || tinytl_now() < end; i++) {
+    const double start = tinytl_now();
     work_do(k, what);
-    const double seconds = now() - start;
+    const double seconds = tinytl_now() - start;
     if (seconds < best) best = seconds;
   }
   return best;
@@ -227,7 +172,7 @@ int main(int argc, char **argv) {
       list_shapes(argc > 1 ? argv[1] : "mobilenet-v2-1.0", argc > 2 ? atoi(argv[2]) : 0);
   tinytl_pool *pool;
   if (tinytl_pool_create(N_THREADS, &pool, NULL) != TINYTL_OK) return 1;
-  const double peak = peak_of(tinytl_kernels_get());
+  const double peak = tinytl_peak_flops(1);
   printf("kernels %s, peak of one thread %.1f GFLOP/s; 1 thread, then %d\n\n",
          tinytl_kernels_get()->name, 1e-9 * peak, N_THREADS);
   for (op what = FORWARD; what <= BACKWARD_INPUT; what++) {

@@ -30,9 +30,9 @@ static double time_layer(tinytl_run *run, const tinytl_layer *l, bool transposed
   run->scratch = random_floats(scratch / sizeof(float));
   double best = 1e9;
   for (int i = 0; i < ROUNDS; i++) {
-    const double start = now();
+    const double start = tinytl_now();
     pack(run, &conv, &weight, transposed);
-    const double seconds = now() - start;
+    const double seconds = tinytl_now() - start;
     if (seconds < best) best = seconds;
   }
   free(run->scratch), free(i8), free(scale);
@@ -57,17 +57,17 @@ static void report_packing(const tinytl_arch *arch, tinytl_pool *pool) {
 
 static void wait_a_little(void *context, int task) {
   (void)context, (void)task;
-  const double end = now() + TASK_SECONDS;
-  while (now() < end) continue;
+  const double end = tinytl_now() + TASK_SECONDS;
+  while (tinytl_now() < end) continue;
 }
 
 /* Beyond the time of two tasks side by side; the best average over FORKS in a row. */
 static double time_fork(tinytl_pool *pool) {
   double best = 1e9;
   for (int i = 0; i < ROUNDS; i++) {
-    const double start = now();
+    const double start = tinytl_now();
     for (int fork = 0; fork < FORKS; fork++) tinytl_parallel_for(pool, 2, wait_a_little, NULL);
-    const double seconds = (now() - start) / FORKS - TASK_SECONDS;
+    const double seconds = (tinytl_now() - start) / FORKS - TASK_SECONDS;
     if (seconds < best) best = seconds;
   }
   return best;

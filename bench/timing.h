@@ -1,18 +1,12 @@
-/* What the programs here share: a clock and numbers to work on. */
+/* What the programs here share: the clock, and numbers to work on. */
 #ifndef TINYTL_BENCH_TIMING_H
 #define TINYTL_BENCH_TIMING_H
 
 #include <stdint.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/status.h"
-
-static inline double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static inline float *random_floats(size_t n) {
   float *values = aligned_alloc(64, tinytl_round_up((n + !n) * sizeof *values, 64));
