@@ -158,6 +158,7 @@ static tinytl_paper_method paper_method(tinytl_method method) {
   return same[method];
 }
 
+/* Depends on the method and t->max_load_nbytes alone, and looks at every kind of picture. */
 static size_t load_nbytes(const tinytl_trainer *t) {
   const tinytl_images *const sets[] = {t->train, t->val};
   size_t nbytes = 0;
@@ -192,7 +193,6 @@ bool tinytl_trainer_count(tinytl_trainer *t) {
   lay_out(t, &c, &loader_memory);
   t->block_nbytes = c.used;
   plan->frozen_bytes = tinytl_network_frozen_nbytes(t->network);
-  t->load_nbytes = load_nbytes(t);
   plan->picture_bytes += t->load_nbytes;
   count_activations(t);
   plan->other_bytes = other_nbytes(t);
@@ -251,6 +251,7 @@ static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backb
     tinytl_choices choices;
     if (!make_choices(t, method, savings, &choices)) continue;
     TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
+    if (savings == 0) t->load_nbytes = load_nbytes(t);
     if (!tinytl_trainer_count(t)) continue;
     const size_t total = t->plan.total_bytes;
     if (!found->fits && (limit == 0 || t->plan.base_bytes + total + LIMIT_MARGIN <= limit)) {
@@ -286,6 +287,7 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
   if (found.fits && limit) { /* what is left is for large pictures */
     t->max_load_nbytes =
         limit - LIMIT_MARGIN - t->plan.base_bytes - t->plan.total_bytes + t->load_nbytes;
+    t->load_nbytes = load_nbytes(t);
     tinytl_trainer_count(t);
   }
   t->plan.smallest_bytes = tinytl_round_up(
