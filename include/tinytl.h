@@ -70,8 +70,12 @@ typedef enum tinytl_weights {
 tinytl_status tinytl_backbone_open(const void *bytes, size_t nbytes, const char *name,
                                    tinytl_backbone **backbone, tinytl_error *error);
 
-/* Reads a model of another format: TFLite (int8 or float32) or a safetensors file that carries an
- * `architecture`. The format is told by content. Nothing of `bytes` is kept. */
+/* Reads a model of another format: TFLite (int8 or float32); a safetensors file that carries an
+ * `architecture`; a safetensors file or a PyTorch checkpoint (zip) with the tensors of a
+ * MobileNetV2, ProxylessNAS or once-for-all ProxylessNAS super-net (its largest sub-net) under
+ * their public names, batch norms included. The format is told by content, and nothing of a
+ * checkpoint is executed. Nothing of `bytes` is kept. Errors: TINYTL_ERROR_MODEL,
+ * TINYTL_ERROR_INTERNAL. */
 tinytl_status tinytl_backbone_import(const void *bytes, size_t nbytes, const char *name,
                                      tinytl_weights weights, tinytl_backbone **backbone,
                                      tinytl_error *error);
