@@ -118,11 +118,14 @@ typedef enum tinytl_method {
   TINYTL_METHOD_BIAS,      /* and every convolution's bias */
   TINYTL_METHOD_LITE,      /* classifier and lite residual modules */
   TINYTL_METHOD_LITE_BIAS, /* all three */
-  TINYTL_METHOD_AUTO       /* of a training run, not of an adapter: lite+bias, or bias, or last, the
-                              first that the memory limit and the backbone allow */
+  TINYTL_METHOD_NORM, /* classifier, and a gain and a bias for every channel of every convolution */
+  TINYTL_METHOD_FULL, /* everything: classifier, all convolutions' weights and biases */
+  TINYTL_METHOD_AUTO  /* of a training run, not of an adapter: lite+bias, or bias, or last, the
+                         first that the memory limit and the backbone allow */
 } tinytl_method;
 
-/* "last", "bias", "lite", "lite+bias", "auto"; the reverse returns false for an unknown name. */
+/* "last", "bias", "lite", "lite+bias", "norm", "full", "auto"; the reverse returns false for an
+ * unknown name. */
 const char *tinytl_method_name(tinytl_method method);
 bool tinytl_method_parse(const char *name, tinytl_method *method);
 
@@ -254,7 +257,7 @@ typedef void (*tinytl_progress_fn)(void *context, const tinytl_epoch *epoch);
 /* What a run takes, in bytes, beyond what the process held before it: all of it is known before
  * anything runs (docs/memory.md). */
 typedef struct tinytl_plan {
-  tinytl_method method; /* one of the first four */
+  tinytl_method method; /* not TINYTL_METHOD_AUTO */
   tinytl_optimizer optimizer;
   int batch, image_size;
   /* What a limit asked for. None of the three changes what is learned; adam8 does, a little. */
@@ -384,6 +387,7 @@ typedef enum tinytl_work {
   TINYTL_WORK_DENSE,       /* the network's first convolution */
   TINYTL_WORK_POINTWISE,   /* 1x1 convolutions */
   TINYTL_WORK_DEPTHWISE,   /* depthwise convolutions */
+  TINYTL_WORK_WEIGHT,      /* gradients of these weights, or of their gains */
   TINYTL_WORK_BLOCK,       /* inverted residuals that run row by row, all three layers */
   TINYTL_WORK_LITE_CONV,   /* lite modules: convolutions */
   TINYTL_WORK_LITE_WEIGHT, /* gradients of their weights */

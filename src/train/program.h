@@ -34,6 +34,8 @@ typedef enum tinytl_step_kind {
   TINYTL_STEP_POOL_BACKWARD,
   TINYTL_STEP_SHORTCUT_BACKWARD,
   TINYTL_STEP_EPILOGUE_BACKWARD,
+  TINYTL_STEP_CONV_AGAIN, /* forward, inside a block, while backward */
+  TINYTL_STEP_WEIGHT_BACKWARD,
   TINYTL_STEP_CONV_BACKWARD,
   TINYTL_STEP_BLOCK_BACKWARD,
   TINYTL_STEP_LITE_BACKWARD,     /* to the gradient of the module's pooled input */

@@ -78,6 +78,7 @@ static float run(fixture *f, int n_threads) {
 static reference_net *make_reference(const fixture *f) {
   tinytl_backbone *model = malloc(sizeof *model);
   *model = *f->backbone;
+  memcpy(model->weight, f->network.weight, sizeof model->weight);
   memcpy(model->bias, f->network.bias, sizeof model->bias);
   model->arch.n_lite = f->network.n_lite;
   memcpy(model->arch.lite, f->network.lite, sizeof model->arch.lite);
@@ -92,6 +93,10 @@ static reference_net *make_reference(const fixture *f) {
 static const reference_segment *find(const reference_net *net, const tinytl_segment *segment) {
   if (segment->group == TINYTL_GROUP_BIAS)
     return reference_find(net, REFERENCE_BIAS, segment->layer);
+  if (segment->group == TINYTL_GROUP_GAIN)
+    return reference_find(net, REFERENCE_GAIN, segment->layer);
+  if (segment->group == TINYTL_GROUP_WEIGHT)
+    return reference_find(net, REFERENCE_WEIGHT, segment->layer);
   if (segment->group == TINYTL_GROUP_LITE)
     return reference_find(net, (reference_kind)(REFERENCE_LITE_CONV + segment->tensor),
                           segment->lite);
@@ -150,7 +155,7 @@ static void check_method(tinytl_method method, tinytl_weights weights, tinytl_pa
 
 static void test_every_method(void **state) {
   (void)state;
-  for (int method = TINYTL_METHOD_LAST; method <= TINYTL_METHOD_LITE_BIAS; method++)
+  for (int method = TINYTL_METHOD_LAST; method < TINYTL_METHOD_AUTO; method++)
     for (int with_lite = 0; with_lite < 2; with_lite++) {
       check_method((tinytl_method)method, TINYTL_WEIGHTS_F32, TINYTL_PAD_SYMMETRIC, with_lite,
                    false, false);
