@@ -35,9 +35,9 @@ static const cli_syntax train_syntax = {
         "Pictures: DIR/CLASS/*.jpg, *.jpeg or *.png, or the same below DIR/train. DIR/val, or a\n"
         "tenth of DIR/train where there is none, chooses the best epoch and is not trained on.\n"
         "Methods: last (the classifier), bias (and the biases), lite (the classifier and\n"
-        "lite residual modules), lite+bias (all of them); to compare with, and larger: norm (a\n"
-        "factor and a bias for every channel), full (everything). Sizes: K, M, G are 10^3, 10^6,\n"
-        "10^9 bytes.\n"};
+        "lite residual modules), lite+bias (all of them); to compare with them, norm (a factor\n"
+        "and a bias for every channel) and full (everything). Sizes: K, M, G are 10^3, 10^6, 10^9\n"
+        "bytes.\n"};
 
 static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) {
   tinytl_train_options *train = &args->train;

@@ -129,7 +129,8 @@ typedef enum tinytl_method {
 const char *tinytl_method_name(tinytl_method method);
 bool tinytl_method_parse(const char *name, tinytl_method *method);
 
-/* What training made, for one backbone: classifier, biases, lite modules, class names. */
+/* What training made, for one backbone: classifier, biases, lite modules, gains, weights, class
+ * names. */
 typedef struct tinytl_adapter tinytl_adapter;
 
 /* Opens an adapter file; its content is copied. Refuses (TINYTL_ERROR_MODEL) an adapter that
@@ -361,7 +362,7 @@ tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, i
                                int n_val_images, const tinytl_train_options *options,
                                tinytl_plan *plan, tinytl_error *error);
 
-/* Rows of the paper's tables; those that are methods here have the same values. */
+/* Rows of the paper's tables: the methods, with the same values. */
 typedef enum tinytl_paper_method {
   TINYTL_PAPER_LAST,
   TINYTL_PAPER_BIAS,

@@ -263,9 +263,6 @@ static void test_wrong_layers(void **state) {
       {"layers.0.gain", "layers.0.gaim"},
       {"layers.0.gain\":{\"dtype\":\"F32\",\"shape\":[8]",
        "layers.0.gain\":{\"dtype\":\"F32\",\"shape\":[9]"},
-      /* A bias and a gain of different lengths. */
-      {"layers.0.gain\":{\"dtype\":\"F32\",\"shape\":[8]",
-       "layers.0.gain\":{\"dtype\":\"F32\",\"shape\":[4]"},
   };
   static const char *const full[][2] = {
       {"layers.1.weight", "layers.x.weight"},
@@ -276,6 +273,25 @@ static void test_wrong_layers(void **state) {
   (void)state;
   check_refused(TINYTL_METHOD_NORM, norm, sizeof norm / sizeof *norm);
   check_refused(TINYTL_METHOD_FULL, full, sizeof full / sizeof *full);
+}
+
+/* Layer 0 has 8 channels, layer 3 has 48: their gains change places. */
+static void test_bias_and_gain_of_different_lengths(void **state) {
+  tinytl_backbone *backbone = backbone_of(1);
+  tinytl_adapter *made = adapter_of(backbone, TINYTL_METHOD_NORM);
+  sink file = write_file(made);
+  (void)state;
+  assert_true(made->layer_out_c[0] != made->layer_out_c[3]);
+  assert_true(sink_replace(&file, "layers.0.gain", "layers.x.gain"));
+  assert_true(sink_replace(&file, "layers.3.gain", "layers.0.gain"));
+  assert_true(sink_replace(&file, "layers.x.gain", "layers.3.gain"));
+  for (int with = 0; with < 2; with++) {
+    damaged_backbone = with ? backbone : NULL;
+    assert_int_equal(open_only(file.bytes, file.nbytes), TINYTL_ERROR_MODEL);
+  }
+  free(file.bytes);
+  tinytl_adapter_free(made);
+  tinytl_backbone_free(backbone);
 }
 
 /* Shapes that the backbone alone can tell to be wrong. */
@@ -325,6 +341,7 @@ int main(void) {
       cmocka_unit_test(test_damage),
       cmocka_unit_test(test_wrong_fields),
       cmocka_unit_test(test_wrong_layers),
+      cmocka_unit_test(test_bias_and_gain_of_different_lengths),
       cmocka_unit_test(test_shapes_of_another_backbone),
       cmocka_unit_test(test_backbone_is_no_adapter),
       cmocka_unit_test(test_methods),
