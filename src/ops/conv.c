@@ -109,6 +109,11 @@ static void pack(const tinytl_conv_panels *panels, float *b, size_t w_offset, in
                      step_stride, column_stride);
   else
     kernels->pack_f32(b, w->f32 + w_offset, k, n, step_stride, column_stride);
+  if (!w->gain) return;
+  const float *gain = w->gain + scale_first;
+  for (int step = 0; step < k; step++)
+    for (int column = 0; column < n; column++)
+      b[step * kernels->nr + column] *= gain[panels->transposed ? step : column];
 }
 
 static void pack_task(void *context, int task) {
