@@ -217,9 +217,11 @@ const char *tinytl_folder_path(const tinytl_folder *folder, int index);
 int tinytl_folder_n_skipped(const tinytl_folder *folder);
 /* Bytes of heap memory that the listing takes until the folder is freed. */
 size_t tinytl_folder_nbytes(const tinytl_folder *folder);
-/* Moves a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val. With
- * a share above 0 a class has at least one picture on either side where it has two; the only
- * picture of a class stays. */
+/* Moves about a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val.
+ * Pictures whose names differ in their last number alone are a series (film_0007.jpg,
+ * film_0008.jpg) and stay together; of a series that is more than a third of its class, a run of
+ * neighbours moves. With a share above 0 a class has at least one picture on either side where it
+ * has two; the only picture of a class stays. */
 tinytl_status tinytl_folder_split(tinytl_folder *folder, float share, uint64_t seed,
                                   tinytl_folder **val, tinytl_error *error);
 void tinytl_folder_free(tinytl_folder *folder); /* NULL is allowed */
