@@ -118,8 +118,8 @@ typedef enum tinytl_method {
   TINYTL_METHOD_BIAS,      /* and every convolution's bias */
   TINYTL_METHOD_LITE,      /* classifier and lite residual modules */
   TINYTL_METHOD_LITE_BIAS, /* all three */
-  TINYTL_METHOD_AUTO       /* of a training run, not of an adapter: lite+bias, or bias, or last, the
-                              first that the memory limit and the backbone allow */
+  TINYTL_METHOD_AUTO       /* of a training run, not of an adapter: last, then bias, then lite+bias
+                              while that pays; see tinytl_train */
 } tinytl_method;
 
 /* "last", "bias", "lite", "lite+bias", "auto"; the reverse returns false for an unknown name. */
@@ -241,13 +241,14 @@ typedef enum tinytl_optimizer {
 } tinytl_optimizer;
 
 typedef struct tinytl_epoch {
+  tinytl_method method;     /* that is being trained */
   int epoch, n_epochs;      /* epoch counts from 1; 0: features are being computed, once for all */
   int image, n_images;      /* images of this epoch done, and in all */
   bool finished;            /* false: progress inside an epoch (at most ten a second) */
   float loss;               /* mean over the epoch so far */
   float val_top1;           /* 0 to 1; NAN: no validation or epoch not finished */
-  double images_per_second; /* training pictures through the network, over the run so far */
-  double seconds_left;      /* estimate for the whole run */
+  double images_per_second; /* training pictures through the network, over this method so far */
+  double seconds_left;      /* estimate for this method */
 } tinytl_epoch;
 
 /* Called from the training thread. */
@@ -291,6 +292,25 @@ typedef enum tinytl_switch {
   TINYTL_SWITCH_ON
 } tinytl_switch;
 
+/* What became of one method of TINYTL_METHOD_AUTO. */
+typedef struct tinytl_auto_step {
+  tinytl_method method;
+  bool tried;        /* false: it does not fit in the memory limit, or the backbone has no place for
+                        lite modules */
+  bool kept;         /* it is the best so far; what is kept last is the adapter */
+  float val_top1;    /* 0 to 1; NAN: not tried */
+  float gain, noise; /* over the best before: mean probability of the right class, picture by
+                        picture, -1 to 1, and its standard error; NAN: there was none before */
+  const char *reason; /* why it was kept, left or not tried */
+} tinytl_auto_step;
+
+/* Whether training mirrors pictures, where validation decided that. */
+typedef struct tinytl_mirroring {
+  bool mirrors;
+  float gain,
+      noise; /* of mirrored validation pictures over unmirrored ones, as in tinytl_auto_step */
+} tinytl_mirroring;
+
 /* A run's state between two updates. A run that goes on from it ends with the same bytes of adapter
  * as one that was never ended. */
 typedef struct tinytl_checkpoint tinytl_checkpoint;
@@ -324,7 +344,8 @@ typedef struct tinytl_train_options {
   tinytl_switch augment;      /* random resized crops and mirroring; default AUTO: on, but off
                                  for TINYTL_METHOD_LAST, which then computes every picture's
                                  features once */
-  bool mirror;                /* part of augment; default true */
+  tinytl_switch mirror;       /* part of augment; default AUTO: validation decides after a quarter
+                                 of the epochs, which do without; on where there is none */
   float colour_jitter;        /* 0 to 1; default 0 */
   uint64_t seed;              /* default 0 */
   size_t memory_limit;        /* bytes that the process may hold at its peak (resident set): what it
@@ -336,7 +357,10 @@ typedef struct tinytl_train_options {
                                  NULL: never */
   tinytl_progress_fn progress; /* NULL: none */
   tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
-  void (*planned)(void *context, const tinytl_plan *plan); /* told before the run; NULL: nobody */
+  void (*planned)(void *context, const tinytl_plan *plan); /* told before the run, under AUTO before
+                                                              each method; NULL: nobody */
+  void (*stepped)(void *context, const tinytl_auto_step *step);       /* under AUTO; NULL: nobody */
+  void (*mirrored)(void *context, const tinytl_mirroring *mirroring); /* NULL: nobody */
   /* Called from the training thread to have the checkpoint written: every save_seconds, or more
    * seldom where that takes more than a hundredth of the time; when the run is stopped; and before
    * the adapter is made. A save that fails is for the callee to tell. NULL: nothing is saved. */
@@ -346,9 +370,9 @@ typedef struct tinytl_train_options {
                                   method and optimizer stand in for AUTO. Threads, memory limit and
                                   what it asks for may differ; all else must be the same */
   void (*resumed)(void *context, const tinytl_resumed *resumed); /* told before; NULL: nobody */
-  void *context; /* of progress, skip, planned, save and resumed */
-  bool profile;  /* fill the report's profile, which takes well under 1 % of the time; default
-                    false */
+  void *context;                                                 /* of all the functions above */
+  bool profile; /* fill the report's profile, which takes well under 1 % of the time; default
+                   false */
 } tinytl_train_options;
 
 void tinytl_train_options_init(tinytl_train_options *options);
@@ -420,7 +444,10 @@ typedef struct tinytl_train_report {
   int train_images, val_images; /* that could be read */
   int skipped_images;           /* of either that could not */
   float val_top1;               /* of the kept epoch, 0 to 1; NAN: no validation */
-  tinytl_plan plan;             /* what was chosen, and what it takes */
+  tinytl_method method;         /* of the adapter; under AUTO all of the above are of this method */
+  bool mirrors;                 /* whether it trained on mirrored pictures */
+  tinytl_plan plan;             /* what was chosen, and what it takes; under AUTO of the largest
+                                   method that was tried */
   double seconds;
   double setup_seconds;     /* of these, before the first picture: planning, memory, threads */
   double images_per_second; /* training pictures through the network, over the whole run */

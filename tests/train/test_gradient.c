@@ -32,7 +32,7 @@ static fixture *make(tinytl_method method, tinytl_weights weights, tinytl_pad pa
   tinytl_params_layout(&f->params, &f->network, method);
   f->values = calloc(f->params.n, sizeof *f->values);
   f->gradient = calloc(f->params.n_trained, sizeof *f->gradient);
-  tinytl_params_init(&f->params, &f->network, 5, f->values);
+  tinytl_params_init(&f->params, &f->network, 5, NULL, f->values);
   tiny_perturb(&f->params, 6, f->values);
   tinytl_gradients_layout(&f->gradients, &f->params, &f->network, tinytl_kernels_get(), 1, false);
   tinytl_gradients_place(&f->gradients, &f->params, f->gradient);
@@ -221,7 +221,7 @@ static void test_fresh_lite_is_identity(void **state) {
     fixture *f = make(lite ? TINYTL_METHOD_LITE : TINYTL_METHOD_LAST, TINYTL_WEIGHTS_F32,
                       TINYTL_PAD_SAME, false);
     tinytl_network_init(&f->network, f->backbone, TINY_SIZE, TINY_CLASSES, lite, NULL);
-    tinytl_params_init(&f->params, &f->network, 5, f->values);
+    tinytl_params_init(&f->params, &f->network, 5, NULL, f->values);
     loss[lite] = run(f, 1);
     destroy(f);
   }
