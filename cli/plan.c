@@ -197,7 +197,7 @@ static void print_text(const report *report) {
   printf("\nWith --memory-limit of %.10g MB\n", (double)args->train.memory_limit / 1e6);
   for (int i = 0; i < report->n_columns; i++)
     if (report->columns[i].has_plan) print_choice(&report->columns[i]);
-  if (report->automatic) printf("  auto      takes %s\n", report->automatic);
+  if (report->automatic) printf("  auto      tries up to %s\n", report->automatic);
 }
 
 /* ---- For programs ------------------------------------------------------------------------- */

@@ -344,7 +344,7 @@ typedef struct tinytl_train_options {
   tinytl_switch augment;      /* random resized crops and mirroring; default AUTO: on, but off
                                  for TINYTL_METHOD_LAST, which then computes every picture's
                                  features once */
-  tinytl_switch mirror;       /* part of augment; default AUTO: validation decides after a quarter
+  tinytl_switch mirror;       /* part of augment; default AUTO: validation decides after half
                                  of the epochs, which do without; on where there is none */
   float colour_jitter;        /* 0 to 1; default 0 */
   uint64_t seed;              /* default 0 */

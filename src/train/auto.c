@@ -4,7 +4,7 @@
 
 /* docs/training.md says how they were measured. */
 #define MIRROR_NOISES 2.0f /* that mirroring must cost, to be left out */
-enum { MIRROR_PART = 4 };  /* of the epochs, that train without it first */
+enum { MIRROR_PART = 2 }; /* of the epochs, that train without it first */
 
 const tinytl_method tinytl_auto_methods[TINYTL_N_STEPS] = {TINYTL_METHOD_LAST, TINYTL_METHOD_BIAS,
                                                            TINYTL_METHOD_LITE_BIAS};

@@ -199,7 +199,7 @@ static char *print_state(const tinytl_checkpoint *c) {
   tinytl_json_put_int(&json, "train_images", at->n_train);
   tinytl_json_put_int(&json, "best_epoch", at->best_epoch);
   tinytl_json_put_int(&json, "epochs_without_gain", at->n_without_gain);
-  tinytl_json_put_int(&json, "mirror", at->mirror);
+  tinytl_json_put_int(&json, "mirroring", at->mirror);
   if (has_best(c)) {
     const float scores[] = {at->val_top1, at->best.top1, at->best.noise};
     tinytl_json_open(&json, "scores", '[');

@@ -91,6 +91,7 @@ static void lay_out(tinytl_trainer *t, cursor *c, void **loader_memory) {
     t->features = take(c, n_features, sizeof(float));
     t->logits = take(c, (size_t)t->network->n_classes, sizeof(float));
   }
+  t->class_weights = take(c, (size_t)t->network->n_classes, sizeof(float));
   t->order = take(c, n_train > n_val ? n_train : n_val, sizeof(int));
   plan->kept_bytes += used_since(c, &mark);
   const tinytl_loader_options loader = tinytl_trainer_loader_options(t);

@@ -315,7 +315,7 @@ static tinytl_status parse_state(const json_t *state, const char *where, tinytl_
   TINYTL_TRY(
       tinytl_json_int(state, "epochs_without_gain", 0, done, where, &at->n_without_gain, error));
   int mirror;
-  TINYTL_TRY(tinytl_json_int(state, "mirror", 0, TINYTL_SWITCH_ON, where, &mirror, error));
+  TINYTL_TRY(tinytl_json_int(state, "mirroring", 0, TINYTL_SWITCH_ON, where, &mirror, error));
   at->mirror = (tinytl_switch)mirror;
   if (!json_is_number(loss) || !tinytl_json_size(json_object_get(state, "updates"), &step) ||
       step > t->n_steps)

@@ -161,6 +161,7 @@ tinytl_status tinytl_trainer_start(tinytl_trainer *t, tinytl_error *error) {
   TINYTL_TRY(tinytl_trainer_take_block(t, &loader_memory, error));
   tinytl_params_init(t->params, t->network, options->seed, t->carry ? t->carry->adapter : NULL,
                      t->values);
+  tinytl_rules_weigh_classes(t->train, t->class_weights);
   if (t->choices.spill) TINYTL_TRY(tinytl_spill_create(options->spill_dir, &t->spill, error));
   TINYTL_TRY(tinytl_pool_create(options->n_threads, &t->pool, error));
   t->train_machine.run.pool = t->test_machine.run.pool = t->pool;
@@ -229,7 +230,9 @@ tinytl_view tinytl_trainer_view(const tinytl_trainer *t, bool training, int epoc
 /* ---- Training ----------------------------------------------------------------------------- */
 
 float tinytl_trainer_feed(tinytl_trainer *t, const uint8_t *rgb, int index, uint64_t epoch) {
-  const tinytl_target target = {.label = t->train->labels[index],
+  const int label = t->train->labels[index];
+  const tinytl_target target = {.label = label,
+                                .weight = t->class_weights[label],
                                 .label_smoothing = t->options.label_smoothing,
                                 .dropout = t->options.dropout,
                                 .seed = t->options.seed,

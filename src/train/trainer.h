@@ -64,6 +64,7 @@ typedef struct tinytl_trainer {
   bool head_only;           /* method last without augmentation: pictures are seen once */
   float *cache;             /* [training and validation images][n_features]; head_only */
   float *features, *logits; /* of one image, [n_features], [n_classes]; head_only */
+  float *class_weights; /* [n_classes] */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   float *right;                            /* [validation images]: probability of the right class */
   bool mirrors;                            /* training pictures, from the next epoch on */

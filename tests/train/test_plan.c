@@ -120,6 +120,7 @@ static void test_optimizer_by_name(void **state) {
   assert_int_equal(p.optimizer, TINYTL_OPTIMIZER_ADAM);
 }
 
+/* What the methods before it leave is held on top. */
 static void test_auto_takes_what_fits(void **state) {
   (void)state;
   static const tinytl_method want[] = {TINYTL_METHOD_LITE_BIAS, TINYTL_METHOD_BIAS,
@@ -138,9 +139,12 @@ static void test_auto_takes_what_fits(void **state) {
     tinytl_plan least;
     alone.method = want[i];
     assert_int_equal(plan(backbone, &alone, &least, NULL), TINYTL_OK);
-    options.memory_limit = least.smallest_bytes;
+    options.memory_limit = least.smallest_bytes + 400000;
     assert_int_equal(plan(backbone, &options, &p, NULL), TINYTL_OK);
     assert_int_equal(p.method, want[i]);
+    alone.memory_limit = options.memory_limit;
+    assert_int_equal(plan(backbone, &alone, &least, NULL), TINYTL_OK);
+    assert_true(i == 2 || p.other_bytes > least.other_bytes + 4 * 1280 * 10);
   }
   tinytl_backbone_free(backbone);
 }

@@ -262,7 +262,8 @@ enum { N_RESULTS = TINY_CLASSES + 1 };
 
 /* Logits (or the first features) and loss; gradients go to f->gradient. */
 static void run(fixture *f, int poison, float result[N_RESULTS]) {
-  static const tinytl_target target = {.label = 3, .label_smoothing = 0.1f, .dropout = 0.3f};
+  static const tinytl_target target = {
+      .label = 3, .weight = 1, .label_smoothing = 0.1f, .dropout = 0.3f};
   uint8_t rgb[TINY_SIZE * TINY_SIZE * 3];
   tiny_picture(4, rgb);
   tinytl_machine machine = {.network = &f->network,
