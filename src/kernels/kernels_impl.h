@@ -32,7 +32,7 @@ ALWAYS_INLINE void put_bits(uint8_t *mask, int channel, unsigned bits, int lanes
   (void)lanes;
 #else
   mask[channel / 8] = (uint8_t)bits;
-  if (lanes > 8) mask[channel / 8 + 1] = (uint8_t)(bits >> 8);
+  if (W > 8 && lanes > 8) mask[channel / 8 + 1] = (uint8_t)(bits >> 8);
 #endif
 }
 
@@ -42,32 +42,32 @@ ALWAYS_INLINE unsigned get_bits(const uint8_t *mask, int channel, int lanes) {
   return mask[channel / 8] >> channel % 8 & 15u;
 #else
   unsigned bits = mask[channel / 8];
-  return lanes > 8 ? bits | (unsigned)mask[channel / 8 + 1] << 8 : bits;
+  return W > 8 && lanes > 8 ? bits | (unsigned)mask[channel / 8 + 1] << 8 : bits;
 #endif
 }
 
 /* ---- Matrix product ------------------------------------------------------------------------ */
 
-/* m rows and n_vectors vectors of columns, both known to the compiler: the sums live in registers.
- * Rows are addressed from every third one: base, base + row, base + 2 row are one address mode on
- * x86, and so are 12 rows with 5 registers. */
-ALWAYS_INLINE void gemm_tile(const tinytl_gemm_tile *t, const int m, const int n_vectors) {
-  vf sum[MR][NV_MAX];
-  const ptrdiff_t a_row = t->a_row, a_step = t->a_step, c_row = t->c_row;
-  const int last = t->n - (n_vectors - 1) * W; /* columns of the last vector */
-  UNROLL for (int i = 0; i < m; i++) {
-    UNROLL for (int j = 0; j < n_vectors; j++) {
-      const float *c = t->c + i * c_row + j * W;
-      sum[i][j] = !t->accumulate                   ? (vf){0}
-                  : j + 1 < n_vectors || last == W ? load(c)
-                                                   : load_n(c, last);
-    }
+/* The sums of a tile of m rows and n_vectors vectors of columns, which the compiler knows, live in
+ * registers; `last` columns are in the last vector. Rows are addressed from every third one: base,
+ * base + row, base + 2 row are one address mode on x86, and so are 12 rows with 5 registers. */
+
+ALWAYS_INLINE void add_rows(vf sum[MR][NV_MAX], const int m, const int n_vectors, int last,
+                            const float *from, ptrdiff_t row) {
+  UNROLL for (int i = 0; i < m; i++, from += row) {
+    UNROLL for (int j = 0; j < n_vectors; j++) sum[i][j] +=
+        load_lanes(from + j * W, j + 1 < n_vectors ? W : last);
   }
-  const int n_runs = t->n_runs > 1 ? t->n_runs : 1;
-  for (int run = 0; run < n_runs; run++) {
-    const float *b = t->b + run * t->b_run;
-    const float *a[(MR + 2) / 3];
-    UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] = t->a + run * t->a_run + 3 * g * a_row;
+}
+
+/* `row`: the tile's first. */
+ALWAYS_INLINE void multiply_tile(const tinytl_gemm_tile *t, int row, const int m,
+                                 const int n_vectors, vf sum[MR][NV_MAX]) {
+  const ptrdiff_t a_row = t->a_row, a_step = t->a_step;
+  const float *a_run = t->a + row * a_row, *b_run = t->b;
+  for (int n_runs = t->n_runs;; a_run += t->a_run, b_run += t->b_run) {
+    const float *b = b_run, *a[(MR + 2) / 3];
+    UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] = a_run + 3 * g * a_row;
     for (int step = 0; step < t->k; step++) {
       vf column[NV_MAX];
       UNROLL for (int j = 0; j < n_vectors; j++) column[j] = load(b + j * W);
@@ -78,20 +78,21 @@ ALWAYS_INLINE void gemm_tile(const tinytl_gemm_tile *t, const int m, const int n
       UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] += a_step;
       b += NR;
     }
+    if (--n_runs <= 0) return;
   }
-  if (t->bias) {
-    UNROLL for (int j = 0; j < n_vectors; j++) {
-      const float *p = t->bias + j * W;
-      const vf bias = j + 1 < n_vectors || last == W ? load(p) : load_n(p, last);
-      UNROLL for (int i = 0; i < m; i++) sum[i][j] += bias;
-    }
-  }
+}
+
+ALWAYS_INLINE void finish_tile(const tinytl_gemm_tile *t, int row, const int m, const int n_vectors,
+                               vf sum[MR][NV_MAX]) {
+  const int last = t->n - (n_vectors - 1) * W;
+  if (t->bias) add_rows(sum, m, n_vectors, last, t->bias, 0);
   const vf low = act_low(t->act), high = act_high(t->act);
   if (t->mask) {
-    UNROLL for (int i = 0; i < m; i++) {
+    uint8_t *mask = t->mask + row * t->mask_row;
+    UNROLL for (int i = 0; i < m; i++, mask += t->mask_row) {
       UNROLL for (int j = 0; j < n_vectors; j++) {
         const int lanes = j + 1 < n_vectors ? W : last;
-        put_bits(t->mask + i * t->mask_row, j * W, act_bits(sum[i][j], low, high, lanes), lanes);
+        put_bits(mask, j * W, act_bits(sum[i][j], low, high, lanes), lanes);
       }
     }
   }
@@ -100,79 +101,74 @@ ALWAYS_INLINE void gemm_tile(const tinytl_gemm_tile *t, const int m, const int n
       UNROLL for (int j = 0; j < n_vectors; j++) sum[i][j] = clamp(sum[i][j], low, high);
     }
   }
-  if (t->residual) {
-    UNROLL for (int i = 0; i < m; i++) {
-      UNROLL for (int j = 0; j < n_vectors; j++) {
-        const float *p = t->residual + i * c_row + j * W;
-        sum[i][j] += j + 1 < n_vectors || last == W ? load(p) : load_n(p, last);
-      }
-    }
-  }
-  UNROLL for (int i = 0; i < m; i++) {
-    UNROLL for (int j = 0; j < n_vectors; j++) {
-      float *c = t->c + i * c_row + j * W;
-      if (j + 1 < n_vectors || last == W)
-        store(c, sum[i][j]);
-      else
-        store_n(c, sum[i][j], last);
+  if (t->residual) add_rows(sum, m, n_vectors, last, t->residual + row * t->c_row, t->c_row);
+}
+
+/* n_tiles tiles below each other. */
+ALWAYS_INLINE void gemm_tiles(const tinytl_gemm_tile *given, int row, int n_tiles, const int m,
+                              const int n_vectors) {
+  const tinytl_gemm_tile t = *given; /* no store changes it */
+  const int last = t.n - (n_vectors - 1) * W;
+  for (; n_tiles > 0; n_tiles--, row += m) {
+    vf sum[MR][NV_MAX] = {{{0}}};
+    /* Else addresses are kept in memory from tile to tile, which costs more than making them. */
+    float *c = opaque(t.c + row * t.c_row);
+    if (t.accumulate) add_rows(sum, m, n_vectors, last, c, t.c_row);
+    multiply_tile(&t, row, m, n_vectors, sum);
+    finish_tile(&t, row, m, n_vectors, sum);
+    c = opaque(c);
+    UNROLL for (int i = 0; i < m; i++, c += t.c_row) {
+      UNROLL for (int j = 0; j < n_vectors; j++)
+          store_lanes(c + j * W, sum[i][j], j + 1 < n_vectors ? W : last);
     }
   }
 }
 
-ALWAYS_INLINE void gemm_rows(const tinytl_gemm_tile *t, const int m) {
-  if (NV_MAX == 3 && t->n > 2 * W)
-    gemm_tile(t, m, NV_MAX);
+ALWAYS_INLINE void gemm_rows(const tinytl_gemm_tile *t, int row, int n_tiles, const int m) {
+  if (t->n == NV_MAX * W)
+    gemm_tiles(t, row, n_tiles, m, NV_MAX);
+  else if (NV_MAX == 3 && t->n > 2 * W)
+    gemm_tiles(t, row, n_tiles, m, NV_MAX);
   else if (t->n > W)
-    gemm_tile(t, m, 2);
+    gemm_tiles(t, row, n_tiles, m, 2);
   else
-    gemm_tile(t, m, 1);
+    gemm_tiles(t, row, n_tiles, m, 1);
 }
 
-static void gemm(const tinytl_gemm_tile *t) {
-  switch (t->m) {
-  case 1:
-    gemm_rows(t, 1);
-    break;
-  case 2:
-    gemm_rows(t, 2);
-    break;
-  case 3:
-    gemm_rows(t, 3);
-    break;
-  case 4:
-    gemm_rows(t, 4);
-    break;
+static void gemm_height(const tinytl_gemm_tile *t, int row, int n_tiles, int height) {
+  switch (height) {
+#define HEIGHT(m)                  \
+  case m:                          \
+    gemm_rows(t, row, n_tiles, m); \
+    break
+    HEIGHT(1);
+    HEIGHT(2);
+    HEIGHT(3);
+    HEIGHT(4);
 #if MR > 4
-  case 5:
-    gemm_rows(t, 5);
-    break;
-  case 6:
-    gemm_rows(t, 6);
-    break;
+    HEIGHT(5);
+    HEIGHT(6);
 #endif
 #if MR > 6
-  case 7:
-    gemm_rows(t, 7);
-    break;
-  case 8:
-    gemm_rows(t, 8);
-    break;
+    HEIGHT(7);
+    HEIGHT(8);
 #endif
 #if MR > 8
-  case 9:
-    gemm_rows(t, 9);
-    break;
-  case 10:
-    gemm_rows(t, 10);
-    break;
-  case 11:
-    gemm_rows(t, 11);
-    break;
-  case 12:
-    gemm_rows(t, 12);
-    break;
+    HEIGHT(9);
+    HEIGHT(10);
+    HEIGHT(11);
+    HEIGHT(12);
 #endif
+#undef HEIGHT
   }
+}
+
+/* In tiles of even height: some of one row more than the others. */
+static void gemm(const tinytl_gemm_tile *t) {
+  const int n_tiles = (t->m + MR - 1) / MR, height = t->m / n_tiles;
+  const int n_higher = t->m - n_tiles * height;
+  if (n_higher > 0) gemm_height(t, 0, n_higher, height + 1);
+  gemm_height(t, n_higher * (height + 1), n_tiles - n_higher, height);
 }
 
 /* ---- Packing ------------------------------------------------------------------------------- */

@@ -28,6 +28,11 @@
 #else
 #define UNROLL _Pragma("GCC unroll 64")
 #endif
+/* p, of which the compiler no longer knows what it was made from. */
+ALWAYS_INLINE void *opaque(void *p) {
+  __asm__("" : "+r"(p));
+  return p;
+}
 
 typedef float vf __attribute__((vector_size(4 * W)));
 typedef int32_t vi __attribute__((vector_size(4 * W)));
@@ -68,10 +73,19 @@ ALWAYS_INLINE vf splat(float x) {
   return x - (vf){0};
 } /* x - 0 keeps the sign of -0 */
 
+#if VECTOR_W == 8
+/* All ones in the first n lanes. */
+ALWAYS_INLINE __m256i first_lanes(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+#endif
+
 /* The first n lanes (0 <= n <= W), zeros in the others. */
 ALWAYS_INLINE vf load_n(const float *p, int n) {
 #if VECTOR_W == 16
   return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif VECTOR_W == 8
+  return (vf)_mm256_maskload_ps(p, first_lanes(n));
 #else
   vf v = {0};
   memcpy(&v, p, (size_t)n * sizeof *p);
@@ -82,6 +96,8 @@ ALWAYS_INLINE vf load_n(const float *p, int n) {
 ALWAYS_INLINE void store_n(float *p, vf v, int n) {
 #if VECTOR_W == 16
   _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif VECTOR_W == 8
+  _mm256_maskstore_ps(p, first_lanes(n), (__m256)v);
 #else
   memcpy(p, &v, (size_t)n * sizeof *p);
 #endif

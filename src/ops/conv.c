@@ -138,18 +138,6 @@ bool tinytl_conv_panels_next(tinytl_conv_panels *panels) {
   return true;
 }
 
-void tinytl_conv_gemm_rows(const tinytl_kernels *kernels, tinytl_gemm_tile tile, int n) {
-  for (int left = tinytl_ceil_div(n, kernels->mr); left > 0; left--) {
-    tile.m = tinytl_ceil_div(n, left);
-    kernels->gemm(&tile);
-    tile.a += tile.m * tile.a_row;
-    tile.c += tile.m * tile.c_row;
-    if (tile.residual) tile.residual += tile.m * tile.c_row;
-    if (tile.mask) tile.mask += tile.m * tile.mask_row;
-    n -= tile.m;
-  }
-}
-
 /* ---- Epilogue ------------------------------------------------------------------------------ */
 
 void tinytl_conv_epilogue(const tinytl_kernels *kernels, const tinytl_epilogue *epilogue, int out_c,

@@ -75,10 +75,6 @@ void tinytl_conv_epilogue(const tinytl_kernels *kernels, const tinytl_epilogue *
 void tinytl_conv_tile_epilogue(tinytl_gemm_tile *tile, const tinytl_epilogue *epilogue, int out_c,
                                int pixel, int channel);
 
-/* c[0 .. n)[0 .. columns of the tile) by register tiles of even height. `tile` says the rest: m is
- * not read. */
-void tinytl_conv_gemm_rows(const tinytl_kernels *kernels, tinytl_gemm_tile tile, int n);
-
 /* The kinds of convolution by rows, for a caller that holds a few rows of a map. Pointers to source
  * and target are to the first of their elements, the epilogue's arrays are whole maps, and the
  * panels packed now are what is multiplied by. */

@@ -17,7 +17,8 @@ static void multiply(const tinytl_pointwise *p, int first, int end, int pixel, i
   const tinytl_conv_panels *panels = &p->panels;
   for (int index = first; index < end; index++) {
     const tinytl_conv_panel panel = tinytl_conv_panels_at(panels, index);
-    tinytl_gemm_tile tile = {.n = panel.n,
+    tinytl_gemm_tile tile = {.m = n,
+                             .n = panel.n,
                              .k = panels->steps,
                              .a = source,
                              .a_row = panels->steps,
@@ -27,7 +28,7 @@ static void multiply(const tinytl_pointwise *p, int first, int end, int pixel, i
                              .c_row = panels->columns,
                              .accumulate = p->accumulate};
     tinytl_conv_tile_epilogue(&tile, p->epilogue, panels->columns, pixel, panel.column);
-    tinytl_conv_gemm_rows(panels->run->kernels, tile, n);
+    panels->run->kernels->gemm(&tile);
   }
 }
 
