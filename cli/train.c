@@ -33,10 +33,13 @@ static const cli_syntax train_syntax = {
                 "  tinytl train -d pictures -o mine.safetensors --checkpoint run.ckpt --resume\n",
     .notes =
         "Pictures: DIR/CLASS/*.jpg, *.jpeg or *.png, or the same below DIR/train. DIR/val, or a\n"
-        "tenth of DIR/train where there is none, chooses the best epoch and is not trained on.\n"
+        "tenth of DIR/train where there is none, chooses method, mirroring and epoch and is not\n"
+        "trained on; with fewer than five pictures a class there is none. Files of a class whose\n"
+        "names differ in the last number alone are a series and stay together.\n"
         "Methods: last (the classifier), bias (and the biases), lite (the classifier and\n"
-        "lite residual modules), lite+bias (all of them). Sizes: K, M, G are 10^3, 10^6, 10^9 "
-        "bytes.\n"};
+        "lite residual modules), lite+bias (all of them); auto: last, then bias, then lite+bias,\n"
+        "while that gains more than the noise of validation and fits in the memory limit.\n"
+        "Sizes: K, M, G are 10^3, 10^6, 10^9 bytes.\n"};
 
 static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) {
   tinytl_train_options *train = &args->train;
@@ -63,8 +66,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
                       "share for validation, 0: none (default: 0.1)"),
       CLI_OPTION_INT(0, "patience", &train->patience, 0, 10000,
                      "stop after N epochs without gain (default: 0, never)"),
-      CLI_OPTION_FLAG(0, "mirror", &args->mirror,
-                      "half of the pictures (default: if it does no harm)"),
+      CLI_OPTION_FLAG(0, "mirror", &args->mirror, "half of the pictures (default; auto finds out)"),
       CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
                       "where left and right differ, as in text and signs"),
       CLI_OPTION_CHOICE("augment", &args->augment, cli_switches, "WHEN",

@@ -304,7 +304,7 @@ typedef struct tinytl_auto_step {
   const char *reason; /* why it was kept, left or not tried */
 } tinytl_auto_step;
 
-/* Whether training mirrors pictures, where validation decided that. */
+/* Under TINYTL_METHOD_AUTO: whether methods from now on train on mirrored pictures. */
 typedef struct tinytl_mirroring {
   bool mirrors;
   float gain,
@@ -344,8 +344,8 @@ typedef struct tinytl_train_options {
   tinytl_switch augment;      /* random resized crops and mirroring; default AUTO: on, but off
                                  for TINYTL_METHOD_LAST, which then computes every picture's
                                  features once */
-  tinytl_switch mirror;       /* part of augment; default AUTO: validation decides after half
-                                 of the epochs, which do without; on where there is none */
+  tinytl_switch mirror;       /* part of augment; default AUTO: on, but under TINYTL_METHOD_AUTO off
+                                 for BIAS, after which validation decides for what follows */
   float colour_jitter;        /* 0 to 1; default 0 */
   uint64_t seed;              /* default 0 */
   size_t memory_limit;        /* bytes that the process may hold at its peak (resident set): what it
@@ -377,7 +377,8 @@ typedef struct tinytl_train_options {
 
 void tinytl_train_options_init(tinytl_train_options *options);
 
-/* Plans a run over so many pictures without running it; n_val_images 0: no validation. Errors:
+/* Plans a run over so many pictures without running it; n_val_images 0: no validation. Under AUTO
+ * the plan is that of the largest method that may be tried. Errors:
  * USAGE, MODEL; MEMORY_LIMIT where options->memory_limit cannot be met: then *plan is that of the
  * smallest choice, and the message names the smallest limit. */
 tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, int n_train_images,
@@ -456,8 +457,18 @@ typedef struct tinytl_train_report {
 
 /* Adapts the backbone to `train`. `val` chooses the epoch: the latest one that is not worse than
  * the best by more than one standard error of its accuracy; and it sets the adapter's temperature
- * and reject_below. NULL: the last epoch is kept, with temperature 1. On success the caller owns
- * *adapter; report may be NULL. Same seed, same bytes of adapter, whatever the number of threads.
+ * and reject_below. NULL: the last epoch is kept, with temperature 1. Rare classes weigh as much as
+ * common ones (docs/training.md).
+ *
+ * TINYTL_METHOD_AUTO trains TINYTL_METHOD_LAST, then BIAS, then LITE_BIAS from the biases of BIAS,
+ * and goes on while a method gives more probability to the right classes of `val` than the best
+ * before it, by more than the standard error of that, picture by picture. A method that does not
+ * fit in the memory limit beside what is kept of the best, or that the backbone has no place for,
+ * is not tried. The options hold for every method. Without `val` the largest method that fits is
+ * trained.
+ *
+ * On success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter,
+ * whatever the number of threads.
  * Errors: USAGE (options), DATA (a class without a readable picture, loss not finite), MODEL (lite
  * methods on a backbone without inverted residuals; a checkpoint that is damaged, or of another
  * backbone or other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */

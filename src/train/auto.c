@@ -2,9 +2,7 @@
 
 #include <math.h>
 
-/* docs/training.md says how they were measured. */
-#define MIRROR_NOISES 2.0f /* that mirroring must cost, to be left out */
-enum { MIRROR_PART = 2 }; /* of the epochs, that train without it first */
+#define MIRROR_NOISES 2.0f /* that mirrored pictures must lose, for mirroring to be left out */
 
 const tinytl_method tinytl_auto_methods[TINYTL_N_STEPS] = {TINYTL_METHOD_LAST, TINYTL_METHOD_BIAS,
                                                            TINYTL_METHOD_LITE_BIAS};
@@ -34,8 +32,4 @@ bool tinytl_auto_pays(const tinytl_comparison *c) {
 
 bool tinytl_auto_mirror_hurts(const tinytl_comparison *c) {
   return -tinytl_comparison_gain(c) > MIRROR_NOISES * tinytl_comparison_noise(c);
-}
-
-int tinytl_auto_mirror_epochs(int n_epochs) {
-  return (n_epochs + MIRROR_PART - 1) / MIRROR_PART;
 }

@@ -31,7 +31,5 @@ float tinytl_comparison_noise(const tinytl_comparison *comparison);
 bool tinytl_auto_pays(const tinytl_comparison *comparison);
 /* before: pictures; after: the same ones mirrored. Whether their classes tell left from right. */
 bool tinytl_auto_mirror_hurts(const tinytl_comparison *comparison);
-/* Epochs, of n_epochs, that are trained without mirroring before that is asked. */
-int tinytl_auto_mirror_epochs(int n_epochs);
 
 #endif

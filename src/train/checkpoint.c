@@ -39,13 +39,14 @@ static char *print_run(const tinytl_trainer *t) {
   for (int i = 0; t->carry && i < t->carry->n_steps; i++)
     tinytl_json_put_string(&json, NULL, tinytl_optimizer_name(t->carry->optimizers[i]));
   tinytl_json_close(&json, ']');
+  tinytl_json_put_int(&json, "auto_mirror", t->carry ? (int)t->carry->asked_mirror : 0);
   tinytl_json_put_int(&json, "image_size", t->network->image_size);
   tinytl_json_put_int(&json, "batch", options->batch);
   tinytl_json_put_int(&json, "patience", options->patience);
   tinytl_json_put_float(&json, "label_smoothing", options->label_smoothing);
   tinytl_json_put_float(&json, "dropout", options->dropout);
   tinytl_json_put_int(&json, "augment", tinytl_trainer_view(t, true, 0).augment);
-  tinytl_json_put_int(&json, "mirror", options->mirror);
+  tinytl_json_put_int(&json, "mirror", options->mirror != TINYTL_SWITCH_OFF);
   tinytl_json_put_float(&json, "colour_jitter", options->colour_jitter);
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
@@ -103,18 +104,10 @@ static char *print_schedule(const tinytl_trainer *t) {
   return tinytl_json_finish(&json);
 }
 
-/* Without validation pictures there is nothing to decide by. */
-static tinytl_switch first_mirror(const tinytl_trainer *t) {
-  const tinytl_switch asked = t->options.mirror;
-  const bool can_decide = t->val && tinytl_trainer_view(t, true, 0).augment;
-  return asked == TINYTL_SWITCH_AUTO && !can_decide ? TINYTL_SWITCH_ON : asked;
-}
-
 tinytl_status tinytl_checkpoint_init(tinytl_checkpoint *checkpoint, tinytl_trainer *t,
                                      tinytl_error *error) {
-  *checkpoint = (tinytl_checkpoint){
-      .trainer = t,
-      .at = {.epoch = 1, .val_top1 = NAN, .best = {-1, 0}, .mirror = first_mirror(t)}};
+  *checkpoint =
+      (tinytl_checkpoint){.trainer = t, .at = {.epoch = 1, .val_top1 = NAN, .best = {-1, 0}}};
   if (!t->options.save && !t->options.resume) return TINYTL_OK;
   tinytl_identity *identity = &checkpoint->identity;
   *identity = (tinytl_identity){print_run(t), print_data(t), print_schedule(t)};
@@ -199,7 +192,6 @@ static char *print_state(const tinytl_checkpoint *c) {
   tinytl_json_put_int(&json, "train_images", at->n_train);
   tinytl_json_put_int(&json, "best_epoch", at->best_epoch);
   tinytl_json_put_int(&json, "epochs_without_gain", at->n_without_gain);
-  tinytl_json_put_int(&json, "mirroring", at->mirror);
   if (has_best(c)) {
     const float scores[] = {at->val_top1, at->best.top1, at->best.noise};
     tinytl_json_open(&json, "scores", '[');

@@ -18,15 +18,14 @@ typedef struct tinytl_score {
 
 /* Where a run is. */
 typedef struct tinytl_position {
-  int epoch;            /* that is going on, from 1; one more than there are: all are done */
-  int n_fed;            /* of its pictures: the first ones of its order that can be read */
-  double loss_sum;      /* of them */
-  int n_train;          /* training pictures that can be read, once an epoch is done */
-  int best_epoch;       /* whose values are kept; 0: none yet */
-  float val_top1;       /* of the kept epoch */
-  tinytl_score best;    /* of all epochs */
-  int n_without_gain;   /* epochs since the best one */
-  tinytl_switch mirror; /* training pictures; AUTO: not decided yet */
+  int epoch;          /* that is going on, from 1; one more than there are: all are done */
+  int n_fed;          /* of its pictures: the first ones of its order that can be read */
+  double loss_sum;    /* of them */
+  int n_train;        /* training pictures that can be read, once an epoch is done */
+  int best_epoch;     /* whose values are kept; 0: none yet */
+  float val_top1;     /* of the kept epoch */
+  tinytl_score best;  /* of all epochs */
+  int n_without_gain; /* epochs since the best one */
 } tinytl_position;
 
 /* All that decides the bytes of a run's adapter, as JSON. */

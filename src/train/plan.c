@@ -85,7 +85,6 @@ static void lay_out(tinytl_trainer *t, cursor *c, void **loader_memory) {
   plan->optimizer_bytes = used_since(c, &mark);
   t->train_unreadable = take(c, n_train, sizeof(bool));
   t->val_unreadable = take(c, n_val, sizeof(bool));
-  t->right = take(c, n_val, sizeof(float));
   if (t->head_only) {
     if (!t->choices.spill) t->cache = take(c, n_train + n_val, n_features * sizeof(float));
     t->features = take(c, n_features, sizeof(float));

@@ -142,7 +142,7 @@ tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options 
   const json_t *steps = json_object_get(run, "auto");
   tinytl_method method;
   tinytl_optimizer optimizer;
-  tinytl_carry theirs = {0};
+  tinytl_carry theirs = {.asked_mirror = carry->asked_mirror};
   const bool known = method_name && tinytl_method_parse(method_name, &method) &&
                      method != TINYTL_METHOD_AUTO && optimizer_name &&
                      tinytl_optimizer_parse(optimizer_name, &optimizer) &&
@@ -314,9 +314,6 @@ static tinytl_status parse_state(const json_t *state, const char *where, tinytl_
   TINYTL_TRY(tinytl_json_int(state, "best_epoch", done > 0, done, where, &at->best_epoch, error));
   TINYTL_TRY(
       tinytl_json_int(state, "epochs_without_gain", 0, done, where, &at->n_without_gain, error));
-  int mirror;
-  TINYTL_TRY(tinytl_json_int(state, "mirroring", 0, TINYTL_SWITCH_ON, where, &mirror, error));
-  at->mirror = (tinytl_switch)mirror;
   if (!json_is_number(loss) || !tinytl_json_size(json_object_get(state, "updates"), &step) ||
       step > t->n_steps)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,

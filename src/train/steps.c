@@ -10,7 +10,6 @@
 typedef struct steps {
   tinytl_task task;
   tinytl_train_options options; /* of the method that is trained */
-  tinytl_switch mirror;         /* that was asked for */
   tinytl_auto_plan plan;
   tinytl_carry carry;
   float *right; /* [validation images], of the method that is trained */
@@ -56,17 +55,28 @@ static bool judge(steps *s, tinytl_outcome *outcome) {
   return pays;
 }
 
+/* The classifier alone cannot tell left from right (docs/training.md): the first method beyond it
+ * is asked. */
+static void choose_mirroring(steps *s, const tinytl_comparison *mirrored) {
+  const tinytl_mirroring found = {.mirrors = !tinytl_auto_mirror_hurts(mirrored),
+                                  .gain = tinytl_comparison_gain(mirrored),
+                                  .noise = tinytl_comparison_noise(mirrored)};
+  s->carry.mirror = found.mirrors ? TINYTL_SWITCH_ON : TINYTL_SWITCH_OFF;
+  if (s->options.mirrored) s->options.mirrored(s->options.context, &found);
+}
+
 static tinytl_status train_one(steps *s, const tinytl_resume *resume, bool *pays) {
   const int i = s->carry.step;
   tinytl_outcome outcome = {.right = s->right};
   s->options.method = tinytl_auto_methods[i];
   s->options.optimizer = s->carry.optimizers[i];
-  s->options.mirror = s->carry.mirror != TINYTL_SWITCH_AUTO ? s->carry.mirror : s->mirror;
+  s->carry.asks_mirror = s->carry.mirror == TINYTL_SWITCH_AUTO && i > 0;
+  s->options.mirror = s->carry.asks_mirror ? TINYTL_SWITCH_OFF : s->carry.mirror;
   s->carry.nbytes = s->plan.carried[i];
   TINYTL_TRY(tinytl_method_train(&s->task, &s->options, resume, &outcome, s->error));
   s->n_run += outcome.n_run;
   s->setup_seconds += outcome.report.setup_seconds;
-  if (outcome.mirror != TINYTL_SWITCH_AUTO) s->carry.mirror = outcome.mirror;
+  if (s->carry.asks_mirror) choose_mirroring(s, &outcome.mirrored);
   if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
   *pays = judge(s, &outcome);
   return TINYTL_OK;
@@ -176,7 +186,7 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
                       .val = val && val->n_images > 0 ? val : NULL,
                       .base_nbytes = tinytl_resident_nbytes()},
              .options = *options,
-             .mirror = options->mirror,
+             .carry = {.asked_mirror = options->mirror, .mirror = options->mirror},
              .start = tinytl_now(),
              .error = error};
   TINYTL_TRY(tinytl_trainer_check_options(options, error));

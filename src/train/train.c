@@ -245,7 +245,6 @@ static tinytl_status validate(session *s, tinytl_score *result) {
 static tinytl_status train_epoch(session *s) {
   tinytl_trainer *t = s->t;
   const int epoch = s->at.epoch;
-  t->mirrors = s->at.mirror == TINYTL_SWITCH_ON;
   const tinytl_view view = tinytl_trainer_view(t, true, epoch);
   pass p = train_pass(t, t->head_only);
   tinytl_order(t->options.seed, (uint64_t)epoch, t->train->n_images, t->order);
@@ -293,6 +292,36 @@ static tinytl_status judge_epoch(session *s) {
   return TINYTL_OK;
 }
 
+static tinytl_status train_epochs(session *s) {
+  const int patience = s->t->options.patience;
+  tinytl_position *at = &s->at;
+  while (at->epoch <= s->t->rules.epochs && (patience == 0 || at->n_without_gain < patience)) {
+    TINYTL_TRY(train_epoch(s));
+    TINYTL_TRY(judge_epoch(s));
+    at->epoch++;
+    at->n_fed = 0;
+    at->loss_sum = 0;
+    settle(s);
+  }
+  return TINYTL_OK;
+}
+
+/* ---- Calibration -------------------------------------------------------------------------- */
+
+typedef struct calibration {
+  tinytl_temperature_fit temperature;
+  tinytl_reject_fit reject;
+} calibration;
+
+static void add_to_fits(void *context, const tinytl_sample *sample, int n_classes,
+                        const float *logits) {
+  calibration *fits = context;
+  const int label = sample->label;
+  tinytl_temperature_add(&fits->temperature, n_classes, logits, label);
+  if (logits[label] >= tinytl_largest(n_classes, logits))
+    tinytl_reject_add(&fits->reject, logits[label]);
+}
+
 /* Probabilities of the right class, compared with those of another time. */
 typedef struct marks {
   float temperature;
@@ -321,63 +350,18 @@ static tinytl_status note_right(session *s, marks *m) {
   return judge_val(s, false, mark, m);
 }
 
-/* Whether what was learned so far, without mirrored pictures, holds for mirrored ones. */
-static tinytl_status choose_mirroring(session *s) {
-  const tinytl_train_options *options = &s->t->options;
-  marks m = {.temperature = 1, .right = s->t->right};
-  TINYTL_TRY(note_right(s, &m));
-  m.is_first = false;
-  TINYTL_TRY(judge_val(s, true, mark, &m));
-  const tinytl_mirroring found = {.mirrors = !tinytl_auto_mirror_hurts(&m.comparison),
-                                  .gain = tinytl_comparison_gain(&m.comparison),
-                                  .noise = tinytl_comparison_noise(&m.comparison)};
-  s->at.mirror = found.mirrors ? TINYTL_SWITCH_ON : TINYTL_SWITCH_OFF;
-  if (options->mirrored) options->mirrored(options->context, &found);
-  return TINYTL_OK;
-}
-
-static tinytl_status train_epochs(session *s) {
-  const int patience = s->t->options.patience;
-  tinytl_position *at = &s->at;
-  while (at->epoch <= s->t->rules.epochs && (patience == 0 || at->n_without_gain < patience)) {
-    TINYTL_TRY(train_epoch(s));
-    TINYTL_TRY(judge_epoch(s));
-    if (at->mirror == TINYTL_SWITCH_AUTO &&
-        at->epoch >= tinytl_auto_mirror_epochs(s->t->rules.epochs))
-      TINYTL_TRY(choose_mirroring(s));
-    at->epoch++;
-    at->n_fed = 0;
-    at->loss_sum = 0;
-    settle(s);
-  }
-  return TINYTL_OK;
-}
-
-/* ---- Calibration -------------------------------------------------------------------------- */
-
-typedef struct calibration {
-  tinytl_temperature_fit temperature;
-  tinytl_reject_fit reject;
-} calibration;
-
-static void add_to_fits(void *context, const tinytl_sample *sample, int n_classes,
-                        const float *logits) {
-  calibration *fits = context;
-  const int label = sample->label;
-  tinytl_temperature_add(&fits->temperature, n_classes, logits, label);
-  if (logits[label] >= tinytl_largest(n_classes, logits))
-    tinytl_reject_add(&fits->reject, logits[label]);
-}
-
-/* For auto, which compares methods: one more pass, at the temperature that was found. */
+/* For auto, which compares methods: more passes, at the temperature that was found. */
 static tinytl_status compare_methods(session *s) {
   tinytl_trainer *t = s->t;
-  marks m = {.temperature = s->temperature, .right = t->right};
+  tinytl_outcome *outcome = s->outcome;
+  marks m = {.temperature = s->temperature, .right = outcome->right};
   TINYTL_TRY(note_right(s, &m));
-  for (int i = 0; i < t->val->n_images; i++) {
-    tinytl_comparison_add(&s->outcome->comparison, t->carry->right[i], t->right[i]);
-    s->outcome->right[i] = t->right[i];
-  }
+  for (int i = 0; i < t->val->n_images; i++)
+    tinytl_comparison_add(&outcome->comparison, t->carry->right[i], outcome->right[i]);
+  if (!t->carry->asks_mirror) return TINYTL_OK;
+  m.is_first = false;
+  TINYTL_TRY(judge_val(s, true, mark, &m));
+  outcome->mirrored = m.comparison;
   return TINYTL_OK;
 }
 
@@ -457,7 +441,8 @@ static void complete_report(session *s) {
   report->skipped_images =
       t->train->n_images - s->at.n_train + (t->val ? t->val->n_images - report->val_images : 0);
   report->method = t->choices.method;
-  report->mirrors = s->at.mirror == TINYTL_SWITCH_ON && tinytl_trainer_view(t, true, 0).augment;
+  const tinytl_view view = tinytl_trainer_view(t, true, 0);
+  report->mirrors = view.augment && view.mirror;
   report->plan = t->plan;
   report->seconds = tinytl_now() - s->start;
   report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
@@ -476,7 +461,6 @@ tinytl_status tinytl_method_train(const tinytl_task *task, const tinytl_train_op
   if (status == TINYTL_OK) {
     complete_report(&s);
     outcome->report = s.report;
-    outcome->mirror = tinytl_trainer_view(s.t, true, 0).augment ? s.at.mirror : TINYTL_SWITCH_AUTO;
   }
   tinytl_checkpoint_clear(&s.checkpoint);
   tinytl_trainer_free(s.t);

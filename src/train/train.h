@@ -8,11 +8,11 @@
 typedef struct tinytl_outcome {
   tinytl_adapter *adapter; /* the caller's */
   tinytl_train_report report;
-  tinytl_switch mirror; /* training pictures; AUTO: that was not decided */
-  uint64_t n_run;       /* training pictures that went through the network */
+  uint64_t n_run; /* training pictures that went through the network */
   /* With task->carry: */
   float *right;                 /* [validation images], the caller's room; filled */
   tinytl_comparison comparison; /* with those of carry->right */
+  tinytl_comparison mirrored;   /* where carry asks: with those of the pictures mirrored */
 } tinytl_outcome;
 
 /* Trains options->method, which is no AUTO. resume may be NULL. On failure outcome->adapter is

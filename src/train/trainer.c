@@ -220,7 +220,7 @@ tinytl_view tinytl_trainer_view(const tinytl_trainer *t, bool training, int epoc
                        .resize = tinytl_test_resize(t->network->backbone, t->network->image_size),
                        .augment = training && augments(t),
                        .min_scale = TINYTL_MIN_CROP_SCALE,
-                       .mirror = t->mirrors,
+                       .mirror = options->mirror != TINYTL_SWITCH_OFF,
                        .colour_jitter = options->colour_jitter,
                        .seed = options->seed,
                        .epoch = (uint64_t)epoch,

@@ -18,7 +18,9 @@ typedef struct tinytl_carry {
   float
       *right; /* [validation images] probabilities of the right class that it gives; NAN: unread */
   tinytl_train_report report; /* of it */
-  tinytl_switch mirror;       /* AUTO: not decided yet */
+  tinytl_switch asked_mirror; /* by the options */
+  tinytl_switch mirror;       /* training pictures; AUTO: not decided yet */
+  bool asks_mirror; /* this method trains without, and is judged on mirrored pictures too */
 } tinytl_carry;
 
 /* What a run may trade for memory. */
@@ -64,10 +66,8 @@ typedef struct tinytl_trainer {
   bool head_only;           /* method last without augmentation: pictures are seen once */
   float *cache;             /* [training and validation images][n_features]; head_only */
   float *features, *logits; /* of one image, [n_features], [n_classes]; head_only */
-  float *class_weights; /* [n_classes] */
+  float *class_weights;     /* [n_classes] */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
-  float *right;                            /* [validation images]: probability of the right class */
-  bool mirrors;                            /* training pictures, from the next epoch on */
   int *order;
   float lr[TINYTL_N_GROUPS];
   uint64_t n_steps, n_warmup;

@@ -67,12 +67,6 @@ static void test_thresholds(void **state) {
   assert_false(tinytl_auto_mirror_hurts(&more));
 }
 
-static void test_mirror_epochs(void **state) {
-  (void)state;
-  static const int cases[][2] = {{1, 1}, {2, 1}, {3, 2}, {4, 2}, {20, 10}};
-  for (int i = 0; i < 5; i++) assert_int_equal(tinytl_auto_mirror_epochs(cases[i][0]), cases[i][1]);
-}
-
 static void test_methods_grow(void **state) {
   (void)state;
   assert_int_equal(tinytl_auto_methods[0], TINYTL_METHOD_LAST);
@@ -85,7 +79,6 @@ int main(void) {
       cmocka_unit_test(test_unreadable_pictures_do_not_count),
       cmocka_unit_test(test_too_few_pictures),
       cmocka_unit_test(test_thresholds),
-      cmocka_unit_test(test_mirror_epochs),
       cmocka_unit_test(test_methods_grow),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,8 +3,8 @@ train="tinytl train -d $fixtures/pictures --image-size 32 --epochs 12 --threads 
 every="--checkpoint run.ckpt --checkpoint-every 0"
 show $train -o whole.safetensors -q
 
-# SIGKILL, at several moments: only the checkpoint and the lock's file are left behind.
-for saves in 1 5 20; do
+# SIGKILL, at several moments of the methods of auto: only the checkpoint and the lock's file are left behind.
+for saves in 1 20 90; do
   $train -o new.safetensors $every -q &
   pid=$!
   seen=
