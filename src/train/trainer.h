@@ -140,8 +140,9 @@ typedef struct tinytl_auto_plan {
   size_t carried[TINYTL_N_STEPS]; /* bytes, of what each inherits */
   tinytl_status why_not;          /* of the method after these, MEMORY_LIMIT or MODEL; OK: none */
 } tinytl_auto_plan;
-/* optimizers NULL: chosen; else those of a run that goes on, whose n_steps methods must fit. Errors
- * where the first method does not fit; then steps[0] is its smallest plan. */
+/* resumed NULL: what fits is chosen; else the run goes on, and its n_steps methods must fit with
+ * their optimizers. Errors where the first method does not fit; then steps[0] is its smallest plan.
+ */
 tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_options *options,
                                     const tinytl_carry *resumed, tinytl_auto_plan *plan,
                                     tinytl_error *error);
