@@ -38,7 +38,8 @@ static const cli_syntax train_syntax = {
         "names differ in the last number alone are a series and stay together.\n"
         "Methods: last (the classifier), bias (and the biases), lite (the classifier and\n"
         "lite residual modules), lite+bias (all of them); auto: last, then bias, then lite+bias,\n"
-        "while that gains more than the noise of validation and fits in the memory limit.\n"
+        "while that gains more than the noise of validation and fits in the memory limit. To\n"
+        "compare with them, norm (a factor and a bias for every channel) and full (everything).\n"
         "Sizes: K, M, G are 10^3, 10^6, 10^9 bytes.\n"};
 
 static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) {
@@ -48,7 +49,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_DATA(&args->dir),
       CLI_OPTION_OUTPUT(&args->adapter, "ADAPTER"),
       CLI_OPTION_CHOICE("method", &args->method, cli_methods, "METHOD",
-                        "auto (default), last, bias, lite or lite+bias"),
+                        "auto (default), last, bias, lite, lite+bias, norm or full"),
       CLI_OPTION_INT(0, "epochs", &train->epochs, 1, 10000,
                      "passes over the pictures (default: by their number)"),
       CLI_OPTION_INT(0, "batch", &train->batch, 1, 4096,

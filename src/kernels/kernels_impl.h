@@ -209,51 +209,67 @@ static void pack_f32(float *panel, const float *w, int k, int n, ptrdiff_t step_
   }
 }
 
-/* As pack_columns_f32, four steps to a lane: byte b of lane i is moved to the top, then down with
- * its sign. Little-endian, as every machine this is built for. */
+/* As pack_columns_f32, four steps to a lane: byte b of lane i is moved to the top, alone there, and
+ * the scale takes the 2^24 away again. Little-endian, as every machine this is built for. `steps`
+ * are at most 4 W. */
+ALWAYS_INLINE void pack_square_i8(float *panel, const int8_t *w, vf scale, const int steps, int n,
+                                  ptrdiff_t column_stride) {
+  scale *= splat(0x1p-24f);
+  vi square[W];
+  UNROLL for (int i = 0; i < W; i++) square[i] =
+      i < n ? load_bytes(w + i * column_stride, steps) : (vi){0};
+  transpose(square);
+  UNROLL for (int i = 0; i < W; i++) {
+    UNROLL for (int b = 0; b < 4; b++) {
+      if (4 * i + b >= steps) return;
+      const vi value = (vi)((vu)square[i] << (24 - 8 * b)) & (int32_t)0xff000000;
+      store(panel + (4 * i + b) * NR, __builtin_convertvector(value, vf) * scale);
+    }
+  }
+}
+
 static void pack_columns_i8(float *panel, const int8_t *w, vf scale, int k, int n,
                             ptrdiff_t column_stride) {
-  for (int step = 0; step < k; step += 4 * W) {
-    const int steps = k - step < 4 * W ? k - step : 4 * W;
-    vi square[W];
-    UNROLL for (int i = 0; i < W; i++) square[i] =
-        i < n ? load_bytes(w + i * column_stride + step, steps) : (vi){0};
-    transpose(square);
-    float *out = panel + (ptrdiff_t)step * NR;
-    for (int i = 0; i < steps / 4; i++, out += 4 * NR) {
-      UNROLL for (int b = 0; b < 4; b++) {
-        vi value = (vi)((vu)square[i] << (24 - 8 * b)) >> 24;
-        store(out + b * NR, __builtin_convertvector(value, vf) * scale);
-      }
-    }
-    for (int b = 0; b < steps % 4; b++, out += NR) {
-      vi value = (vi)((vu)square[steps / 4] << (24 - 8 * b)) >> 24;
-      store(out, __builtin_convertvector(value, vf) * scale);
-    }
+  int step = 0;
+  for (; n == W && step + 4 * W <= k; step += 4 * W)
+    pack_square_i8(panel + (ptrdiff_t)step * NR, w + step, scale, 4 * W, W, column_stride);
+  for (; step + 4 * W <= k; step += 4 * W)
+    pack_square_i8(panel + (ptrdiff_t)step * NR, w + step, scale, 4 * W, n, column_stride);
+  if (step < k)
+    pack_square_i8(panel + (ptrdiff_t)step * NR, w + step, scale, k - step, n, column_stride);
+}
+
+/* Steps stand in rows of w (column_stride 1). */
+ALWAYS_INLINE void pack_steps_i8(float *panel, const int8_t *w, const float *scale, bool by_step,
+                                 int k, int n, ptrdiff_t step_stride) {
+  vf column_scale[NV_MAX];
+  UNROLL for (int j = 0; j < NV_MAX; j++) column_scale[j] =
+      by_step || n <= j * W ? (vf){0} : load_lanes(scale + j * W, n < (j + 1) * W ? n - j * W : W);
+  for (int step = 0; step < k; step++, w += step_stride, panel += NR) {
+    int8_t edge[NR] = {0};
+    const int8_t *row = n < NR ? memcpy(edge, w, (size_t)n) : w;
+    const vf s = by_step ? splat(scale[step]) : (vf){0};
+    UNROLL for (int j = 0; j < NV_MAX; j++)
+        store(panel + j * W, load_i8(row + j * W) * (by_step ? s : column_scale[j]));
   }
 }
 
 static void pack_i8(float *panel, const int8_t *w, const float *scale, bool by_step, int k, int n,
                     ptrdiff_t step_stride, ptrdiff_t column_stride) {
+  if (column_stride == 1) {
+    if (by_step && n == NR)
+      pack_steps_i8(panel, w, scale, true, k, NR, step_stride);
+    else
+      pack_steps_i8(panel, w, scale, by_step, k, n, step_stride);
+    return;
+  }
   for (int j = 0; j < NR; j += W) {
     const int columns = n - j < W ? n - j : W;
-    const int8_t *first = w + j * column_stride;
-    if (columns <= 0) {
+    if (columns > 0)
+      pack_columns_i8(panel + j, w + j * column_stride, load_lanes(scale + j, columns), k, columns,
+                      column_stride);
+    else
       pack_zero(panel + j, k);
-      continue;
-    }
-    vf column_scale = by_step ? (vf){0} : load_n(scale + j, columns);
-    if (column_stride != 1) {
-      pack_columns_i8(panel + j, first, column_scale, k, columns, column_stride);
-      continue;
-    }
-    for (int step = 0; step < k; step++) {
-      int8_t edge[W] = {0};
-      const int8_t *row = first + step * step_stride;
-      if (columns < W) row = memcpy(edge, row, (size_t)columns);
-      vf s = by_step ? splat(scale[step]) : column_scale;
-      store(panel + (ptrdiff_t)step * NR + j, load_i8(row) * s);
-    }
   }
 }
 
@@ -351,6 +367,7 @@ static void axpy(float *y, float s, const float *x, size_t n) {
 }
 
 #include "kernels/depthwise_impl.h"
+#include "kernels/depthwise_weight_impl.h"
 #include "kernels/norm_impl.h"
 #include "kernels/optimizer_impl.h"
 #include "kernels/upsample_impl.h"
@@ -365,6 +382,7 @@ const tinytl_kernels KERNELS = {.name = KERNELS_NAME,
                                 .mask_grad = mask_grad,
                                 .depthwise_row = depthwise_row,
                                 .depthwise_row_grad = depthwise_row_grad,
+                                .depthwise_weight_row = depthwise_weight_row,
                                 .add = add,
                                 .axpy = axpy,
                                 .channel_sums = channel_sums,

@@ -50,11 +50,10 @@ typedef int8_t vb_unaligned __attribute__((vector_size(W), aligned(1), may_alias
   { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768 }
 #define LOG2_W 4
 #elif VECTOR_W == 8
-#define ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
-#define ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#define ZIP_LOW 0, 8, 1, 9, 4, 12, 5, 13 /* within 128 bits */
+#define ZIP_HIGH 2, 10, 3, 11, 6, 14, 7, 15
 #define LANE_BITS \
   { 1, 2, 4, 8, 16, 32, 64, 128 }
-#define LOG2_W 3
 #else
 #define ZIP_LOW 0, 4, 1, 5
 #define ZIP_HIGH 2, 6, 3, 7
@@ -253,13 +252,26 @@ ALWAYS_INLINE vf square_root(vf v) {
 
 /* W x W, in place: log2 W perfect shuffles of the rows. */
 ALWAYS_INLINE void transpose(vi rows[W]) {
-  UNROLL for (int stage = 0; stage < LOG2_W; stage++) {
-    vi zipped[W];
-    UNROLL for (int i = 0; i < W / 2; i++) {
-      zipped[2 * i] = __builtin_shufflevector(rows[i], rows[i + W / 2], ZIP_LOW);
-      zipped[2 * i + 1] = __builtin_shufflevector(rows[i], rows[i + W / 2], ZIP_HIGH);
+#if VECTOR_W == 8
+  /* Lanes of 128 bits are crossed once: rows i and i + 4 become their lower and upper halves. */
+  UNROLL for (int i = 0; i < 4; i++) {
+    const vi low = __builtin_shufflevector(rows[i], rows[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    rows[i + 4] = __builtin_shufflevector(rows[i], rows[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    rows[i] = low;
+  }
+  enum { ROWS = 4, STAGES = 2 };
+#else
+  enum { ROWS = W, STAGES = LOG2_W };
+#endif
+  UNROLL for (int stage = 0; stage < STAGES; stage++) {
+    UNROLL for (int first = 0; first < W; first += ROWS) {
+      vi zipped[ROWS], *part = rows + first;
+      UNROLL for (int i = 0; i < ROWS / 2; i++) {
+        zipped[2 * i] = __builtin_shufflevector(part[i], part[i + ROWS / 2], ZIP_LOW);
+        zipped[2 * i + 1] = __builtin_shufflevector(part[i], part[i + ROWS / 2], ZIP_HIGH);
+      }
+      UNROLL for (int i = 0; i < ROWS; i++) part[i] = zipped[i];
     }
-    UNROLL for (int i = 0; i < W; i++) rows[i] = zipped[i];
   }
 }
 
