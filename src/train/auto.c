@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#define MIRROR_NOISES 2.0f /* that mirrored pictures must lose, for mirroring to be left out */
+#define MIRROR_NOISES 1.5f /* that mirrored pictures must lose, for mirroring to be left out */
 
 const tinytl_method tinytl_auto_methods[TINYTL_N_STEPS] = {TINYTL_METHOD_LAST, TINYTL_METHOD_BIAS,
                                                            TINYTL_METHOD_LITE_BIAS};
