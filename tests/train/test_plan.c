@@ -149,6 +149,31 @@ static void test_auto_takes_what_fits(void **state) {
   tinytl_backbone_free(backbone);
 }
 
+/* What auto will not try is known before it begins. */
+static void test_auto_ends_where_it_does_not_fit(void **state) {
+  const tinytl_images train = {.n_images = N_TRAIN, .n_classes = N_CLASSES};
+  const tinytl_images val = {.n_images = N_VAL, .n_classes = N_CLASSES};
+  const tinytl_task task = {.backbone = *state, .train = &train, .val = &val, .base_nbytes = BASE};
+  tinytl_train_options options = options_of(TINYTL_METHOD_AUTO);
+  tinytl_auto_plan all, some;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, NULL, &all, NULL), TINYTL_OK);
+  assert_int_equal(all.n_steps, TINYTL_N_STEPS);
+  assert_int_equal(all.why_not, TINYTL_OK);
+  assert_true(all.carried[0] < all.carried[1] && all.carried[1] < all.carried[2]);
+  options.memory_limit = 1;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, NULL, &some, NULL),
+                   TINYTL_ERROR_MEMORY_LIMIT);
+  assert_int_equal(some.n_steps, 0);
+  options.memory_limit = all.steps[1].smallest_bytes;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, NULL, &some, NULL), TINYTL_OK);
+  assert_int_equal(some.n_steps, 2);
+  assert_int_equal(some.why_not, TINYTL_ERROR_MEMORY_LIMIT);
+  /* A run that goes on has its methods: one that does not fit any more is an error. */
+  const tinytl_carry resumed = {.n_steps = 3};
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &some, NULL),
+                   TINYTL_ERROR_MEMORY_LIMIT);
+}
+
 /* A picture that needs much to decode is planned for; under a limit it gets what is left. */
 static size_t five_megabytes(void *context, const tinytl_view *view) {
   const size_t need = 5000000;
@@ -283,6 +308,7 @@ int main(void) {
       cmocka_unit_test(test_limits),
       cmocka_unit_test(test_optimizer_by_name),
       cmocka_unit_test(test_auto_takes_what_fits),
+      cmocka_unit_test(test_auto_ends_where_it_does_not_fit),
       cmocka_unit_test(test_pictures),
       cmocka_unit_test(test_base),
       cmocka_unit_test(test_refusals),

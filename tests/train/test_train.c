@@ -499,37 +499,6 @@ static void test_auto_without_validation(void **state) {
   destroy(f);
 }
 
-/* Of what fits alone a method is tried, and it is said. */
-static void test_auto_under_a_limit(void **state) {
-  (void)state;
-  fixture *f = make(TINYTL_METHOD_LAST, false);
-  tinytl_backbone_free(f->backbone);
-  assert_int_equal(
-      tinytl_backbone_init("mobilenet-v2-1.0", 3, TINYTL_WEIGHTS_INT8, 1, &f->backbone, NULL),
-      TINYTL_OK);
-  tinytl_plan last, bias;
-  told told = {0};
-  f->options.image_size = 224;
-  f->options.spill_dir = "."; /* else the cache of last is what is large */
-  f->options.epochs = 1;
-  for (int i = 0; i < 2; i++) {
-    f->options.method = i == 0 ? TINYTL_METHOD_LAST : TINYTL_METHOD_BIAS;
-    assert_int_equal(tinytl_plan_make(f->backbone, MEMORY_CLASSES, N_TRAIN, N_VAL, &f->options,
-                                      i == 0 ? &last : &bias, NULL),
-                     TINYTL_OK);
-  }
-  f->options.method = TINYTL_METHOD_AUTO;
-  f->options.memory_limit = (last.smallest_bytes + bias.smallest_bytes) / 2;
-  f->options.stepped = on_stepped;
-  f->options.context = &told;
-  train(f, true);
-  assert_int_equal(told.n, 2);
-  assert_false(told.steps[1].tried);
-  assert_string_equal(told.steps[1].reason, "it does not fit in the memory limit");
-  assert_int_equal(f->report.method, TINYTL_METHOD_LAST);
-  destroy(f);
-}
-
 /* ---- Mirroring ---------------------------------------------------------------------------- */
 
 static void on_mirrored(void *context, const tinytl_mirroring *found) {
@@ -599,7 +568,6 @@ int main(void) {
       cmocka_unit_test(test_another_backbone_is_refused),
       cmocka_unit_test(test_auto),
       cmocka_unit_test(test_auto_without_validation),
-      cmocka_unit_test(test_auto_under_a_limit),
       cmocka_unit_test(test_mirroring_is_chosen),
       cmocka_unit_test(test_mirroring_by_hand),
   };
