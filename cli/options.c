@@ -228,9 +228,9 @@ static const cli_option *find_option(const parser *parser, const char *name, siz
 
 /* Sets the option from `attached` ("--name=attached", NULL: none) or the next word. */
 static bool take(parser *parser, const cli_option *option, const char *attached) {
-  if (option->kind == CLI_FLAG || option->kind == CLI_CLEAR) {
+  if (option->kind == CLI_FLAG) {
     if (attached) return complain(parser, "--%s takes no value", option->name);
-    *(bool *)option->value = option->kind == CLI_FLAG;
+    *(bool *)option->value = true;
     return true;
   }
   char expected[160];
@@ -257,8 +257,7 @@ static bool take_letters(parser *parser, const char *letters) {
   for (; *letters; letters++) {
     const cli_option *option = find_option(parser, NULL, 0, *letters);
     if (!option) return complain(parser, "no option -%c", *letters);
-    bool is_switch = option->kind == CLI_FLAG || option->kind == CLI_CLEAR;
-    if (!is_switch) return take(parser, option, letters[1] ? letters + 1 : NULL);
+    if (option->kind != CLI_FLAG) return take(parser, option, letters[1] ? letters + 1 : NULL);
     take(parser, option, NULL);
   }
   return true;

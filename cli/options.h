@@ -8,7 +8,6 @@
 
 typedef enum cli_kind {
   CLI_FLAG,   /* bool: becomes true */
-  CLI_CLEAR,  /* bool: becomes false */
   CLI_TEXT,   /* const char * */
   CLI_CHOICE, /* int: index into `choices` */
   CLI_INT,    /* int, min to max */
@@ -37,8 +36,6 @@ typedef struct cli_option {
   .letter = code, .name = word, .kind = type, .value = target, .argument = what, .help = text
 #define CLI_OPTION_FLAG(code, word, target, text) \
   { CLI_OPTION(code, word, CLI_FLAG, target, 0, text) }
-#define CLI_OPTION_CLEAR(code, word, target, text) \
-  { CLI_OPTION(code, word, CLI_CLEAR, target, 0, text) }
 #define CLI_OPTION_TEXT(code, word, target, what, text) \
   { CLI_OPTION(code, word, CLI_TEXT, target, what, text) }
 #define CLI_OPTION_REQUIRED(code, word, target, what, text) \

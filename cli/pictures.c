@@ -5,7 +5,10 @@
 #include "model.h"
 #include "terminal.h"
 
-enum { DEFAULT_VAL_PERCENT = 10 };
+enum {
+  DEFAULT_VAL_PERCENT = 10,
+  LEAST_FOR_VAL = 5 /* pictures a class: with fewer, each is worth more in training */
+};
 
 void cli_note_skipped(void *context, const char *path, const char *reason) {
   (void)context;
@@ -47,7 +50,9 @@ static tinytl_status open_val(cli_train_set *set, const char *dir, float val_sha
   if (val_share < 0 && tinytl_folder_has_part(dir, TINYTL_PART_VAL)) {
     return tinytl_folder_open(dir, TINYTL_PART_VAL, cli_note_skipped, NULL, &set->val, error);
   }
-  if (val_share == 0) return TINYTL_OK;
+  const tinytl_images *train = tinytl_folder_images(set->train);
+  bool few = train->n_images < LEAST_FOR_VAL * train->n_classes;
+  if (val_share == 0 || (val_share < 0 && few)) return TINYTL_OK;
   float share = val_share < 0 ? DEFAULT_VAL_PERCENT / 100.0f : val_share;
   return tinytl_folder_split(set->train, share, seed, &set->val, error);
 }

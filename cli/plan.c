@@ -173,7 +173,7 @@ static void print_text(const report *report) {
   if (args->train.memory_limit == 0) return;
   printf("\nWith --memory-limit of %.10g MB\n", (double)args->train.memory_limit / 1e6);
   for (int i = 0; i < report->n_columns; i++) print_choice(&report->columns[i]);
-  if (report->automatic) printf("  auto      takes %s\n", report->automatic);
+  if (report->automatic) printf("  auto      tries up to %s\n", report->automatic);
 }
 
 /* ---- For programs ------------------------------------------------------------------------- */

@@ -17,7 +17,7 @@ typedef struct train_arguments {
   const char *backbone, *dir, *adapter;
   int method, optimizer, augment;
   float val_share; /* below 0: not given */
-  bool json, quiet, resume;
+  bool json, quiet, resume, mirror, no_mirror;
   const char *checkpoint_path;
   cli_checkpoint checkpoint;
   tinytl_train_options train;
@@ -33,11 +33,14 @@ static const cli_syntax train_syntax = {
                 "  tinytl train -d pictures -o mine.safetensors --checkpoint run.ckpt --resume\n",
     .notes =
         "Pictures: DIR/CLASS/*.jpg, *.jpeg or *.png, or the same below DIR/train. DIR/val, or a\n"
-        "tenth of DIR/train where there is none, chooses the best epoch and is not trained on.\n"
+        "tenth of DIR/train where there is none, chooses method, mirroring and epoch and is not\n"
+        "trained on; with fewer than five pictures a class there is none. Files of a class whose\n"
+        "names differ in the last number alone are a series and stay together.\n"
         "Methods: last (the classifier), bias (and the biases), lite (the classifier and\n"
-        "lite residual modules), lite+bias (all of them); to compare with them, norm (a factor\n"
-        "and a bias for every channel) and full (everything). Sizes: K, M, G are 10^3, 10^6, 10^9\n"
-        "bytes.\n"};
+        "lite residual modules), lite+bias (all of them); auto: last, then bias, then lite+bias,\n"
+        "while that gains more than the noise of validation and fits in the memory limit. To\n"
+        "compare with them, norm (a factor and a bias for every channel) and full (everything).\n"
+        "Sizes: K, M, G are 10^3, 10^6, 10^9 bytes.\n"};
 
 static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) {
   tinytl_train_options *train = &args->train;
@@ -64,8 +67,9 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
                       "share for validation, 0: none (default: 0.1)"),
       CLI_OPTION_INT(0, "patience", &train->patience, 0, 10000,
                      "stop after N epochs without gain (default: 0, never)"),
-      CLI_OPTION_CLEAR(0, "no-mirror", &train->mirror,
-                       "where left and right differ, as in text and signs"),
+      CLI_OPTION_FLAG(0, "mirror", &args->mirror, "half of the pictures (default; auto finds out)"),
+      CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
+                      "where left and right differ, as in text and signs"),
       CLI_OPTION_CHOICE("augment", &args->augment, cli_switches, "WHEN",
                         "random crops and mirroring: on, off or auto (default: all but last)"),
       CLI_OPTION_REAL("colour-jitter", &train->colour_jitter, 0, 1, CLI_RANGE_CLOSED,
@@ -89,6 +93,20 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
   return cli_parse(&train_syntax, options, argc, argv, &operands, &n_operands, exit_code);
 }
 
+static tinytl_status set_options(train_arguments *args, tinytl_error *error) {
+  tinytl_train_options *train = &args->train;
+  if (args->mirror && args->no_mirror) {
+    return cli_fail(error, TINYTL_ERROR_USAGE, "--mirror and --no-mirror exclude each other");
+  }
+  train->method = (tinytl_method)args->method;
+  train->optimizer = (tinytl_optimizer)args->optimizer;
+  train->augment = (tinytl_switch)args->augment;
+  train->mirror = args->mirror      ? TINYTL_SWITCH_ON
+                  : args->no_mirror ? TINYTL_SWITCH_OFF
+                                    : TINYTL_SWITCH_AUTO;
+  return TINYTL_OK;
+}
+
 static void on_progress(void *context, const tinytl_epoch *epoch) {
   const train_arguments *args = context;
   if (!args->quiet) cli_progress(epoch);
@@ -96,6 +114,7 @@ static void on_progress(void *context, const tinytl_epoch *epoch) {
   cli_json json = {0};
   cli_json_open(&json, NULL, '{');
   cli_json_text(&json, "event", "epoch");
+  cli_json_text(&json, "method", tinytl_method_name(epoch->method));
   cli_json_int(&json, "epoch", epoch->epoch);
   cli_json_int(&json, "epochs", epoch->n_epochs);
   cli_json_real(&json, "loss", (double)epoch->loss);
@@ -116,6 +135,52 @@ static void on_planned(void *context, const tinytl_plan *plan) {
           (double)plan->total_bytes / 1e6, (double)plan->base_bytes / 1e6,
           (double)args->train.memory_limit / 1e6);
   funlockfile(stderr);
+}
+
+static void on_stepped(void *context, const tinytl_auto_step *step) {
+  const train_arguments *args = context;
+  const char *method = tinytl_method_name(step->method);
+  if (!args->quiet && !step->tried) {
+    cli_note("%s is not tried: %s", method, step->reason);
+  } else if (!args->quiet && !isfinite(step->gain)) {
+    cli_note("%s: validation %.1f %%", method, 100 * (double)step->val_top1);
+  } else if (!args->quiet) {
+    cli_note("%s: validation %.1f %%, gains %.1f points, noise %.1f: %s", method,
+             100 * (double)step->val_top1, 100 * (double)step->gain, 100 * (double)step->noise,
+             step->kept ? "kept" : "not kept");
+  }
+  if (!args->json) return;
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  cli_json_text(&json, "event", "step");
+  cli_json_text(&json, "method", method);
+  cli_json_bool(&json, "tried", step->tried);
+  cli_json_real(&json, "val_top1", (double)step->val_top1);
+  cli_json_real(&json, "gain", (double)step->gain);
+  cli_json_real(&json, "noise", (double)step->noise);
+  cli_json_bool(&json, "kept", step->kept);
+  cli_json_text(&json, "reason", step->reason);
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
+}
+
+static void on_mirrored(void *context, const tinytl_mirroring *found) {
+  const train_arguments *args = context;
+  if (!args->quiet) {
+    cli_note(
+        "mirrored validation pictures: gain %.1f points, noise %.1f: training %s mirrored ones",
+        100 * (double)found->gain, 100 * (double)found->noise,
+        found->mirrors ? "uses" : "leaves out");
+  }
+  if (!args->json) return;
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  cli_json_text(&json, "event", "mirror");
+  cli_json_bool(&json, "mirror", found->mirrors);
+  cli_json_real(&json, "gain", (double)found->gain);
+  cli_json_real(&json, "noise", (double)found->noise);
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
 }
 
 static void on_save(void *context, const tinytl_checkpoint *state) {
@@ -143,7 +208,7 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
   int n_classes = tinytl_folder_images(set->train)->n_classes;
   int n_skipped = set->n_skipped + report->skipped_images;
   const tinytl_plan *plan = &report->plan;
-  const char *method = tinytl_method_name(plan->method);
+  const char *method = tinytl_method_name(report->method);
   if (args->json) {
     cli_json json = {0};
     cli_json_open(&json, NULL, '{');
@@ -156,6 +221,7 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
     cli_json_int(&json, "val_images", report->val_images);
     cli_json_int(&json, "skipped", n_skipped);
     cli_json_real(&json, "val_top1", (double)report->val_top1);
+    cli_json_bool(&json, "mirror", report->mirrors);
     cli_choices_json(&json, plan);
     cli_json_int(&json, "planned_bytes", (long long)plan->total_bytes);
     cli_json_int(&json, "base_rss_bytes", (long long)plan->base_bytes);
@@ -253,17 +319,17 @@ int cli_train(int argc, char **argv) {
   args.optimizer = args.train.optimizer;
   args.augment = args.train.augment;
   if (!parse(argc, argv, &args, &exit_code)) return exit_code;
-  args.train.method = (tinytl_method)args.method;
-  args.train.optimizer = (tinytl_optimizer)args.optimizer;
-  args.train.augment = (tinytl_switch)args.augment;
   args.train.stop = cli_stop_flag();
   args.train.progress = on_progress;
   args.train.planned = on_planned;
+  args.train.stepped = on_stepped;
+  args.train.mirrored = on_mirrored;
   args.train.skip = cli_note_skipped;
   args.train.context = &args;
   tinytl_error error;
   cli_model model;
-  tinytl_status status = cli_model_open(&model, args.backbone, NULL, &error);
+  tinytl_status status = set_options(&args, &error);
+  if (status == TINYTL_OK) status = cli_model_open(&model, args.backbone, NULL, &error);
   if (status == TINYTL_OK) {
     status = run(&model, &args, &error);
     cli_model_close(&model);

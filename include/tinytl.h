@@ -124,8 +124,8 @@ typedef enum tinytl_method {
   TINYTL_METHOD_LITE_BIAS, /* all three */
   TINYTL_METHOD_NORM, /* classifier, and a gain and a bias for every channel of every convolution */
   TINYTL_METHOD_FULL, /* everything: classifier, all convolutions' weights and biases */
-  TINYTL_METHOD_AUTO  /* of a training run, not of an adapter: lite+bias, or bias, or last, the
-                         first that the memory limit and the backbone allow */
+  TINYTL_METHOD_AUTO  /* of a training run, not of an adapter: last, then bias, then lite+bias while
+                         that pays; see tinytl_train */
 } tinytl_method;
 
 /* "last", "bias", "lite", "lite+bias", "norm", "full", "auto"; the reverse returns false for an
@@ -225,9 +225,11 @@ const char *tinytl_folder_path(const tinytl_folder *folder, int index);
 int tinytl_folder_n_skipped(const tinytl_folder *folder);
 /* Bytes of heap memory that the listing takes until the folder is freed. */
 size_t tinytl_folder_nbytes(const tinytl_folder *folder);
-/* Moves a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val. With
- * a share above 0 a class has at least one picture on either side where it has two; the only
- * picture of a class stays. */
+/* Moves about a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val.
+ * Pictures whose names differ in their last number alone are a series (film_0007.jpg,
+ * film_0008.jpg) and stay together; of a series that is more than a third of its class, a run of
+ * neighbours moves. With a share above 0 a class has at least one picture on either side where it
+ * has two; the only picture of a class stays. */
 tinytl_status tinytl_folder_split(tinytl_folder *folder, float share, uint64_t seed,
                                   tinytl_folder **val, tinytl_error *error);
 void tinytl_folder_free(tinytl_folder *folder); /* NULL is allowed */
@@ -247,13 +249,14 @@ typedef enum tinytl_optimizer {
 } tinytl_optimizer;
 
 typedef struct tinytl_epoch {
+  tinytl_method method;     /* that is being trained */
   int epoch, n_epochs;      /* epoch counts from 1; 0: features are being computed, once for all */
   int image, n_images;      /* images of this epoch done, and in all */
   bool finished;            /* false: progress inside an epoch (at most ten a second) */
   float loss;               /* mean over the epoch so far */
   float val_top1;           /* 0 to 1; NAN: no validation or epoch not finished */
-  double images_per_second; /* training pictures through the network, over the run so far */
-  double seconds_left;      /* estimate for the whole run */
+  double images_per_second; /* training pictures through the network, over this method so far */
+  double seconds_left;      /* estimate for this method */
 } tinytl_epoch;
 
 /* Called from the training thread. */
@@ -297,6 +300,25 @@ typedef enum tinytl_switch {
   TINYTL_SWITCH_ON
 } tinytl_switch;
 
+/* What became of one method of TINYTL_METHOD_AUTO. */
+typedef struct tinytl_auto_step {
+  tinytl_method method;
+  bool tried;        /* false: it does not fit in the memory limit, or the backbone has no place for
+                        lite modules */
+  bool kept;         /* it is the best so far; what is kept last is the adapter */
+  float val_top1;    /* 0 to 1; NAN: not tried */
+  float gain, noise; /* over the best before: mean probability of the right class, picture by
+                        picture, -1 to 1, and its standard error; NAN: there was none before */
+  const char *reason; /* why it was kept, left or not tried */
+} tinytl_auto_step;
+
+/* Under TINYTL_METHOD_AUTO: whether methods from now on train on mirrored pictures. */
+typedef struct tinytl_mirroring {
+  bool mirrors;
+  float gain,
+      noise; /* of mirrored validation pictures over unmirrored ones, as in tinytl_auto_step */
+} tinytl_mirroring;
+
 /* A run's state between two updates. A run that goes on from it ends with the same bytes of adapter
  * as one that was never ended. */
 typedef struct tinytl_checkpoint tinytl_checkpoint;
@@ -330,7 +352,8 @@ typedef struct tinytl_train_options {
   tinytl_switch augment;      /* random resized crops and mirroring; default AUTO: on, but off
                                  for TINYTL_METHOD_LAST, which then computes every picture's
                                  features once */
-  bool mirror;                /* part of augment; default true */
+  tinytl_switch mirror;       /* part of augment; default AUTO: on, but under TINYTL_METHOD_AUTO off
+                                 for BIAS, after which validation decides for what follows */
   float colour_jitter;        /* 0 to 1; default 0 */
   uint64_t seed;              /* default 0 */
   size_t memory_limit;        /* bytes that the process may hold at its peak (resident set): what it
@@ -342,7 +365,10 @@ typedef struct tinytl_train_options {
                                  NULL: never */
   tinytl_progress_fn progress; /* NULL: none */
   tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
-  void (*planned)(void *context, const tinytl_plan *plan); /* told before the run; NULL: nobody */
+  void (*planned)(void *context, const tinytl_plan *plan); /* told before the run, under AUTO before
+                                                              each method; NULL: nobody */
+  void (*stepped)(void *context, const tinytl_auto_step *step);       /* under AUTO; NULL: nobody */
+  void (*mirrored)(void *context, const tinytl_mirroring *mirroring); /* NULL: nobody */
   /* Called from the training thread to have the checkpoint written: every save_seconds, or more
    * seldom where that takes more than a hundredth of the time; when the run is stopped; and before
    * the adapter is made. A save that fails is for the callee to tell. NULL: nothing is saved. */
@@ -352,14 +378,15 @@ typedef struct tinytl_train_options {
                                   method and optimizer stand in for AUTO. Threads, memory limit and
                                   what it asks for may differ; all else must be the same */
   void (*resumed)(void *context, const tinytl_resumed *resumed); /* told before; NULL: nobody */
-  void *context; /* of progress, skip, planned, save and resumed */
-  bool profile;  /* fill the report's profile, which takes well under 1 % of the time; default
-                    false */
+  void *context;                                                 /* of all the functions above */
+  bool profile; /* fill the report's profile, which takes well under 1 % of the time; default
+                   false */
 } tinytl_train_options;
 
 void tinytl_train_options_init(tinytl_train_options *options);
 
-/* Plans a run over so many pictures without running it; n_val_images 0: no validation. Errors:
+/* Plans a run over so many pictures without running it; n_val_images 0: no validation. Under AUTO
+ * the plan is that of the largest method that may be tried. Errors:
  * USAGE, MODEL; MEMORY_LIMIT where options->memory_limit cannot be met: then *plan is that of the
  * smallest choice, and the message names the smallest limit. */
 tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, int n_train_images,
@@ -427,7 +454,10 @@ typedef struct tinytl_train_report {
   int train_images, val_images; /* that could be read */
   int skipped_images;           /* of either that could not */
   float val_top1;               /* of the kept epoch, 0 to 1; NAN: no validation */
-  tinytl_plan plan;             /* what was chosen, and what it takes */
+  tinytl_method method;         /* of the adapter; under AUTO all of the above are of this method */
+  bool mirrors;                 /* whether it trained on mirrored pictures */
+  tinytl_plan plan;             /* what was chosen, and what it takes; under AUTO of the largest
+                                   method that was tried */
   double seconds;
   double setup_seconds;     /* of these, before the first picture: planning, memory, threads */
   double images_per_second; /* training pictures through the network, over the whole run */
@@ -436,8 +466,18 @@ typedef struct tinytl_train_report {
 
 /* Adapts the backbone to `train`. `val` chooses the epoch: the latest one that is not worse than
  * the best by more than one standard error of its accuracy; and it sets the adapter's temperature
- * and reject_below. NULL: the last epoch is kept, with temperature 1. On success the caller owns
- * *adapter; report may be NULL. Same seed, same bytes of adapter, whatever the number of threads.
+ * and reject_below. NULL: the last epoch is kept, with temperature 1. Rare classes weigh as much as
+ * common ones (docs/training.md).
+ *
+ * TINYTL_METHOD_AUTO trains TINYTL_METHOD_LAST, then BIAS, then LITE_BIAS from the biases of BIAS,
+ * and goes on while a method gives more probability to the right classes of `val` than the best
+ * before it, by more than the standard error of that, picture by picture. A method that does not
+ * fit in the memory limit beside what is kept of the best, or that the backbone has no place for,
+ * is not tried. The options hold for every method. Without `val` the largest method that fits is
+ * trained.
+ *
+ * On success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter,
+ * whatever the number of threads.
  * Errors: USAGE (options), DATA (a class without a readable picture, loss not finite), MODEL (lite
  * methods on a backbone without inverted residuals; a checkpoint that is damaged, or of another
  * backbone or other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */

@@ -57,7 +57,7 @@ tinytl_status tinytl_loader_start(tinytl_loader *loader, const tinytl_images *im
                                   tinytl_error *error);
 
 typedef struct tinytl_sample {
-  const uint8_t *rgb; /* [size][size][3], valid until released; NULL: skipped */
+  uint8_t *rgb; /* [size][size][3], the caller's to change, valid until released; NULL: skipped */
   int index, label;
   bool skipped; /* the picture could not be read; `skip` was told */
   int slot;     /* of the loader */

@@ -3,6 +3,9 @@
 #include "data/folder.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+enum { LARGEST_SERIES = 3 }; /* one of more than this part of its class is cut, not taken whole */
 
 static int count_to_move(int n, float share) {
   int count = (int)((double)share * n + 0.5);
@@ -10,16 +13,61 @@ static int count_to_move(int n, float share) {
   return count > n - 1 ? n - 1 : count;
 }
 
-/* Marks in moves [n_images] what goes to the validation side. */
-static void choose(const tinytl_folder *self, float share, uint64_t seed, int *order, bool *moves) {
+/* Length of a file's name without its extension and the number that it ends in. */
+static size_t stem_length(const char *name) {
+  const char *dot = strrchr(name, '.');
+  size_t n = dot ? (size_t)(dot - name) : strlen(name);
+  while (n > 0 && name[n - 1] >= '0' && name[n - 1] <= '9') n--;
+  return n;
+}
+
+/* Neighbours whose names differ in their last number alone are one series: frames of a film or a
+ * burst, pictures of a day. Returns its end. */
+static int series_end(const tinytl_folder *self, int first, int end) {
+  const char *name = tinytl_names_get(&self->files, first);
+  const size_t length = stem_length(name);
+  int i = first + 1;
+  for (; i < end; i++) {
+    const char *other = tinytl_names_get(&self->files, i);
+    if (stem_length(other) != length || memcmp(other, name, length) != 0) break;
+  }
+  return i;
+}
+
+static void mark(bool *moves, int first, int count) {
+  for (int i = 0; i < count; i++) moves[first + i] = true;
+}
+
+/* Marks in moves [n_images] what of the class [first, end) goes to the validation side: whole
+ * series in a random order until there are enough, as near copies on both sides would make
+ * validation too good. Where every series is too large: a run of neighbours. series: room for
+ * [end - first] */
+static void choose_of_class(const tinytl_folder *self, float share, tinytl_rng *rng, int first,
+                            int end, int *series, bool *moves) {
+  const int n = end - first;
+  const int wanted = count_to_move(n, share);
+  int n_series = 0, n_moved = 0;
+  if (wanted <= 0) return;
+  for (int i = first; i < end; i = series_end(self, i, end)) series[n_series++] = i;
+  tinytl_rng_shuffle(rng, series, n_series);
+  for (int s = 0; s < n_series && n_moved < wanted; s++) {
+    const int length = series_end(self, series[s], end) - series[s];
+    if (length > 1 && (length > n / LARGEST_SERIES || n_moved + length >= n)) continue;
+    mark(moves, series[s], length);
+    n_moved += length;
+  }
+  if (n_moved > 0) return;
+  mark(moves, first + (int)tinytl_rng_below(rng, (uint32_t)(n - wanted + 1)), wanted);
+}
+
+static void choose(const tinytl_folder *self, float share, uint64_t seed, int *series,
+                   bool *moves) {
   int n_images = self->images.n_images;
   for (int first = 0, end; first < n_images; first = end) {
     int label = self->labels[first];
-    for (end = first; end < n_images && self->labels[end] == label; end++) order[end] = end;
+    for (end = first; end < n_images && self->labels[end] == label;) end++;
     tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SPLIT, (uint64_t)label, 0);
-    tinytl_rng_shuffle(&rng, order + first, end - first);
-    int count = count_to_move(end - first, share);
-    for (int i = 0; i < count; i++) moves[order[first + i]] = true;
+    choose_of_class(self, share, &rng, first, end, series, moves);
   }
 }
 
@@ -64,16 +112,16 @@ static tinytl_status split(tinytl_folder *self, float share, uint64_t seed, tiny
   size_t n = (size_t)self->images.n_images;
   TINYTL_TRY(copy_classes(self, val, error));
   TINYTL_TRY(tinytl_kinds_copy(&self->kinds, &val->kinds, error));
-  int *order = calloc(n, sizeof *order);
+  int *series = calloc(n, sizeof *series);
   bool *moves = calloc(n, sizeof *moves);
   tinytl_status status = TINYTL_OK;
-  if (order && moves) {
-    choose(self, share, seed, order, moves);
+  if (series && moves) {
+    choose(self, share, seed, series, moves);
     status = move(self, val, moves, error);
   } else {
-    status = tinytl_fail_memory(error, n * sizeof *order);
+    status = tinytl_fail_memory(error, n * sizeof *series);
   }
-  free(order);
+  free(series);
   free(moves);
   return status;
 }

@@ -35,13 +35,18 @@ static char *print_run(const tinytl_trainer *t) {
   tinytl_json_put_string(&json, "seed", seed);
   tinytl_json_put_string(&json, "method", tinytl_method_name(t->choices.method));
   tinytl_json_put_string(&json, "optimizer", tinytl_optimizer_name(t->choices.optimizer));
+  tinytl_json_open(&json, "auto", '[');
+  for (int i = 0; t->carry && i < t->carry->n_steps; i++)
+    tinytl_json_put_string(&json, NULL, tinytl_optimizer_name(t->carry->optimizers[i]));
+  tinytl_json_close(&json, ']');
+  tinytl_json_put_int(&json, "auto_mirror", t->carry ? (int)t->carry->asked_mirror : 0);
   tinytl_json_put_int(&json, "image_size", t->network->image_size);
   tinytl_json_put_int(&json, "batch", options->batch);
   tinytl_json_put_int(&json, "patience", options->patience);
   tinytl_json_put_float(&json, "label_smoothing", options->label_smoothing);
   tinytl_json_put_float(&json, "dropout", options->dropout);
   tinytl_json_put_int(&json, "augment", tinytl_trainer_view(t, true, 0).augment);
-  tinytl_json_put_int(&json, "mirror", options->mirror);
+  tinytl_json_put_int(&json, "mirror", options->mirror != TINYTL_SWITCH_OFF);
   tinytl_json_put_float(&json, "colour_jitter", options->colour_jitter);
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
@@ -124,25 +129,53 @@ static bool has_best(const tinytl_checkpoint *c) {
   return c->trainer->val && c->at.best_epoch > 0;
 }
 
+static bool count_bytes(void *context, const void *bytes, size_t nbytes) {
+  (void)bytes;
+  *(size_t *)context += nbytes;
+  return true;
+}
+
+static size_t file_nbytes(const tinytl_adapter *adapter) {
+  size_t nbytes = 0; /* 0 where memory for the header is missing: then writing fails too */
+  tinytl_adapter_write(adapter, count_bytes, &nbytes, NULL);
+  return nbytes;
+}
+
 int tinytl_checkpoint_vectors(const tinytl_checkpoint *c,
                               tinytl_vector vectors[TINYTL_MAX_VECTORS]) {
   const tinytl_trainer *t = c->trainer;
+  const tinytl_carry *carry = t->carry && t->carry->adapter ? t->carry : NULL;
   tinytl_moments moments[TINYTL_N_MOMENTS];
   int n = 0;
-  vectors[n++] = (tinytl_vector){"values", TINYTL_DTYPE_F32, t->values, t->params->n, 0};
+  const size_t n_val = t->val ? (size_t)t->val->n_images : 0;
+  vectors[n++] = (tinytl_vector){
+      .name = "values", .dtype = TINYTL_DTYPE_F32, .data = t->values, .n = t->params->n};
   if (has_best(c))
-    vectors[n++] = (tinytl_vector){"best", TINYTL_DTYPE_F32, t->best, t->params->n, 0};
+    vectors[n++] = (tinytl_vector){
+        .name = "best", .dtype = TINYTL_DTYPE_F32, .data = t->best, .n = t->params->n};
+  if (carry)
+    vectors[n++] = (tinytl_vector){
+        .name = "auto.right", .dtype = TINYTL_DTYPE_F32, .data = carry->right, .n = n_val};
   tinytl_optimizer_moments(&t->optimizer, t->params, moments);
   for (int m = 0; m < TINYTL_N_MOMENTS; m++)
     if (moments[m].n > 0)
       vectors[n++] =
-          (tinytl_vector){moments[m].name, moments[m].is_codes ? TINYTL_DTYPE_I8 : TINYTL_DTYPE_F32,
-                          moments[m].data, moments[m].n, 0};
-  vectors[n++] = (tinytl_vector){"unreadable.train", TINYTL_DTYPE_I8, t->train_unreadable,
-                                 (size_t)t->train->n_images, 0};
+          (tinytl_vector){.name = moments[m].name,
+                          .dtype = moments[m].is_codes ? TINYTL_DTYPE_I8 : TINYTL_DTYPE_F32,
+                          .data = moments[m].data,
+                          .n = moments[m].n};
+  vectors[n++] = (tinytl_vector){.name = "unreadable.train",
+                                 .dtype = TINYTL_DTYPE_I8,
+                                 .data = t->train_unreadable,
+                                 .n = (size_t)t->train->n_images};
   if (t->val)
-    vectors[n++] = (tinytl_vector){"unreadable.val", TINYTL_DTYPE_I8, t->val_unreadable,
-                                   (size_t)t->val->n_images, 0};
+    vectors[n++] = (tinytl_vector){
+        .name = "unreadable.val", .dtype = TINYTL_DTYPE_I8, .data = t->val_unreadable, .n = n_val};
+  if (carry)
+    vectors[n++] = (tinytl_vector){.name = "auto.adapter",
+                                   .dtype = TINYTL_DTYPE_I8,
+                                   .adapter = carry->adapter,
+                                   .n = file_nbytes(carry->adapter)};
   for (int i = 0; i < n; i++)
     vectors[i].nbytes = vectors[i].n * (vectors[i].dtype == TINYTL_DTYPE_F32 ? sizeof(float) : 1);
   return n;
@@ -183,6 +216,23 @@ static bool write_hashed(void *context, const void *bytes, size_t nbytes) {
   return writer->write(writer->context, bytes, nbytes);
 }
 
+/* What auto knows of the best method so far beside its adapter; mirror is what it had decided
+ * before this method. */
+static char *print_auto(const tinytl_carry *carry) {
+  const tinytl_train_report *report = &carry->report;
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_int(&json, "mirror", carry->mirror);
+  tinytl_json_put_int(&json, "epochs", report->epochs);
+  tinytl_json_put_int(&json, "best_epoch", report->best_epoch);
+  tinytl_json_put_int(&json, "train_images", report->train_images);
+  tinytl_json_put_int(&json, "val_images", report->val_images);
+  tinytl_json_put_int(&json, "skipped_images", report->skipped_images);
+  tinytl_json_put_int(&json, "mirrors", report->mirrors);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
+}
+
 static tinytl_status write_header(const tinytl_checkpoint *c, const tinytl_vector *vectors, int n,
                                   hashing_writer *writer, tinytl_error *error) {
   tinytl_tensor tensors[TINYTL_MAX_VECTORS + 1];
@@ -197,9 +247,13 @@ static tinytl_status write_header(const tinytl_checkpoint *c, const tinytl_vecto
                                .n_dims = 1,
                                .dims = {TINYTL_CHECKSUM_NBYTES},
                                .nbytes = TINYTL_CHECKSUM_NBYTES};
-  char *state = print_state(c);
-  if (!state)
+  const tinytl_carry *carry = c->trainer->carry;
+  char *state = print_state(c), *auto_state = carry ? print_auto(carry) : NULL;
+  if (!state || (carry && !auto_state)) {
+    free(state);
+    free(auto_state);
     return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
+  }
   const char *const meta[] = {"tinytl.format",
                               TINYTL_CHECKPOINT_FORMAT,
                               "tinytl.version",
@@ -216,10 +270,13 @@ static tinytl_status write_header(const tinytl_checkpoint *c, const tinytl_vecto
                               c->identity.schedule,
                               "tinytl.state",
                               state,
+                              carry ? "tinytl.auto" : NULL,
+                              auto_state,
                               NULL};
   const tinytl_status status =
       tinytl_safetensors_write_header(meta, tensors, n + 1, write_hashed, writer, error);
   free(state);
+  free(auto_state);
   return status;
 }
 
@@ -232,6 +289,7 @@ static tinytl_status write_bytes(hashing_writer *writer, const void *bytes, size
 static tinytl_status write_vector(const tinytl_checkpoint *c, const tinytl_vector *vector,
                                   hashing_writer *writer, tinytl_error *error) {
   if (vector->data) return write_bytes(writer, vector->data, vector->nbytes, error);
+  if (vector->adapter) return tinytl_adapter_write(vector->adapter, write_hashed, writer, error);
   char chunk[TINYTL_CHECKPOINT_CHUNK];
   for (size_t done = 0; done < vector->nbytes;) {
     const size_t left = vector->nbytes - done, n = left < sizeof chunk ? left : sizeof chunk;

@@ -51,13 +51,15 @@ void tinytl_checkpoint_clear(tinytl_checkpoint *checkpoint);
 typedef struct tinytl_vector {
   const char *name;
   tinytl_dtype dtype;
-  void *data; /* NULL: best values in the spill file */
+  void *data; /* NULL: best values in the spill file, or the carried adapter's file */
+  const tinytl_adapter *adapter; /* of that file */
   size_t n, nbytes;
 } tinytl_vector;
 enum {
-  TINYTL_MAX_VECTORS = 4 + TINYTL_N_MOMENTS, /* values, best, unreadable pictures */
-  TINYTL_CHECKPOINT_CHUNK = 16 * 1024,       /* bytes that are on their way at a time */
-  TINYTL_CHECKSUM_NBYTES = 32                /* SHA-256 of all before it, the file's last tensor */
+  /* values, best, unreadable pictures, and what auto carries */
+  TINYTL_MAX_VECTORS = 6 + TINYTL_N_MOMENTS,
+  TINYTL_CHECKPOINT_CHUNK = 16 * 1024, /* bytes that are on their way at a time */
+  TINYTL_CHECKSUM_NBYTES = 32          /* SHA-256 of all before it, the file's last tensor */
 };
 int tinytl_checkpoint_vectors(const tinytl_checkpoint *checkpoint,
                               tinytl_vector vectors[TINYTL_MAX_VECTORS]);
@@ -74,9 +76,15 @@ typedef struct tinytl_resume tinytl_resume;
 /* Checks the whole file against its hash. The source is borrowed until it is freed. */
 tinytl_status tinytl_resume_open(const tinytl_source *source, tinytl_resume **resume,
                                  tinytl_error *error);
-/* Puts the checkpoint's choices where the options leave them open. */
+/* Puts the checkpoint's choices where the options leave them open; under AUTO its methods into
+ * *carry, while carry->n_steps stays 0 and the method becomes that of the checkpoint where it was
+ * asked for by name. */
 tinytl_status tinytl_resume_choose(const tinytl_resume *resume, tinytl_train_options *options,
-                                   tinytl_error *error);
+                                   tinytl_carry *carry, tinytl_error *error);
+/* What the earlier methods of auto left: fills carry->right [n_val], report and mirror, and makes
+ * carry->adapter where there is one. */
+tinytl_status tinytl_resume_carry(const tinytl_resume *resume, const tinytl_task *task,
+                                  tinytl_carry *carry, tinytl_error *error);
 /* Refuses what is not of this run, and brings trainer and position to where it was saved. */
 tinytl_status tinytl_resume_restore(const tinytl_resume *resume, tinytl_checkpoint *checkpoint,
                                     tinytl_error *error);

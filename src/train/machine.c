@@ -131,8 +131,8 @@ float tinytl_head_train(const tinytl_run *run, const tinytl_network *network,
   tinytl_dropout(features, n_features, target->dropout, target->seed, target->epoch, target->image);
   tinytl_linear_forward(run, n_features, n_classes, &network->classifier, network->classifier_bias,
                         features, logits);
-  const float loss =
-      tinytl_cross_entropy(n_classes, target->label, target->label_smoothing, 1.0f, logits);
+  const float loss = tinytl_cross_entropy(n_classes, target->label, target->label_smoothing,
+                                          target->weight, logits);
   tinytl_linear_backward(run, n_features, n_classes, network->classifier.f32, features, logits,
                          gradients->classifier, gradients->classifier_bias, d_features);
   if (gradients->classifier_factors.x)

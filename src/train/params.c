@@ -142,13 +142,14 @@ static void init_weight(const tinytl_segment *segment, tinytl_network *network, 
 }
 
 void tinytl_params_init(const tinytl_params *params, tinytl_network *network, uint64_t seed,
-                        float *values) {
+                        const tinytl_adapter *from, float *values) {
   for (int s = 0; s < params->n_segments; s++) {
     const tinytl_segment *segment = &params->segments[s];
+    const float *inherited = from && segment->layer >= 0 ? from->bias[segment->layer] : NULL;
     float *at = values + segment->offset;
     switch (segment->group) {
     case TINYTL_GROUP_BIAS:
-      memcpy(at, network->bias[segment->layer], segment->n * sizeof *at);
+      memcpy(at, inherited ? inherited : network->bias[segment->layer], segment->n * sizeof *at);
       network->bias[segment->layer] = at;
       break;
     case TINYTL_GROUP_GAIN:

@@ -44,9 +44,10 @@ void tinytl_params_layout(tinytl_params *params, const tinytl_network *network,
                           tinytl_method method);
 
 /* Fills values [n]: weights, biases and lite modules from the backbone, new modules at random
- * (TinyTL, section 4.1), gains with 1, the classifier with 0, and points the network at them. */
+ * (TinyTL, section 4.1), gains with 1, the classifier with 0, and points the network at them.
+ * Biases that `from` (may be NULL) has are taken from there. */
 void tinytl_params_init(const tinytl_params *params, tinytl_network *network, uint64_t seed,
-                        float *values);
+                        const tinytl_adapter *from, float *values);
 
 /* Copies values [n] into a new adapter, with temperature 1 and nothing to reject. */
 tinytl_status tinytl_params_to_adapter(const tinytl_params *params, const tinytl_network *network,

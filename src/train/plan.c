@@ -90,6 +90,7 @@ static void lay_out(tinytl_trainer *t, cursor *c, void **loader_memory) {
     t->features = take(c, n_features, sizeof(float));
     t->logits = take(c, (size_t)t->network->n_classes, sizeof(float));
   }
+  t->class_weights = take(c, (size_t)t->network->n_classes, sizeof(float));
   t->order = take(c, n_train > n_val ? n_train : n_val, sizeof(int));
   plan->kept_bytes += used_since(c, &mark);
   const tinytl_loader_options loader = tinytl_trainer_loader_options(t);
@@ -143,7 +144,7 @@ static size_t other_nbytes(const tinytl_trainer *t) {
   const size_t nbytes = n_threads * STACK_NBYTES + HEAP_NBYTES + sizeof *t + sizeof *t->network +
                         (size_t)t->params->n_segments * sizeof *t->params->segments +
                         sizeof *t->gradients + program_nbytes(t->train_program) +
-                        program_nbytes(t->test_program);
+                        program_nbytes(t->test_program) + (t->carry ? t->carry->nbytes : 0);
   /* At the end the adapter, a copy of the values, takes the place of all but the values. */
   const size_t adapter = t->params->n * sizeof(float);
   const size_t given_back = t->block_nbytes - t->kept_nbytes;
@@ -297,20 +298,9 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
 
 tinytl_status tinytl_trainer_choose(tinytl_trainer *t, const tinytl_backbone *backbone,
                                     size_t base_nbytes, tinytl_error *error) {
-  static const tinytl_method by_preference[] = {TINYTL_METHOD_LITE_BIAS, TINYTL_METHOD_BIAS,
-                                                TINYTL_METHOD_LAST};
-  const bool is_auto = t->options.method == TINYTL_METHOD_AUTO;
-  const int n_methods = is_auto ? 3 : 1;
   bool fits = false;
   t->plan.base_bytes = base_nbytes;
-  for (int i = 0; i < n_methods && !fits; i++) {
-    const tinytl_method method = is_auto ? by_preference[i] : t->options.method;
-    /* Lite modules stand beside every inverted residual but the first. */
-    if (is_auto && tinytl_method_trains_lite(method) && backbone->arch.n_lite == 0 &&
-        backbone->arch.n_blocks < 2)
-      continue;
-    TINYTL_TRY(try_method(t, backbone, method, &fits, error));
-  }
+  TINYTL_TRY(try_method(t, backbone, t->options.method, &fits, error));
   if (fits) return TINYTL_OK;
   return tinytl_fail(
       error, TINYTL_ERROR_MEMORY_LIMIT,
@@ -328,6 +318,56 @@ static size_t typical_load_nbytes(void *context, const tinytl_view *view) {
   return 150 * 1000;
 }
 
+static tinytl_status plan_method(const tinytl_task *task, const tinytl_train_options *options,
+                                 tinytl_plan *plan, tinytl_error *error) {
+  tinytl_trainer *t = calloc(1, sizeof *t);
+  if (!t) return tinytl_fail_memory(error, sizeof *t);
+  t->options = *options;
+  t->train = task->train;
+  t->val = task->val;
+  t->carry = task->carry;
+  const tinytl_status status = tinytl_trainer_choose(t, task->backbone, task->base_nbytes, error);
+  *plan = t->plan;
+  tinytl_trainer_free(t);
+  return status;
+}
+
+/* Lite modules stand beside every inverted residual but the first. */
+static bool can_do(const tinytl_backbone *backbone, tinytl_method method) {
+  return !tinytl_method_trains_lite(method) || backbone->arch.n_lite > 0 ||
+         backbone->arch.n_blocks > 1;
+}
+
+tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_options *options,
+                                    const tinytl_carry *resumed, tinytl_auto_plan *plan,
+                                    tinytl_error *error) {
+  tinytl_train_options own = *options;
+  const size_t n_val = task->val ? (size_t)task->val->n_images : 0;
+  const size_t compared = 2 * n_val * sizeof(float); /* by the best method so far, and the next */
+  tinytl_carry carry = {.nbytes = compared};
+  tinytl_task step = *task;
+  step.carry = &carry;
+  *plan = (tinytl_auto_plan){.why_not = TINYTL_OK};
+  const int n_methods = resumed ? resumed->n_steps : TINYTL_N_STEPS;
+  for (int i = 0; i < n_methods; i++) {
+    own.method = tinytl_auto_methods[i];
+    if (resumed) own.optimizer = resumed->optimizers[i];
+    plan->carried[i] = carry.nbytes;
+    const bool may_end = i > 0 && !resumed;
+    tinytl_status status = TINYTL_ERROR_MODEL;
+    if (can_do(task->backbone, own.method))
+      status = plan_method(&step, &own, &plan->steps[i], may_end ? NULL : error);
+    if (may_end && (status == TINYTL_ERROR_MEMORY_LIMIT || status == TINYTL_ERROR_MODEL)) {
+      plan->why_not = status;
+      break;
+    }
+    TINYTL_TRY(status);
+    plan->n_steps++;
+    carry.nbytes = compared + sizeof *carry.adapter + plan->steps[i].trained_bytes;
+  }
+  return TINYTL_OK;
+}
+
 tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, int n_train_images,
                                int n_val_images, const tinytl_train_options *options,
                                size_t base_nbytes, tinytl_plan *plan, tinytl_error *error) {
@@ -339,14 +379,14 @@ tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, i
   const tinytl_images train = {
       .n_images = n_train_images, .n_classes = n_classes, .load_nbytes = typical_load_nbytes};
   const tinytl_images val = {.n_images = n_val_images, .n_classes = n_classes};
-  tinytl_trainer *t = calloc(1, sizeof *t);
-  if (!t) return tinytl_fail_memory(error, sizeof *t);
-  t->options = *options;
-  t->train = &train;
-  t->val = n_val_images > 0 ? &val : NULL;
-  const tinytl_status status = tinytl_trainer_choose(t, backbone, base_nbytes, error);
-  *plan = t->plan;
-  tinytl_trainer_free(t);
+  const tinytl_task task = {.backbone = backbone,
+                            .train = &train,
+                            .val = n_val_images > 0 ? &val : NULL,
+                            .base_nbytes = base_nbytes};
+  if (options->method != TINYTL_METHOD_AUTO) return plan_method(&task, options, plan, error);
+  tinytl_auto_plan steps;
+  const tinytl_status status = tinytl_auto_plan_make(&task, options, NULL, &steps, error);
+  *plan = steps.steps[steps.n_steps > 0 ? steps.n_steps - 1 : 0];
   return status;
 }
 

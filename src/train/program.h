@@ -119,6 +119,7 @@ void tinytl_program_name_step(const tinytl_program *program, const tinytl_networ
 /* What the head needs to know of the image it trains on. */
 typedef struct tinytl_target {
   int label;
+  float weight; /* of its gradient */
   float label_smoothing, dropout;
   uint64_t seed, epoch, image; /* of the dropout */
 } tinytl_target;

@@ -118,23 +118,105 @@ static tinytl_status read_object(const tinytl_resume *r, const char *key,
 
 /* ---- Of this run -------------------------------------------------------------------------- */
 
+/* The optimizers of the methods of auto; none where the method was asked for by name. */
+static bool parse_steps(const json_t *names, tinytl_method method, tinytl_carry *carry) {
+  size_t i;
+  const json_t *item;
+  if (!json_is_array(names) || json_array_size(names) > TINYTL_N_STEPS) return false;
+  json_array_foreach(names, i, item) {
+    const char *name = json_string_value(item);
+    if (!name || !tinytl_optimizer_parse(name, &carry->optimizers[i])) return false;
+    if (tinytl_auto_methods[i] == method) carry->step = (int)i;
+  }
+  carry->n_steps = (int)json_array_size(names);
+  return carry->n_steps == 0 || tinytl_auto_methods[carry->step] == method;
+}
+
 tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options *options,
-                                   tinytl_error *error) {
+                                   tinytl_carry *carry, tinytl_error *error) {
   char where[TINYTL_ST_WHERE];
   json_t *run = NULL;
   TINYTL_TRY(read_object(r, "tinytl.run", where, &run, error));
   const char *method_name = json_string_value(json_object_get(run, "method"));
   const char *optimizer_name = json_string_value(json_object_get(run, "optimizer"));
+  const json_t *steps = json_object_get(run, "auto");
   tinytl_method method;
   tinytl_optimizer optimizer;
+  tinytl_carry theirs = {.asked_mirror = carry->asked_mirror};
   const bool known = method_name && tinytl_method_parse(method_name, &method) &&
                      method != TINYTL_METHOD_AUTO && optimizer_name &&
-                     tinytl_optimizer_parse(optimizer_name, &optimizer);
-  if (known && options->method == TINYTL_METHOD_AUTO) options->method = method;
-  if (known && options->optimizer == TINYTL_OPTIMIZER_AUTO) options->optimizer = optimizer;
+                     tinytl_optimizer_parse(optimizer_name, &optimizer) &&
+                     parse_steps(steps, method, &theirs);
   json_decref(run);
-  if (known) return TINYTL_OK;
-  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a known method and optimizer", where);
+  if (!known)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: expected a known method, optimizer and methods of auto", where);
+  if (options->method == TINYTL_METHOD_AUTO && theirs.n_steps > 0) {
+    *carry = theirs;
+    return TINYTL_OK; /* its optimizers are those of carry */
+  }
+  if (options->method == TINYTL_METHOD_AUTO) options->method = method;
+  if (options->optimizer == TINYTL_OPTIMIZER_AUTO) options->optimizer = optimizer;
+  return TINYTL_OK;
+}
+
+/* ---- What auto carries -------------------------------------------------------------------- */
+
+static tinytl_status parse_carry(const json_t *state, const char *where, const tinytl_task *task,
+                                 tinytl_carry *carry, tinytl_error *error) {
+  tinytl_train_report *report = &carry->report;
+  const int n_train = task->train->n_images, n_val = task->val ? task->val->n_images : 0;
+  int mirror, mirrors;
+  TINYTL_TRY(tinytl_json_int(state, "mirror", 0, TINYTL_SWITCH_ON, where, &mirror, error));
+  TINYTL_TRY(tinytl_json_int(state, "epochs", 0, 10000, where, &report->epochs, error));
+  TINYTL_TRY(
+      tinytl_json_int(state, "best_epoch", 0, report->epochs, where, &report->best_epoch, error));
+  TINYTL_TRY(
+      tinytl_json_int(state, "train_images", 0, n_train, where, &report->train_images, error));
+  TINYTL_TRY(tinytl_json_int(state, "val_images", 0, n_val, where, &report->val_images, error));
+  TINYTL_TRY(tinytl_json_int(state, "skipped_images", 0, n_train + n_val, where,
+                             &report->skipped_images, error));
+  TINYTL_TRY(tinytl_json_int(state, "mirrors", 0, 1, where, &mirrors, error));
+  carry->mirror = (tinytl_switch)mirror;
+  report->mirrors = mirrors;
+  return TINYTL_OK;
+}
+
+static tinytl_status open_adapter(const tinytl_resume *r, const tinytl_tensor *tensor,
+                                  const tinytl_task *task, tinytl_carry *carry,
+                                  tinytl_error *error) {
+  unsigned char *file = malloc(tensor->nbytes + 1);
+  if (!file) return tinytl_fail_memory(error, tensor->nbytes);
+  tinytl_status status =
+      read_bytes(r->source, r->data + tensor->offset, file, tensor->nbytes, error);
+  if (status == TINYTL_OK)
+    status = tinytl_adapter_open(file, tensor->nbytes, r->source->name, task->backbone,
+                                 &carry->adapter, error);
+  free(file);
+  if (status != TINYTL_OK) return status;
+  if (carry->adapter->n_classes != task->train->n_classes)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s is of a run on other pictures: its adapter has %d classes, this run %d",
+                       r->source->name, carry->adapter->n_classes, task->train->n_classes);
+  carry->report.method = carry->adapter->method;
+  carry->report.val_top1 = carry->adapter->val_top1;
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_resume_carry(const tinytl_resume *r, const tinytl_task *task,
+                                  tinytl_carry *carry, tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  json_t *state = NULL;
+  TINYTL_TRY(read_object(r, "tinytl.auto", where, &state, error));
+  const tinytl_status status = parse_carry(state, where, task, carry, error);
+  json_decref(state);
+  TINYTL_TRY(status);
+  if (carry->step == 0) return TINYTL_OK;
+  const tinytl_tensor *tensor = tinytl_safetensors_find(r->file, "auto.adapter");
+  if (!tensor)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"auto.adapter\" is missing",
+                       r->source->name);
+  return open_adapter(r, tensor, task, carry, error);
 }
 
 enum { SHOWN = 96 };
@@ -261,6 +343,7 @@ static tinytl_status read_vector(const tinytl_resume *r, tinytl_trainer *t,
                        r->source->name, vector->name, vector->n,
                        vector->dtype == TINYTL_DTYPE_F32 ? "F32" : "I8");
   const uint64_t from = r->data + tensor->offset;
+  if (vector->adapter) return TINYTL_OK; /* opened before, by tinytl_resume_carry */
   if (vector->data) return read_bytes(r->source, from, vector->data, vector->nbytes, error);
   char chunk[TINYTL_CHECKPOINT_CHUNK];
   for (size_t done = 0; done < vector->nbytes;) {

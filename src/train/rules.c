@@ -2,6 +2,10 @@
 
 #include <math.h>
 
+/* The largest class by another: from which on classes are weighted, and up to which. */
+#define LEAST_IMBALANCE 2.0f
+#define MOST_IMBALANCE 16.0f
+
 static int clamp(int x, int low, int high) {
   return x < low ? low : x > high ? high : x;
 }
@@ -37,4 +41,24 @@ tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer,
   const float scale = optimizer == TINYTL_OPTIMIZER_SGD ? sgd_scale : sqrtf(ratio);
   for (int g = 0; g < TINYTL_N_GROUPS; g++) rules.lr[g] *= scale;
   return rules;
+}
+
+/* weight = 1 / count, divided by its mean over the pictures: all classes weigh the same, but for
+ * those that are rarer than was measured. */
+void tinytl_rules_weigh_classes(const tinytl_images *images, float *weights) {
+  const int n_classes = images->n_classes;
+  float least = (float)images->n_images, most = 0, sum = 0;
+  for (int c = 0; c < n_classes; c++) weights[c] = 0;
+  for (int i = 0; i < images->n_images; i++) weights[images->labels[i]]++;
+  for (int c = 0; c < n_classes; c++) {
+    most = fmaxf(most, weights[c]);
+    if (weights[c] > 0) least = fminf(least, weights[c]);
+  }
+  const bool is_balanced = most < LEAST_IMBALANCE * least;
+  for (int c = 0; c < n_classes; c++) {
+    const float count = weights[c];
+    weights[c] = is_balanced ? 1.0f : 1.0f / fmaxf(count, most / MOST_IMBALANCE);
+    sum += count * weights[c];
+  }
+  for (int c = 0; c < n_classes; c++) weights[c] *= (float)images->n_images / sum;
 }

@@ -17,4 +17,8 @@ typedef struct tinytl_rules {
 tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer, int n_images,
                                int batch, bool fresh_lite);
 
+/* Fills weights [n_classes] of the classes' gradients, whose mean over all pictures is 1: rare
+ * classes count for more, or all for 1 where none is much rarer than another. */
+void tinytl_rules_weigh_classes(const tinytl_images *images, float *weights);
+
 #endif

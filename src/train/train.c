@@ -1,7 +1,7 @@
-/* tinytl_train: features once or epochs of pictures, validation, the best parameters, calibration.
+/* One method: features once or epochs of pictures, validation, the best parameters, calibration.
  */
+#include "train/train.h"
 #include "train/calibration.h"
-#include "train/checkpoint.h"
 
 #include <math.h>
 #include <string.h>
@@ -23,6 +23,7 @@ typedef struct session {
   bool is_saved;                /* the checkpoint */
   double last_save, save_time;  /* when the latest save ended, and what it took */
   float temperature, reject_below;
+  tinytl_outcome *outcome;
 } session;
 
 static tinytl_status check_stop(const session *s) {
@@ -41,6 +42,7 @@ static void report_progress(session *s, int epoch, int image, int n_images, floa
   const double done = epoch > 0 ? epoch - 1 + (double)image / n_images : 0;
   const double done_now = done - s->done_before;
   const tinytl_epoch event = {
+      .method = s->t->choices.method,
       .epoch = epoch,
       .n_epochs = n_epochs,
       .image = image,
@@ -186,10 +188,22 @@ static tinytl_status compute_features(session *s, pass p) {
 /* ---- Epochs ------------------------------------------------------------------------------- */
 
 /* Told of the logits [n_classes] of one validation picture. */
-typedef void (*judge_fn)(void *context, int n_classes, const float *logits, int label);
+typedef void (*judge_fn)(void *context, const tinytl_sample *sample, int n_classes,
+                         const float *logits);
+
+static void mirror(int size, uint8_t *rgb) {
+  for (int y = 0; y < size; y++, rgb += 3 * size)
+    for (int x = 0; x < size / 2; x++)
+      for (int c = 0; c < 3; c++) {
+        uint8_t *left = &rgb[3 * x + c], *right = &rgb[3 * (size - 1 - x) + c];
+        const uint8_t kept = *left;
+        *left = *right;
+        *right = kept;
+      }
+}
 
 /* Has every validation picture judged that can be read. */
-static tinytl_status judge_val(session *s, judge_fn judge, void *context) {
+static tinytl_status judge_val(session *s, bool mirrored, judge_fn judge, void *context) {
   tinytl_trainer *t = s->t;
   const tinytl_view view = tinytl_trainer_view(t, false, 0);
   pass p = val_pass(t, t->head_only);
@@ -199,7 +213,8 @@ static tinytl_status judge_val(session *s, judge_fn judge, void *context) {
     tinytl_sample sample;
     TINYTL_TRY(next_sample(s, &p, &sample));
     if (sample.skipped) continue;
-    judge(context, t->network->n_classes, tinytl_trainer_logits(t, sample.rgb), sample.label);
+    if (mirrored) mirror(t->network->image_size, sample.rgb);
+    judge(context, &sample, t->network->n_classes, tinytl_trainer_logits(t, sample.rgb));
     release_sample(s, &p, &sample);
   }
   return TINYTL_OK;
@@ -209,15 +224,16 @@ typedef struct tally {
   int n, n_right;
 } tally;
 
-static void count_right(void *context, int n_classes, const float *logits, int label) {
+static void count_right(void *context, const tinytl_sample *sample, int n_classes,
+                        const float *logits) {
   tally *counts = context;
-  counts->n_right += logits[label] >= tinytl_largest(n_classes, logits);
+  counts->n_right += logits[sample->label] >= tinytl_largest(n_classes, logits);
   counts->n++;
 }
 
 static tinytl_status validate(session *s, tinytl_score *result) {
   tally counts = {0};
-  TINYTL_TRY(judge_val(s, count_right, &counts));
+  TINYTL_TRY(judge_val(s, false, count_right, &counts));
   if (counts.n == 0)
     return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read");
   const float top1 = (float)counts.n_right / (float)counts.n;
@@ -297,11 +313,56 @@ typedef struct calibration {
   tinytl_reject_fit reject;
 } calibration;
 
-static void add_to_fits(void *context, int n_classes, const float *logits, int label) {
+static void add_to_fits(void *context, const tinytl_sample *sample, int n_classes,
+                        const float *logits) {
   calibration *fits = context;
+  const int label = sample->label;
   tinytl_temperature_add(&fits->temperature, n_classes, logits, label);
   if (logits[label] >= tinytl_largest(n_classes, logits))
     tinytl_reject_add(&fits->reject, logits[label]);
+}
+
+/* Probabilities of the right class, compared with those of another time. */
+typedef struct marks {
+  float temperature;
+  float *right;  /* [validation images] */
+  bool is_first; /* time: they are noted, else compared with */
+  tinytl_comparison comparison;
+} marks;
+
+static void mark(void *context, const tinytl_sample *sample, int n_classes, const float *logits) {
+  marks *m = context;
+  const float max = tinytl_largest(n_classes, logits);
+  double sum = 0;
+  for (int k = 0; k < n_classes; k++)
+    sum += exp((double)(logits[k] - max) / (double)m->temperature);
+  const float right =
+      (float)(exp((double)(logits[sample->label] - max) / (double)m->temperature) / sum);
+  if (m->is_first)
+    m->right[sample->index] = right;
+  else
+    tinytl_comparison_add(&m->comparison, m->right[sample->index], right);
+}
+
+static tinytl_status note_right(session *s, marks *m) {
+  m->is_first = true;
+  for (int i = 0; i < s->t->val->n_images; i++) m->right[i] = NAN;
+  return judge_val(s, false, mark, m);
+}
+
+/* For auto, which compares methods: more passes, at the temperature that was found. */
+static tinytl_status compare_methods(session *s) {
+  tinytl_trainer *t = s->t;
+  tinytl_outcome *outcome = s->outcome;
+  marks m = {.temperature = s->temperature, .right = outcome->right};
+  TINYTL_TRY(note_right(s, &m));
+  for (int i = 0; i < t->val->n_images; i++)
+    tinytl_comparison_add(&outcome->comparison, t->carry->right[i], outcome->right[i]);
+  if (!t->carry->asks_mirror) return TINYTL_OK;
+  m.is_first = false;
+  TINYTL_TRY(judge_val(s, true, mark, &m));
+  outcome->mirrored = m.comparison;
+  return TINYTL_OK;
 }
 
 /* Fits temperature and threshold to the kept values: one more pass over the validation pictures at
@@ -309,15 +370,15 @@ static void add_to_fits(void *context, int n_classes, const float *logits, int l
 static tinytl_status calibrate(session *s) {
   calibration fits = {0};
   TINYTL_TRY(tinytl_trainer_restore(s->t, s->error));
-  TINYTL_TRY(judge_val(s, add_to_fits, &fits));
+  TINYTL_TRY(judge_val(s, false, add_to_fits, &fits));
   s->temperature = tinytl_temperature_find(&fits.temperature);
   s->reject_below = tinytl_reject_find(&fits.reject);
-  return TINYTL_OK;
+  return s->t->carry ? compare_methods(s) : TINYTL_OK;
 }
 
 /* ---- The run ------------------------------------------------------------------------------ */
 
-static tinytl_status make_adapter(session *s, tinytl_adapter **adapter) {
+static tinytl_status make_adapter(session *s) {
   tinytl_trainer *t = s->t;
   const float *values = t->values;
   tinytl_trainer_finish(t);
@@ -329,9 +390,9 @@ static tinytl_status make_adapter(session *s, tinytl_adapter **adapter) {
                          "learning rate may help",
                          (double)values[i]);
   TINYTL_TRY(tinytl_params_to_adapter(t->params, t->network, values, t->train->class_names,
-                                      s->at.val_top1, adapter, s->error));
-  (*adapter)->temperature = s->temperature;
-  (*adapter)->reject_below = s->reject_below;
+                                      s->at.val_top1, &s->outcome->adapter, s->error));
+  s->outcome->adapter->temperature = s->temperature;
+  s->outcome->adapter->reject_below = s->reject_below;
   return TINYTL_OK;
 }
 
@@ -362,12 +423,12 @@ static tinytl_status run_measured(session *s) {
   return status;
 }
 
-static tinytl_status run(session *s, tinytl_adapter **adapter) {
+static tinytl_status run(session *s) {
   tinytl_trainer *t = s->t;
   s->report.setup_seconds = tinytl_now() - s->start;
   TINYTL_TRY(run_measured(s));
   if (t->val) s->report.val_images = count_readable(t->val, t->val_unreadable);
-  return make_adapter(s, adapter);
+  return make_adapter(s);
 }
 
 static void complete_report(session *s) {
@@ -379,34 +440,27 @@ static void complete_report(session *s) {
   report->train_images = s->at.n_train;
   report->skipped_images =
       t->train->n_images - s->at.n_train + (t->val ? t->val->n_images - report->val_images : 0);
+  report->method = t->choices.method;
+  const tinytl_view view = tinytl_trainer_view(t, true, 0);
+  report->mirrors = view.augment && view.mirror;
   report->plan = t->plan;
   report->seconds = tinytl_now() - s->start;
   report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
+  s->outcome->n_run = s->n_run;
 }
 
-static tinytl_status open_checkpoint(tinytl_train_options *options, tinytl_resume **resume,
-                                     tinytl_error *error) {
-  if (!options->resume) return TINYTL_OK;
-  TINYTL_TRY(tinytl_resume_open(options->resume, resume, error));
-  return tinytl_resume_choose(*resume, options, error);
-}
-
-tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,
-                           const tinytl_images *val, const tinytl_train_options *options,
-                           tinytl_adapter **adapter, tinytl_train_report *report,
-                           tinytl_error *error) {
+tinytl_status tinytl_method_train(const tinytl_task *task, const tinytl_train_options *options,
+                                  const tinytl_resume *resume, tinytl_outcome *outcome,
+                                  tinytl_error *error) {
   session s = {.error = error, .start = tinytl_now(), .temperature = 1, .reject_below = NAN};
-  tinytl_train_options own = *options;
-  tinytl_resume *resume = NULL;
-  tinytl_status status = open_checkpoint(&own, &resume, error);
-  if (status == TINYTL_OK) status = tinytl_trainer_create(backbone, train, val, &own, &s.t, error);
+  s.outcome = outcome;
+  tinytl_status status = tinytl_trainer_create(task, options, &s.t, error);
   if (status == TINYTL_OK) status = begin(&s, resume);
-  tinytl_resume_free(resume);
-  if (status == TINYTL_OK) status = run(&s, adapter);
+  if (status == TINYTL_OK) status = run(&s);
   if (status == TINYTL_INTERRUPTED && s.t) save(&s);
-  if (status == TINYTL_OK && report) {
+  if (status == TINYTL_OK) {
     complete_report(&s);
-    *report = s.report;
+    outcome->report = s.report;
   }
   tinytl_checkpoint_clear(&s.checkpoint);
   tinytl_trainer_free(s.t);

@@ -14,7 +14,6 @@ void tinytl_train_options_init(tinytl_train_options *options) {
                                     .label_smoothing = -1,
                                     .dropout = 0.2f,
                                     .augment = TINYTL_SWITCH_AUTO,
-                                    .mirror = true,
                                     .save_seconds = 30};
 }
 
@@ -38,6 +37,7 @@ tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
   TINYTL_TRY(check_int("method", (int)options->method, 0, TINYTL_METHOD_AUTO, error));
   TINYTL_TRY(check_int("optimizer", (int)options->optimizer, 0, TINYTL_OPTIMIZER_AUTO, error));
   TINYTL_TRY(check_int("augment", (int)options->augment, 0, TINYTL_SWITCH_ON, error));
+  TINYTL_TRY(check_int("mirror", (int)options->mirror, 0, TINYTL_SWITCH_ON, error));
   TINYTL_TRY(check_int("epochs", options->epochs, 0, 10000, error));
   TINYTL_TRY(check_int("batch", options->batch, 1, 4096, error));
   if (options->image_size != 0)
@@ -68,6 +68,12 @@ static tinytl_status check_images(const tinytl_images *images, int n_classes, co
       return tinytl_fail(error, TINYTL_ERROR_DATA, "%s picture %d has label %d of %d classes", what,
                          i, images->labels[i], n_classes);
   return TINYTL_OK;
+}
+
+tinytl_status tinytl_trainer_check_images(const tinytl_images *train, const tinytl_images *val,
+                                          tinytl_error *error) {
+  TINYTL_TRY(check_images(train, train->n_classes, "training", error));
+  return val ? check_images(val, train->n_classes, "validation", error) : TINYTL_OK;
 }
 
 /* ---- Trainer ------------------------------------------------------------------------------ */
@@ -153,7 +159,9 @@ tinytl_status tinytl_trainer_start(tinytl_trainer *t, tinytl_error *error) {
   void *loader_memory = NULL;
   set_rules(t, t->network->backbone->arch.n_lite == 0);
   TINYTL_TRY(tinytl_trainer_take_block(t, &loader_memory, error));
-  tinytl_params_init(t->params, t->network, options->seed, t->values);
+  tinytl_params_init(t->params, t->network, options->seed, t->carry ? t->carry->adapter : NULL,
+                     t->values);
+  tinytl_rules_weigh_classes(t->train, t->class_weights);
   if (t->choices.spill) TINYTL_TRY(tinytl_spill_create(options->spill_dir, &t->spill, error));
   TINYTL_TRY(tinytl_pool_create(options->n_threads, &t->pool, error));
   t->train_machine.run.pool = t->test_machine.run.pool = t->pool;
@@ -161,25 +169,21 @@ tinytl_status tinytl_trainer_start(tinytl_trainer *t, tinytl_error *error) {
   return tinytl_loader_create(&loader, loader_memory, &t->loader, error);
 }
 
-static tinytl_status set_up(tinytl_trainer *t, const tinytl_backbone *backbone,
-                            tinytl_error *error) {
-  TINYTL_TRY(tinytl_trainer_check_options(&t->options, error));
-  TINYTL_TRY(check_images(t->train, t->train->n_classes, "training", error));
-  if (t->val) TINYTL_TRY(check_images(t->val, t->train->n_classes, "validation", error));
-  TINYTL_TRY(tinytl_trainer_choose(t, backbone, tinytl_resident_nbytes(), error));
+static tinytl_status set_up(tinytl_trainer *t, const tinytl_task *task, tinytl_error *error) {
+  TINYTL_TRY(tinytl_trainer_choose(t, task->backbone, task->base_nbytes, error));
   if (t->options.planned) t->options.planned(t->options.context, &t->plan);
   return tinytl_trainer_start(t, error);
 }
 
-tinytl_status tinytl_trainer_create(const tinytl_backbone *backbone, const tinytl_images *train,
-                                    const tinytl_images *val, const tinytl_train_options *options,
+tinytl_status tinytl_trainer_create(const tinytl_task *task, const tinytl_train_options *options,
                                     tinytl_trainer **trainer, tinytl_error *error) {
   tinytl_trainer *made = calloc(1, sizeof *made);
   if (!made) return tinytl_fail_memory(error, sizeof *made);
   made->options = *options;
-  made->train = train;
-  made->val = val && val->n_images > 0 ? val : NULL;
-  const tinytl_status status = set_up(made, backbone, error);
+  made->train = task->train;
+  made->val = task->val;
+  made->carry = task->carry;
+  const tinytl_status status = set_up(made, task, error);
   if (status != TINYTL_OK)
     tinytl_trainer_free(made);
   else
@@ -216,7 +220,7 @@ tinytl_view tinytl_trainer_view(const tinytl_trainer *t, bool training, int epoc
                        .resize = tinytl_test_resize(t->network->backbone, t->network->image_size),
                        .augment = training && augments(t),
                        .min_scale = TINYTL_MIN_CROP_SCALE,
-                       .mirror = options->mirror,
+                       .mirror = options->mirror != TINYTL_SWITCH_OFF,
                        .colour_jitter = options->colour_jitter,
                        .seed = options->seed,
                        .epoch = (uint64_t)epoch,
@@ -226,7 +230,9 @@ tinytl_view tinytl_trainer_view(const tinytl_trainer *t, bool training, int epoc
 /* ---- Training ----------------------------------------------------------------------------- */
 
 float tinytl_trainer_feed(tinytl_trainer *t, const uint8_t *rgb, int index, uint64_t epoch) {
-  const tinytl_target target = {.label = t->train->labels[index],
+  const int label = t->train->labels[index];
+  const tinytl_target target = {.label = label,
+                                .weight = t->class_weights[label],
                                 .label_smoothing = t->options.label_smoothing,
                                 .dropout = t->options.dropout,
                                 .seed = t->options.seed,

@@ -4,9 +4,24 @@
 
 #include "core/spill.h"
 #include "data/data.h"
+#include "train/auto.h"
 #include "train/optimizer.h"
 #include "train/profile.h"
 #include "train/rules.h"
+
+/* What the methods of auto leave to those after them. */
+typedef struct tinytl_carry {
+  int n_steps, step; /* methods that may be tried, which one this is; from 0 */
+  tinytl_optimizer optimizers[TINYTL_N_STEPS]; /* of each, chosen at the beginning */
+  size_t nbytes;                               /* of what follows */
+  tinytl_adapter *adapter;                     /* the best so far; NULL: none yet */
+  float
+      *right; /* [validation images] probabilities of the right class that it gives; NAN: unread */
+  tinytl_train_report report; /* of it */
+  tinytl_switch asked_mirror; /* by the options */
+  tinytl_switch mirror;       /* training pictures; AUTO: not decided yet */
+  bool asks_mirror; /* this method trains without, and is judged on mirrored pictures too */
+} tinytl_carry;
 
 /* What a run may trade for memory. */
 typedef struct tinytl_choices {
@@ -29,6 +44,7 @@ typedef struct tinytl_trainer {
   tinytl_plan plan;
   tinytl_rules rules;
   const tinytl_images *train, *val; /* val may be NULL */
+  const tinytl_carry *carry;        /* NULL: the method was asked for by name */
 
   tinytl_network *network;
   tinytl_params *params;
@@ -50,6 +66,7 @@ typedef struct tinytl_trainer {
   bool head_only;           /* method last without augmentation: pictures are seen once */
   float *cache;             /* [training and validation images][n_features]; head_only */
   float *features, *logits; /* of one image, [n_features], [n_classes]; head_only */
+  float *class_weights;     /* [n_classes] */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;
   float lr[TINYTL_N_GROUPS];
@@ -57,9 +74,17 @@ typedef struct tinytl_trainer {
   int n_fed; /* images since the last update */
 } tinytl_trainer;
 
-/* Chooses what the limit asks for, plans, and takes the memory. *trainer is the caller's. */
-tinytl_status tinytl_trainer_create(const tinytl_backbone *backbone, const tinytl_images *train,
-                                    const tinytl_images *val, const tinytl_train_options *options,
+/* What a run is about. All is borrowed; val and carry may be NULL. */
+typedef struct tinytl_task {
+  const tinytl_backbone *backbone;
+  const tinytl_images *train, *val;
+  const tinytl_carry *carry;
+  size_t base_nbytes; /* that the process held before the run */
+} tinytl_task;
+
+/* Chooses what the limit asks for, plans, and takes the memory. options->method is no AUTO.
+ * *trainer is the caller's. */
+tinytl_status tinytl_trainer_create(const tinytl_task *task, const tinytl_train_options *options,
                                     tinytl_trainer **trainer, tinytl_error *error);
 void tinytl_trainer_free(tinytl_trainer *trainer); /* NULL is allowed */
 
@@ -99,13 +124,28 @@ void tinytl_trainer_finish(tinytl_trainer *trainer);
 
 tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
                                            tinytl_error *error);
+tinytl_status tinytl_trainer_check_images(const tinytl_images *train, const tinytl_images *val,
+                                          tinytl_error *error);
 /* Makes network, parameters and programs ready for a choice, in place of those of another. */
 tinytl_status tinytl_trainer_prepare(tinytl_trainer *trainer, const tinytl_backbone *backbone,
                                      const tinytl_choices *choices, tinytl_error *error);
-/* Prepares the choice that meets the limit and costs least; fills trainer->plan. base_nbytes: what
- * the process holds. */
+/* Prepares the choice for options.method that meets the limit and costs least; fills trainer->plan.
+ * base_nbytes: what the process holds. */
 tinytl_status tinytl_trainer_choose(tinytl_trainer *trainer, const tinytl_backbone *backbone,
                                     size_t base_nbytes, tinytl_error *error);
+/* What auto may try, in its order: the methods that fit and that the backbone can do. */
+typedef struct tinytl_auto_plan {
+  int n_steps;
+  tinytl_plan steps[TINYTL_N_STEPS];
+  size_t carried[TINYTL_N_STEPS]; /* bytes, of what each inherits */
+  tinytl_status why_not;          /* of the method after these, MEMORY_LIMIT or MODEL; OK: none */
+} tinytl_auto_plan;
+/* resumed NULL: what fits is chosen; else the run goes on, and its n_steps methods must fit with
+ * their optimizers. Errors where the first method does not fit; then steps[0] is its smallest plan.
+ */
+tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_options *options,
+                                    const tinytl_carry *resumed, tinytl_auto_plan *plan,
+                                    tinytl_error *error);
 /* tinytl_plan_make for a process that holds base_nbytes. */
 tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, int n_train_images,
                                int n_val_images, const tinytl_train_options *options,

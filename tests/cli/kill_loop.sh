@@ -22,12 +22,13 @@ n_killed=0
 n_runs=0
 n_left=0
 while [ "$n_killed" -lt "$kills" ]; do
-  case $((n_runs % 5)) in
+  case $((n_runs % 6)) in
   0) options="--method lite+bias" ;;
   1) options="--method last" ;;
   2) options="--method bias --optimizer sgd --val-split 0" ;;
   3) options="--method lite+bias --optimizer adam8 --memory-limit 8M" ;;
-  *) options="--method last --augment on" ;;
+  4) options="--method last --augment on" ;;
+  *) options="--lr 0.01" ;; # auto
   esac
   train="$tinytl train -m backbone.safetensors -d pictures --image-size 48 --epochs 6 --threads 2 -q $options"
   $train -o whole.safetensors >/dev/null

@@ -293,6 +293,73 @@ static void split_takes_a_share_of_every_class(void **state) {
   pictures_dir_remove(&dir);
 }
 
+/* Frames of films went to both sides, and validation saw near copies of what was trained on. */
+static void split_keeps_series_together(void **state) {
+  (void)state;
+  pictures_dir dir = pictures_dir_make();
+  char name[100];
+  pictures_mkdir(&dir, "films");
+  pictures_mkdir(&dir, "large");
+  pictures_mkdir(&dir, "loose");
+  for (int i = 0; i < 20; i++) {
+    snprintf(name, sizeof name, "films/%02d_%d.png", i / 4, i % 4 + 8);
+    write_picture(&dir, name);
+    snprintf(name, sizeof name, "large/%c%d.png", 'a' + i / 10, i % 10);
+    write_picture(&dir, name);
+    snprintf(name, sizeof name, "loose/%c.png", 'a' + i);
+    write_picture(&dir, name);
+  }
+  bool moved_apart = false;
+  for (uint64_t seed = 0; seed < 20; seed++) {
+    skips skipped = {0};
+    tinytl_folder *train = open_part(dir.path, TINYTL_PART_TRAIN, &skipped), *val = NULL;
+    assert_int_equal(tinytl_folder_split(train, 0.15f, seed, &val, NULL), TINYTL_OK);
+    const tinytl_images *images = tinytl_folder_images(val);
+    assert_int_equal(count_label(images, 0), 4); /* a whole film, not 3 pictures */
+    assert_int_equal(count_label(images, 1), 3); /* part of a series that is half of the class */
+    assert_int_equal(count_label(images, 2), 3);
+    check_sides(train, val, 60);
+    char first[600], last[600];
+    snprintf(first, sizeof first, "%s", tinytl_folder_path(val, 0));
+    snprintf(last, sizeof last, "%s", tinytl_folder_path(val, 3));
+    assert_memory_equal(strrchr(first, '/'), strrchr(last, '/'), 4);
+    snprintf(first, sizeof first, "%s", tinytl_folder_path(val, 4));
+    snprintf(last, sizeof last, "%s", tinytl_folder_path(val, 6));
+    const int from = strrchr(first, '/')[2] + 10 * (strrchr(first, '/')[1] == 'b');
+    const int to = strrchr(last, '/')[2] + 10 * (strrchr(last, '/')[1] == 'b');
+    assert_int_equal(to - from, 2); /* neighbours */
+    snprintf(first, sizeof first, "%s", tinytl_folder_path(val, 7));
+    snprintf(last, sizeof last, "%s", tinytl_folder_path(val, 9));
+    moved_apart = moved_apart || strrchr(last, '/')[1] - strrchr(first, '/')[1] > 2;
+    tinytl_folder_free(train);
+    tinytl_folder_free(val);
+  }
+  assert_true(moved_apart); /* pictures that belong to no series are drawn one by one */
+  pictures_dir_remove(&dir);
+}
+
+/* However many are wanted, something of every class is left to train on. */
+static void split_leaves_one_of_the_series(void **state) {
+  (void)state;
+  pictures_dir dir = pictures_dir_make();
+  char name[100];
+  for (int c = 0; c < 2; c++) {
+    snprintf(name, sizeof name, "%d", c);
+    pictures_mkdir(&dir, name);
+    for (int i = 0; i < 9; i++) {
+      snprintf(name, sizeof name, "%d/%c%d.png", c, 'a' + i / 3, i % 3);
+      write_picture(&dir, name);
+    }
+  }
+  skips skipped = {0};
+  tinytl_folder *train = open_part(dir.path, TINYTL_PART_TRAIN, &skipped), *val = NULL;
+  assert_int_equal(tinytl_folder_split(train, 0.9f, 1, &val, NULL), TINYTL_OK);
+  for (int c = 0; c < 2; c++) assert_int_equal(count_label(tinytl_folder_images(train), c), 3);
+  tinytl_folder_free(train);
+  tinytl_folder_free(val);
+  pictures_dir_remove(&dir);
+}
+
 static void split_depends_on_the_seed(void **state) {
   (void)state;
   pictures_dir dir = pictures_dir_make();
@@ -390,6 +457,8 @@ int main(void) {
       cmocka_unit_test(empty_classes_are_refused),
       cmocka_unit_test(closed_folders_are_refused),
       cmocka_unit_test(split_takes_a_share_of_every_class),
+      cmocka_unit_test(split_keeps_series_together),
+      cmocka_unit_test(split_leaves_one_of_the_series),
       cmocka_unit_test(split_depends_on_the_seed),
       cmocka_unit_test(memory_of_the_pictures_is_told),
       cmocka_unit_test(every_kind_is_kept),

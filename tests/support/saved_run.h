@@ -25,6 +25,7 @@ typedef struct saved_run {
   volatile int stop;
   int loads_left; /* before it stops; below 0: never */
   float loss;     /* of the latest epoch that was told */
+  int n_kept;     /* methods of auto; counted by who wants to know */
   tinytl_resumed resumed;
   int n_resumed;
 } saved_run;

@@ -85,13 +85,39 @@ static void test_options(void **state) {
     case 4:
       f->options.n_threads = 3;
       break;
-    default: /* what the checkpoint's run chose */
-      f->options.method = TINYTL_METHOD_AUTO;
+    default:
       f->options.seed = UINT64_MAX;
     }
     check_every_place(f, 4);
     saved_run_free(f);
   }
+}
+
+/* Methods of auto that were kept, from the first. */
+static void count_kept(void *context, const tinytl_auto_step *step) {
+  saved_run *f = context;
+  f->n_kept += step->kept;
+}
+
+/* Every place of every method, whether what it inherits is kept in the end or not. */
+static void test_auto(void **state) {
+  (void)state;
+  bool ends_with[4] = {false};
+  for (int i = 0; i < 6; i++) {
+    saved_run *f = saved_run_make(TINYTL_METHOD_AUTO);
+    f->options.seed = (uint64_t)i;
+    f->options.lr = i % 2 ? 0.02f : 1e-4f;
+    f->options.stepped = count_kept;
+    sink whole;
+    saved_run_finish(f, NULL, &whole);
+    free(whole.bytes);
+    ends_with[f->n_kept] = true;
+    f->n_saves = 0;
+    f->val.answer[3] = i == 4 ? TINYTL_ERROR_DATA : TINYTL_OK;
+    check_every_place(f, i == 1 ? 1 : 5);
+    saved_run_free(f);
+  }
+  assert_true(ends_with[1] && (ends_with[2] || ends_with[3]));
 }
 
 static void test_unreadable_pictures(void **state) {
@@ -331,15 +357,11 @@ static void test_full_disk(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_update),
-      cmocka_unit_test(test_options),
-      cmocka_unit_test(test_unreadable_pictures),
-      cmocka_unit_test(test_stops),
-      cmocka_unit_test(test_limits),
-      cmocka_unit_test(test_spilled_values),
-      cmocka_unit_test(test_what_is_told),
-      cmocka_unit_test(test_interval),
-      cmocka_unit_test(test_python),
+      cmocka_unit_test(test_every_update),   cmocka_unit_test(test_options),
+      cmocka_unit_test(test_auto),           cmocka_unit_test(test_unreadable_pictures),
+      cmocka_unit_test(test_stops),          cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_spilled_values), cmocka_unit_test(test_what_is_told),
+      cmocka_unit_test(test_interval),       cmocka_unit_test(test_python),
       cmocka_unit_test(test_full_disk),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,7 +48,7 @@ static void test_other_options(void **state) {
   REFUSED(dropout = 0, "\"dropout\" is 0.2, this run's is 0");
   REFUSED(patience = 9, "\"patience\" is 0, this run's is 9");
   REFUSED(augment = TINYTL_SWITCH_OFF, "\"augment\" is 1, this run's is 0");
-  REFUSED(mirror = false, "\"mirror\" is 1, this run's is 0");
+  REFUSED(mirror = TINYTL_SWITCH_OFF, "\"mirror\" is 1, this run's is 0");
   REFUSED(colour_jitter = 0.5f, "\"colour_jitter\" is 0, this run's is 0.5");
   REFUSED(seed = 7, "\"seed\" is \"0\", this run's is \"7\"");
 #undef REFUSED
@@ -160,6 +160,44 @@ static void test_wrong_fields(void **state) {
   saved_run_free(f);
 }
 
+/* Those of a later method of auto. */
+static void test_wrong_fields_of_auto(void **state) {
+  (void)state;
+  static const struct {
+    const char *from, *to, *words;
+  } cases[] = {
+      {"tinytl.auto", "tinytl.autx", "tinytl.auto is missing"},
+      {"\"auto\\\":[\\\"adam\\\"", "\"auto\\\":[\\\"adax\\\"", "methods of auto"},
+      {"\"method\\\":\\\"bias", "\"method\\\":\\\"lite", "methods of auto"},
+      {"skipped_images", "skipped_imagex", "\"skipped_images\""},
+      {"auto.right", "auto.righx", "tensor \"auto.right\": expected"},
+      {"auto.adapter", "auto.adaptex", "tensor \"auto.adapter\" is missing"},
+      {"adapter 1", "adapter 7", "expected \"adapter 1\", found \"adapter 7\""},
+  };
+  saved_run *f = saved_run_make(TINYTL_METHOD_AUTO);
+  sink adapter;
+  saved_run_finish(f, NULL, &adapter);
+  free(adapter.bytes);
+  sink from = sink_copy(&f->saves[SAVED_EPOCHS * 7 + 3]); /* in its second method */
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    sink damaged = sink_copy(&from);
+    if (!sink_replace(&damaged, cases[i].from, cases[i].to)) fail_msg("no %s", cases[i].from);
+    seal(&damaged);
+    assert_refused(f, &damaged, TINYTL_ERROR_MODEL, cases[i].words);
+    free(damaged.bytes);
+  }
+  f->options.method = TINYTL_METHOD_BIAS;
+  assert_refused(f, &from, TINYTL_ERROR_USAGE, "its \"auto\" is [\"adam\",");
+  f->options.method = TINYTL_METHOD_AUTO;
+  f->options.optimizer = TINYTL_OPTIMIZER_SGD;
+  assert_refused(f, &from, TINYTL_ERROR_USAGE, "\"optimizer\" is \"adam\", this run's is \"sgd\"");
+  f->options.optimizer = TINYTL_OPTIMIZER_AUTO;
+  f->options.mirror = TINYTL_SWITCH_ON;
+  assert_refused(f, &from, TINYTL_ERROR_USAGE, "\"auto_mirror\" is 0, this run's is 2");
+  free(from.bytes);
+  saved_run_free(f);
+}
+
 static int read_file(const void *bytes, size_t nbytes) {
   sink file = {(uint8_t *)bytes, nbytes};
   const tinytl_source source = sink_source(&file);
@@ -202,9 +240,9 @@ static void test_source_that_fails(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_other_options),     cmocka_unit_test(test_other_pictures),
-      cmocka_unit_test(test_wrong_fields),      cmocka_unit_test(test_damage),
-      cmocka_unit_test(test_source_that_fails),
+      cmocka_unit_test(test_other_options), cmocka_unit_test(test_other_pictures),
+      cmocka_unit_test(test_wrong_fields),  cmocka_unit_test(test_wrong_fields_of_auto),
+      cmocka_unit_test(test_damage),        cmocka_unit_test(test_source_that_fails),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,7 @@ typedef struct fixture {
   uint8_t rgb[TINY_SIZE * TINY_SIZE * 3];
 } fixture;
 
-static const tinytl_target target = {.label = 3, .label_smoothing = 0.1f};
+static const tinytl_target target = {.label = 3, .weight = 1.25f, .label_smoothing = 0.1f};
 
 static fixture *make(tinytl_method method, tinytl_weights weights, tinytl_pad pad, bool with_lite) {
   fixture *f = calloc(1, sizeof *f);
@@ -32,7 +32,7 @@ static fixture *make(tinytl_method method, tinytl_weights weights, tinytl_pad pa
   tinytl_params_layout(&f->params, &f->network, method);
   f->values = calloc(f->params.n, sizeof *f->values);
   f->gradient = calloc(f->params.n_trained, sizeof *f->gradient);
-  tinytl_params_init(&f->params, &f->network, 5, f->values);
+  tinytl_params_init(&f->params, &f->network, 5, NULL, f->values);
   tiny_perturb(&f->params, 6, f->values);
   tinytl_gradients_layout(&f->gradients, &f->params, &f->network, tinytl_kernels_get(), 1, false);
   tinytl_gradients_place(&f->gradients, &f->params, f->gradient);
@@ -121,6 +121,7 @@ static bool check_segment(const fixture *f, reference_net *net, int s, uint64_t 
     got += g * d;
     size += g * g;
   }
+  got /= (double)target.weight;
   const bool smooth = reference_derivative(net, direction, 1e-6, f->rgb, TINY_SIZE, target.label,
                                            (double)target.label_smoothing, &want);
   free(direction);
@@ -239,7 +240,7 @@ static void test_fresh_lite_is_identity(void **state) {
     fixture *f = make(lite ? TINYTL_METHOD_LITE : TINYTL_METHOD_LAST, TINYTL_WEIGHTS_F32,
                       TINYTL_PAD_SAME, false);
     tinytl_network_init(&f->network, f->backbone, TINY_SIZE, TINY_CLASSES, lite, NULL);
-    tinytl_params_init(&f->params, &f->network, 5, f->values);
+    tinytl_params_init(&f->params, &f->network, 5, NULL, f->values);
     loss[lite] = run(f, 1);
     destroy(f);
   }

@@ -28,7 +28,7 @@ static fixture *make(tinytl_method method, int image_size) {
                    TINYTL_OK);
   tinytl_params_layout(&f->params, &f->network, method);
   f->values = calloc(f->params.n, sizeof *f->values);
-  tinytl_params_init(&f->params, &f->network, 5, f->values);
+  tinytl_params_init(&f->params, &f->network, 5, NULL, f->values);
   tinytl_gradients_layout(&f->summed, &f->params, &f->network, kernels, BATCH, false);
   tinytl_gradients_layout(&f->deferred, &f->params, &f->network, kernels, BATCH, true);
   f->vectors[0] = calloc(f->summed.n, sizeof(float));

@@ -120,6 +120,7 @@ static void test_optimizer_by_name(void **state) {
   assert_int_equal(p.optimizer, TINYTL_OPTIMIZER_ADAM);
 }
 
+/* What the methods before it leave is held on top. */
 static void test_auto_takes_what_fits(void **state) {
   (void)state;
   static const tinytl_method want[] = {TINYTL_METHOD_LITE_BIAS, TINYTL_METHOD_BIAS,
@@ -138,11 +139,39 @@ static void test_auto_takes_what_fits(void **state) {
     tinytl_plan least;
     alone.method = want[i];
     assert_int_equal(plan(backbone, &alone, &least, NULL), TINYTL_OK);
-    options.memory_limit = least.smallest_bytes;
+    options.memory_limit = least.smallest_bytes + 400000;
     assert_int_equal(plan(backbone, &options, &p, NULL), TINYTL_OK);
     assert_int_equal(p.method, want[i]);
+    alone.memory_limit = options.memory_limit;
+    assert_int_equal(plan(backbone, &alone, &least, NULL), TINYTL_OK);
+    assert_true(i == 2 || p.other_bytes > least.other_bytes + 4 * 1280 * 10);
   }
   tinytl_backbone_free(backbone);
+}
+
+/* What auto will not try is known before it begins. */
+static void test_auto_ends_where_it_does_not_fit(void **state) {
+  const tinytl_images train = {.n_images = N_TRAIN, .n_classes = N_CLASSES};
+  const tinytl_images val = {.n_images = N_VAL, .n_classes = N_CLASSES};
+  const tinytl_task task = {.backbone = *state, .train = &train, .val = &val, .base_nbytes = BASE};
+  tinytl_train_options options = options_of(TINYTL_METHOD_AUTO);
+  tinytl_auto_plan all, some;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, NULL, &all, NULL), TINYTL_OK);
+  assert_int_equal(all.n_steps, TINYTL_N_STEPS);
+  assert_int_equal(all.why_not, TINYTL_OK);
+  assert_true(all.carried[0] < all.carried[1] && all.carried[1] < all.carried[2]);
+  options.memory_limit = 1;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, NULL, &some, NULL),
+                   TINYTL_ERROR_MEMORY_LIMIT);
+  assert_int_equal(some.n_steps, 0);
+  options.memory_limit = all.steps[1].smallest_bytes;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, NULL, &some, NULL), TINYTL_OK);
+  assert_int_equal(some.n_steps, 2);
+  assert_int_equal(some.why_not, TINYTL_ERROR_MEMORY_LIMIT);
+  /* A run that goes on has its methods: one that does not fit any more is an error. */
+  const tinytl_carry resumed = {.n_steps = 3};
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &some, NULL),
+                   TINYTL_ERROR_MEMORY_LIMIT);
 }
 
 /* A picture that needs much to decode is planned for; under a limit it gets what is left. */
@@ -279,6 +308,7 @@ int main(void) {
       cmocka_unit_test(test_limits),
       cmocka_unit_test(test_optimizer_by_name),
       cmocka_unit_test(test_auto_takes_what_fits),
+      cmocka_unit_test(test_auto_ends_where_it_does_not_fit),
       cmocka_unit_test(test_pictures),
       cmocka_unit_test(test_base),
       cmocka_unit_test(test_refusals),

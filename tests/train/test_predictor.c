@@ -31,7 +31,7 @@ static tinytl_adapter *make_adapter(const tinytl_backbone *backbone, tinytl_meth
                    TINYTL_OK);
   tinytl_params_layout(params, network, method);
   float *values = malloc(params->n * sizeof *values);
-  tinytl_params_init(params, network, 8, values);
+  tinytl_params_init(params, network, 8, NULL, values);
   tiny_perturb(params, 9, values);
   assert_int_equal(
       tinytl_params_to_adapter(params, network, values, class_names, NAN, &adapter, NULL),

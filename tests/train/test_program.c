@@ -29,7 +29,7 @@ static fixture *make_with(tinytl_goal goal, tinytl_method method, bool with_lite
   tinytl_params_layout(&f->params, &f->network, method);
   f->values = calloc(f->params.n, sizeof *f->values);
   f->gradient = calloc(f->params.n_trained, sizeof *f->gradient);
-  tinytl_params_init(&f->params, &f->network, 5, f->values);
+  tinytl_params_init(&f->params, &f->network, 5, NULL, f->values);
   tiny_perturb(&f->params, 6, f->values);
   tinytl_gradients_layout(&f->gradients, &f->params, &f->network, tinytl_kernels_get(), 1, false);
   tinytl_gradients_place(&f->gradients, &f->params, f->gradient);
@@ -311,7 +311,8 @@ enum { N_RESULTS = TINY_CLASSES + 1 };
 
 /* Logits (or the first features) and loss; gradients go to f->gradient. */
 static void run(fixture *f, int poison, float result[N_RESULTS]) {
-  static const tinytl_target target = {.label = 3, .label_smoothing = 0.1f, .dropout = 0.3f};
+  static const tinytl_target target = {
+      .label = 3, .weight = 1, .label_smoothing = 0.1f, .dropout = 0.3f};
   uint8_t rgb[TINY_SIZE * TINY_SIZE * 3];
   tiny_picture(4, rgb);
   tinytl_machine machine = {.network = &f->network,

@@ -424,6 +424,135 @@ static void test_another_backbone_is_refused(void **state) {
   destroy(f);
 }
 
+/* ---- Auto --------------------------------------------------------------------------------- */
+
+typedef struct told {
+  int n;
+  tinytl_auto_step steps[TINYTL_METHOD_AUTO];
+} told;
+
+static void on_stepped(void *context, const tinytl_auto_step *step) {
+  told *t = context;
+  assert_true(t->n < TINYTL_METHOD_AUTO);
+  t->steps[t->n++] = *step;
+}
+
+/* The methods in their order up to the first that does not pay; the last kept one is the adapter.
+ */
+static void check_told(const told *t, const fixture *f) {
+  static const tinytl_method order[] = {TINYTL_METHOD_LAST, TINYTL_METHOD_BIAS,
+                                        TINYTL_METHOD_LITE_BIAS};
+  assert_in_range(t->n, 1, 3);
+  tinytl_method kept = TINYTL_METHOD_LAST;
+  for (int i = 0; i < t->n; i++) {
+    const tinytl_auto_step *step = &t->steps[i];
+    assert_int_equal(step->method, order[i]);
+    assert_true(step->kept || i == t->n - 1);
+    assert_int_equal(isnan(step->gain) != 0, i == 0 || !step->tried);
+    if (i > 0 && step->tried) assert_int_equal(step->kept, step->gain > step->noise);
+    if (!step->kept) continue;
+    kept = step->method;
+    assert_float_equal(step->val_top1, f->report.val_top1, i == t->n - 1 ? 0 : 1);
+  }
+  tinytl_adapter_info info;
+  tinytl_adapter_describe(f->adapter, &info);
+  assert_int_equal(info.method, kept);
+  assert_int_equal(f->report.method, kept);
+}
+
+static void test_auto(void **state) {
+  (void)state;
+  sink first = {0};
+  for (int i = 0; i < 4; i++) {
+    fixture *f = make(TINYTL_METHOD_AUTO, false);
+    told told = {0};
+    f->options.lr = i < 3 ? 0.02f : 1e-5f;
+    f->options.n_threads = i == 1 ? 3 : 1;
+    f->options.stepped = on_stepped;
+    f->options.context = &told;
+    f->val.answer[7] = i == 2 ? TINYTL_ERROR_DATA : TINYTL_OK;
+    train(f, true);
+    check_told(&told, f);
+    if (i == 0) first = write_adapter(f);
+    if (i == 1) { /* whatever the number of threads */
+      sink again = write_adapter(f);
+      assert_same(&first, &again);
+      free(again.bytes);
+    }
+    if (i == 3) assert_int_equal(told.n, 2); /* nothing is learned: bias does not pay */
+    destroy(f);
+  }
+  free(first.bytes);
+}
+
+/* The largest method, and nothing to tell. */
+static void test_auto_without_validation(void **state) {
+  (void)state;
+  fixture *f = make(TINYTL_METHOD_AUTO, false);
+  told told = {0};
+  f->options.stepped = on_stepped;
+  f->options.context = &told;
+  train(f, false);
+  assert_int_equal(told.n, 0);
+  assert_int_equal(f->report.method, TINYTL_METHOD_LITE_BIAS);
+  assert_true(f->report.mirrors);
+  destroy(f);
+}
+
+/* ---- Mirroring ---------------------------------------------------------------------------- */
+
+static void on_mirrored(void *context, const tinytl_mirroring *found) {
+  *(tinytl_mirroring *)context = *found;
+}
+
+/* Classes that are each other's mirror image: the picture is bright on the left or on the right. */
+static tinytl_status load_sides(void *context, int index, const tinytl_view *view, uint8_t *rgb,
+                                tinytl_error *error) {
+  const memory_images *set = context;
+  (void)error;
+  for (int y = 0; y < view->size; y++)
+    for (int x = 0; x < view->size; x++)
+      for (int c = 0; c < 3; c++)
+        *rgb++ = (uint8_t)((x < view->size / 2) == (set->labels[index] == 0) ? 250 - index : index);
+  return TINYTL_OK;
+}
+
+static void test_mirroring_is_chosen(void **state) {
+  (void)state;
+  for (int sides = 0; sides < 2; sides++) {
+    fixture *f = make(TINYTL_METHOD_AUTO, false);
+    tinytl_mirroring found = {.gain = 2};
+    f->options.lr = 0.02f;
+    f->options.epochs = 12;
+    f->options.mirrored = on_mirrored;
+    f->options.context = &found;
+    if (sides) f->train.images.load = f->val.images.load = load_sides;
+    train(f, true);
+    assert_int_equal(found.mirrors, !sides);
+    assert_int_equal(sides, -found.gain > 1.5f * found.noise);
+    if (f->report.method == TINYTL_METHOD_LITE_BIAS) assert_int_equal(f->report.mirrors, !sides);
+    if (f->report.method == TINYTL_METHOD_BIAS) assert_false(f->report.mirrors);
+    destroy(f);
+  }
+}
+
+/* Who asks for it gets it, and without being told of a choice. */
+static void test_mirroring_by_hand(void **state) {
+  (void)state;
+  for (int i = 0; i < 3; i++) {
+    fixture *f = make(i < 2 ? TINYTL_METHOD_AUTO : TINYTL_METHOD_BIAS, false);
+    tinytl_mirroring found = {.gain = 2};
+    f->options.lr = 0.02f;
+    f->options.mirror = i == 0 ? TINYTL_SWITCH_OFF : i == 1 ? TINYTL_SWITCH_ON : TINYTL_SWITCH_AUTO;
+    f->options.mirrored = on_mirrored;
+    f->options.context = &found;
+    train(f, true);
+    assert_float_equal(found.gain, 2, 0);
+    assert_int_equal(f->report.mirrors, i > 0 && f->report.method != TINYTL_METHOD_LAST);
+    destroy(f);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_learns),
@@ -437,6 +566,10 @@ int main(void) {
       cmocka_unit_test(test_without_validation),
       cmocka_unit_test(test_kept_epoch),
       cmocka_unit_test(test_another_backbone_is_refused),
+      cmocka_unit_test(test_auto),
+      cmocka_unit_test(test_auto_without_validation),
+      cmocka_unit_test(test_mirroring_is_chosen),
+      cmocka_unit_test(test_mirroring_by_hand),
   };
   return cmocka_run_group_tests_name("train", tests, NULL, NULL);
 }

@@ -251,7 +251,7 @@ static void test_values_not_finite(void **state) {
 static void test_options_out_of_range(void **state) {
   (void)state;
   fixture *f = make(TINYTL_METHOD_BIAS);
-  tinytl_train_options wrong[24];
+  tinytl_train_options wrong[25];
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) wrong[i] = f->options;
   int n = 0;
   wrong[n++].epochs = -1;
@@ -278,6 +278,7 @@ static void test_options_out_of_range(void **state) {
   wrong[n++].method = (tinytl_method)(TINYTL_METHOD_AUTO + 1);
   wrong[n++].optimizer = (tinytl_optimizer)(TINYTL_OPTIMIZER_AUTO + 1);
   wrong[n++].augment = (tinytl_switch)3;
+  wrong[n++].mirror = (tinytl_switch)3;
   assert_int_equal(n, sizeof wrong / sizeof *wrong);
   for (int i = 0; i < n; i++) {
     f->options = wrong[i];

@@ -3,17 +3,25 @@ train="tinytl train -d $fixtures/pictures --image-size 32 --epochs 12 --threads 
 every="--checkpoint run.ckpt --checkpoint-every 0"
 show $train -o whole.safetensors -q
 
-# SIGKILL, at several moments: only the checkpoint and the lock's file are left behind.
-for saves in 1 5 20; do
+# SIGKILL, at several moments: after so many saves, or in a method of auto. Only the checkpoint and the lock's file are left
+# behind.
+reached() {
+  case $1 in
+  [0-9]*)
+    now=$(stat -c %i run.ckpt 2>/dev/null)
+    [ "$now" = "$seen" ] || n=$((n + 1))
+    seen=$now
+    [ $n -ge "$1" ]
+    ;;
+  *) grep -aqF "\\\"method\\\":\\\"$1\\\"" run.ckpt 2>/dev/null ;;
+  esac
+}
+for moment in 1 5 bias; do
   $train -o new.safetensors $every -q &
   pid=$!
   seen=
   n=0
-  while [ $n -lt $saves ] && kill -0 $pid 2>/dev/null; do
-    now=$(stat -c %i run.ckpt 2>/dev/null)
-    [ "$now" = "$seen" ] || n=$((n + 1))
-    seen=$now
-  done
+  while ! reached $moment && kill -0 $pid 2>/dev/null; do :; done
   kill -s KILL $pid
   wait $pid 2>/dev/null
   echo "killed: $?"

@@ -1,0 +1,35 @@
+#include "train/auto.h"
+
+#include <math.h>
+
+#define MIRROR_NOISES 1.5f /* that mirrored pictures must lose, for mirroring to be left out */
+
+const tinytl_method tinytl_auto_methods[TINYTL_N_STEPS] = {TINYTL_METHOD_LAST, TINYTL_METHOD_BIAS,
+                                                           TINYTL_METHOD_LITE_BIAS};
+
+void tinytl_comparison_add(tinytl_comparison *c, float before, float after) {
+  if (isnan(before) || isnan(after)) return;
+  const double difference = (double)after - (double)before;
+  c->n++;
+  c->sum += difference;
+  c->sum_of_squares += difference * difference;
+}
+
+float tinytl_comparison_gain(const tinytl_comparison *c) {
+  return c->n > 0 ? (float)(c->sum / c->n) : 0.0f;
+}
+
+/* sqrt(variance / n), the variance with n - 1. */
+float tinytl_comparison_noise(const tinytl_comparison *c) {
+  if (c->n < 2) return INFINITY;
+  const double variance = (c->sum_of_squares - c->sum * c->sum / c->n) / (c->n - 1);
+  return (float)sqrt(fmax(variance, 0) / c->n);
+}
+
+bool tinytl_auto_pays(const tinytl_comparison *c) {
+  return tinytl_comparison_gain(c) > tinytl_comparison_noise(c);
+}
+
+bool tinytl_auto_mirror_hurts(const tinytl_comparison *c) {
+  return -tinytl_comparison_gain(c) > MIRROR_NOISES * tinytl_comparison_noise(c);
+}

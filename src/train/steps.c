@@ -1,0 +1,204 @@
+/* tinytl_train: one method, or those of auto, each from what the one before it left. */
+#include "train/train.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "core/pages.h"
+
+typedef struct steps {
+  tinytl_task task;
+  tinytl_train_options options; /* of the method that is trained */
+  tinytl_auto_plan plan;
+  tinytl_carry carry;
+  float *right; /* [validation images], of the method that is trained */
+  tinytl_plan largest;
+  double start, setup_seconds;
+  uint64_t n_run;
+  tinytl_error *error;
+} steps;
+
+static void tell(const steps *s, tinytl_auto_step step) {
+  if (s->options.stepped) s->options.stepped(s->options.context, &step);
+}
+
+/* ---- One after the other ------------------------------------------------------------------ */
+
+static void keep(steps *s, tinytl_outcome *outcome) {
+  tinytl_adapter_free(s->carry.adapter);
+  s->carry.adapter = outcome->adapter;
+  s->carry.report = outcome->report;
+  float *right = s->carry.right;
+  s->carry.right = s->right;
+  s->right = right;
+}
+
+/* The first method is kept whatever it is worth. */
+static bool judge(steps *s, tinytl_outcome *outcome) {
+  const bool is_first = s->carry.adapter == NULL;
+  const bool pays = is_first || tinytl_auto_pays(&outcome->comparison);
+  tell(s,
+       (tinytl_auto_step){.method = s->options.method,
+                          .tried = true,
+                          .kept = pays,
+                          .val_top1 = outcome->report.val_top1,
+                          .gain = is_first ? NAN : tinytl_comparison_gain(&outcome->comparison),
+                          .noise = is_first ? NAN : tinytl_comparison_noise(&outcome->comparison),
+                          .reason = is_first ? "the first method"
+                                    : pays   ? "it gains more than the noise of validation"
+                                           : "it does not gain more than the noise of validation"});
+  if (pays)
+    keep(s, outcome);
+  else
+    tinytl_adapter_free(outcome->adapter);
+  return pays;
+}
+
+/* The classifier alone cannot tell left from right (docs/training.md): the first method beyond it
+ * is asked. */
+static void choose_mirroring(steps *s, const tinytl_comparison *mirrored) {
+  const tinytl_mirroring found = {.mirrors = !tinytl_auto_mirror_hurts(mirrored),
+                                  .gain = tinytl_comparison_gain(mirrored),
+                                  .noise = tinytl_comparison_noise(mirrored)};
+  s->carry.mirror = found.mirrors ? TINYTL_SWITCH_ON : TINYTL_SWITCH_OFF;
+  if (s->options.mirrored) s->options.mirrored(s->options.context, &found);
+}
+
+static tinytl_status train_one(steps *s, const tinytl_resume *resume, bool *pays) {
+  const int i = s->carry.step;
+  tinytl_outcome outcome = {.right = s->right};
+  s->options.method = tinytl_auto_methods[i];
+  s->options.optimizer = s->carry.optimizers[i];
+  s->carry.asks_mirror = s->carry.mirror == TINYTL_SWITCH_AUTO && i > 0;
+  s->options.mirror = s->carry.asks_mirror ? TINYTL_SWITCH_OFF : s->carry.mirror;
+  s->carry.nbytes = s->plan.carried[i];
+  TINYTL_TRY(tinytl_method_train(&s->task, &s->options, resume, &outcome, s->error));
+  s->n_run += outcome.n_run;
+  s->setup_seconds += outcome.report.setup_seconds;
+  if (s->carry.asks_mirror) choose_mirroring(s, &outcome.mirrored);
+  if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
+  *pays = judge(s, &outcome);
+  return TINYTL_OK;
+}
+
+static void tell_untried(const steps *s) {
+  const tinytl_status why = s->plan.why_not;
+  if (s->carry.step < s->plan.n_steps || why == TINYTL_OK) return;
+  tell(s, (tinytl_auto_step){.method = tinytl_auto_methods[s->plan.n_steps],
+                             .val_top1 = NAN,
+                             .gain = NAN,
+                             .noise = NAN,
+                             .reason = why == TINYTL_ERROR_MEMORY_LIMIT
+                                           ? "it does not fit in the memory limit"
+                                           : "the backbone has no place for lite modules"});
+}
+
+static tinytl_status train_all(steps *s, const tinytl_resume *resume) {
+  bool pays = true;
+  if (resume) TINYTL_TRY(tinytl_resume_carry(resume, &s->task, &s->carry, s->error));
+  while (pays && s->carry.step < s->carry.n_steps) {
+    TINYTL_TRY(train_one(s, resume, &pays));
+    resume = NULL;
+    s->carry.step++;
+  }
+  if (pays) tell_untried(s);
+  return TINYTL_OK;
+}
+
+/* ---- Auto --------------------------------------------------------------------------------- */
+
+static tinytl_status take_room(steps *s) {
+  const size_t n_val = (size_t)s->task.val->n_images;
+  s->carry.right = malloc(n_val * sizeof *s->carry.right);
+  s->right = malloc(n_val * sizeof *s->right);
+  if (!s->carry.right || !s->right)
+    return tinytl_fail_memory(s->error, 2 * n_val * sizeof *s->right);
+  for (size_t i = 0; i < n_val; i++) s->carry.right[i] = NAN;
+  return TINYTL_OK;
+}
+
+static tinytl_status run_auto(steps *s, const tinytl_resume *resume) {
+  const bool goes_on = s->carry.n_steps > 0;
+  TINYTL_TRY(
+      tinytl_auto_plan_make(&s->task, &s->options, goes_on ? &s->carry : NULL, &s->plan, s->error));
+  if (!goes_on) {
+    s->carry.n_steps = s->plan.n_steps;
+    for (int i = 0; i < s->plan.n_steps; i++) s->carry.optimizers[i] = s->plan.steps[i].optimizer;
+  } else if (s->options.optimizer != TINYTL_OPTIMIZER_AUTO) {
+    /* That of another name is refused where the checkpoint is compared. */
+    for (int i = 0; i < s->carry.n_steps; i++) s->carry.optimizers[i] = s->options.optimizer;
+  }
+  TINYTL_TRY(take_room(s));
+  s->task.carry = &s->carry;
+  return train_all(s, resume);
+}
+
+/* With nothing to choose by: the largest that fits. */
+static tinytl_status choose_unseen(steps *s) {
+  TINYTL_TRY(tinytl_auto_plan_make(&s->task, &s->options, NULL, &s->plan, s->error));
+  s->options.method = s->plan.steps[s->plan.n_steps - 1].method;
+  return TINYTL_OK;
+}
+
+static tinytl_status run_method(steps *s, const tinytl_resume *resume) {
+  tinytl_outcome outcome = {0};
+  TINYTL_TRY(tinytl_method_train(&s->task, &s->options, resume, &outcome, s->error));
+  s->carry.adapter = outcome.adapter;
+  s->carry.report = outcome.report;
+  s->largest = outcome.report.plan;
+  s->setup_seconds = outcome.report.setup_seconds;
+  s->n_run = outcome.n_run;
+  return TINYTL_OK;
+}
+
+/* ---- The run ------------------------------------------------------------------------------ */
+
+static tinytl_status run_steps(steps *s) {
+  tinytl_resume *resume = NULL;
+  tinytl_status status = TINYTL_OK;
+  if (s->options.resume) {
+    TINYTL_TRY(tinytl_resume_open(s->options.resume, &resume, s->error));
+    status = tinytl_resume_choose(resume, &s->options, &s->carry, s->error);
+  }
+  const bool is_auto = s->options.method == TINYTL_METHOD_AUTO;
+  if (status == TINYTL_OK && is_auto && !s->task.val) status = choose_unseen(s);
+  if (status == TINYTL_OK)
+    status = is_auto && s->task.val ? run_auto(s, resume) : run_method(s, resume);
+  tinytl_resume_free(resume);
+  return status;
+}
+
+static void complete_report(const steps *s, tinytl_train_report *report) {
+  *report = s->carry.report;
+  report->plan = s->largest;
+  report->setup_seconds = s->setup_seconds;
+  report->seconds = tinytl_now() - s->start;
+  report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
+}
+
+tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,
+                           const tinytl_images *val, const tinytl_train_options *options,
+                           tinytl_adapter **adapter, tinytl_train_report *report,
+                           tinytl_error *error) {
+  steps s = {.task = {.backbone = backbone,
+                      .train = train,
+                      .val = val && val->n_images > 0 ? val : NULL,
+                      .base_nbytes = tinytl_resident_nbytes()},
+             .options = *options,
+             .carry = {.asked_mirror = options->mirror, .mirror = options->mirror},
+             .start = tinytl_now(),
+             .error = error};
+  TINYTL_TRY(tinytl_trainer_check_options(options, error));
+  TINYTL_TRY(tinytl_trainer_check_images(train, s.task.val, error));
+  const tinytl_status status = run_steps(&s);
+  if (status == TINYTL_OK) {
+    *adapter = s.carry.adapter;
+    if (report) complete_report(&s, report);
+  } else {
+    tinytl_adapter_free(s.carry.adapter);
+  }
+  free(s.carry.right);
+  free(s.right);
+  return status;
+}

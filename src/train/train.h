@@ -1,0 +1,24 @@
+/* One method of a run. */
+#ifndef TINYTL_TRAIN_TRAIN_H
+#define TINYTL_TRAIN_TRAIN_H
+
+#include "train/checkpoint.h"
+
+/* What training a method made. */
+typedef struct tinytl_outcome {
+  tinytl_adapter *adapter; /* the caller's */
+  tinytl_train_report report;
+  uint64_t n_run; /* training pictures that went through the network */
+  /* With task->carry: */
+  float *right;                 /* [validation images], the caller's room; filled */
+  tinytl_comparison comparison; /* with those of carry->right */
+  tinytl_comparison mirrored;   /* where carry asks: with those of the pictures mirrored */
+} tinytl_outcome;
+
+/* Trains options->method, which is no AUTO. resume may be NULL. On failure outcome->adapter is
+ * untouched. */
+tinytl_status tinytl_method_train(const tinytl_task *task, const tinytl_train_options *options,
+                                  const tinytl_resume *resume, tinytl_outcome *outcome,
+                                  tinytl_error *error);
+
+#endif

@@ -1,0 +1,85 @@
+/* Decisions of method auto from what was measured. */
+#include "support/cmocka.h"
+
+#include "train/auto.h"
+
+#include <math.h>
+
+static tinytl_comparison compare(int n, const float *before, const float *after) {
+  tinytl_comparison c = {0};
+  for (int i = 0; i < n; i++) tinytl_comparison_add(&c, before[i], after[i]);
+  return c;
+}
+
+/* Against a mean and a standard error that are worked out by hand. */
+static void test_gain_and_noise(void **state) {
+  (void)state;
+  static const float before[] = {0.25f, 0.5f, 0.75f, 1}, after[] = {0.5f, 0.5f, 1, 0.5f};
+  const tinytl_comparison c = compare(4, before, after);
+  assert_int_equal(c.n, 4);
+  assert_float_equal(tinytl_comparison_gain(&c), 0, 1e-7);
+  /* differences 1/4, 0, 1/4, -1/2: sum of squares 3/8, variance 1/8 */
+  assert_float_equal(tinytl_comparison_noise(&c), sqrt(0.125 / 4), 1e-7);
+}
+
+static void test_unreadable_pictures_do_not_count(void **state) {
+  (void)state;
+  static const float before[] = {0.5f, NAN, 0.5f, 0.25f}, after[] = {1, 1, NAN, 0.5f};
+  const tinytl_comparison c = compare(4, before, after);
+  assert_int_equal(c.n, 2);
+  assert_float_equal(tinytl_comparison_gain(&c), 0.375, 1e-7);
+}
+
+/* Nothing is preferred or forbidden for lack of pictures. */
+static void test_too_few_pictures(void **state) {
+  (void)state;
+  static const float low[] = {0, 0}, high[] = {1, 1};
+  for (int n = 0; n < 2; n++) {
+    const tinytl_comparison better = compare(n, low, high), worse = compare(n, high, low);
+    assert_true(isinf(tinytl_comparison_noise(&better)));
+    assert_false(tinytl_auto_pays(&better));
+    assert_false(tinytl_auto_mirror_hurts(&worse));
+  }
+  const tinytl_comparison same = compare(2, low, low), better = compare(2, low, high);
+  assert_false(tinytl_auto_pays(&same));
+  assert_false(tinytl_auto_mirror_hurts(&same));
+  assert_true(tinytl_auto_pays(&better));
+}
+
+/* `n` pictures of which `n_more` become better, the others worse, by as much. */
+static tinytl_comparison of(int n, int n_more) {
+  tinytl_comparison c = {0};
+  for (int i = 0; i < n; i++)
+    tinytl_comparison_add(&c, i < n_more ? 0.25f : 0.75f, i < n_more ? 0.75f : 0.25f);
+  return c;
+}
+
+static void test_thresholds(void **state) {
+  (void)state;
+  /* of 100: gain (2 m - 100) / 200, noise close to 0.05 */
+  const tinytl_comparison less = of(100, 54), more = of(100, 56);
+  assert_false(tinytl_auto_pays(&less));
+  assert_true(tinytl_auto_pays(&more));
+  const tinytl_comparison little = of(100, 44), much = of(100, 38);
+  assert_false(tinytl_auto_mirror_hurts(&little));
+  assert_true(tinytl_auto_mirror_hurts(&much));
+  assert_false(tinytl_auto_pays(&much));
+  assert_false(tinytl_auto_mirror_hurts(&more));
+}
+
+static void test_methods_grow(void **state) {
+  (void)state;
+  assert_int_equal(tinytl_auto_methods[0], TINYTL_METHOD_LAST);
+  assert_int_equal(tinytl_auto_methods[TINYTL_N_STEPS - 1], TINYTL_METHOD_LITE_BIAS);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_gain_and_noise),
+      cmocka_unit_test(test_unreadable_pictures_do_not_count),
+      cmocka_unit_test(test_too_few_pictures),
+      cmocka_unit_test(test_thresholds),
+      cmocka_unit_test(test_methods_grow),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
