@@ -13,7 +13,7 @@ mkdir -p found logs
 for target in "$@"; do
   mkdir -p "corpus/$target"
   ./fuzz/fuzz_"$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=512 \
-    -max_len=200000 -print_final_stats=1 -artifact_prefix="found/$target-" "corpus/$target" "fuzz/seeds/$target" \
+    -max_len=200000 -report_slow_units=600 -print_final_stats=1 -artifact_prefix="found/$target-" "corpus/$target" "fuzz/seeds/$target" \
     >logs/"$target.log" 2>&1 || true
   # A run: seconds, executions, edges.
   executions=$(sed -n 's/^stat::number_of_executed_units: *//p' logs/"$target.log")
