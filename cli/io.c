@@ -248,7 +248,7 @@ static int commit(cli_output *output) {
   bool flushed =
       fflush(output->file) == 0 && (!output->temporary || fsync(fileno(output->file)) == 0);
   int reason = flushed ? 0 : errno;
-  if (reason == 0 && output->is_nameless) {
+  if (reason == 0 && output->temporary && output->is_nameless) {
     if (link_nameless(output))
       output->is_nameless = false;
     else
