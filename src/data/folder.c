@@ -201,7 +201,8 @@ tinytl_status tinytl_folder_show_classes(tinytl_folder *self, tinytl_error *erro
   tinytl_names_fit(&self->classes);
   self->class_names = malloc((n + 1) * sizeof *self->class_names);
   if (!self->class_names) return tinytl_fail_memory(error, (n + 1) * sizeof *self->class_names);
-  for (size_t c = 0; c < n; c++) self->class_names[c] = tinytl_names_get(&self->classes, (int)c);
+  for (int c = 0; c < self->classes.n; c++)
+    self->class_names[c] = tinytl_names_get(&self->classes, c);
   self->images.n_classes = self->classes.n;
   self->images.class_names = self->class_names;
   return TINYTL_OK;
