@@ -20,7 +20,7 @@ static const struct command {
                 {"eval", cli_eval, "measure accuracy on pictures that were not trained on"},
                 {"predict", cli_predict, "classify pictures"},
                 {"info", cli_info, "say what a backbone or adapter holds"},
-                {"import", cli_import, "turn a TFLite or safetensors model into a backbone"},
+                {"import", cli_import, "turn a TFLite, safetensors or PyTorch model into a backbone"},
                 {"init", cli_init, "make a randomly initialised backbone"},
                 {"bench", cli_bench, "measure the speed and memory of training and inference"},
                 {NULL, NULL, NULL}};

@@ -7,8 +7,7 @@ enum {
   PERIOD = TINYTL_RGB_PERIOD
 };
 
-/* n pixels of input row y from x on, either of which may lie outside. */
-static void widen(const tinytl_conv_rgb *r, int y, int x, int n, float *out) {
+void tinytl_conv_rgb_widen(const tinytl_conv_rgb *r, int y, int x, int n, float *out) {
   const tinytl_conv *conv = r->panels.conv;
   if (y < 0 || y >= conv->in_h) {
     memset(out, 0, (size_t)n * 3 * sizeof *out);
@@ -32,14 +31,16 @@ static void rgb_strip(const tinytl_conv_rgb *r, int oy, int ox, int n, float *y)
   const int kernel = conv->kernel, width = (n - 1) * conv->stride + kernel;
   float strip[BUFFER_FLOATS];
   for (int ky = 0; ky < kernel; ky++)
-    widen(r, oy * conv->stride - conv->pad_top + ky, ox * conv->stride - conv->pad_left, width,
-          strip + (ptrdiff_t)ky * width * 3);
+    tinytl_conv_rgb_widen(r, oy * conv->stride - conv->pad_top + ky,
+                          ox * conv->stride - conv->pad_left, width,
+                          strip + (ptrdiff_t)ky * width * 3);
 
   const tinytl_kernels *kernels = r->panels.run->kernels;
   const int pixel = oy * conv->out_w + ox;
   for (int index = r->panels.first; index < r->panels.first + r->panels.n; index++) {
     const tinytl_conv_panel panel = tinytl_conv_panels_at(&r->panels, index);
-    tinytl_gemm_tile tile = {.n = panel.n,
+    tinytl_gemm_tile tile = {.m = n,
+                             .n = panel.n,
                              .k = 3 * kernel,
                              .a = strip,
                              .a_row = 3 * conv->stride,
@@ -51,7 +52,7 @@ static void rgb_strip(const tinytl_conv_rgb *r, int oy, int ox, int n, float *y)
                              .a_run = 3 * width,
                              .b_run = (ptrdiff_t)3 * kernel * kernels->nr};
     tinytl_conv_tile_epilogue(&tile, r->epilogue, conv->out_c, pixel, panel.column);
-    tinytl_conv_gemm_rows(kernels, tile, n);
+    kernels->gemm(&tile);
   }
 }
 
