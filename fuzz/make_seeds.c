@@ -12,6 +12,7 @@
 #include "support/saved_run.h"
 #include "support/tflite_maker.h"
 #include "support/tiny_net.h"
+#include "support/torch_maker.h"
 #include "train/checkpoint.h"
 
 /* ---- Files -------------------------------------------------------------------------------- */
@@ -150,6 +151,54 @@ static void make_tflite(const char *name, bool shortcut, bool padded) {
   put_sink("tflite", name, &file);
 }
 
+/* ---- PyTorch ------------------------------------------------------------------------------ */
+
+/* The first layers of a network that is known by its names, stored in several ways. */
+static void make_torch(void) {
+  static const float values[16 * 27];
+  static const uint16_t halves[16];
+  const torch_tensor tensors[] = {{.name = "features.0.0.weight",
+                                   .n_dims = 4,
+                                   .dims = {16, 3, 3, 3},
+                                   .data = values,
+                                   .nbytes = sizeof values},
+                                  {.name = "module.features.0.1.weight",
+                                   .storage = "HalfStorage",
+                                   .n_dims = 1,
+                                   .dims = {16},
+                                   .data = halves,
+                                   .nbytes = sizeof halves},
+                                  {.name = "features.0.1.bias",
+                                   .n_dims = 1,
+                                   .dims = {16},
+                                   .offset = 3,
+                                   .numel = 32,
+                                   .data = values,
+                                   .nbytes = 128},
+                                  {.name = "classifier.1.weight",
+                                   .n_dims = 2,
+                                   .dims = {2, 8},
+                                   .strides = (const int[]){1, 2},
+                                   .data = values,
+                                   .nbytes = 64},
+                                  {.name = "features.0.1.num_batches_tracked",
+                                   .storage = "LongStorage",
+                                   .data = halves,
+                                   .nbytes = 8}};
+  sink file = torch_file(tensors, 5);
+  put_sink("torch", "dict", &file);
+  for (int zip64 = 0; zip64 < 2; zip64++) {
+    sink pickle = {0};
+    zip_maker zip = {.zip64 = zip64, .descriptor = !zip64};
+    pickle_state(&pickle, tensors, 1);
+    zip_add(&zip, "made/data.pkl", pickle.bytes, pickle.nbytes);
+    zip_add(&zip, "made/data/0", values, sizeof values);
+    file = zip_finish(&zip);
+    put_sink("torch", zip64 ? "zip64" : "descriptor", &file);
+    free(pickle.bytes);
+  }
+}
+
 /* ---- Runs --------------------------------------------------------------------------------- */
 
 static void make_runs(void) {
@@ -219,6 +268,7 @@ int main(int argc, char **argv) {
   make_tflite("plain", false, false);
   make_tflite("shortcut", true, false);
   make_tflite("padded", false, true);
+  make_torch();
   make_runs();
   make_pictures();
   make_words();
