@@ -1,7 +1,7 @@
 # A short front for CMake: see CMakePresets.json.
 JOBS ?= $(shell nproc)
 
-.PHONY: all demo test check-asan check-clang check-arm64 check-format format install clean
+.PHONY: all demo test check-asan check-clang check-arm64 check-tsan check-lint check-format fuzz format install clean
 
 all:
 	cmake --preset release
@@ -36,6 +36,26 @@ check-arm64:
 	cmake --build --preset arm64 -j $(JOBS)
 	ctest --preset arm64
 
+# Everything with threads.
+check-tsan:
+	tools/install_packages.sh build test
+	cmake --preset tsan
+	cmake --build --preset tsan -j $(JOBS)
+	ctest --preset tsan
+
+# Every target for FUZZ_SECONDS; a corpus grows in build-fuzz/corpus. docs/robustness.md.
+FUZZ_SECONDS ?= 5
+fuzz:
+	tools/install_packages.sh build test fuzz
+	cmake --preset fuzz
+	cmake --build --preset fuzz -j $(JOBS)
+	fuzz/run.sh build-fuzz $(FUZZ_SECONDS)
+
+check-lint:
+	tools/install_packages.sh build lint
+	cmake --preset release
+	tools/lint.sh build $(JOBS)
+
 C_FILES = $(shell git ls-files '*.c' '*.h')
 
 check-format:
@@ -49,4 +69,4 @@ install: all
 	cmake --install build
 
 clean:
-	rm -rf build build-asan build-clang build-arm64
+	rm -rf build build-asan build-clang build-arm64 build-tsan build-fuzz

@@ -181,7 +181,7 @@ void cli_checkpoint_remove(const cli_checkpoint *c) {
 
 void cli_checkpoint_close(cli_checkpoint *c) {
   close_source(c);
-  if (c->lock_fd >= 0) {
+  if (c->lock_path && c->lock_fd >= 0) {
     unlink(c->lock_path); /* while it is locked: nobody else's is removed */
     close(c->lock_fd);
   }

@@ -44,6 +44,20 @@ static bool read_stream(int fd, cli_file *file) {
   return false;
 }
 
+/* Reading what is mapped of a file that was cut meanwhile. */
+static void end_at_cut_file(int signal_number) {
+  (void)signal_number;
+  static const char message[] = "tinytl: a model file was cut short while it was in use\n";
+  (void)!write(STDERR_FILENO, message, sizeof message - 1);
+  _exit(TINYTL_ERROR_MODEL);
+}
+
+static void catch_cut_files(void) {
+  struct sigaction action = {.sa_handler = end_at_cut_file};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGBUS, &action, NULL);
+}
+
 static bool map_or_read(int fd, cli_file *file) {
   struct stat info;
   if (fstat(fd, &info) != 0) return false;
@@ -54,6 +68,7 @@ static bool map_or_read(int fd, cli_file *file) {
   if (!S_ISREG(info.st_mode) || info.st_size == 0) return read_stream(fd, file);
   void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (bytes == MAP_FAILED) return false;
+  catch_cut_files();
   *file = (cli_file){.bytes = bytes, .nbytes = (size_t)info.st_size, .is_mapped = true};
   return true;
 }
@@ -233,7 +248,7 @@ static int commit(cli_output *output) {
   bool flushed =
       fflush(output->file) == 0 && (!output->temporary || fsync(fileno(output->file)) == 0);
   int reason = flushed ? 0 : errno;
-  if (reason == 0 && output->is_nameless) {
+  if (reason == 0 && output->temporary && output->is_nameless) {
     if (link_nameless(output))
       output->is_nameless = false;
     else

@@ -79,6 +79,7 @@ int cli_report(const tinytl_error *error) {
   return error->status;
 }
 
+#undef cli_fail
 tinytl_status cli_fail(tinytl_error *error, tinytl_status status, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);

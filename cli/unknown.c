@@ -35,7 +35,15 @@ void cli_scores_free(cli_scores *scores) {
 
 /* ---- A tree of pictures ------------------------------------------------------------------- */
 
+/* A folder. */
+typedef struct place {
+  dev_t device;
+  ino_t number;
+} place;
+
 typedef struct search {
+  place *seen; /* [room], of which n_seen are used: folders that are or were read */
+  int n_seen, room;
   tinytl_predictor *predictor;
   tinytl_view view;
   uint8_t *rgb;         /* [size][size][3] */
@@ -44,13 +52,6 @@ typedef struct search {
   int n_skipped;
   tinytl_error *error;
 } search;
-
-/* A folder that is being read, and the one that it lies in. */
-typedef struct level {
-  const struct level *above;
-  dev_t device;
-  ino_t number;
-} level;
 
 static bool is_picture(const char *name) {
   const char *dot = strrchr(name, '.');
@@ -72,12 +73,30 @@ static tinytl_status score_picture(search *s, const char *path) {
   return cli_fail(s->error, TINYTL_ERROR_INTERNAL, "out of memory for %d pictures", s->scores->n);
 }
 
-static tinytl_status search_folder(search *s, const char *path, const level *above);
+static tinytl_status search_folder(search *s, const char *path);
 
-/* Links are followed, but not back into a folder that is being read. */
-static tinytl_status search_entry(search *s, const char *path, const char *name,
-                                  const level *above) {
+/* Whether this folder was not seen before: links may lead in circles, and many ways to one place.
+ */
+static tinytl_status see(search *s, const struct stat *info, bool *is_new) {
+  *is_new = false;
+  for (int i = 0; i < s->n_seen; i++)
+    if (s->seen[i].device == info->st_dev && s->seen[i].number == info->st_ino) return TINYTL_OK;
+  if (s->n_seen == s->room) {
+    const int room = s->room ? 2 * s->room : 64;
+    place *seen = realloc(s->seen, sizeof *seen * (size_t)room);
+    if (!seen) return cli_fail(s->error, TINYTL_ERROR_INTERNAL, "out of memory");
+    s->seen = seen;
+    s->room = room;
+  }
+  s->seen[s->n_seen++] = (place){info->st_dev, info->st_ino};
+  *is_new = true;
+  return TINYTL_OK;
+}
+
+/* Links are followed. */
+static tinytl_status search_entry(search *s, const char *path, const char *name) {
   struct stat info;
+  bool is_new;
   if (stat(path, &info) != 0) {
     if (!is_picture(name)) return TINYTL_OK;
     cli_note_skipped(NULL, path, strerror(errno));
@@ -86,17 +105,15 @@ static tinytl_status search_entry(search *s, const char *path, const char *name,
   }
   if (S_ISREG(info.st_mode)) return is_picture(name) ? score_picture(s, path) : TINYTL_OK;
   if (!S_ISDIR(info.st_mode)) return TINYTL_OK;
-  const level here = {above, info.st_dev, info.st_ino};
-  for (; above; above = above->above)
-    if (above->device == here.device && above->number == here.number) return TINYTL_OK;
-  return search_folder(s, path, &here);
+  const tinytl_status status = see(s, &info, &is_new);
+  return status == TINYTL_OK && is_new ? search_folder(s, path) : status;
 }
 
 static int is_shown(const struct dirent *entry) {
   return entry->d_name[0] != '.';
 }
 
-static tinytl_status search_folder(search *s, const char *path, const level *here) {
+static tinytl_status search_folder(search *s, const char *path) {
   struct dirent **entries;
   const int n = scandir(path, &entries, is_shown, alphasort);
   if (n < 0) return cli_fail(s->error, TINYTL_ERROR_DATA, "%s: %s", path, strerror(errno));
@@ -106,7 +123,7 @@ static tinytl_status search_folder(search *s, const char *path, const level *her
     if (status == TINYTL_OK && asprintf(&below, "%s/%s", path, entries[i]->d_name) < 0)
       status = cli_fail(s->error, TINYTL_ERROR_INTERNAL, "out of memory");
     else if (status == TINYTL_OK)
-      status = search_entry(s, below, entries[i]->d_name, here);
+      status = search_entry(s, below, entries[i]->d_name);
     free(below);
     free(entries[i]);
   }
@@ -127,13 +144,13 @@ tinytl_status cli_unknown_score(const char *dir, tinytl_predictor *predictor, cl
     status = cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory");
   else if (stat(dir, &info) != 0)
     status = cli_fail(error, TINYTL_ERROR_DATA, "%s: %s", dir, strerror(errno));
-  if (status == TINYTL_OK) {
-    const level top = {NULL, info.st_dev, info.st_ino};
-    status = search_folder(&s, dir, &top);
-  }
+  bool is_new;
+  if (status == TINYTL_OK) status = see(&s, &info, &is_new);
+  if (status == TINYTL_OK) status = search_folder(&s, dir);
   if (status == TINYTL_OK && scores->n == 0)
     status = cli_fail(error, TINYTL_ERROR_DATA, "%s: no picture could be read", dir);
   *n_skipped = s.n_skipped;
+  free(s.seen);
   free(s.probabilities);
   free(s.rgb);
   return status;

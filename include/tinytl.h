@@ -5,8 +5,10 @@
  *    (may be NULL) which is filled on failure and untouched on success.
  *  - On failure an output pointer is left as it was; nothing has to be freed.
  *  - The library never prints, never exits and keeps no global state. Objects may be used from
- *    any thread, one thread at a time; a tinytl_backbone is read-only after it was made and may be
- *    shared by several threads.
+ *    any thread, one thread at a time; a tinytl_backbone and a tinytl_adapter are read-only after
+ *    they were made and may be shared by several threads. Several runs may train at once, each
+ *    from a thread of its own; but a memory limit is one of the process, and a run knows of the
+ *    others only what they hold when it is planned.
  *  - Pictures are 8-bit RGB, [height][width][3]; activations float32, [height][width][channel].
  */
 #ifndef TINYTL_H

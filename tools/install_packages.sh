@@ -1,6 +1,6 @@
 #!/bin/sh
 # install_packages.sh GROUP...: installs what is missing of the packages that a group of work
-# needs. Groups: build, test, clang, format, arm64. Debian and Ubuntu; elsewhere it names them.
+# needs. Groups: build, test, clang, fuzz, lint, format, arm64. Debian and Ubuntu; elsewhere it names them.
 set -eu
 
 packages_of() {
@@ -8,6 +8,8 @@ packages_of() {
     build) echo gcc make cmake pkg-config libc6-dev libjpeg-dev libpng-dev libjansson-dev libmd-dev ;;
     test) echo libcmocka-dev ;;
     clang) echo clang ;;
+    fuzz) echo clang libclang-rt-dev ;;
+    lint) echo clang-tidy cppcheck git ;;
     format) echo clang-format git ;;
     arm64)
       echo gcc-aarch64-linux-gnu qemu-user

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#undef tinytl_fail
 tinytl_status tinytl_fail(tinytl_error *error, tinytl_status status, const char *format, ...) {
   if (error) {
     error->status = status;
@@ -14,6 +15,7 @@ tinytl_status tinytl_fail(tinytl_error *error, tinytl_status status, const char 
   return status;
 }
 
+#undef tinytl_fail_memory
 tinytl_status tinytl_fail_memory(tinytl_error *error, size_t nbytes) {
   return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory: %zu bytes refused", nbytes);
 }

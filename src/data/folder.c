@@ -72,17 +72,37 @@ static tinytl_status list_dir(const char *path, bool (*wanted)(DIR *, const stru
 static const char *const part_names[] = {
     [TINYTL_PART_TRAIN] = "train", [TINYTL_PART_VAL] = "val", [TINYTL_PART_TEST] = "test"};
 
-bool tinytl_folder_has_part(const char *dir, tinytl_part part) {
+/* Where a folder cannot be looked into, it is not said to be missing. */
+static tinytl_status open_part(const char *dir, tinytl_part part, DIR **opened,
+                               tinytl_error *error) {
   char *path = join(dir, part_names[part]);
-  DIR *opened = path ? opendir(path) : NULL;
+  if (!path) return tinytl_fail_memory(error, strlen(dir));
+  *opened = opendir(path);
+  tinytl_status status = TINYTL_OK;
+  if (!*opened && (errno == ENOMEM || errno == EMFILE || errno == ENFILE))
+    status = tinytl_fail(error, TINYTL_ERROR_INTERNAL, "%s: %s", path, strerror(errno));
+  else if (!*opened && errno != ENOENT && errno != ENOTDIR)
+    status = tinytl_fail(error, TINYTL_ERROR_DATA, "%s: %s", path, strerror(errno));
   free(path);
-  if (!opened) return false;
-  bool found = false;
+  return status;
+}
+
+static tinytl_status find_part(const char *dir, tinytl_part part, bool *found,
+                               tinytl_error *error) {
+  DIR *opened = NULL;
   const struct dirent *entry;
-  while (!found && (entry = readdir(opened)))
-    found = entry->d_name[0] != '.' && is_dir_at(opened, entry);
+  *found = false;
+  TINYTL_TRY(open_part(dir, part, &opened, error));
+  if (!opened) return TINYTL_OK;
+  while (!*found && (entry = readdir(opened)))
+    *found = entry->d_name[0] != '.' && is_dir_at(opened, entry);
   closedir(opened);
-  return found;
+  return TINYTL_OK;
+}
+
+bool tinytl_folder_has_part(const char *dir, tinytl_part part) {
+  bool found;
+  return find_part(dir, part, &found, NULL) == TINYTL_OK && found;
 }
 
 /* The folder that holds a part's classes; the caller's. */
@@ -95,7 +115,7 @@ static tinytl_status part_path(const char *dir, tinytl_part part, char **path,
   }
   bool has[3], any = false;
   for (int p = 0; p < 3; p++) {
-    has[p] = tinytl_folder_has_part(dir, (tinytl_part)p);
+    TINYTL_TRY(find_part(dir, (tinytl_part)p, &has[p], error));
     any = any || has[p];
   }
   if (part == TINYTL_PART_TEST && !has[part] && has[TINYTL_PART_VAL]) part = TINYTL_PART_VAL;
@@ -181,7 +201,8 @@ tinytl_status tinytl_folder_show_classes(tinytl_folder *self, tinytl_error *erro
   tinytl_names_fit(&self->classes);
   self->class_names = malloc((n + 1) * sizeof *self->class_names);
   if (!self->class_names) return tinytl_fail_memory(error, (n + 1) * sizeof *self->class_names);
-  for (size_t c = 0; c < n; c++) self->class_names[c] = tinytl_names_get(&self->classes, (int)c);
+  for (int c = 0; c < self->classes.n; c++)
+    self->class_names[c] = tinytl_names_get(&self->classes, c);
   self->images.n_classes = self->classes.n;
   self->images.class_names = self->class_names;
   return TINYTL_OK;

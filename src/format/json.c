@@ -41,12 +41,51 @@ size_t tinytl_utf8_valid(const char *text, size_t n) {
 
 /* ---- Parsing ------------------------------------------------------------------------------ */
 
+/* Where its buffer for a string cannot grow, jansson (2.14, lex_save) drops a character or aborts:
+ * so whether there is memory is tried before. */
+static tinytl_status check_memory(size_t n, tinytl_error *error) {
+  const size_t nbytes = 8 * n + 4096;
+  void *volatile piece = malloc(nbytes); /* else the compiler leaves both calls out */
+  if (!piece) return tinytl_fail_memory(error, nbytes);
+  free(piece);
+  return TINYTL_OK;
+}
+
+/* What is parsed takes far more memory than its text: a value up to 50 bytes, an array or object
+ * 200. A header of as many tensors as are supported stays below these. */
+enum { MAX_VALUES = 1 << 18, MAX_CONTAINERS = 1 << 15 };
+
+static tinytl_status check_counts(const char *text, size_t n, const char *where,
+                                  tinytl_error *error) {
+  size_t n_values = 1, n_containers = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < n; i++) {
+    if (text[i] == '"')
+      in_string = !in_string;
+    else if (in_string)
+      i += text[i] == '\\';
+    else if (text[i] == ',' || text[i] == ':')
+      n_values++;
+    else if (text[i] == '[' || text[i] == '{')
+      n_containers++;
+  }
+  if (n_values <= MAX_VALUES && n_containers <= MAX_CONTAINERS) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                     "%s: JSON of %zu values, %zu of them arrays or objects; at most %d and %d are "
+                     "supported",
+                     where, n_values, n_containers, MAX_VALUES, MAX_CONTAINERS);
+}
+
 static tinytl_status parse(const char *text, size_t n, size_t flags, const char *where,
                            json_t **json, tinytl_error *error) {
   json_error_t reason;
+  TINYTL_TRY(check_counts(text, n, where, error));
+  TINYTL_TRY(check_memory(n, error));
   /* All numbers as double: those beyond 64 bits are refused where they are used. */
   flags |= JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_REJECT_DUPLICATES;
   json_t *value = json_loadb(text, n, flags, &reason);
+  /* Short of memory jansson has no words; but of a string it says that it is not valid. */
+  if (!value && !reason.text[0]) return tinytl_fail_memory(error, n);
   if (!value)
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: %s near character %d", where,
                        json_error_code(&reason) == json_error_duplicate_key ? "a key stands twice"

@@ -23,6 +23,7 @@ tinytl_status tinytl_string_copy(const char *string, char **copy, tinytl_error *
   const size_t nbytes = string ? strlen(string) + 1 : 1;
   char *bytes = malloc(nbytes);
   if (!bytes) return tinytl_fail_memory(error, nbytes);
-  *copy = memcpy(bytes, string ? string : "", nbytes);
+  memcpy(bytes, string ? string : "", nbytes);
+  *copy = bytes;
   return TINYTL_OK;
 }

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static void write_picture(const pictures_dir *dir, const char *name) {
@@ -115,6 +117,15 @@ static void other_files_are_passed_over(void **state) {
   pictures_dir_remove(&dir);
 }
 
+static void make_socket(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  assert_true(fd >= 0 && strlen(path) < sizeof address.sun_path);
+  strcpy(address.sun_path, path);
+  assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+  close(fd);
+}
+
 static void unreadable_files_are_told(void **state) {
   (void)state;
   pictures_dir dir = pictures_dir_make();
@@ -125,14 +136,16 @@ static void unreadable_files_are_told(void **state) {
   assert_int_equal(mkfifo(pictures_path(&dir, "a/4.jpg"), 0600), 0);
   pictures_write_jpeg(&dir, "a/5.jpg", PICTURES_JPEG_RGB, 20, 20, 1);
   pictures_cut(&dir, "a/5.jpg", 100);
+  make_socket(pictures_path(&dir, "a/6.jpg"));
   skips skipped = {0};
   tinytl_folder *folder = open_part(dir.path, TINYTL_PART_TRAIN, &skipped);
   assert_string_equal(skipped.text, "1.jpg: neither a JPEG nor a PNG file\n"
                                     "2.jpg: empty file\n"
                                     "3.jpg: No such file or directory\n"
                                     "4.jpg: not a regular file\n"
-                                    "5.jpg: Premature end of JPEG file\n");
-  assert_int_equal(tinytl_folder_n_skipped(folder), 5);
+                                    "5.jpg: Premature end of JPEG file\n"
+                                    "6.jpg: not a regular file\n");
+  assert_int_equal(tinytl_folder_n_skipped(folder), 6);
   assert_int_equal(tinytl_folder_images(folder)->n_images, 2);
   tinytl_folder_free(folder);
   pictures_dir_remove(&dir);
@@ -215,6 +228,17 @@ static void empty_classes_are_refused(void **state) {
   pictures_write(&dir, "c/1.jpg", "text", 4);
   pictures_write(&dir, "c/2.jpg", "text", 4);
   assert_refused(dir.path, TINYTL_PART_TRAIN, "/c: class without pictures: none of its 2 files");
+  pictures_dir_remove(&dir);
+}
+
+/* It counted as missing, and with memory short so did one that is there. */
+static void parts_that_cannot_be_opened_are_refused(void **state) {
+  (void)state;
+  pictures_dir dir = pictures_dir_make();
+  write_classes(&dir, "", 1);
+  assert_int_equal(symlink("train", pictures_path(&dir, "train")), 0);
+  assert_refused(dir.path, TINYTL_PART_TRAIN, "/train: Too many levels of symbolic links");
+  assert_false(tinytl_folder_has_part(dir.path, TINYTL_PART_TRAIN));
   pictures_dir_remove(&dir);
 }
 
@@ -455,6 +479,7 @@ int main(void) {
       cmocka_unit_test(a_class_may_be_called_train),
       cmocka_unit_test(folders_without_classes_are_refused),
       cmocka_unit_test(empty_classes_are_refused),
+      cmocka_unit_test(parts_that_cannot_be_opened_are_refused),
       cmocka_unit_test(closed_folders_are_refused),
       cmocka_unit_test(split_takes_a_share_of_every_class),
       cmocka_unit_test(split_keeps_series_together),

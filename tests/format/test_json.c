@@ -278,6 +278,36 @@ static void test_text(void **state) {
   free(text);
 }
 
+/* "[" n_items times `item`, with commas, "]". */
+static tinytl_status parse_list(const char *item, size_t n_items, tinytl_error *error) {
+  const size_t length = strlen(item);
+  char *text = malloc(n_items * (length + 1) + 2), *end = text;
+  json_t *json = NULL;
+  for (size_t i = 0; i < n_items; i++) {
+    *end++ = i ? ',' : '[';
+    memcpy(end, item, length);
+    end += length;
+  }
+  *end++ = ']';
+  const tinytl_status status = tinytl_json_parse(text, (size_t)(end - text), "test", &json, error);
+  json_decref(json);
+  free(text);
+  return status;
+}
+
+/* 16 MB of "[],[],..." took a gigabyte. What stands in strings does not count. */
+static void test_many_values(void **state) {
+  (void)state;
+  tinytl_error error = {0};
+  assert_int_equal(parse_list("0", 1 << 18, &error), TINYTL_OK);
+  assert_int_equal(parse_list("0", (1 << 18) + 1, &error), TINYTL_ERROR_MODEL);
+  assert_non_null(strstr(error.message, "JSON of 262145 values"));
+  assert_int_equal(parse_list("{}", (1 << 15) - 1, &error), TINYTL_OK);
+  assert_int_equal(parse_list("[]", 1 << 15, &error), TINYTL_ERROR_MODEL);
+  assert_non_null(strstr(error.message, "32769 of them arrays or objects"));
+  assert_int_equal(parse_list("\"[[,,::{{\\\"[[\"", 30000, &error), TINYTL_OK);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_utf8),         cmocka_unit_test(test_any_bytes),
@@ -286,7 +316,7 @@ int main(void) {
       cmocka_unit_test(test_embedded_nul), cmocka_unit_test(test_keys_differ),
       cmocka_unit_test(test_depth),        cmocka_unit_test(test_numbers),
       cmocka_unit_test(test_huge_number),  cmocka_unit_test(test_floats),
-      cmocka_unit_test(test_text),
+      cmocka_unit_test(test_text),         cmocka_unit_test(test_many_values),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

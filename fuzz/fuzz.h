@@ -1,0 +1,41 @@
+/* What the fuzz targets share. A target is one file with fuzz_one; the same file is linked with
+ * libFuzzer (preset `fuzz`) or with replay.c, which reads files. */
+#ifndef TINYTL_FUZZ_H
+#define TINYTL_FUZZ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "tinytl.h"
+
+/* libFuzzer's names. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t nbytes, size_t max_nbytes);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t nbytes, size_t max_nbytes, unsigned seed);
+
+/* A property that must hold for every input. */
+#define FUZZ_EXPECT(condition) \
+  do {                         \
+    if (!(condition)) abort(); \
+  } while (0)
+
+/* A reader that refuses says why, with a status that the reader may give. */
+static inline void fuzz_expect_reason(tinytl_status status, const tinytl_error *error,
+                                      tinytl_status allowed) {
+  FUZZ_EXPECT(status == TINYTL_OK ||
+              (status == allowed && error->status == status && error->message[0] != '\0'));
+}
+
+/* Plans training with the backbone and, where the network is small, has it predict a picture.
+ * adapter NULL: the backbone's own classifier. */
+void fuzz_use(const tinytl_backbone *backbone, const tinytl_adapter *adapter);
+
+/* Writes the backbone and opens what was written: that must work. */
+void fuzz_write_again(const tinytl_backbone *backbone);
+
+/* The run that the checkpoints among the seeds are of: small, method and optimizer left open. */
+struct saved_run *fuzz_run(void);
+
+#endif

@@ -1,0 +1,37 @@
+/* A checkpoint that a run goes on from, to its end where it is accepted. The checksum is made right
+ * first: else nothing behind it would ever be reached. */
+#include "fuzz.h"
+#include "support/saved_run.h"
+#include "train/checkpoint.h"
+
+#include <sha2.h>
+#include <string.h>
+
+static void save(void *context, const tinytl_checkpoint *checkpoint) {
+  (void)context;
+  size_t room = SIZE_MAX;
+  FUZZ_EXPECT(tinytl_checkpoint_write(checkpoint, sink_full, &room, NULL) == TINYTL_OK);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
+  static saved_run *run;
+  if (!run) {
+    run = fuzz_run();
+    run->options.save = save;
+  }
+  sink file = {0}, adapter = {0};
+  FUZZ_EXPECT(sink_write(&file, data, nbytes));
+  if (nbytes >= TINYTL_CHECKSUM_NBYTES && nbytes % 16 != 0) {
+    SHA2_CTX sha256;
+    SHA256Init(&sha256);
+    SHA256Update(&sha256, data, nbytes - TINYTL_CHECKSUM_NBYTES);
+    SHA256Final(file.bytes + nbytes - TINYTL_CHECKSUM_NBYTES, &sha256);
+  }
+  const tinytl_status status = saved_run_train(run, &file, &adapter);
+  FUZZ_EXPECT(status == TINYTL_OK || status == TINYTL_ERROR_MODEL || status == TINYTL_ERROR_USAGE ||
+              status == TINYTL_ERROR_DATA);
+  FUZZ_EXPECT(status == TINYTL_OK || run->error.message[0] != '\0');
+  free(adapter.bytes);
+  free(file.bytes);
+  return 0;
+}

@@ -1,0 +1,58 @@
+#include "fuzz.h"
+
+#include <string.h>
+
+#include "support/saved_run.h"
+
+#define MAX_MACS 4000000
+
+static void predict(const tinytl_backbone *backbone, const tinytl_adapter *adapter) {
+  tinytl_predictor *predictor = NULL;
+  tinytl_error error;
+  const tinytl_status status = tinytl_predictor_create(backbone, adapter, 0, 1, &predictor, &error);
+  if (status != TINYTL_OK) return;
+  const size_t size = (size_t)tinytl_predictor_view(predictor).size;
+  const int n_classes = tinytl_predictor_n_classes(predictor);
+  if (tinytl_predictor_macs(predictor) <= MAX_MACS && size <= 128 && n_classes <= 1000) {
+    uint8_t *rgb = malloc(size * size * 3);
+    float *probabilities = malloc(sizeof *probabilities * (size_t)n_classes);
+    memset(rgb, 100, size * size * 3);
+    const tinytl_status ran = tinytl_predictor_run(predictor, rgb, probabilities, &error);
+    for (int i = 0; ran == TINYTL_OK && i < n_classes; i++)
+      FUZZ_EXPECT(probabilities[i] >= 0 && probabilities[i] <= 1);
+    free(probabilities);
+    free(rgb);
+  }
+  tinytl_predictor_free(predictor);
+}
+
+void fuzz_use(const tinytl_backbone *backbone, const tinytl_adapter *adapter) {
+  tinytl_backbone_info info;
+  tinytl_train_options options;
+  tinytl_plan plan;
+  tinytl_backbone_describe(backbone, &info);
+  FUZZ_EXPECT(strlen(info.sha256) == 64);
+  tinytl_train_options_init(&options);
+  options.n_threads = 1;
+  options.memory_limit = 24000000;
+  if (!adapter) (void)tinytl_plan_make(backbone, 3, 20, 10, &options, &plan, NULL);
+  predict(backbone, adapter);
+}
+
+void fuzz_write_again(const tinytl_backbone *backbone) {
+  sink file = {0};
+  tinytl_backbone *again = NULL;
+  FUZZ_EXPECT(tinytl_backbone_write(backbone, sink_write, &file, NULL) == TINYTL_OK);
+  FUZZ_EXPECT(tinytl_backbone_open(file.bytes, file.nbytes, "again", &again, NULL) == TINYTL_OK);
+  tinytl_backbone_free(again);
+  free(file.bytes);
+}
+
+saved_run *fuzz_run(void) {
+  saved_run *run = saved_run_make(TINYTL_METHOD_AUTO);
+  memory_images_init(&run->train, 6, 1);
+  memory_images_init(&run->val, 3, 2);
+  run->options.epochs = 2;
+  run->options.resumed = NULL;
+  return run;
+}
