@@ -70,6 +70,20 @@ typedef struct tinytl_depthwise_row {
   ptrdiff_t mask_pixel;
 } tinytl_depthwise_row;
 
+/* Gradient of a depthwise convolution's weights, from one row of dy: for every tap whose input row
+ * is there, dw[ky][kx][c] += sum over ox, ascending, of rows[ky][ox * stride - pad + kx][c] *
+ * dy[ox][c]. */
+typedef struct tinytl_depthwise_weight_row {
+  const float *const *rows; /* [kernel] input rows, NULL: above or below the map */
+  const float *dy;
+  int in_w, out_w;         /* pixels */
+  int channels;            /* of this call; rows, dy and dw point at the first of them */
+  ptrdiff_t pixel;         /* floats between neighbouring pixels of x and dy */
+  int kernel, stride, pad; /* pad: left */
+  float *dw;               /* [kernel][kernel][tap] */
+  ptrdiff_t tap;           /* floats between neighbouring taps */
+} tinytl_depthwise_weight_row;
+
 #define TINYTL_ADAM_BETA1 0.9
 #define TINYTL_ADAM_BETA2 0.999
 enum { TINYTL_MOMENT_BLOCK = 256 /* values that share a scale of their 8-bit moments */ };
@@ -133,6 +147,7 @@ typedef struct tinytl_kernels {
    * of the output that tap row ky reaches, NULL: none; in_w is the width of dy, out_w that of dx,
    * y the row of dx. */
   void (*depthwise_row_grad)(const tinytl_depthwise_row *row);
+  void (*depthwise_weight_row)(const tinytl_depthwise_weight_row *row);
 
   void (*add)(float *y, const float *x, size_t n);           /* y[i] += x[i] */
   void (*axpy)(float *y, float s, const float *x, size_t n); /* y[i] += s * x[i] */

@@ -355,6 +355,7 @@ static void axpy(float *y, float s, const float *x, size_t n) {
 }
 
 #include "kernels/depthwise_impl.h"
+#include "kernels/depthwise_weight_impl.h"
 #include "kernels/norm_impl.h"
 #include "kernels/optimizer_impl.h"
 #include "kernels/upsample_impl.h"
@@ -369,6 +370,7 @@ const tinytl_kernels KERNELS = {.name = KERNELS_NAME,
                                 .mask_grad = mask_grad,
                                 .depthwise_row = depthwise_row,
                                 .depthwise_row_grad = depthwise_row_grad,
+                                .depthwise_weight_row = depthwise_weight_row,
                                 .add = add,
                                 .axpy = axpy,
                                 .channel_sums = channel_sums,

@@ -102,6 +102,9 @@ typedef struct tinytl_conv_rgb {
 void tinytl_conv_rgb_input(tinytl_conv_rgb *conv, const uint8_t *rgb, const float input_scale[3],
                            const float input_shift[3]);
 void tinytl_conv_rgb_row(const tinytl_conv_rgb *conv, int oy, float *y);
+/* n pixels of input row y from x on, either of which may lie outside; reads conv, rgb and the
+ * scales alone. */
+void tinytl_conv_rgb_widen(const tinytl_conv_rgb *conv, int y, int x, int n, float *out);
 
 typedef struct tinytl_depthwise_rows {
   const tinytl_kernels *kernels;
@@ -129,6 +132,9 @@ size_t tinytl_depthwise_scratch(const tinytl_conv *conv);
 void tinytl_depthwise(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
                       bool transposed, const tinytl_epilogue *epilogue, const float *source,
                       float *target, bool accumulate);
+size_t tinytl_depthwise_weight_scratch(const tinytl_conv *conv);
+void tinytl_depthwise_backward_weight(const tinytl_run *run, const tinytl_conv *conv,
+                                      const float *x, const float *dy, float *dw);
 
 static inline int tinytl_min(int x, int y) {
   return x < y ? x : y;

@@ -7,8 +7,7 @@ enum {
   PERIOD = TINYTL_RGB_PERIOD
 };
 
-/* n pixels of input row y from x on, either of which may lie outside. */
-static void widen(const tinytl_conv_rgb *r, int y, int x, int n, float *out) {
+void tinytl_conv_rgb_widen(const tinytl_conv_rgb *r, int y, int x, int n, float *out) {
   const tinytl_conv *conv = r->panels.conv;
   if (y < 0 || y >= conv->in_h) {
     memset(out, 0, (size_t)n * 3 * sizeof *out);
@@ -32,8 +31,9 @@ static void rgb_strip(const tinytl_conv_rgb *r, int oy, int ox, int n, float *y)
   const int kernel = conv->kernel, width = (n - 1) * conv->stride + kernel;
   float strip[BUFFER_FLOATS];
   for (int ky = 0; ky < kernel; ky++)
-    widen(r, oy * conv->stride - conv->pad_top + ky, ox * conv->stride - conv->pad_left, width,
-          strip + (ptrdiff_t)ky * width * 3);
+    tinytl_conv_rgb_widen(r, oy * conv->stride - conv->pad_top + ky,
+                          ox * conv->stride - conv->pad_left, width,
+                          strip + (ptrdiff_t)ky * width * 3);
 
   const tinytl_kernels *kernels = r->panels.run->kernels;
   const int pixel = oy * conv->out_w + ox;

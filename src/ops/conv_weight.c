@@ -53,6 +53,7 @@ static weight_grad make(const tinytl_conv *conv, const tinytl_kernels *kernels) 
 }
 
 size_t tinytl_conv_backward_weight_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels) {
+  if (tinytl_conv_is_depthwise(conv)) return tinytl_depthwise_weight_scratch(conv);
   const weight_grad g = make(conv, kernels);
   return g.panel_capacity * (size_t)input_rows(conv, g.row_capacity) * g.row_floats * sizeof(float);
 }
@@ -122,6 +123,10 @@ static void product_task(void *context, int task) {
 
 void tinytl_conv_backward_weight(const tinytl_run *run, const tinytl_conv *conv, const float *x,
                                  const float *dy, float *dw) {
+  if (tinytl_conv_is_depthwise(conv)) {
+    tinytl_depthwise_backward_weight(run, conv, x, dy, dw);
+    return;
+  }
   weight_grad g = make(conv, run->kernels);
   g.run = run;
   g.x = x;

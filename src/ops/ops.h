@@ -17,7 +17,7 @@ typedef struct tinytl_run {
   void *scratch;     /* aligned to 64 */
 } tinytl_run;
 
-/* ---- Convolution (conv.c: dense and pointwise; depthwise.c) -------------------------------- */
+/* ---- Convolution (conv.c: dense and pointwise; depthwise.c; *_weight.c) ---------------------- */
 
 typedef struct tinytl_conv {
   int in_h, in_w, in_c, out_h, out_w, out_c;
@@ -53,10 +53,14 @@ size_t tinytl_conv_backward_input_scratch(const tinytl_conv *conv, const tinytl_
 void tinytl_conv_backward_input(const tinytl_run *run, const tinytl_conv *conv,
                                 const tinytl_weight *w, const float *dy, float *dx,
                                 bool accumulate);
-/* dw += the gradient of the weights, layout as the weights; dense only (any groups). */
+/* dw += the gradient of the weights, layout as the weights. x as in forward. */
 size_t tinytl_conv_backward_weight_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels);
 void tinytl_conv_backward_weight(const tinytl_run *run, const tinytl_conv *conv, const float *x,
                                  const float *dy, float *dw);
+size_t tinytl_conv_backward_weight_rgb_scratch(const tinytl_conv *conv);
+void tinytl_conv_backward_weight_rgb(const tinytl_run *run, const tinytl_conv *conv,
+                                     const uint8_t *rgb, const float input_scale[3],
+                                     const float input_shift[3], const float *dy, float *dw);
 /* Through the epilogue: dy is masked in place, dbias [out_c] (NULL: frozen) is added to. */
 size_t tinytl_epilogue_backward_scratch(int n_pixels, int channels);
 void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
