@@ -22,6 +22,7 @@ static const struct command {
                 {"info", cli_info, "say what a backbone or adapter holds"},
                 {"import", cli_import, "turn a TFLite or safetensors model into a backbone"},
                 {"init", cli_init, "make a randomly initialised backbone"},
+                {"pretrain", cli_pretrain, "train a backbone from nothing"},
                 {"bench", cli_bench, "measure the speed and memory of training and inference"},
                 {NULL, NULL, NULL}};
 

@@ -129,6 +129,19 @@ void cli_adapter_print(const tinytl_adapter *adapter, const char *path, bool jso
   for (int i = 0; i < info.n_classes; i++) print_text("", tinytl_adapter_class(adapter, i));
 }
 
+void cli_epoch_json(const tinytl_epoch *epoch) {
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  cli_json_text(&json, "event", "epoch");
+  cli_json_int(&json, "epoch", epoch->epoch);
+  cli_json_int(&json, "epochs", epoch->n_epochs);
+  cli_json_real(&json, "loss", (double)epoch->loss);
+  cli_json_real(&json, "val_top1", (double)epoch->val_top1);
+  cli_json_real(&json, "images_per_second", epoch->images_per_second);
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
+}
+
 void cli_choices_print(FILE *file, const tinytl_plan *plan) {
   fprintf(file, "%s%s%s%s", cli_optimizers[plan->optimizer],
           plan->defers_gradients ? ", gradients deferred" : "",

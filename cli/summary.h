@@ -15,6 +15,9 @@ tinytl_status cli_backbone_save(const tinytl_backbone *backbone, const char *pat
 void cli_backbone_print(const tinytl_backbone *backbone, const char *path, bool json);
 void cli_adapter_print(const tinytl_adapter *adapter, const char *path, bool json);
 
+/* {"event":"epoch",...} of an epoch that is finished. */
+void cli_epoch_json(const tinytl_epoch *epoch);
+
 /* "adam8, gradients deferred": the optimizer, and what a memory limit asked for. */
 void cli_choices_print(FILE *file, const tinytl_plan *plan);
 void cli_choices_json(cli_json *json, const tinytl_plan *plan);

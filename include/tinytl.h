@@ -437,6 +437,60 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
                            tinytl_adapter **adapter, tinytl_train_report *report,
                            tinytl_error *error);
 
+/* ---- Pre-training ------------------------------------------------------------------------- */
+
+/* A pre-training run's state between two updates; as tinytl_checkpoint. */
+typedef struct tinytl_pretrain_state tinytl_pretrain_state;
+tinytl_status tinytl_pretrain_state_write(const tinytl_pretrain_state *state, tinytl_write_fn write,
+                                          void *context, tinytl_error *error);
+
+typedef struct tinytl_pretrain_options {
+  int epochs;                  /* 1 to 10,000; default 60 */
+  int batch;                   /* 2 to 4096; default 64; memory grows with it */
+  int image_size;              /* 32 to 1024; 0: the architecture's (default) */
+  int n_threads;               /* 1 to 64; 0: one a core (default) */
+  float lr;                    /* up to 10; 0: 0.1 at batch 64, in proportion to it (default) */
+  float label_smoothing;       /* 0 to < 1; default 0.1 */
+  bool mirror;                 /* half of the samples mirrored; default true */
+  tinytl_weights weights;      /* of the backbone; default TINYTL_WEIGHTS_INT8 */
+  uint64_t seed;               /* default 0 */
+  size_t memory_limit;         /* as of tinytl_train_options; 0: none (default) */
+  const volatile int *stop;    /* as there; NULL: never */
+  tinytl_progress_fn progress; /* NULL: none */
+  tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
+  /* Told before the run what it takes, and what the process held at the call. NULL: nobody */
+  void (*planned)(void *context, size_t total_bytes, size_t base_bytes);
+  /* Called from the training thread to have the state written, as save of tinytl_train_options. */
+  void (*save)(void *context, const tinytl_pretrain_state *state);
+  float save_seconds;          /* 0: after every update; default 30 */
+  const tinytl_source *resume; /* state to go on from; NULL: from the beginning (default). Threads,
+                                  weights and memory limit may differ; all else must be the same */
+  void (*resumed)(void *context, const tinytl_epoch *at); /* told where; NULL: nobody */
+  void *context;                                          /* of the six callbacks */
+} tinytl_pretrain_options;
+
+void tinytl_pretrain_options_init(tinytl_pretrain_options *options);
+
+typedef struct tinytl_pretrain_report {
+  int train_images, val_images;     /* that could be read */
+  int skipped_images;               /* of either that could not */
+  float val_top1;                   /* of the last epoch, 0 to 1; NAN: no validation */
+  size_t planned_bytes, base_bytes; /* what the run takes; what the process held before */
+  double seconds;
+  double images_per_second; /* training pictures through the network, over the whole run */
+} tinytl_pretrain_report;
+
+/* Trains a backbone of a named architecture (tinytl_backbone_init) from random weights, with a
+ * classifier of the pictures' classes: every weight, by batches, with batch norms that are folded
+ * into the backbone at the end. `val` (NULL: none) is for the report alone. On success the caller
+ * owns *backbone; report may be NULL. Same seed, same bytes of backbone, whatever the number of
+ * threads. Errors: USAGE (options), DATA (too few pictures, loss not finite), MODEL (a state that
+ * is damaged or of other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
+tinytl_status tinytl_pretrain(const char *architecture, const tinytl_images *train,
+                              const tinytl_images *val, const tinytl_pretrain_options *options,
+                              tinytl_backbone **backbone, tinytl_pretrain_report *report,
+                              tinytl_error *error);
+
 /* ---- Inference ---------------------------------------------------------------------------- */
 
 typedef struct tinytl_predictor tinytl_predictor;

@@ -1,0 +1,79 @@
+/* A network with a batch norm behind every convolution, trained from scratch on whole batches,
+ * layer by layer. A backbone has no norms: they are folded into it at the end.
+ *
+ *   z = conv(input),  y = act(norm(z)) (+ y of an earlier layer)
+ *
+ * z is kept for backward. y is made again from it where that is the large map inside an inverted
+ * residual; else it is kept too, as is its gradient. One block of memory holds it all:
+ *
+ *   norms, head, scratch | z (y dy) of layer 0 | of layer 1 | ... | dy and y inside the last block
+ *                                              | dy and y inside an earlier block |
+ *
+ * What a block needs inside lies behind its last layer, where the later layers, which are not yet
+ * or no longer in use then, have theirs. A network whose layers are fewer or smaller than another's
+ * never takes more. */
+#ifndef TINYTL_PRETRAIN_BATCH_NET_H
+#define TINYTL_PRETRAIN_BATCH_NET_H
+
+#include "ops/ops.h"
+
+/* Where the values of a network lie in one vector: all weights, then norms and the classifier's
+ * bias, which do not decay. Weights are laid out as in a backbone. */
+typedef struct tinytl_batch_params {
+  size_t weight[TINYTL_MAX_LAYERS], scale[TINYTL_MAX_LAYERS], shift[TINYTL_MAX_LAYERS];
+  size_t classifier, bias;
+  size_t n, n_decayed;
+  size_t channel[TINYTL_MAX_LAYERS]; /* where a layer's channels begin in vectors of all channels */
+  size_t n_channels;
+} tinytl_batch_params;
+
+void tinytl_batch_params_layout(tinytl_batch_params *params, const tinytl_arch *arch);
+
+/* Byte offsets in the block. */
+typedef struct tinytl_batch_maps {
+  size_t z, y, dy; /* y, dy of an inner layer: dy, and y that is made again, of the whole block */
+} tinytl_batch_maps;
+
+/* The network is large: allocate it. */
+typedef struct tinytl_batch_net {
+  const tinytl_arch *arch;
+  int image_size, max_images;
+  tinytl_batch_params params;
+  tinytl_conv conv[TINYTL_MAX_LAYERS], classifier;
+  bool is_inner[TINYTL_MAX_LAYERS]; /* in a block, but not its last layer */
+  tinytl_batch_maps maps[TINYTL_MAX_LAYERS];
+  size_t mean, var, slope, offset;             /* [n_channels] */
+  size_t features, dfeatures, logits, scratch; /* [images][n_features or n_classes] */
+  size_t nbytes;
+} tinytl_batch_net;
+
+/* Shapes and layout for up to max_images pictures of this size; arch is borrowed. Error:
+ * MEMORY_LIMIT (more than the address space). */
+tinytl_status tinytl_batch_net_init(tinytl_batch_net *net, const tinytl_arch *arch, int image_size,
+                                    int max_images, tinytl_error *error);
+
+/* Mean and variance of every channel, [n_channels] each. */
+typedef struct tinytl_batch_statistics {
+  float *mean, *var;
+} tinytl_batch_statistics;
+
+/* What forward and backward run on. */
+typedef struct tinytl_batch_run {
+  const tinytl_batch_net *net;
+  tinytl_run run;                       /* its scratch is not read */
+  unsigned char *block;                 /* net->nbytes, aligned to 64 */
+  const float *values;                  /* [params.n] */
+  const uint8_t *const *rgb;            /* [n_images] pictures [size][size][3] */
+  int n_images;                         /* 1 to max_images */
+  float input_scale[3], input_shift[3]; /* x = pixel * scale + shift */
+} tinytl_batch_run;
+
+/* Logits [n_images][n_classes] in the block, by these statistics; NULL: by the batch's own, which
+ * backward wants. */
+float *tinytl_batch_forward(const tinytl_batch_run *b, const tinytl_batch_statistics *given);
+/* Of the latest forward. */
+tinytl_batch_statistics tinytl_batch_own_statistics(const tinytl_batch_run *b);
+/* After forward, and after the logits were made their own gradient: adds to gradient [params.n]. */
+void tinytl_batch_backward(const tinytl_batch_run *b, float *gradient);
+
+#endif
