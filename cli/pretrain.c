@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "checkpoint.h"
 #include "command.h"
@@ -24,16 +25,18 @@ typedef struct pretrain_arguments {
 static const cli_syntax pretrain_syntax = {
     .command = "pretrain",
     .arguments = "ARCHITECTURE",
-    .summary = "Trains a backbone from nothing on pictures in class folders.",
+    .summary = "Trains a backbone or super-net from nothing on pictures in class folders.",
     .examples =
         "  tinytl pretrain mobilenet-v2-0.35 -d pictures -o backbone.safetensors --image-size 64\n"
         "  tinytl pretrain mcunet-5fps -d pictures -o backbone.safetensors --checkpoint run.ckpt "
-        "--resume\n",
+        "--resume\n"
+        "  tinytl pretrain supernet-0.5 -d pictures -o supernet.safetensors --image-size 64\n",
     .notes =
         "It takes tens of thousands of pictures to make a backbone that others can adapt.\n"
         "Pictures: as of train; DIR/val, or a tenth of DIR/train where there is none, is for the\n"
         "accuracy that is told. Architectures: mobilenet-v2-W (W: width multiplier, 0.1 to 2.0),\n"
-        "proxyless-mobile, mcunet-5fps. Sizes: K, M, G are 10^3, 10^6, 10^9 bytes.\n",
+        "proxyless-mobile, mcunet-5fps; supernet-W is the super-net of ProxylessNAS. Sizes: K, M, "
+        "G are 10^3, 10^6, 10^9 bytes.\n",
     .min_operands = 1,
     .max_operands = 1};
 
@@ -110,6 +113,10 @@ static void on_resumed(void *context, const tinytl_epoch *at) {
            at->n_epochs, at->image, at->n_images);
 }
 
+static bool is_supernet(const pretrain_arguments *args) {
+  return strncmp(args->architecture, "supernet-", strlen("supernet-")) == 0;
+}
+
 static void print_done(const pretrain_arguments *args, const cli_train_set *set,
                        const tinytl_pretrain_report *report) {
   int n_skipped = set->n_skipped + report->skipped_images;
@@ -124,6 +131,9 @@ static void print_done(const pretrain_arguments *args, const cli_train_set *set,
     cli_json_int(&json, "val_images", report->val_images);
     cli_json_int(&json, "skipped", n_skipped);
     cli_json_real(&json, "val_top1", (double)report->val_top1);
+    if (is_supernet(args)) {
+      cli_json_real(&json, "smallest_top1", (double)report->smallest_top1);
+    }
     cli_json_int(&json, "planned_bytes", (long long)report->planned_bytes);
     cli_json_int(&json, "base_rss_bytes", (long long)report->base_bytes);
     cli_json_int(&json, "peak_rss_bytes", (long long)cli_peak_rss());
@@ -137,7 +147,12 @@ static void print_done(const pretrain_arguments *args, const cli_train_set *set,
   printf("pictures    %d for training, %d for validation, %d left out\n", report->train_images,
          report->val_images, n_skipped);
   if (isfinite(report->val_top1)) {
-    printf("validation  %.1f %% top-1\n", 100 * (double)report->val_top1);
+    printf("validation  %.1f %% top-1", 100 * (double)report->val_top1);
+    if (is_supernet(args)) {
+      printf(" of the largest sub-net, %.1f %% of the smallest",
+             100 * (double)report->smallest_top1);
+    }
+    putchar('\n');
   } else {
     printf("validation  none\n");
   }
@@ -145,14 +160,29 @@ static void print_done(const pretrain_arguments *args, const cli_train_set *set,
          (double)report->planned_bytes / 1e6, (double)report->base_bytes / 1e6,
          (double)cli_peak_rss() / 1e6);
   printf("time        %.1f s, %.1f pictures/s\n", report->seconds, report->images_per_second);
-  printf("backbone    ");
+  printf("%s   ", is_supernet(args) ? "super-net" : "backbone ");
   cli_put_text(stdout, args->backbone);
   putchar('\n');
+}
+
+static tinytl_status pretrain_supernet_into(cli_output *output, const cli_train_set *set,
+                                            const pretrain_arguments *args,
+                                            tinytl_pretrain_report *report, tinytl_error *error) {
+  tinytl_supernet *supernet;
+  tinytl_status status =
+      tinytl_pretrain_supernet(args->architecture, tinytl_folder_images(set->train),
+                               cli_train_set_val(set), &args->pretrain, &supernet, report, error);
+  cli_progress_end();
+  if (status != TINYTL_OK) return status;
+  status = tinytl_supernet_write(supernet, cli_output_write, output, error);
+  tinytl_supernet_free(supernet);
+  return status;
 }
 
 static tinytl_status pretrain_into(cli_output *output, const cli_train_set *set,
                                    const pretrain_arguments *args, tinytl_pretrain_report *report,
                                    tinytl_error *error) {
+  if (is_supernet(args)) return pretrain_supernet_into(output, set, args, report, error);
   tinytl_backbone *backbone;
   tinytl_status status =
       tinytl_pretrain(args->architecture, tinytl_folder_images(set->train), cli_train_set_val(set),

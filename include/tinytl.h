@@ -111,6 +111,31 @@ void tinytl_backbone_describe(const tinytl_backbone *backbone, tinytl_backbone_i
 /* Name of class `index` of the backbone's own classifier; NULL when out of range or unnamed. */
 const char *tinytl_backbone_label(const tinytl_backbone *backbone, int index);
 
+/* ---- Super-net ---------------------------------------------------------------------------- */
+
+/* The weights of many sub-nets at once, and a classifier. A sub-net of it is a backbone. */
+typedef struct tinytl_supernet tinytl_supernet;
+
+/* Opens a super-net file; its content is copied. On success the caller owns *supernet. Errors:
+ * TINYTL_ERROR_MODEL, TINYTL_ERROR_INTERNAL. */
+tinytl_status tinytl_supernet_open(const void *bytes, size_t nbytes, const char *name,
+                                   tinytl_supernet **supernet, tinytl_error *error);
+tinytl_status tinytl_supernet_write(const tinytl_supernet *supernet, tinytl_write_fn write,
+                                    void *context, tinytl_error *error);
+void tinytl_supernet_free(tinytl_supernet *supernet); /* NULL is allowed */
+
+typedef struct tinytl_supernet_info {
+  const char *name;                     /* "supernet-W"; belongs to the super-net */
+  int image_size;                       /* that it was trained at */
+  int n_classes;                        /* of its classifier */
+  size_t n_parameters;                  /* of all sub-nets together */
+  double n_subnets;                     /* that there are to choose from */
+  uint64_t largest_macs, smallest_macs; /* multiply-accumulates of one image at image_size */
+} tinytl_supernet_info;
+
+void tinytl_supernet_describe(const tinytl_supernet *supernet, tinytl_supernet_info *info);
+const char *tinytl_supernet_label(const tinytl_supernet *supernet, int index); /* NULL: none */
+
 /* ---- Adapter ------------------------------------------------------------------------------ */
 
 typedef enum tinytl_method {
@@ -472,9 +497,10 @@ typedef struct tinytl_pretrain_options {
 void tinytl_pretrain_options_init(tinytl_pretrain_options *options);
 
 typedef struct tinytl_pretrain_report {
-  int train_images, val_images;     /* that could be read */
-  int skipped_images;               /* of either that could not */
-  float val_top1;                   /* of the last epoch, 0 to 1; NAN: no validation */
+  int train_images, val_images; /* that could be read */
+  int skipped_images;           /* of either that could not */
+  float val_top1;      /* 0 to 1; NAN: no validation. Of a super-net's largest sub-net, and */
+  float smallest_top1; /* of its smallest; else NAN */
   size_t planned_bytes, base_bytes; /* what the run takes; what the process held before */
   double seconds;
   double images_per_second; /* training pictures through the network, over the whole run */
@@ -490,6 +516,15 @@ tinytl_status tinytl_pretrain(const char *architecture, const tinytl_images *tra
                               const tinytl_images *val, const tinytl_pretrain_options *options,
                               tinytl_backbone **backbone, tinytl_pretrain_report *report,
                               tinytl_error *error);
+
+/* The same for a super-net, "supernet-W" (W: width multiplier, 0.1 to 2.0): the largest sub-net
+ * first, then with it as a teacher ever smaller ones, docs/supernet.md; options->weights does not
+ * count. */
+tinytl_status tinytl_pretrain_supernet(const char *name, const tinytl_images *train,
+                                       const tinytl_images *val,
+                                       const tinytl_pretrain_options *options,
+                                       tinytl_supernet **supernet, tinytl_pretrain_report *report,
+                                       tinytl_error *error);
 
 /* ---- Inference ---------------------------------------------------------------------------- */
 

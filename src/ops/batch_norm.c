@@ -49,10 +49,10 @@ static size_t task_doubles(const cut *c) {
   return (size_t)TASK_DOUBLES * (size_t)c->channels;
 }
 
-size_t tinytl_batch_norm_scratch(int n_pixels, int channels) {
-  const cut c = cut_pixels(n_pixels, channels);
-  return (size_t)c.n_tasks * task_doubles(&c) * sizeof(double) +
-         3 * (size_t)channels * sizeof(float);
+size_t tinytl_batch_norm_scratch(int channels) {
+  const cut c = {.channels = channels};
+  /* Of as many tasks as there may be: fewer channels may be cut into more tasks. */
+  return MAX_TASKS * task_doubles(&c) * sizeof(double) + 3 * (size_t)channels * sizeof(float);
 }
 
 /* ---- Statistics --------------------------------------------------------------------------- */

@@ -44,9 +44,10 @@ size_t tinytl_batch_conv_scratch(const tinytl_conv *conv, int n_images,
                                  const tinytl_kernels *kernels) {
   if (tinytl_conv_is_pointwise(conv)) {
     const tinytl_conv all = tall(conv, n_images);
-    return tinytl_size_max(tinytl_size_max(tinytl_conv_forward_scratch(&all, kernels),
-                                           tinytl_conv_backward_input_scratch(&all, kernels)),
-                           tinytl_conv_backward_weight_scratch(&all, kernels));
+    size_t nbytes = TINYTL_CONV_PANELS_NBYTES; /* as much as fits is packed, or one panel */
+    nbytes = tinytl_size_max(nbytes, tinytl_conv_forward_scratch(&all, kernels));
+    nbytes = tinytl_size_max(nbytes, tinytl_conv_backward_input_scratch(&all, kernels));
+    return tinytl_size_max(nbytes, tinytl_conv_backward_weight_scratch(&all, kernels));
   }
   const size_t forward = tinytl_conv_forward_scratch(conv, kernels);
   const size_t input = tinytl_conv_backward_input_scratch(conv, kernels);

@@ -69,7 +69,8 @@ void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
 /* ---- Convolution over a batch (conv_batch.c) ------------------------------------------------- */
 
 /* The same on n_images that follow each other, with float weights and without an epilogue; rgb
- * [n_images]: pictures [in_h][in_w][3]. */
+ * [n_images]: pictures [in_h][in_w][3].
+ * The scratch is never less for more channels, larger kernels or more images. */
 size_t tinytl_batch_conv_scratch(const tinytl_conv *conv, int n_images,
                                  const tinytl_kernels *kernels); /* of all of them */
 void tinytl_batch_conv_forward(const tinytl_run *run, const tinytl_conv *conv, int n_images,
@@ -158,7 +159,7 @@ typedef struct tinytl_batch_norm {
   const float *slope, *offset; /* [channels] */
   tinytl_act act;
 } tinytl_batch_norm;
-size_t tinytl_batch_norm_scratch(int n_pixels, int channels);
+size_t tinytl_batch_norm_scratch(int channels);
 void tinytl_batch_norm_statistics(const tinytl_run *run, int n_pixels, int channels, const float *x,
                                   float *mean, float *var);
 void tinytl_batch_norm_fold(int channels, const float *mean, const float *var, const float *scale,

@@ -141,10 +141,11 @@ static tinytl_status train_epoch(session *s) {
   pass pass = {.images = p->train, .unreadable = p->train_unreadable};
   tinytl_order(p->options.seed, (uint64_t)at->epoch, p->train->n_images, p->order);
   TINYTL_TRY(begin_pass(s, &pass, at->n_fed, p->train->n_images, &view));
+  if (at->n_fed == 0) tinytl_pretrainer_begin_epoch(p, at->epoch);
   for (;;) {
     TINYTL_TRY(next_batch(s, &pass));
     if (p->n_held < p->batch) break;
-    const double loss = tinytl_pretrainer_step(p, at->n_steps);
+    const double loss = tinytl_pretrainer_step(p, at);
     if (!isfinite(loss))
       return tinytl_fail(s->error, TINYTL_ERROR_DATA,
                          "the loss is not finite in epoch %d: expected a number, found %g; a lower "
@@ -152,7 +153,6 @@ static tinytl_status train_epoch(session *s) {
                          at->epoch, loss);
     at->loss_sum += loss;
     at->n_fed += p->n_held;
-    at->n_steps++;
     s->n_run += (uint64_t)p->n_held;
     settle(s);
     report_progress(s, NAN, false);
@@ -186,7 +186,9 @@ static tinytl_status train_epochs(session *s) {
   while (at->epoch <= s->p->options.epochs) {
     float val_top1 = NAN;
     TINYTL_TRY(train_epoch(s));
-    if (s->p->val) TINYTL_TRY(validate(s, &val_top1));
+    /* Running statistics are of the whole network. */
+    if (s->p->val && tinytl_pretrainer_phase(s->p, at->epoch).n_subnets == 0)
+      TINYTL_TRY(validate(s, &val_top1));
     report_progress(s, val_top1, true);
     at->epoch++;
     at->n_fed = 0;
@@ -213,37 +215,78 @@ static tinytl_status estimate_statistics(session *s) {
   return TINYTL_OK;
 }
 
-static tinytl_status finish(session *s, tinytl_backbone **backbone) {
-  tinytl_pretrainer *p = s->p;
-  save(s);
+/* Of the network that is worked on. */
+static tinytl_status measure(session *s, float *val_top1) {
+  *val_top1 = NAN;
   TINYTL_TRY(estimate_statistics(s));
-  float val_top1 = NAN;
-  if (p->val) TINYTL_TRY(validate(s, &val_top1));
-  s->report.val_top1 = val_top1;
-  s->report.train_images = count_readable(p->train, p->train_unreadable);
-  s->report.val_images = p->val ? count_readable(p->val, p->val_unreadable) : 0;
-  s->report.skipped_images = p->train->n_images - s->report.train_images +
-                             (p->val ? p->val->n_images - s->report.val_images : 0);
-  s->report.planned_bytes = p->total_bytes;
-  s->report.base_bytes = p->base_bytes;
-  TINYTL_TRY(tinytl_pretrainer_finish(p, backbone, s->error));
-  s->report.seconds = tinytl_now() - s->start;
-  s->report.images_per_second = (double)s->n_run / (s->report.seconds > 0 ? s->report.seconds : 1);
-  return TINYTL_OK;
+  return s->p->val ? validate(s, val_top1) : TINYTL_OK;
+}
+
+static tinytl_status measure_result(session *s) {
+  tinytl_pretrain_report *report = &s->report;
+  report->smallest_top1 = NAN;
+  if (!s->p->shrinking) return measure(s, &report->val_top1);
+  const tinytl_subnet smallest = tinytl_subnet_smallest(), largest = tinytl_subnet_largest();
+  tinytl_pretrainer_choose(s->p, &smallest);
+  TINYTL_TRY(measure(s, &report->smallest_top1));
+  tinytl_pretrainer_choose(s->p, &largest);
+  return measure(s, &report->val_top1);
+}
+
+static void complete_report(session *s) {
+  const tinytl_pretrainer *p = s->p;
+  tinytl_pretrain_report *report = &s->report;
+  report->train_images = count_readable(p->train, p->train_unreadable);
+  report->val_images = p->val ? count_readable(p->val, p->val_unreadable) : 0;
+  report->skipped_images = p->train->n_images - report->train_images +
+                           (p->val ? p->val->n_images - report->val_images : 0);
+  report->planned_bytes = p->total_bytes;
+  report->base_bytes = p->base_bytes;
+  report->seconds = tinytl_now() - s->start;
+  report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
+}
+
+static tinytl_status run(session *s, const char *architecture, tinytl_backbone **backbone,
+                         tinytl_supernet **supernet) {
+  TINYTL_TRY(begin(s, architecture));
+  TINYTL_TRY(train_epochs(s));
+  save(s);
+  TINYTL_TRY(measure_result(s));
+  complete_report(s);
+  return backbone ? tinytl_pretrainer_finish(s->p, backbone, s->error)
+                  : tinytl_pretrainer_finish_supernet(s->p, supernet, s->error);
+}
+
+static tinytl_status pretrain(const char *architecture, const tinytl_images *train,
+                              const tinytl_images *val, const tinytl_pretrain_options *options,
+                              tinytl_backbone **backbone, tinytl_supernet **supernet,
+                              tinytl_pretrain_report *report, tinytl_error *error) {
+  session s = {.error = error, .start = tinytl_now()};
+  tinytl_status status = tinytl_pretrainer_create(architecture, train, val, options, &s.p, error);
+  if (status == TINYTL_OK) status = run(&s, architecture, backbone, supernet);
+  if (status == TINYTL_INTERRUPTED) save(&s);
+  if (status == TINYTL_OK && report) *report = s.report;
+  tinytl_pretrain_state_clear(&s.state);
+  tinytl_pretrainer_free(s.p);
+  return status;
 }
 
 tinytl_status tinytl_pretrain(const char *architecture, const tinytl_images *train,
                               const tinytl_images *val, const tinytl_pretrain_options *options,
                               tinytl_backbone **backbone, tinytl_pretrain_report *report,
                               tinytl_error *error) {
-  session s = {.error = error, .start = tinytl_now()};
-  tinytl_status status = tinytl_pretrainer_create(architecture, train, val, options, &s.p, error);
-  if (status == TINYTL_OK) status = begin(&s, architecture);
-  if (status == TINYTL_OK) status = train_epochs(&s);
-  if (status == TINYTL_OK) status = finish(&s, backbone);
-  if (status == TINYTL_INTERRUPTED) save(&s);
-  if (status == TINYTL_OK && report) *report = s.report;
-  tinytl_pretrain_state_clear(&s.state);
-  tinytl_pretrainer_free(s.p);
-  return status;
+  if (tinytl_space_is_named(architecture))
+    return tinytl_fail(error, TINYTL_ERROR_USAGE, "%.60s is a super-net, no backbone",
+                       architecture);
+  return pretrain(architecture, train, val, options, backbone, NULL, report, error);
+}
+
+tinytl_status tinytl_pretrain_supernet(const char *name, const tinytl_images *train,
+                                       const tinytl_images *val,
+                                       const tinytl_pretrain_options *options,
+                                       tinytl_supernet **supernet, tinytl_pretrain_report *report,
+                                       tinytl_error *error) {
+  tinytl_space space;
+  TINYTL_TRY(tinytl_space_named(name, train->n_classes, &space, error));
+  return pretrain(name, train, val, options, NULL, supernet, report, error);
 }

@@ -1,10 +1,12 @@
 #include "pretrain/pretrainer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/arena.h"
 #include "core/pages.h"
+#include "model/strings.h"
 #include "pretrain/sgd.h"
 #include "train/optimizer.h"
 #include "train/rules.h"
@@ -82,7 +84,7 @@ static tinytl_loader_options loader_options(const tinytl_pretrainer *p) {
 }
 
 static void lay_out(tinytl_pretrainer *p, cursor *c, void **loader_memory) {
-  const size_t n = p->net->params.n, n_channels = p->net->params.n_channels;
+  const size_t n = p->n_values, n_channels = p->net->params.n_channels;
   const size_t n_train = (size_t)p->train->n_images;
   const size_t n_val = p->val ? (size_t)p->val->n_images : 0;
   const tinytl_loader_options loader = loader_options(p);
@@ -97,6 +99,15 @@ static void lay_out(tinytl_pretrainer *p, cursor *c, void **loader_memory) {
   p->pixels = take(c, (size_t)p->batch, picture_nbytes(p));
   p->rgb = take(c, (size_t)p->batch, sizeof *p->rgb);
   p->labels = take(c, (size_t)p->batch, sizeof *p->labels);
+  tinytl_shrinking *shrinking = p->shrinking;
+  if (shrinking) {
+    shrinking->values = take(c, p->net->params.n, sizeof(float));
+    shrinking->gradient = take(c, p->net->params.n, sizeof(float));
+    shrinking->teacher = take(c, n, sizeof(float));
+    shrinking->teacher_statistics.mean = take(c, n_channels, sizeof(float));
+    shrinking->teacher_statistics.var = take(c, n_channels, sizeof(float));
+    shrinking->answers = take(c, (size_t)p->batch * (size_t)p->train->n_classes, sizeof(float));
+  }
   *loader_memory = take(c, tinytl_loader_nbytes(&loader), 1);
   p->maps_first = c->used;
   p->batch_run.block = take(c, p->net->nbytes, 1);
@@ -124,9 +135,10 @@ static tinytl_status plan(tinytl_pretrainer *p, tinytl_error *error) {
   lay_out(p, &c, &loader_memory);
   p->block_nbytes = c.used;
   /* At the end the backbone, twice at most while it is quantised, takes the place of the maps. */
-  const size_t backbone = 2 * p->net->params.n * sizeof(float);
+  const size_t backbone = 2 * p->n_values * sizeof(float);
   p->total_bytes = c.used + p->load_nbytes + (size_t)(n_threads + 1) * STACK_NBYTES + HEAP_NBYTES +
                    2 * sizeof(tinytl_backbone) + sizeof *p->net + sizeof *p->arch;
+  if (p->shrinking) p->total_bytes += sizeof *p->shrinking;
   if (backbone > p->net->nbytes) p->total_bytes += backbone - p->net->nbytes;
   if (p->options.planned) p->options.planned(p->options.context, p->total_bytes, p->base_bytes);
   const size_t needed = p->base_bytes + p->total_bytes + LIMIT_MARGIN;
@@ -190,6 +202,7 @@ static void set_values(tinytl_pretrainer *p, const tinytl_backbone *random) {
   memcpy(p->values + params->classifier, random->classifier.f32,
          (size_t)p->arch->n_classes * (size_t)p->arch->n_features * sizeof(float));
   for (size_t c = 0; c < params->n_channels; c++) p->running.var[c] = 1;
+  if (p->shrinking) tinytl_shared_values_init_matrices(&p->shrinking->shared, p->values);
 }
 
 static tinytl_status set_up(tinytl_pretrainer *p, const tinytl_backbone *random,
@@ -202,13 +215,30 @@ static tinytl_status set_up(tinytl_pretrainer *p, const tinytl_backbone *random,
   if (p->options.image_size) p->input.size = p->options.image_size;
   p->input.resize = tinytl_input_default_resize(p->input.size);
   p->batch = p->options.batch < p->train->n_images ? p->options.batch : p->train->n_images;
-  p->n_steps = (uint64_t)(p->train->n_images / p->batch) * (uint64_t)p->options.epochs;
+  p->epoch_steps = p->train->n_images / p->batch;
   if (p->options.lr == 0) p->options.lr = LR_OF_BATCH_64 * (float)p->batch / 64;
   TINYTL_TRY(tinytl_batch_net_init(p->net, p->arch, p->input.size, p->batch, error));
+  p->n_values = p->shrinking ? p->shrinking->shared.n : p->net->params.n;
   TINYTL_TRY(plan(p, error));
   TINYTL_TRY(take_block(p, error));
   set_values(p, random);
   return TINYTL_OK;
+}
+
+/* The random backbone of the architecture, or of the largest sub-net. */
+static tinytl_status init_network(tinytl_pretrainer *p, const char *architecture,
+                                  tinytl_backbone **random, tinytl_error *error) {
+  const int n_classes = p->train->n_classes;
+  if (!tinytl_space_is_named(architecture))
+    return tinytl_backbone_init(architecture, n_classes, TINYTL_WEIGHTS_F32, p->options.seed,
+                                random, error);
+  p->shrinking = calloc(1, sizeof *p->shrinking);
+  if (!p->shrinking) return tinytl_fail_memory(error, sizeof *p->shrinking);
+  tinytl_space *space = &p->shrinking->space;
+  TINYTL_TRY(tinytl_space_named(architecture, n_classes, space, error));
+  tinytl_shared_values_layout(&p->shrinking->shared, space);
+  return tinytl_backbone_random(&p->shrinking->shared.arch, space->image_size, TINYTL_WEIGHTS_F32,
+                                p->options.seed, random, error);
 }
 
 tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_images *train,
@@ -219,16 +249,13 @@ tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_im
   TINYTL_TRY(check_options(options, error));
   TINYTL_TRY(check_images(train, train->n_classes, "training", error));
   if (val) TINYTL_TRY(check_images(val, train->n_classes, "validation", error));
-  TINYTL_TRY(tinytl_backbone_init(architecture, train->n_classes, TINYTL_WEIGHTS_F32, options->seed,
-                                  &random, error));
   tinytl_pretrainer *made = calloc(1, sizeof *made);
-  tinytl_status status = made ? TINYTL_OK : tinytl_fail_memory(error, sizeof *made);
-  if (made) {
-    made->options = *options;
-    made->train = train;
-    made->val = val;
-    status = set_up(made, random, error);
-  }
+  if (!made) return tinytl_fail_memory(error, sizeof *made);
+  made->options = *options;
+  made->train = train;
+  made->val = val;
+  tinytl_status status = init_network(made, architecture, &random, error);
+  if (status == TINYTL_OK) status = set_up(made, random, error);
   tinytl_backbone_free(random);
   if (status != TINYTL_OK)
     tinytl_pretrainer_free(made);
@@ -250,6 +277,7 @@ void tinytl_pretrainer_free(tinytl_pretrainer *p) {
   tinytl_pages_free(p->block, p->block_nbytes);
   free(p->arch);
   free(p->net);
+  free(p->shrinking);
   free(p);
 }
 
@@ -271,44 +299,56 @@ void tinytl_pretrainer_hold(tinytl_pretrainer *p, const tinytl_sample *sample) {
   p->labels[p->n_held++] = sample->label;
 }
 
-static float *forward(tinytl_pretrainer *p, const tinytl_batch_statistics *given) {
+float *tinytl_pretrainer_forward(tinytl_pretrainer *p, const tinytl_batch_statistics *given) {
   p->batch_run.n_images = p->n_held;
   return tinytl_batch_forward(&p->batch_run, given);
 }
 
-static int n_pixels_of(const tinytl_pretrainer *p, int layer) {
-  const tinytl_conv *conv = &p->net->conv[layer];
-  return p->n_held * conv->out_h * conv->out_w;
-}
-
 /* running += share * (this batch's - running), the variance as it is estimated for all pictures. */
 static void blend_statistics(tinytl_pretrainer *p, float share) {
+  const tinytl_batch_net *net = p->batch_run.net;
   const tinytl_batch_statistics own = tinytl_batch_own_statistics(&p->batch_run);
-  for (int i = 0; i < p->arch->n_layers; i++) {
-    const float n = (float)n_pixels_of(p, i), unbiased = n > 1 ? n / (n - 1) : 1;
-    const size_t first = p->net->params.channel[i];
-    for (size_t c = first; c < first + (size_t)p->arch->layers[i].out_c; c++) {
+  for (int i = 0; i < net->arch->n_layers; i++) {
+    const tinytl_conv *conv = &net->conv[i];
+    const float n = (float)p->n_held * (float)conv->out_h * (float)conv->out_w;
+    const float unbiased = n > 1 ? n / (n - 1) : 1;
+    const size_t first = net->params.channel[i];
+    for (size_t c = first; c < first + (size_t)conv->out_c; c++) {
       p->running.mean[c] += share * (own.mean[c] - p->running.mean[c]);
       p->running.var[c] += share * (own.var[c] * unbiased - p->running.var[c]);
     }
   }
 }
 
-double tinytl_pretrainer_step(tinytl_pretrainer *p, uint64_t step) {
-  const tinytl_batch_params *params = &p->net->params;
+/* The gradient of the whole network; returns the sum of losses. */
+static double add_gradient(tinytl_pretrainer *p) {
   const int n_classes = p->arch->n_classes;
-  float *logits = forward(p, NULL);
   double loss = 0;
+  p->batch_run.net = p->net;
+  p->batch_run.values = p->values;
+  float *logits = tinytl_pretrainer_forward(p, NULL);
   blend_statistics(p, RUNNING_SHARE);
-  for (int i = 0; i < p->n_held; i++)
+  for (int i = 0; i < p->n_held; i++, logits += n_classes)
     loss += (double)tinytl_cross_entropy(n_classes, p->labels[i], p->options.label_smoothing,
-                                         1.0f / (float)p->n_held,
-                                         logits + (size_t)i * (size_t)n_classes);
+                                         1.0f / (float)p->n_held, logits);
   tinytl_batch_backward(&p->batch_run, p->gradient);
-  const tinytl_sgd sgd = {.n = params->n,
-                          .n_decayed = params->n_decayed,
-                          .lr = p->options.lr *
-                                tinytl_schedule(step, p->n_steps / WARMUP_SHARE, p->n_steps),
+  return loss;
+}
+
+double tinytl_pretrainer_step(tinytl_pretrainer *p, const tinytl_pretrain_position *at) {
+  const tinytl_phase phase = tinytl_pretrainer_phase(p, at->epoch);
+  const uint64_t epoch_steps = (uint64_t)p->epoch_steps,
+                 in_epoch = (uint64_t)(at->n_fed / p->batch);
+  const uint64_t n_steps = (uint64_t)phase.n_epochs * epoch_steps;
+  const uint64_t step = (uint64_t)(at->epoch - phase.first_epoch) * epoch_steps + in_epoch;
+  const double loss =
+      phase.n_subnets == 0
+          ? add_gradient(p)
+          : tinytl_pretrainer_shrink(p, &phase, (uint64_t)at->epoch * epoch_steps + in_epoch);
+  const float share = tinytl_schedule(step, n_steps / WARMUP_SHARE, n_steps);
+  const tinytl_sgd sgd = {.n = p->n_values,
+                          .n_decayed = p->net->params.n_decayed,
+                          .lr = p->options.lr * phase.lr_share * share,
                           .decay = WEIGHT_DECAY,
                           .values = p->values,
                           .moment = p->moment,
@@ -319,7 +359,7 @@ double tinytl_pretrainer_step(tinytl_pretrainer *p, uint64_t step) {
 
 int tinytl_pretrainer_count_right(tinytl_pretrainer *p) {
   const int n_classes = p->arch->n_classes;
-  const float *logits = forward(p, &p->running);
+  const float *logits = tinytl_pretrainer_forward(p, &p->running);
   int n_right = 0;
   for (int i = 0; i < p->n_held; i++, logits += n_classes) {
     bool right = true;
@@ -330,7 +370,7 @@ int tinytl_pretrainer_count_right(tinytl_pretrainer *p) {
 }
 
 void tinytl_pretrainer_average_statistics(tinytl_pretrainer *p, int n) {
-  forward(p, NULL);
+  tinytl_pretrainer_forward(p, NULL);
   blend_statistics(p, 1.0f / (float)n);
 }
 
@@ -355,10 +395,14 @@ static void fold(tinytl_pretrainer *p, tinytl_backbone *folded) {
   folded->classifier_bias = p->values + params->bias;
 }
 
-tinytl_status tinytl_pretrainer_finish(tinytl_pretrainer *p, tinytl_backbone **backbone,
-                                       tinytl_error *error) {
+static void give_maps_back(tinytl_pretrainer *p) {
   stop_threads(p);
   tinytl_pages_drop(p->block + p->maps_first, p->block_nbytes - p->maps_first);
+}
+
+tinytl_status tinytl_pretrainer_finish(tinytl_pretrainer *p, tinytl_backbone **backbone,
+                                       tinytl_error *error) {
+  give_maps_back(p);
   tinytl_backbone *folded = calloc(1, sizeof *folded);
   if (!folded) return tinytl_fail_memory(error, sizeof *folded);
   folded->arch = *p->arch;
@@ -368,5 +412,39 @@ tinytl_status tinytl_pretrainer_finish(tinytl_pretrainer *p, tinytl_backbone **b
   fold(p, folded);
   const tinytl_status status = tinytl_backbone_build(folded, p->options.weights, backbone, error);
   free(folded);
+  return status;
+}
+
+static tinytl_status check_finite(const tinytl_pretrainer *p, tinytl_error *error) {
+  for (size_t i = 0; i < p->n_values; i++)
+    if (!isfinite(p->values[i]))
+      return tinytl_fail(error, TINYTL_ERROR_DATA,
+                         "a trained value is not finite: expected a number, found %g; a lower "
+                         "learning rate may help",
+                         (double)p->values[i]);
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_pretrainer_finish_supernet(tinytl_pretrainer *p, tinytl_supernet **supernet,
+                                                tinytl_error *error) {
+  give_maps_back(p);
+  TINYTL_TRY(check_finite(p, error));
+  tinytl_supernet *made = calloc(1, sizeof *made);
+  if (!made) return tinytl_fail_memory(error, sizeof *made);
+  made->space = p->shrinking->space;
+  made->input = p->input;
+  made->n_labels = p->train->n_classes;
+  made->n_values = p->n_values;
+  made->values = malloc(p->n_values * sizeof *made->values);
+  tinytl_status status =
+      made->values
+          ? tinytl_strings_copy(p->train->class_names, made->n_labels, &made->labels, error)
+          : tinytl_fail_memory(error, p->n_values * sizeof *made->values);
+  if (status == TINYTL_OK) {
+    memcpy(made->values, p->values, p->n_values * sizeof *made->values);
+    *supernet = made;
+  } else {
+    tinytl_supernet_free(made);
+  }
   return status;
 }

@@ -44,7 +44,7 @@ void tinytl_pretrain_state_clear(tinytl_pretrain_state *state) {
 
 /* ---- Vectors ------------------------------------------------------------------------------ */
 
-enum { MAX_VECTORS = 6 };
+enum { MAX_VECTORS = 9 };
 
 typedef struct vector {
   const char *name;
@@ -55,12 +55,18 @@ typedef struct vector {
 
 /* In the order of the file: floats, then bytes. */
 static int list_vectors(const tinytl_pretrainer *p, vector vectors[MAX_VECTORS]) {
-  const size_t n = p->net->params.n, n_channels = p->net->params.n_channels;
+  const size_t n = p->n_values, n_channels = p->net->params.n_channels;
   int count = 0;
   vectors[count++] = (vector){"values", TINYTL_DTYPE_F32, p->values, n};
   vectors[count++] = (vector){"moment", TINYTL_DTYPE_F32, p->moment, n};
   vectors[count++] = (vector){"running.mean", TINYTL_DTYPE_F32, p->running.mean, n_channels};
   vectors[count++] = (vector){"running.var", TINYTL_DTYPE_F32, p->running.var, n_channels};
+  if (p->shrinking) {
+    const tinytl_batch_statistics *teacher = &p->shrinking->teacher_statistics;
+    vectors[count++] = (vector){"teacher", TINYTL_DTYPE_F32, p->shrinking->teacher, n};
+    vectors[count++] = (vector){"teacher.mean", TINYTL_DTYPE_F32, teacher->mean, n_channels};
+    vectors[count++] = (vector){"teacher.var", TINYTL_DTYPE_F32, teacher->var, n_channels};
+  }
   vectors[count++] = (vector){"unreadable.train", TINYTL_DTYPE_I8, p->train_unreadable,
                               (size_t)p->train->n_images};
   if (p->val)
@@ -81,7 +87,6 @@ static char *print_position(const tinytl_pretrain_position *at) {
   tinytl_json_put_int(&json, "epoch", at->epoch);
   tinytl_json_put_int(&json, "images", at->n_fed);
   tinytl_json_put_double(&json, "loss_sum", at->loss_sum);
-  tinytl_json_put_int(&json, "updates", (long long)at->n_steps);
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
 }
@@ -118,17 +123,12 @@ static tinytl_status parse_position(const json_t *json, const char *where,
                                     tinytl_error *error) {
   const json_t *loss = json_object_get(json, "loss_sum");
   const int n_epochs = p->options.epochs;
-  size_t n_steps;
   TINYTL_TRY(tinytl_json_int(json, "epoch", 1, n_epochs + 1, where, &at->epoch, error));
   const int max_fed = at->epoch <= n_epochs ? p->train->n_images : 0;
   TINYTL_TRY(tinytl_json_int(json, "images", 0, max_fed, where, &at->n_fed, error));
-  if (!json_is_number(loss) || !tinytl_json_size(json_object_get(json, "updates"), &n_steps) ||
-      n_steps > p->n_steps)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                       "%s: expected a number \"loss_sum\" and up to %llu \"updates\"", where,
-                       (unsigned long long)p->n_steps);
+  if (!json_is_number(loss))
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a number \"loss_sum\"", where);
   at->loss_sum = json_number_value(loss);
-  at->n_steps = n_steps;
   return TINYTL_OK;
 }
 

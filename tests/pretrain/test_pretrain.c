@@ -7,7 +7,7 @@
 #include "support/memory_images.h"
 #include "support/sink.h"
 
-enum { TRAIN = 50, VAL = 12, BATCH = 8, EPOCHS = 3, MAX_SAVES = 32 };
+enum { TRAIN = 50, VAL = 12, BATCH = 8, EPOCHS = 3, MAX_SAVES = 64 };
 
 typedef struct run {
   memory_images train, val;
@@ -172,6 +172,59 @@ static void test_goes_on_to_the_same_bytes(void **state) {
   discard(whole);
 }
 
+static sink train_supernet(run *r) {
+  tinytl_supernet *supernet = NULL;
+  sink file = {0};
+  assert_int_equal(tinytl_pretrain_supernet("supernet-0.1", &r->train.images, &r->val.images,
+                                            &r->options, &supernet, &r->report, &r->error),
+                   TINYTL_OK);
+  assert_int_equal(tinytl_supernet_write(supernet, sink_write, &file, NULL), TINYTL_OK);
+  tinytl_supernet_free(supernet);
+  return file;
+}
+
+/* Through every phase; from states of all of them, with other threads, to the same bytes. */
+static void test_supernet(void **state) {
+  (void)state;
+  enum { SUPERNET_EPOCHS = 20 };
+  run *whole = make();
+  whole->options.epochs = SUPERNET_EPOCHS;
+  whole->options.batch = 25;
+  whole->options.lr = 0.05f;
+  whole->options.save = save;
+  whole->options.save_seconds = 1e6f;
+  sink expected = train_supernet(whole);
+  assert_true(whole->report.val_top1 > 0.6f);
+  assert_true(isfinite(whole->report.smallest_top1));
+  for (int n = 1; n < 2 * SUPERNET_EPOCHS; n += 7) {
+    run *part = make(), *rest = make();
+    part->options = whole->options;
+    part->options.context = part;
+    part->options.stop = &part->stop;
+    part->options.save_seconds = 0;
+    part->stop_after = n;
+    tinytl_supernet *none = NULL;
+    assert_int_equal(tinytl_pretrain_supernet("supernet-0.1", &part->train.images,
+                                              &part->val.images, &part->options, &none, NULL,
+                                              &part->error),
+                     TINYTL_INTERRUPTED);
+    const tinytl_source source = source_of(&part->saves[part->n_saves - 1]);
+    rest->options = whole->options;
+    rest->options.context = rest;
+    rest->options.stop = &rest->stop;
+    rest->options.resumed = NULL;
+    rest->options.resume = &source;
+    rest->options.n_threads = 2;
+    sink found = train_supernet(rest);
+    assert_same(&found, &expected);
+    free(found.bytes);
+    discard(part);
+    discard(rest);
+  }
+  free(expected.bytes);
+  discard(whole);
+}
+
 static void test_stops(void **state) {
   (void)state;
   run *r = make();
@@ -238,6 +291,7 @@ int main(void) {
       cmocka_unit_test(test_threads),
       cmocka_unit_test(test_backbone_is_the_network),
       cmocka_unit_test(test_goes_on_to_the_same_bytes),
+      cmocka_unit_test(test_supernet),
       cmocka_unit_test(test_stops),
       cmocka_unit_test(test_refuses_states_of_other_runs),
       cmocka_unit_test(test_memory_limit),
