@@ -23,6 +23,7 @@ static const struct command {
                 {"import", cli_import, "turn a TFLite or safetensors model into a backbone"},
                 {"init", cli_init, "make a randomly initialised backbone"},
                 {"pretrain", cli_pretrain, "train a backbone or super-net from nothing"},
+                {"search", cli_search, "choose a super-net's sub-net for your pictures"},
                 {"bench", cli_bench, "measure the speed and memory of training and inference"},
                 {NULL, NULL, NULL}};
 

@@ -526,6 +526,50 @@ tinytl_status tinytl_pretrain_supernet(const char *name, const tinytl_images *tr
                                        tinytl_supernet **supernet, tinytl_pretrain_report *report,
                                        tinytl_error *error);
 
+/* ---- Search ------------------------------------------------------------------------------- */
+
+/* A sub-net that was measured. Stages and blocks are those of docs/supernet.md; blocks beyond the
+ * depth are 0. */
+typedef struct tinytl_candidate {
+  int depth[7], kernel[7][4], expand[7][4];
+  uint64_t macs;                    /* multiply-accumulates of one image, forward */
+  size_t planned_bytes, base_bytes; /* of training it, as tinytl_plan's total and base */
+  float top1;                       /* on held-out pictures without training, 0 to 1 */
+} tinytl_candidate;
+
+typedef struct tinytl_search_options {
+  /* What candidates are priced for; memory_limit, image_size (0: the super-net's), n_threads, seed,
+   * stop, skip and context are the search's own too. Its method is lite+bias at first, and must not
+   * be auto. */
+  tinytl_train_options train;
+  uint64_t max_macs; /* of one image, forward; 0: any (default) */
+  int candidates;    /* to be measured, 16 to 1000; default 64 */
+  /* Told of each one as it was measured, and at the end of the front: those that no other one beats
+   * in accuracy with as little memory, best first (depth, kernel and expand are set there alone).
+   * NULL: nobody */
+  void (*progress)(void *context, int n, int n_candidates, const tinytl_candidate *candidate);
+  void (*front)(void *context, const tinytl_candidate *candidate);
+} tinytl_search_options;
+
+void tinytl_search_options_init(tinytl_search_options *options);
+
+typedef struct tinytl_search_report {
+  tinytl_candidate chosen;
+  int candidates; /* measured; fewer than asked for where there are no more */
+  double seconds;
+} tinytl_search_report;
+
+/* Chooses the sub-net for these pictures that has the best accuracy on `val`, held-out ones of the
+ * same classes, within options->train.memory_limit and max_macs: with the norms' statistics of the
+ * training pictures, by the nearest class mean of its features. Nothing is trained; how, stands in
+ * docs/supernet.md. *backbone, which is the caller's, has the super-net's classifier and int8
+ * weights. Errors: USAGE, DATA, MEMORY_LIMIT (no sub-net meets the limits: the message says what
+ * the smallest takes; or the search does not), INTERRUPTED. */
+tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images *train,
+                            const tinytl_images *val, const tinytl_search_options *options,
+                            tinytl_backbone **backbone, tinytl_search_report *report,
+                            tinytl_error *error);
+
 /* ---- Inference ---------------------------------------------------------------------------- */
 
 typedef struct tinytl_predictor tinytl_predictor;

@@ -126,6 +126,10 @@ tinytl_batch_statistics tinytl_batch_own_statistics(const tinytl_batch_run *b) {
   return (tinytl_batch_statistics){at(b, b->net->mean), at(b, b->net->var)};
 }
 
+float *tinytl_batch_features(const tinytl_batch_run *b) {
+  return at(b, b->net->features);
+}
+
 static tinytl_batch_norm norm_of(const tinytl_batch_run *b, int i) {
   const tinytl_batch_net *net = b->net;
   const size_t channel = net->params.channel[i];
@@ -269,4 +273,25 @@ void tinytl_batch_backward(const tinytl_batch_run *b, float *gradient) {
   bool opened[TINYTL_MAX_LAYERS] = {false}; /* something was written to the layer's dy */
   backward_head(b, gradient);
   for (int i = b->net->arch->n_layers - 1; i >= 0; i--) backward_layer(b, i, opened, gradient);
+}
+
+/* ---- Folding ------------------------------------------------------------------------------ */
+
+void tinytl_batch_fold(const tinytl_batch_net *net, const tinytl_batch_statistics *statistics,
+                       float *values, tinytl_backbone *folded) {
+  const tinytl_batch_params *params = &net->params;
+  for (int i = 0; i < net->arch->n_layers; i++) {
+    const tinytl_layer *layer = &net->arch->layers[i];
+    const size_t out_c = (size_t)layer->out_c, n = tinytl_layer_n_weights(layer);
+    const size_t channel = params->channel[i];
+    float *w = values + params->weight[i];
+    float *scale = values + params->scale[i], *shift = values + params->shift[i];
+    tinytl_batch_norm_fold(layer->out_c, statistics->mean + channel, statistics->var + channel,
+                           scale, shift, scale, shift);
+    for (size_t k = 0; k < n; k++) w[k] *= scale[layer->groups > 1 ? k % out_c : k / (n / out_c)];
+    folded->weight[i].f32 = w;
+    folded->bias[i] = shift;
+  }
+  folded->classifier.f32 = values + params->classifier;
+  folded->classifier_bias = values + params->bias;
 }

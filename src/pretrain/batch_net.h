@@ -62,7 +62,13 @@ typedef struct tinytl_batch_run {
 float *tinytl_batch_forward(const tinytl_batch_run *b, const tinytl_batch_statistics *given);
 /* Of the latest forward. */
 tinytl_batch_statistics tinytl_batch_own_statistics(const tinytl_batch_run *b);
+float *tinytl_batch_features(const tinytl_batch_run *b); /* [n_images][n_features] */
 /* After forward, and after the logits were made their own gradient: adds to gradient [params.n]. */
 void tinytl_batch_backward(const tinytl_batch_run *b, float *gradient);
+
+/* Folds the norms with these statistics into weights and, in the place of their shifts, biases, and
+ * points the backbone's at them and the classifier. */
+void tinytl_batch_fold(const tinytl_batch_net *net, const tinytl_batch_statistics *statistics,
+                       float *values, tinytl_backbone *folded);
 
 #endif

@@ -376,25 +376,6 @@ void tinytl_pretrainer_average_statistics(tinytl_pretrainer *p, int n) {
 
 /* ---- The backbone ------------------------------------------------------------------------- */
 
-/* Norms go into weights and, in the place of their shifts, biases. */
-static void fold(tinytl_pretrainer *p, tinytl_backbone *folded) {
-  const tinytl_batch_params *params = &p->net->params;
-  for (int i = 0; i < p->arch->n_layers; i++) {
-    const tinytl_layer *layer = &p->arch->layers[i];
-    const size_t out_c = (size_t)layer->out_c, n = tinytl_layer_n_weights(layer);
-    const size_t channel = params->channel[i];
-    float *w = p->values + params->weight[i];
-    float *scale = p->values + params->scale[i], *shift = p->values + params->shift[i];
-    tinytl_batch_norm_fold(layer->out_c, p->running.mean + channel, p->running.var + channel, scale,
-                           shift, scale, shift);
-    for (size_t k = 0; k < n; k++) w[k] *= scale[layer->groups > 1 ? k % out_c : k / (n / out_c)];
-    folded->weight[i].f32 = w;
-    folded->bias[i] = shift;
-  }
-  folded->classifier.f32 = p->values + params->classifier;
-  folded->classifier_bias = p->values + params->bias;
-}
-
 static void give_maps_back(tinytl_pretrainer *p) {
   stop_threads(p);
   tinytl_pages_drop(p->block + p->maps_first, p->block_nbytes - p->maps_first);
@@ -409,7 +390,7 @@ tinytl_status tinytl_pretrainer_finish(tinytl_pretrainer *p, tinytl_backbone **b
   folded->input = p->input;
   folded->labels = (char **)p->train->class_names;
   folded->n_labels = p->train->n_classes;
-  fold(p, folded);
+  tinytl_batch_fold(p->net, &p->running, p->values, folded);
   const tinytl_status status = tinytl_backbone_build(folded, p->options.weights, backbone, error);
   free(folded);
   return status;
