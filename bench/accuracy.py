@@ -1,24 +1,28 @@
 #!/usr/bin/env python3
-"""Trains and evaluates every cell of the accuracy table, and writes docs/results.md.
+"""Trains and evaluates every method on every set with every backbone, and writes docs/results.md.
 
 Every finished run is a line of the cache file, under a key of the program's SHA-256 and the run's
-arguments: a measurement that was interrupted goes on where it stopped.
+arguments: a measurement that was interrupted goes on where it stopped. What was not run is left
+out of the page, which says so.
 """
 import argparse
 import hashlib
 import json
 import os
+import random
 import re
+import subprocess
 import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import accuracy_plot
 import report
-from common import WEIGHTS, add_paths, import_backbone, machine, run_json
+from common import SOURCE, WEIGHTS, add_paths, import_backbone, machine, run_json
 
-# Left and right differ in traffic signs; everything else runs with the defaults.
+# Left and right differ in traffic signs. `auto` finds out by itself.
 SET_OPTIONS = {'gtsrb43': ['--no-mirror']}
 TFLITE = 'tf2_mobilenet_v2_1.0_224_ptq.tflite'
 TFLITE_CLASS_OFFSET = 1  # class 0 of the file is "background"
@@ -35,16 +39,28 @@ class Cache:
                 record = json.loads(line)
                 self.results[record['key']] = record['result']
 
-    def key(self, run):
-        return f'{self.binary} {run}'
+    def key(self, name):
+        return f'{self.binary} {name}'
 
-    def get(self, run):
-        return self.results.get(self.key(run))
+    def get(self, name):
+        return self.results.get(self.key(name))
 
-    def put(self, run, result):
+    def put(self, name, result):
         with self.lock, open(self.path, 'a', encoding='utf-8') as file:
-            self.results[self.key(run)] = result
-            file.write(json.dumps({'key': self.key(run), 'result': result}) + '\n')
+            self.results[self.key(name)] = result
+            file.write(json.dumps({'key': self.key(name), 'result': result}) + '\n')
+
+
+def few(source, target, shots, seed):
+    """A folder of `shots` training pictures a class, drawn by seed, beside all test pictures."""
+    target.mkdir()
+    (target / 'test').symlink_to(source / 'test')
+    for folder in sorted((source / 'train').iterdir()):
+        files = sorted(folder.iterdir())
+        chosen = random.Random(f'{seed} {folder.name}').sample(files, min(shots, len(files)))
+        (target / 'train' / folder.name).mkdir(parents=True)
+        for file in chosen:
+            (target / 'train' / folder.name / file.name).symlink_to(file)
 
 
 class Bench:
@@ -52,20 +68,52 @@ class Bench:
 
     def __init__(self, args, folder):
         self.args, self.folder = args, Path(folder)
+        self.images = (args.data / 'images').resolve()
         self.backbones = {name: import_backbone(args.tinytl, args.data / 'weights' / file, folder)
                           for name, file in WEIGHTS.items()}
 
-    def transfer(self, name, method, image_set, seed):
+    def adapt(self, network, data, options, seed):
         """The last objects of train and eval."""
-        adapter = self.folder / f'{name}.{method}.{image_set}.{seed}.safetensors'
-        model = ['-m', self.backbones[name], '--threads', self.args.threads, '--json', '-q',
-                 '-d', self.args.data / 'images' / image_set]
-        train = run_json([self.args.tinytl, 'train', *model, '-o', adapter, '--method', method,
-                          '--seed', seed, *SET_OPTIONS.get(image_set, [])])[-1]
-        test = run_json([self.args.tinytl, 'eval', *model, '-a', adapter])[-1]
-        adapter.unlink()
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            adapter = Path(folder) / 'adapter.safetensors'
+            model = ['-m', self.backbones[network], '--json', '-q', '-d', data]
+            train = run_json([self.args.tinytl, 'train', *model, '-o', adapter,
+                              '--seed', seed, *options])[-1]
+            test = run_json([self.args.tinytl, 'eval', *model, '-a', adapter])[-1]
         del train['adapter']
-        return {'train': train, 'eval': {key: test[key] for key in ('images', 'top1', 'skipped')}}
+        return {'train': train, 'eval': {key: test[key] for key in
+                                         ('images', 'top1', 'balanced_accuracy', 'ece')}}
+
+    def transfer(self, cell, seed):
+        """One cell of the tables."""
+        data = self.images / cell.image_set
+        options = ['--method', cell.method, '--threads', self.args.threads]
+        if cell.method != 'auto':
+            options += SET_OPTIONS.get(cell.image_set, [])
+        if not cell.shots:
+            return self.adapt(cell.network, data, options, seed)
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            few(data, Path(folder) / 'few', cell.shots, seed)
+            return self.adapt(cell.network, Path(folder) / 'few', options, seed)
+
+    def default(self, network, image_set):
+        """A run as a user starts it: no option, both cores."""
+        return self.adapt(network, self.images / image_set, [], 0)
+
+    def cross(self, side, method, seed):
+        """One side of the cross-check: the same training by tinytl and by PyTorch."""
+        check = report.CROSS
+        data = self.images / check.image_set
+        if side == 'tinytl':
+            return self.adapt(check.network, data, [
+                '--method', method, '--threads', self.args.threads, '--val-split', 0,
+                '--epochs', check.epochs, '--lr', check.lr[method][0]], seed)
+        classifier, rest = check.lr[method]
+        command = [self.args.python, SOURCE / 'bench' / 'peers' / 'torch_train.py',
+                   '--weights', self.args.data / 'weights' / WEIGHTS[check.network],
+                   '--data', data, '--method', method, '--epochs', check.epochs, '--seed', seed,
+                   '--lr-classifier', classifier, '--lr', rest, '--threads', self.args.threads]
+        return {'eval': run_json(command)[-1]}
 
     def imagenet(self, weights):
         """Top-1 and top-5 of the TFLite file, by its own classifier."""
@@ -82,24 +130,32 @@ class Bench:
                 indices = [one['index'] - TFLITE_CLASS_OFFSET for one in row['top']]
                 n_top1 += indices[0] == labels[row['image']]
                 n_top5 += labels[row['image']] in indices
-        return {'images': len(paths), 'top1': n_top1 / len(paths), 'top5': n_top5 / len(paths)}
+        return {'eval': {'images': len(paths), 'top1': n_top1 / len(paths),
+                         'top5': n_top5 / len(paths)}}
 
 
 def wanted_runs(args):
     """Name of each run -> what makes it; one seed of everything before the next."""
-    runs = {f'imagenet-1k-sample {weights} --threads {args.threads}':
-            ('imagenet', (weights,)) for weights in report.IMAGENET_WEIGHTS}
+    threads = f'--threads {args.threads}'
+    runs = {f'default {report.DEFAULT_NETWORK} {report.DEFAULT_SET}':
+            ('default', (report.DEFAULT_NETWORK, report.DEFAULT_SET))}
+    for weights in report.IMAGENET_WEIGHTS:
+        runs[f'imagenet-1k-sample {weights} {threads}'] = ('imagenet', (weights,))
     for seed in args.seeds:
         for cell in report.CELLS:
-            name = ' '.join([cell.network, cell.method, cell.image_set,
-                             *SET_OPTIONS.get(cell.image_set, []),
-                             f'--seed {seed} --threads {args.threads}'])
-            runs[name] = ('transfer', (cell.network, cell.method, cell.image_set, seed))
+            shots = f' {cell.shots}-shot' if cell.shots else ''
+            runs[f'{cell.network} {cell.method} {cell.image_set}{shots} --seed {seed} {threads}'] \
+                = ('transfer', (cell, seed))
+        for method in report.CROSS.lr:
+            sides = ('tinytl', 'PyTorch') if args.python else ('tinytl',)
+            for side in sides:
+                runs[f'cross-check {side} {method} --seed {seed} {threads}'] = \
+                    ('cross', (side, method, seed))
     return {name: run for name, run in runs.items() if re.search(args.only, name)}
 
 
 def measure(args, runs, cache):
-    """Makes the runs that the cache does not have."""
+    """Makes the runs that the cache does not have; those as a user starts them alone, first."""
     missing = {name: run for name, run in runs.items() if cache.get(name) is None}
     if not missing:
         return
@@ -109,10 +165,13 @@ def measure(args, runs, cache):
         def make(name, kind, arguments):
             result = getattr(bench, kind)(*arguments)
             cache.put(name, result)
-            top1 = (result['eval'] if kind == 'transfer' else result)['top1']
-            print(f'{100 * top1:5.1f} %  {name}', file=sys.stderr)
+            print(f'{100 * result["eval"]["top1"]:5.1f} %  {name}', file=sys.stderr, flush=True)
 
-        jobs = [pool.submit(make, name, *run) for name, run in missing.items()]
+        for name, run in missing.items():
+            if run[0] == 'default':
+                make(name, *run)
+        jobs = [pool.submit(make, name, *run) for name, run in missing.items()
+                if run[0] != 'default']
         try:
             for job in jobs:
                 job.result()
@@ -122,6 +181,17 @@ def measure(args, runs, cache):
             raise
 
 
+def replace(path, text):
+    part = path.with_name(path.name + '.part')
+    part.write_text(text, encoding='utf-8')
+    os.replace(part, path)
+
+
+def torch_version(python):
+    return subprocess.run([python, '-c', 'import torch; print(torch.__version__)'], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
     add_paths(parser)
@@ -129,6 +199,8 @@ def main():
     parser.add_argument('--jobs', type=int, default=2, help='runs at a time')
     parser.add_argument('--threads', type=int, default=1, help='threads a run')
     parser.add_argument('--only', default='', metavar='REGEX', help='runs whose name it matches')
+    parser.add_argument('--no-runs', action='store_true', help='write the page from the cache alone')
+    parser.add_argument('--python', help='interpreter with PyTorch and Pillow, for the cross-check')
     parser.add_argument('--cache', type=Path, metavar='JSONL',
                         help='results so far (default: accuracy.jsonl beside the program)')
     parser.add_argument('--out', type=Path, help='Markdown file (default: standard output)')
@@ -137,21 +209,20 @@ def main():
     binary = hashlib.sha256(args.tinytl.read_bytes()).hexdigest()
     cache = Cache(args.cache or args.tinytl.with_name('accuracy.jsonl'), binary)
     runs = wanted_runs(args)
-    measure(args, runs, cache)
+    if not args.no_runs:
+        measure(args, runs, cache)
 
-    seeds = ' '.join(map(str, args.seeds))
-    results = {run[1]: cache.get(name) for name, run in runs.items()}
-    text = report.accuracy(
-        results, args.seeds,
-        {**machine(args.tinytl), 'sha256': binary,
-         'command': f'bench/accuracy.py --seeds {seeds} --jobs {args.jobs} '
-                    f'--threads {args.threads}' + (f" --only '{args.only}'" if args.only else '')})
+    results = {run: result for name, run in runs.items() if (result := cache.get(name))}
+    text = report.accuracy(results, args.seeds, {
+        **machine(args.tinytl), 'sha256': binary, 'runs': len(results), 'wanted': len(runs),
+        'torch': torch_version(args.python) if args.python else '',
+        'command': f'bench/accuracy.py --seeds {" ".join(map(str, args.seeds))} --jobs {args.jobs} '
+                   f'--threads {args.threads}' + (f" --only '{args.only}'" if args.only else '')})
     if not args.out:
         print(text, end='')
         return
-    part = args.out.with_name(args.out.name + '.part')
-    part.write_text(text, encoding='utf-8')
-    os.replace(part, args.out)
+    accuracy_plot.write(args.out.with_suffix('.svg'), report.averages(results, args.seeds))
+    replace(args.out, text)
 
 
 if __name__ == '__main__':

@@ -9,7 +9,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent
 WEIGHTS = {'MobileNetV2-1.0': 'mobilenet_v2_1.0_224.safetensors',
-           'mcunet-5fps': 'mcunet-5fps.safetensors'}
+           'mcunet-5fps': 'mcunet-5fps.safetensors', 'mbv2-w0.35': 'mbv2-w0.35.safetensors',
+           'proxyless-w0.3': 'proxyless-w0.3.safetensors'}
 
 
 def add_paths(parser):

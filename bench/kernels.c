@@ -1,6 +1,6 @@
 /* Speed of the convolutions on every distinct shape of MobileNetV2-1.0 at 224 pixels, against the
- * multiply-add peak measured in the same run: bench_kernels [ARCHITECTURE [SIZE]]. TINYTL_KERNELS
- * chooses the kernel set. */
+ * multiply-add peak measured in the same run: bench_kernels [ARCHITECTURE [SIZE [KIND]]]; SIZE 0:
+ * the architecture's own. TINYTL_KERNELS chooses the kernel set. */
 #include <stdio.h>
 #include <string.h>
 
@@ -140,7 +140,9 @@ static shapes list_shapes(const char *architecture, int size) {
   return s;
 }
 
-static void report(const shapes *s, const char *kind, op what, double peak, tinytl_pool *pool) {
+static void report(const shapes *s, const char *kind, op what, double peak, tinytl_pool *pool,
+                   const char *wanted) {
+  if (wanted && strcmp(wanted, kind) != 0) return;
   double seconds[N_THREADS] = {0}, ops = 0;
   for (int i = 0; i < s->n; i++) {
     const tinytl_conv *c = &s->at[i].conv;
@@ -170,16 +172,17 @@ static void report(const shapes *s, const char *kind, op what, double peak, tiny
 int main(int argc, char **argv) {
   const shapes s =
       list_shapes(argc > 1 ? argv[1] : "mobilenet-v2-1.0", argc > 2 ? atoi(argv[2]) : 0);
+  const char *wanted = argc > 3 ? argv[3] : NULL;
   tinytl_pool *pool;
   if (tinytl_pool_create(N_THREADS, &pool, NULL) != TINYTL_OK) return 1;
   const double peak = tinytl_peak_flops(1);
   printf("kernels %s, peak of one thread %.1f GFLOP/s; 1 thread, then %d\n\n",
          tinytl_kernels_get()->name, 1e-9 * peak, N_THREADS);
   for (op what = FORWARD; what <= BACKWARD_INPUT; what++) {
-    report(&s, "pointwise", what, peak, pool);
-    report(&s, "depthwise", what, peak, pool);
+    report(&s, "pointwise", what, peak, pool, wanted);
+    report(&s, "depthwise", what, peak, pool, wanted);
   }
-  for (op what = FORWARD; what < N_OPS; what++) report(&s, "lite", what, peak, pool);
+  for (op what = FORWARD; what < N_OPS; what++) report(&s, "lite", what, peak, pool, wanted);
   tinytl_pool_free(pool);
   return 0;
 }

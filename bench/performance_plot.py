@@ -2,6 +2,9 @@
 import math
 from typing import NamedTuple
 
+import svg
+from svg import nice, text
+
 WIDTH, HEIGHT = 250, 190  # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 30, 40
 SPEED, MEMORY = '#1f6fb4', '#c2571a'
@@ -31,17 +34,6 @@ def panels(growth):
         yield Panel('start, s' if colour == SPEED else title, 'pictures', colour,
                     [(x, runs['lite+bias'][start] * scale)
                      for x, runs in growth['pictures'].items()], True)
-
-
-def nice(step):
-    """The next 1, 2 or 5 times a power of ten."""
-    power = 10 ** math.floor(math.log10(step))
-    return next(unit * power for unit in (1, 2, 5, 10) if unit * power >= step * 0.999)
-
-
-def text(x, y, words, anchor='middle', size=11):
-    return (f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" '
-            f'fill="#333">{words}</text>')
 
 
 def draw(panel, left, top):
@@ -76,10 +68,6 @@ def write(path, growth):
     """Writes the file: speed above, memory below."""
     drawn = list(panels(growth))
     columns = len(drawn) // 2
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{columns * WIDTH}" '
-             f'height="{2 * HEIGHT}" viewBox="0 0 {columns * WIDTH} {2 * HEIGHT}" '
-             'font-family="sans-serif">',
-             f'<rect width="{columns * WIDTH}" height="{2 * HEIGHT}" fill="#fff"/>']
-    for i, panel in enumerate(drawn):
-        lines += draw(panel, i % columns * WIDTH, i // columns * HEIGHT)
-    path.write_text('\n'.join([*lines, '</svg>', '']), encoding='utf-8')
+    svg.write(path, columns * WIDTH, 2 * HEIGHT,
+              [element for i, panel in enumerate(drawn)
+               for element in draw(panel, i % columns * WIDTH, i // columns * HEIGHT)])

@@ -269,7 +269,7 @@ int cli_bench(int argc, char **argv) {
       CLI_OPTION_MODEL(&args.backbone),
       CLI_OPTION_CHOICE("task", &args.task, tasks, "TASK", "train (default) or predict"),
       CLI_OPTION_CHOICE("method", &args.method, cli_methods, "METHOD",
-                        "last, bias, lite or lite+bias (default: lite+bias)"),
+                        "as of 'tinytl train' (default: lite+bias)"),
       CLI_OPTION_INT(0, "batch", &args.batch, 1, 4096, "pictures a training step (default: 8)"),
       CLI_OPTION_INT(0, "classes", &args.n_classes, 2, MAX_CLASSES, "to train (default: 10)"),
       CLI_OPTION_IMAGE_SIZE(&args.image_size, "the backbone's"),

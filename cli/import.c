@@ -30,9 +30,9 @@ int cli_import(int argc, char **argv) {
   const cli_syntax syntax = {
       .command = "import",
       .arguments = "FILE",
-      .summary =
-          "Turns a TFLite file, or a safetensors file with an 'architecture', into a backbone.",
+      .summary = "Turns a TFLite, safetensors or PyTorch model into a backbone.",
       .examples = "  tinytl import mobilenet_v2.tflite -o backbone.safetensors\n"
+                  "  tinytl import mobilenet_v2.pth -o backbone.safetensors\n"
                   "  tinytl import mcunet.safetensors --weights f32 -o backbone.safetensors\n",
       .min_operands = 1,
       .max_operands = 1};

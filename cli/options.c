@@ -10,7 +10,8 @@
 
 #include "terminal.h"
 
-const char *const cli_methods[] = {"last", "bias", "lite", "lite+bias", "auto", NULL};
+const char *const cli_methods[] = {"last", "bias", "lite", "lite+bias",
+                                   "norm", "full", "auto", NULL};
 const char *const cli_weights[] = {"int8", "f32", NULL};
 const char *const cli_optimizers[] = {"adam", "sgd", "adam8", "auto", NULL};
 const char *const cli_switches[] = {"auto", "off", "on", NULL}; /* as tinytl_switch */

@@ -9,7 +9,7 @@
 #include "summary.h"
 #include "terminal.h"
 
-enum { ALL_METHODS = -1, MAX_COLUMNS = TINYTL_PAPER_FULL + 1 };
+enum { ALL_METHODS = -1, MAX_COLUMNS = TINYTL_METHOD_AUTO };
 
 typedef struct plan_arguments {
   const char *backbone;
@@ -21,10 +21,9 @@ typedef struct plan_arguments {
 /* One method. */
 typedef struct column {
   const char *method;
-  bool has_plan; /* false: the paper's figures alone */
-  bool fits;     /* into the memory limit, if there is one */
+  bool fits; /* into the memory limit, if there is one */
   tinytl_plan plan;
-  uint64_t paper_nbytes, paper_table_nbytes; /* with --paper */
+  uint64_t paper_table_nbytes; /* with --paper */
 } column;
 
 typedef struct report {
@@ -72,14 +71,13 @@ static tinytl_status make_plan(const tinytl_backbone *backbone, const plan_argum
                           error);
 }
 
+/* Of the network in the paper's tables; plan.paper_bytes is that of the network as it is. */
 static tinytl_status add_paper(const tinytl_backbone *backbone, const plan_arguments *args,
-                               tinytl_paper_method method, column *column, tinytl_error *error) {
-  const tinytl_train_options *train = &args->train;
-  tinytl_status status = tinytl_paper_bytes(backbone, method, args->n_classes, train->image_size,
-                                            train->batch, false, &column->paper_nbytes, error);
-  if (status != TINYTL_OK) return status;
-  return tinytl_paper_bytes(backbone, method, args->n_classes, train->image_size, train->batch,
-                            true, &column->paper_table_nbytes, error);
+                               column *column, tinytl_error *error) {
+  /* Methods stand in the order of the paper's rows. */
+  const tinytl_paper_method row = (tinytl_paper_method)column->plan.method;
+  return tinytl_paper_bytes(backbone, row, args->n_classes, args->train.image_size,
+                            args->train.batch, true, &column->paper_table_nbytes, error);
 }
 
 static tinytl_status add_method(report *report, const tinytl_backbone *backbone, int method,
@@ -97,17 +95,16 @@ static tinytl_status add_method(report *report, const tinytl_backbone *backbone,
     return status;
   }
   column->method = tinytl_method_name(column->plan.method);
-  column->has_plan = true;
   column->fits = status == TINYTL_OK;
   report->n_fitting += column->fits;
   report->n_columns++;
   if (!report->args->paper) return TINYTL_OK;
-  return add_paper(backbone, report->args, (tinytl_paper_method)column->plan.method, column, error);
+  return add_paper(backbone, report->args, column, error);
 }
 
 /* All methods; those that the backbone cannot do are named and left out. */
 static tinytl_status add_all(report *report, const tinytl_backbone *backbone, tinytl_error *error) {
-  for (int method = TINYTL_METHOD_LAST; method <= TINYTL_METHOD_LITE_BIAS; method++) {
+  for (int method = TINYTL_METHOD_LAST; method < TINYTL_METHOD_AUTO; method++) {
     tinytl_status status = add_method(report, backbone, method, error);
     if (status == TINYTL_ERROR_MODEL && report->n_columns > 0)
       cli_note("%s is left out: %s", cli_methods[method], error->message);
@@ -116,49 +113,31 @@ static tinytl_status add_all(report *report, const tinytl_backbone *backbone, ti
   }
   tinytl_plan plan;
   tinytl_status status = make_plan(backbone, report->args, TINYTL_METHOD_AUTO, &plan, error);
-  if (status == TINYTL_OK)
-    report->automatic = tinytl_method_name(plan.method);
-  else if (status != TINYTL_ERROR_MEMORY_LIMIT)
-    return status;
-  if (!report->args->paper) return TINYTL_OK;
-  static const char *const names[] = {"norm", "full"};
-  for (int i = 0; i < 2; i++) {
-    column *column = &report->columns[report->n_columns++];
-    column->method = names[i];
-    status = add_paper(backbone, report->args, (tinytl_paper_method)(TINYTL_PAPER_NORM + i), column,
-                       error);
-    if (status != TINYTL_OK) return status;
-  }
-  return TINYTL_OK;
+  if (status == TINYTL_OK) report->automatic = tinytl_method_name(plan.method);
+  return status == TINYTL_ERROR_MEMORY_LIMIT ? TINYTL_OK : status;
 }
 
 /* ---- For people --------------------------------------------------------------------------- */
 
 enum { LABEL_WIDTH = 20, COLUMN_WIDTH = 10 };
 
-static void print_megabytes(bool known, uint64_t nbytes) {
-  if (known)
-    printf("%*.1f", COLUMN_WIDTH, (double)nbytes / 1e6);
-  else
-    printf("%*s", COLUMN_WIDTH, "-");
+static void print_megabytes(uint64_t nbytes) {
+  printf("%*.1f", COLUMN_WIDTH, (double)nbytes / 1e6);
 }
 
 static void print_row(const report *report, const struct purpose *purpose) {
   printf("%-*s", LABEL_WIDTH, purpose->label);
-  for (int i = 0; i < report->n_columns; i++) {
-    const column *column = &report->columns[i];
-    print_megabytes(column->has_plan, plan_nbytes(&column->plan, purpose));
-  }
+  for (int i = 0; i < report->n_columns; i++)
+    print_megabytes(plan_nbytes(&report->columns[i].plan, purpose));
   putchar('\n');
 }
 
 static void print_paper(const report *report) {
   printf("\n%-*s", LABEL_WIDTH, "paper's model");
-  for (int i = 0; i < report->n_columns; i++)
-    print_megabytes(true, report->columns[i].paper_nbytes);
+  for (int i = 0; i < report->n_columns; i++) print_megabytes(report->columns[i].plan.paper_bytes);
   printf("\n%-*s", LABEL_WIDTH, "paper's tables");
   for (int i = 0; i < report->n_columns; i++)
-    print_megabytes(true, report->columns[i].paper_table_nbytes);
+    print_megabytes(report->columns[i].paper_table_nbytes);
   printf(
       "\n\nThe paper's model counts neither gradients nor the optimizer's state, nor the process.\n"
       "In its tables the network carries lite modules under every method.\n");
@@ -189,14 +168,11 @@ static void print_text(const report *report) {
   for (int i = 0; i < N_PURPOSES; i++) print_row(report, &purposes[i]);
   if (args->paper) print_paper(report);
   printf("\nMost of saved, maps and scratch at\n");
-  for (int i = 0; i < report->n_columns; i++) {
-    const column *column = &report->columns[i];
-    if (column->has_plan) printf("  %-10s%s\n", column->method, column->plan.peak_step);
-  }
+  for (int i = 0; i < report->n_columns; i++)
+    printf("  %-10s%s\n", report->columns[i].method, report->columns[i].plan.peak_step);
   if (args->train.memory_limit == 0) return;
   printf("\nWith --memory-limit of %.10g MB\n", (double)args->train.memory_limit / 1e6);
-  for (int i = 0; i < report->n_columns; i++)
-    if (report->columns[i].has_plan) print_choice(&report->columns[i]);
+  for (int i = 0; i < report->n_columns; i++) print_choice(&report->columns[i]);
   if (report->automatic) printf("  auto      takes %s\n", report->automatic);
 }
 
@@ -212,16 +188,13 @@ static void print_json(const report *report, const column *column) {
   cli_json_int(&json, "image_size", first->image_size);
   cli_json_int(&json, "classes", args->n_classes);
   cli_json_int(&json, "pictures", args->n_images);
-  if (column->has_plan) {
-    cli_json_bool(&json, "fits", column->fits);
-    cli_choices_json(&json, plan);
-    for (int i = 0; i < N_PURPOSES; i++)
-      cli_json_int(&json, purposes[i].key, (long long)plan_nbytes(plan, &purposes[i]));
-    cli_json_text(&json, "peak_step", plan->peak_step);
-    cli_json_int(&json, "macs", (long long)plan->macs);
-  }
-  cli_json_int(&json, "paper_bytes",
-               (long long)(column->has_plan ? plan->paper_bytes : column->paper_nbytes));
+  cli_json_bool(&json, "fits", column->fits);
+  cli_choices_json(&json, plan);
+  for (int i = 0; i < N_PURPOSES; i++)
+    cli_json_int(&json, purposes[i].key, (long long)plan_nbytes(plan, &purposes[i]));
+  cli_json_text(&json, "peak_step", plan->peak_step);
+  cli_json_int(&json, "macs", (long long)plan->macs);
+  cli_json_int(&json, "paper_bytes", (long long)plan->paper_bytes);
   if (args->paper) cli_json_int(&json, "paper_table_bytes", (long long)column->paper_table_nbytes);
   cli_json_close(&json, '}');
   cli_json_end(&json);

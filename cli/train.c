@@ -35,7 +35,8 @@ static const cli_syntax train_syntax = {
         "Pictures: DIR/CLASS/*.jpg, *.jpeg or *.png, or the same below DIR/train. DIR/val, or a\n"
         "tenth of DIR/train where there is none, chooses the best epoch and is not trained on.\n"
         "Methods: last (the classifier), bias (and the biases), lite (the classifier and\n"
-        "lite residual modules), lite+bias (all of them). Sizes: K, M, G are 10^3, 10^6, 10^9 "
+        "lite residual modules), lite+bias (all of them); to compare with them, norm (a factor\n"
+        "and a bias for every channel) and full (everything). Sizes: K, M, G are 10^3, 10^6, 10^9\n"
         "bytes.\n"};
 
 static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) {
@@ -45,7 +46,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_DATA(&args->dir),
       CLI_OPTION_OUTPUT(&args->adapter, "ADAPTER"),
       CLI_OPTION_CHOICE("method", &args->method, cli_methods, "METHOD",
-                        "auto (default), last, bias, lite or lite+bias"),
+                        "auto (default), last, bias, lite, lite+bias, norm or full"),
       CLI_OPTION_INT(0, "epochs", &train->epochs, 1, 10000,
                      "passes over the pictures (default: by their number)"),
       CLI_OPTION_INT(0, "batch", &train->batch, 1, 4096,

@@ -70,8 +70,12 @@ typedef enum tinytl_weights {
 tinytl_status tinytl_backbone_open(const void *bytes, size_t nbytes, const char *name,
                                    tinytl_backbone **backbone, tinytl_error *error);
 
-/* Reads a model of another format: TFLite (int8 or float32) or a safetensors file that carries an
- * `architecture`. The format is told by content. Nothing of `bytes` is kept. */
+/* Reads a model of another format: TFLite (int8 or float32); a safetensors file that carries an
+ * `architecture`; a safetensors file or a PyTorch checkpoint (zip) with the tensors of a
+ * MobileNetV2, ProxylessNAS or once-for-all ProxylessNAS super-net (its largest sub-net) under
+ * their public names, batch norms included. The format is told by content, and nothing of a
+ * checkpoint is executed. Nothing of `bytes` is kept. Errors: TINYTL_ERROR_MODEL,
+ * TINYTL_ERROR_INTERNAL. */
 tinytl_status tinytl_backbone_import(const void *bytes, size_t nbytes, const char *name,
                                      tinytl_weights weights, tinytl_backbone **backbone,
                                      tinytl_error *error);
@@ -143,15 +147,19 @@ typedef enum tinytl_method {
   TINYTL_METHOD_BIAS,      /* and every convolution's bias */
   TINYTL_METHOD_LITE,      /* classifier and lite residual modules */
   TINYTL_METHOD_LITE_BIAS, /* all three */
-  TINYTL_METHOD_AUTO       /* of a training run, not of an adapter: lite+bias, or bias, or last, the
-                              first that the memory limit and the backbone allow */
+  TINYTL_METHOD_NORM, /* classifier, and a gain and a bias for every channel of every convolution */
+  TINYTL_METHOD_FULL, /* everything: classifier, all convolutions' weights and biases */
+  TINYTL_METHOD_AUTO  /* of a training run, not of an adapter: lite+bias, or bias, or last, the
+                         first that the memory limit and the backbone allow */
 } tinytl_method;
 
-/* "last", "bias", "lite", "lite+bias", "auto"; the reverse returns false for an unknown name. */
+/* "last", "bias", "lite", "lite+bias", "norm", "full", "auto"; the reverse returns false for an
+ * unknown name. */
 const char *tinytl_method_name(tinytl_method method);
 bool tinytl_method_parse(const char *name, tinytl_method *method);
 
-/* What training made, for one backbone: classifier, biases, lite modules, class names. */
+/* What training made, for one backbone: classifier, biases, lite modules, gains, weights, class
+ * names. */
 typedef struct tinytl_adapter tinytl_adapter;
 
 /* Opens an adapter file; its content is copied. Refuses (TINYTL_ERROR_MODEL) an adapter that
@@ -279,7 +287,7 @@ typedef void (*tinytl_progress_fn)(void *context, const tinytl_epoch *epoch);
 /* What a run takes, in bytes, beyond what the process held before it: all of it is known before
  * anything runs (docs/memory.md). */
 typedef struct tinytl_plan {
-  tinytl_method method; /* one of the first four */
+  tinytl_method method; /* not TINYTL_METHOD_AUTO */
   tinytl_optimizer optimizer;
   int batch, image_size;
   /* What a limit asked for. None of the three changes what is learned; adam8 does, a little. */
@@ -383,7 +391,7 @@ tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, i
                                int n_val_images, const tinytl_train_options *options,
                                tinytl_plan *plan, tinytl_error *error);
 
-/* Rows of the paper's tables; those that are methods here have the same values. */
+/* Rows of the paper's tables: the methods, with the same values. */
 typedef enum tinytl_paper_method {
   TINYTL_PAPER_LAST,
   TINYTL_PAPER_BIAS,
@@ -409,6 +417,7 @@ typedef enum tinytl_work {
   TINYTL_WORK_DENSE,       /* the network's first convolution */
   TINYTL_WORK_POINTWISE,   /* 1x1 convolutions */
   TINYTL_WORK_DEPTHWISE,   /* depthwise convolutions */
+  TINYTL_WORK_WEIGHT,      /* gradients of these weights, or of their gains */
   TINYTL_WORK_BLOCK,       /* inverted residuals that run row by row, all three layers */
   TINYTL_WORK_LITE_CONV,   /* lite modules: convolutions */
   TINYTL_WORK_LITE_WEIGHT, /* gradients of their weights */

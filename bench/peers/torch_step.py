@@ -117,18 +117,19 @@ class Net(nn.Module):
         return self.classifier(self.dropout(self.features(x)))
 
 
-def build(path, method):
+def build(path, method, n_classes=N_CLASSES):
     """The network with the file's weights; requires_grad for what the method trains alone.
     Method None, for inference: the file's classifier too."""
     metadata, tensors = read_safetensors(path)
     arch = json.loads(metadata['architecture'])
-    net = Net(arch, method == 'lite+bias', N_CLASSES if method else arch['classifier']['out'])
+    net = Net(arch, method == 'lite+bias', n_classes if method else arch['classifier']['out'])
     if not method:
         net.classifier.load_state_dict({key: tensors['classifier.' + key]
                                         for key in ('weight', 'bias')})
-    trains_bias = method in ('bias', 'lite+bias')
+    trains_bias = method in ('bias', 'lite+bias', 'full')
     for layer, conv in zip(arch['layers'], net.convs()):
-        conv.weight = nn.Parameter(tensors[layer['name'] + '.weight'], requires_grad=False)
+        conv.weight = nn.Parameter(tensors[layer['name'] + '.weight'],
+                                   requires_grad=method == 'full')
         conv.bias = nn.Parameter(tensors[layer['name'] + '.bias'], requires_grad=trains_bias)
     for block in net.blocks:
         # The main branch's last bias does the last norm's work.

@@ -130,22 +130,49 @@ static tinytl_status read_classifier(reader *r, tinytl_error *error) {
                                 error);
 }
 
-/* A layer without a bias of its own keeps the backbone's. */
-static tinytl_status read_biases(reader *r, tinytl_error *error) {
+/* Finds "layers.<i>.NAME"; false where the file has none. */
+static bool find_layer_tensor(const reader *r, int i, const char *name, char full_name[40]) {
+  snprintf(full_name, 40, "layers.%d.%s", i, name);
+  return tinytl_safetensors_find(r->file, full_name) != NULL;
+}
+
+/* One value a channel. */
+static tinytl_status read_channels(reader *r, int i, const char *name, const float **channels,
+                                   tinytl_error *error) {
+  char full_name[40];
+  int *out_c = &r->values.layer_out_c[i];
+  if (!find_layer_tensor(r, i, name, full_name)) return TINYTL_OK;
+  if (*out_c == 0) TINYTL_TRY(read_dim(r, full_name, 0, TINYTL_MAX_CHANNELS, out_c, error));
+  return tinytl_safetensors_f32(r->file, full_name, 1, out_c, channels, error);
+}
+
+static tinytl_status read_weight(reader *r, int i, tinytl_error *error) {
+  char name[40];
+  int *n_dims = &r->values.layer_n_dims[i], *dims = r->values.layer_dims[i];
+  if (!find_layer_tensor(r, i, "weight", name)) return TINYTL_OK;
+  if (!r->backbone) {
+    *n_dims = tinytl_safetensors_find(r->file, name)->n_dims == 3 ? 3 : 4;
+    for (int d = 0; d < *n_dims; d++)
+      TINYTL_TRY(read_dim(r, name, d, TINYTL_MAX_CHANNELS, &dims[d], error));
+  }
+  return tinytl_safetensors_f32(r->file, name, *n_dims, dims, &r->values.weight[i], error);
+}
+
+/* A layer without values of its own keeps the backbone's. */
+static tinytl_status read_layers(reader *r, tinytl_error *error) {
   tinytl_adapter *values = &r->values;
   const int n_layers = r->backbone ? r->backbone->arch.n_layers : TINYTL_MAX_LAYERS;
   for (int i = 0; i < n_layers; i++) {
-    char name[40];
-    snprintf(name, sizeof name, "layers.%d.bias", i);
-    const bool present = tinytl_safetensors_find(r->file, name) != NULL;
-    if (r->backbone)
-      values->layer_out_c[i] = r->backbone->arch.layers[i].out_c;
-    else if (present)
-      TINYTL_TRY(read_dim(r, name, 0, TINYTL_MAX_CHANNELS, &values->layer_out_c[i], error));
-    if (present)
-      TINYTL_TRY(tinytl_safetensors_f32(r->file, name, 1, &values->layer_out_c[i], &values->bias[i],
-                                        error));
-    if (r->backbone || present) values->n_layers = i + 1;
+    if (r->backbone) {
+      const tinytl_layer *layer = &r->backbone->arch.layers[i];
+      values->layer_out_c[i] = layer->out_c;
+      values->layer_n_dims[i] = tinytl_layer_dims(layer, values->layer_dims[i]);
+    }
+    TINYTL_TRY(read_channels(r, i, "bias", &values->bias[i], error));
+    TINYTL_TRY(read_channels(r, i, "gain", &values->gain[i], error));
+    TINYTL_TRY(read_weight(r, i, error));
+    if (r->backbone || values->bias[i] || values->gain[i] || values->weight[i])
+      values->n_layers = i + 1;
   }
   return TINYTL_OK;
 }
@@ -202,7 +229,7 @@ static tinytl_status check_lite(const reader *r, tinytl_error *error) {
 static tinytl_status read_adapter(reader *r, tinytl_adapter **adapter, tinytl_error *error) {
   TINYTL_TRY(read_meta(r, error));
   TINYTL_TRY(read_classifier(r, error));
-  TINYTL_TRY(read_biases(r, error));
+  TINYTL_TRY(read_layers(r, error));
   TINYTL_TRY(read_lite_shapes(r, error));
   TINYTL_TRY(check_lite(r, error));
   for (int i = 0; i < r->values.n_lite; i++)
@@ -240,6 +267,13 @@ static void list_tensors(tinytl_tensor_list *list, const tinytl_adapter *adapter
     snprintf(name, sizeof name, "layers.%d.bias", i);
     if (adapter->bias[i])
       tinytl_tensor_list_f32(list, name, 1, &adapter->layer_out_c[i], adapter->bias[i]);
+    snprintf(name, sizeof name, "layers.%d.gain", i);
+    if (adapter->gain[i])
+      tinytl_tensor_list_f32(list, name, 1, &adapter->layer_out_c[i], adapter->gain[i]);
+    snprintf(name, sizeof name, "layers.%d.weight", i);
+    if (adapter->weight[i])
+      tinytl_tensor_list_f32(list, name, adapter->layer_n_dims[i], adapter->layer_dims[i],
+                             adapter->weight[i]);
   }
   for (int i = 0; i < adapter->n_lite; i++)
     tinytl_tensor_list_lite(list, &adapter->lite_shape[i], &adapter->lite[i]);

@@ -2,11 +2,15 @@
 #ifndef TINYTL_FORMAT_IMPORT_H
 #define TINYTL_FORMAT_IMPORT_H
 
-#include "format/safetensors.h"
+#include "format/state_dict.h"
 #include "model/backbone.h"
 
 /* A safetensors file whose metadata describes a chain of convolutions: chain.c. */
 tinytl_status tinytl_import_chain(const tinytl_safetensors *file, tinytl_weights weights,
+                                  tinytl_backbone **backbone, tinytl_error *error);
+
+/* A network that is known by the names of its tensors: state_import.c, families.c. */
+tinytl_status tinytl_import_state(const tinytl_state_dict *state, tinytl_weights weights,
                                   tinytl_backbone **backbone, tinytl_error *error);
 
 bool tinytl_is_tflite(const void *bytes, size_t nbytes);

@@ -20,9 +20,15 @@ struct tinytl_safetensors {
 static const struct {
   const char *name;
   size_t nbytes;
-} dtypes[] = {{"F32", 4}, {"I8", 1},  {"BOOL", 1}, {"U8", 1},      {"F8_E5M2", 1},
-              {"F16", 2}, {"I16", 2}, {"U16", 2},  {"F8_E4M3", 1}, {"BF16", 2},
-              {"I32", 4}, {"U32", 4}, {"F64", 8},  {"I64", 8},     {"U64", 8}};
+  tinytl_dtype dtype;
+} dtypes[] = {{"F32", 4, TINYTL_DTYPE_F32},       {"I8", 1, TINYTL_DTYPE_I8},
+              {"F16", 2, TINYTL_DTYPE_F16},       {"BF16", 2, TINYTL_DTYPE_BF16},
+              {"F64", 8, TINYTL_DTYPE_F64},       {"BOOL", 1, TINYTL_DTYPE_OTHER},
+              {"U8", 1, TINYTL_DTYPE_OTHER},      {"F8_E5M2", 1, TINYTL_DTYPE_OTHER},
+              {"I16", 2, TINYTL_DTYPE_OTHER},     {"U16", 2, TINYTL_DTYPE_OTHER},
+              {"F8_E4M3", 1, TINYTL_DTYPE_OTHER}, {"I32", 4, TINYTL_DTYPE_OTHER},
+              {"U32", 4, TINYTL_DTYPE_OTHER},     {"I64", 8, TINYTL_DTYPE_OTHER},
+              {"U64", 8, TINYTL_DTYPE_OTHER}};
 
 /* ---- One tensor of the header ------------------------------------------------------------- */
 
@@ -32,7 +38,7 @@ static tinytl_status read_dtype(const json_t *item, const char *where, tinytl_te
   TINYTL_TRY(tinytl_json_string(item, "dtype", where, &found, error));
   for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
     if (strcmp(dtypes[i].name, found) == 0) {
-      tensor->dtype = i == 0 ? TINYTL_DTYPE_F32 : i == 1 ? TINYTL_DTYPE_I8 : TINYTL_DTYPE_OTHER;
+      tensor->dtype = dtypes[i].dtype;
       *value_nbytes = dtypes[i].nbytes;
       return TINYTL_OK;
     }

@@ -8,7 +8,14 @@
 
 enum { TINYTL_ST_MAX_DIMS = 8, TINYTL_ST_MAX_TENSORS = 8192, TINYTL_ST_MAX_HEADER = 16 << 20 };
 
-typedef enum tinytl_dtype { TINYTL_DTYPE_F32, TINYTL_DTYPE_I8, TINYTL_DTYPE_OTHER } tinytl_dtype;
+typedef enum tinytl_dtype {
+  TINYTL_DTYPE_F32,
+  TINYTL_DTYPE_I8,
+  TINYTL_DTYPE_F16,
+  TINYTL_DTYPE_BF16,
+  TINYTL_DTYPE_F64,
+  TINYTL_DTYPE_OTHER
+} tinytl_dtype;
 
 typedef struct tinytl_tensor {
   const char *name; /* owned by the reader; borrowed by the writer */

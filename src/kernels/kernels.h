@@ -16,7 +16,7 @@ enum {
 /* One tile of a matrix product: C[m][n] (+)= sum over k of A[m][k] * B[k][n].
  * A element (row, step) is a[row * a_row + step * a_step]; B is a packed panel [k][nr], padded with
  * zeros to nr columns and aligned to 64; C element (row, column) is c[row * c_row + column].
- * 1 <= m <= mr, 1 <= n <= nr, k >= 0. */
+ * m >= 1, 1 <= n <= nr, k >= 0. */
 typedef struct tinytl_gemm_tile {
   int m, n, k;
   const float *a;

@@ -32,7 +32,7 @@ ALWAYS_INLINE void put_bits(uint8_t *mask, int channel, unsigned bits, int lanes
   (void)lanes;
 #else
   mask[channel / 8] = (uint8_t)bits;
-  if (lanes > 8) mask[channel / 8 + 1] = (uint8_t)(bits >> 8);
+  if (W > 8 && lanes > 8) mask[channel / 8 + 1] = (uint8_t)(bits >> 8);
 #endif
 }
 
@@ -42,32 +42,32 @@ ALWAYS_INLINE unsigned get_bits(const uint8_t *mask, int channel, int lanes) {
   return mask[channel / 8] >> channel % 8 & 15u;
 #else
   unsigned bits = mask[channel / 8];
-  return lanes > 8 ? bits | (unsigned)mask[channel / 8 + 1] << 8 : bits;
+  return W > 8 && lanes > 8 ? bits | (unsigned)mask[channel / 8 + 1] << 8 : bits;
 #endif
 }
 
 /* ---- Matrix product ------------------------------------------------------------------------ */
 
-/* m rows and n_vectors vectors of columns, both known to the compiler: the sums live in registers.
- * Rows are addressed from every third one: base, base + row, base + 2 row are one address mode on
- * x86, and so are 12 rows with 5 registers. */
-ALWAYS_INLINE void gemm_tile(const tinytl_gemm_tile *t, const int m, const int n_vectors) {
-  vf sum[MR][NV_MAX];
-  const ptrdiff_t a_row = t->a_row, a_step = t->a_step, c_row = t->c_row;
-  const int last = t->n - (n_vectors - 1) * W; /* columns of the last vector */
-  UNROLL for (int i = 0; i < m; i++) {
-    UNROLL for (int j = 0; j < n_vectors; j++) {
-      const float *c = t->c + i * c_row + j * W;
-      sum[i][j] = !t->accumulate                   ? (vf){0}
-                  : j + 1 < n_vectors || last == W ? load(c)
-                                                   : load_n(c, last);
-    }
+/* The sums of a tile of m rows and n_vectors vectors of columns, which the compiler knows, live in
+ * registers; `last` columns are in the last vector. Rows are addressed from every third one: base,
+ * base + row, base + 2 row are one address mode on x86, and so are 12 rows with 5 registers. */
+
+ALWAYS_INLINE void add_rows(vf sum[MR][NV_MAX], const int m, const int n_vectors, int last,
+                            const float *from, ptrdiff_t row) {
+  UNROLL for (int i = 0; i < m; i++, from += row) {
+    UNROLL for (int j = 0; j < n_vectors; j++) sum[i][j] +=
+        load_lanes(from + j * W, j + 1 < n_vectors ? W : last);
   }
-  const int n_runs = t->n_runs > 1 ? t->n_runs : 1;
-  for (int run = 0; run < n_runs; run++) {
-    const float *b = t->b + run * t->b_run;
-    const float *a[(MR + 2) / 3];
-    UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] = t->a + run * t->a_run + 3 * g * a_row;
+}
+
+/* `row`: the tile's first. */
+ALWAYS_INLINE void multiply_tile(const tinytl_gemm_tile *t, int row, const int m,
+                                 const int n_vectors, vf sum[MR][NV_MAX]) {
+  const ptrdiff_t a_row = t->a_row, a_step = t->a_step;
+  const float *a_run = t->a + row * a_row, *b_run = t->b;
+  for (int n_runs = t->n_runs;; a_run += t->a_run, b_run += t->b_run) {
+    const float *b = b_run, *a[(MR + 2) / 3];
+    UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] = a_run + 3 * g * a_row;
     for (int step = 0; step < t->k; step++) {
       vf column[NV_MAX];
       UNROLL for (int j = 0; j < n_vectors; j++) column[j] = load(b + j * W);
@@ -78,20 +78,21 @@ ALWAYS_INLINE void gemm_tile(const tinytl_gemm_tile *t, const int m, const int n
       UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] += a_step;
       b += NR;
     }
+    if (--n_runs <= 0) return;
   }
-  if (t->bias) {
-    UNROLL for (int j = 0; j < n_vectors; j++) {
-      const float *p = t->bias + j * W;
-      const vf bias = j + 1 < n_vectors || last == W ? load(p) : load_n(p, last);
-      UNROLL for (int i = 0; i < m; i++) sum[i][j] += bias;
-    }
-  }
+}
+
+ALWAYS_INLINE void finish_tile(const tinytl_gemm_tile *t, int row, const int m, const int n_vectors,
+                               vf sum[MR][NV_MAX]) {
+  const int last = t->n - (n_vectors - 1) * W;
+  if (t->bias) add_rows(sum, m, n_vectors, last, t->bias, 0);
   const vf low = act_low(t->act), high = act_high(t->act);
   if (t->mask) {
-    UNROLL for (int i = 0; i < m; i++) {
+    uint8_t *mask = t->mask + row * t->mask_row;
+    UNROLL for (int i = 0; i < m; i++, mask += t->mask_row) {
       UNROLL for (int j = 0; j < n_vectors; j++) {
         const int lanes = j + 1 < n_vectors ? W : last;
-        put_bits(t->mask + i * t->mask_row, j * W, act_bits(sum[i][j], low, high, lanes), lanes);
+        put_bits(mask, j * W, act_bits(sum[i][j], low, high, lanes), lanes);
       }
     }
   }
@@ -100,79 +101,74 @@ ALWAYS_INLINE void gemm_tile(const tinytl_gemm_tile *t, const int m, const int n
       UNROLL for (int j = 0; j < n_vectors; j++) sum[i][j] = clamp(sum[i][j], low, high);
     }
   }
-  if (t->residual) {
-    UNROLL for (int i = 0; i < m; i++) {
-      UNROLL for (int j = 0; j < n_vectors; j++) {
-        const float *p = t->residual + i * c_row + j * W;
-        sum[i][j] += j + 1 < n_vectors || last == W ? load(p) : load_n(p, last);
-      }
-    }
-  }
-  UNROLL for (int i = 0; i < m; i++) {
-    UNROLL for (int j = 0; j < n_vectors; j++) {
-      float *c = t->c + i * c_row + j * W;
-      if (j + 1 < n_vectors || last == W)
-        store(c, sum[i][j]);
-      else
-        store_n(c, sum[i][j], last);
+  if (t->residual) add_rows(sum, m, n_vectors, last, t->residual + row * t->c_row, t->c_row);
+}
+
+/* n_tiles tiles below each other. */
+ALWAYS_INLINE void gemm_tiles(const tinytl_gemm_tile *given, int row, int n_tiles, const int m,
+                              const int n_vectors) {
+  const tinytl_gemm_tile t = *given; /* no store changes it */
+  const int last = t.n - (n_vectors - 1) * W;
+  for (; n_tiles > 0; n_tiles--, row += m) {
+    vf sum[MR][NV_MAX] = {{{0}}};
+    /* Else addresses are kept in memory from tile to tile, which costs more than making them. */
+    float *c = opaque(t.c + row * t.c_row);
+    if (t.accumulate) add_rows(sum, m, n_vectors, last, c, t.c_row);
+    multiply_tile(&t, row, m, n_vectors, sum);
+    finish_tile(&t, row, m, n_vectors, sum);
+    c = opaque(c);
+    UNROLL for (int i = 0; i < m; i++, c += t.c_row) {
+      UNROLL for (int j = 0; j < n_vectors; j++)
+          store_lanes(c + j * W, sum[i][j], j + 1 < n_vectors ? W : last);
     }
   }
 }
 
-ALWAYS_INLINE void gemm_rows(const tinytl_gemm_tile *t, const int m) {
-  if (NV_MAX == 3 && t->n > 2 * W)
-    gemm_tile(t, m, NV_MAX);
+ALWAYS_INLINE void gemm_rows(const tinytl_gemm_tile *t, int row, int n_tiles, const int m) {
+  if (t->n == NV_MAX * W)
+    gemm_tiles(t, row, n_tiles, m, NV_MAX);
+  else if (NV_MAX == 3 && t->n > 2 * W)
+    gemm_tiles(t, row, n_tiles, m, NV_MAX);
   else if (t->n > W)
-    gemm_tile(t, m, 2);
+    gemm_tiles(t, row, n_tiles, m, 2);
   else
-    gemm_tile(t, m, 1);
+    gemm_tiles(t, row, n_tiles, m, 1);
 }
 
-static void gemm(const tinytl_gemm_tile *t) {
-  switch (t->m) {
-  case 1:
-    gemm_rows(t, 1);
-    break;
-  case 2:
-    gemm_rows(t, 2);
-    break;
-  case 3:
-    gemm_rows(t, 3);
-    break;
-  case 4:
-    gemm_rows(t, 4);
-    break;
+static void gemm_height(const tinytl_gemm_tile *t, int row, int n_tiles, int height) {
+  switch (height) {
+#define HEIGHT(m)                  \
+  case m:                          \
+    gemm_rows(t, row, n_tiles, m); \
+    break
+    HEIGHT(1);
+    HEIGHT(2);
+    HEIGHT(3);
+    HEIGHT(4);
 #if MR > 4
-  case 5:
-    gemm_rows(t, 5);
-    break;
-  case 6:
-    gemm_rows(t, 6);
-    break;
+    HEIGHT(5);
+    HEIGHT(6);
 #endif
 #if MR > 6
-  case 7:
-    gemm_rows(t, 7);
-    break;
-  case 8:
-    gemm_rows(t, 8);
-    break;
+    HEIGHT(7);
+    HEIGHT(8);
 #endif
 #if MR > 8
-  case 9:
-    gemm_rows(t, 9);
-    break;
-  case 10:
-    gemm_rows(t, 10);
-    break;
-  case 11:
-    gemm_rows(t, 11);
-    break;
-  case 12:
-    gemm_rows(t, 12);
-    break;
+    HEIGHT(9);
+    HEIGHT(10);
+    HEIGHT(11);
+    HEIGHT(12);
 #endif
+#undef HEIGHT
   }
+}
+
+/* In tiles of even height: some of one row more than the others. */
+static void gemm(const tinytl_gemm_tile *t) {
+  const int n_tiles = (t->m + MR - 1) / MR, height = t->m / n_tiles;
+  const int n_higher = t->m - n_tiles * height;
+  if (n_higher > 0) gemm_height(t, 0, n_higher, height + 1);
+  gemm_height(t, n_higher * (height + 1), n_tiles - n_higher, height);
 }
 
 /* ---- Packing ------------------------------------------------------------------------------- */
@@ -213,51 +209,67 @@ static void pack_f32(float *panel, const float *w, int k, int n, ptrdiff_t step_
   }
 }
 
-/* As pack_columns_f32, four steps to a lane: byte b of lane i is moved to the top, then down with
- * its sign. Little-endian, as every machine this is built for. */
+/* As pack_columns_f32, four steps to a lane: byte b of lane i is moved to the top, alone there, and
+ * the scale takes the 2^24 away again. Little-endian, as every machine this is built for. `steps`
+ * are at most 4 W. */
+ALWAYS_INLINE void pack_square_i8(float *panel, const int8_t *w, vf scale, const int steps, int n,
+                                  ptrdiff_t column_stride) {
+  scale *= splat(0x1p-24f);
+  vi square[W];
+  UNROLL for (int i = 0; i < W; i++) square[i] =
+      i < n ? load_bytes(w + i * column_stride, steps) : (vi){0};
+  transpose(square);
+  UNROLL for (int i = 0; i < W; i++) {
+    UNROLL for (int b = 0; b < 4; b++) {
+      if (4 * i + b >= steps) return;
+      const vi value = (vi)((vu)square[i] << (24 - 8 * b)) & (int32_t)0xff000000;
+      store(panel + (4 * i + b) * NR, __builtin_convertvector(value, vf) * scale);
+    }
+  }
+}
+
 static void pack_columns_i8(float *panel, const int8_t *w, vf scale, int k, int n,
                             ptrdiff_t column_stride) {
-  for (int step = 0; step < k; step += 4 * W) {
-    const int steps = k - step < 4 * W ? k - step : 4 * W;
-    vi square[W];
-    UNROLL for (int i = 0; i < W; i++) square[i] =
-        i < n ? load_bytes(w + i * column_stride + step, steps) : (vi){0};
-    transpose(square);
-    float *out = panel + (ptrdiff_t)step * NR;
-    for (int i = 0; i < steps / 4; i++, out += 4 * NR) {
-      UNROLL for (int b = 0; b < 4; b++) {
-        vi value = (vi)((vu)square[i] << (24 - 8 * b)) >> 24;
-        store(out + b * NR, __builtin_convertvector(value, vf) * scale);
-      }
-    }
-    for (int b = 0; b < steps % 4; b++, out += NR) {
-      vi value = (vi)((vu)square[steps / 4] << (24 - 8 * b)) >> 24;
-      store(out, __builtin_convertvector(value, vf) * scale);
-    }
+  int step = 0;
+  for (; n == W && step + 4 * W <= k; step += 4 * W)
+    pack_square_i8(panel + (ptrdiff_t)step * NR, w + step, scale, 4 * W, W, column_stride);
+  for (; step + 4 * W <= k; step += 4 * W)
+    pack_square_i8(panel + (ptrdiff_t)step * NR, w + step, scale, 4 * W, n, column_stride);
+  if (step < k)
+    pack_square_i8(panel + (ptrdiff_t)step * NR, w + step, scale, k - step, n, column_stride);
+}
+
+/* Steps stand in rows of w (column_stride 1). */
+ALWAYS_INLINE void pack_steps_i8(float *panel, const int8_t *w, const float *scale, bool by_step,
+                                 int k, int n, ptrdiff_t step_stride) {
+  vf column_scale[NV_MAX];
+  UNROLL for (int j = 0; j < NV_MAX; j++) column_scale[j] =
+      by_step || n <= j * W ? (vf){0} : load_lanes(scale + j * W, n < (j + 1) * W ? n - j * W : W);
+  for (int step = 0; step < k; step++, w += step_stride, panel += NR) {
+    int8_t edge[NR] = {0};
+    const int8_t *row = n < NR ? memcpy(edge, w, (size_t)n) : w;
+    const vf s = by_step ? splat(scale[step]) : (vf){0};
+    UNROLL for (int j = 0; j < NV_MAX; j++)
+        store(panel + j * W, load_i8(row + j * W) * (by_step ? s : column_scale[j]));
   }
 }
 
 static void pack_i8(float *panel, const int8_t *w, const float *scale, bool by_step, int k, int n,
                     ptrdiff_t step_stride, ptrdiff_t column_stride) {
+  if (column_stride == 1) {
+    if (by_step && n == NR)
+      pack_steps_i8(panel, w, scale, true, k, NR, step_stride);
+    else
+      pack_steps_i8(panel, w, scale, by_step, k, n, step_stride);
+    return;
+  }
   for (int j = 0; j < NR; j += W) {
     const int columns = n - j < W ? n - j : W;
-    const int8_t *first = w + j * column_stride;
-    if (columns <= 0) {
+    if (columns > 0)
+      pack_columns_i8(panel + j, w + j * column_stride, load_lanes(scale + j, columns), k, columns,
+                      column_stride);
+    else
       pack_zero(panel + j, k);
-      continue;
-    }
-    vf column_scale = by_step ? (vf){0} : load_n(scale + j, columns);
-    if (column_stride != 1) {
-      pack_columns_i8(panel + j, first, column_scale, k, columns, column_stride);
-      continue;
-    }
-    for (int step = 0; step < k; step++) {
-      int8_t edge[W] = {0};
-      const int8_t *row = first + step * step_stride;
-      if (columns < W) row = memcpy(edge, row, (size_t)columns);
-      vf s = by_step ? splat(scale[step]) : column_scale;
-      store(panel + (ptrdiff_t)step * NR + j, load_i8(row) * s);
-    }
   }
 }
 

@@ -28,6 +28,11 @@
 #else
 #define UNROLL _Pragma("GCC unroll 64")
 #endif
+/* p, of which the compiler no longer knows what it was made from. */
+ALWAYS_INLINE void *opaque(void *p) {
+  __asm__("" : "+r"(p));
+  return p;
+}
 
 typedef float vf __attribute__((vector_size(4 * W)));
 typedef int32_t vi __attribute__((vector_size(4 * W)));
@@ -45,11 +50,10 @@ typedef int8_t vb_unaligned __attribute__((vector_size(W), aligned(1), may_alias
   { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768 }
 #define LOG2_W 4
 #elif VECTOR_W == 8
-#define ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
-#define ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#define ZIP_LOW 0, 8, 1, 9, 4, 12, 5, 13 /* within 128 bits */
+#define ZIP_HIGH 2, 10, 3, 11, 6, 14, 7, 15
 #define LANE_BITS \
   { 1, 2, 4, 8, 16, 32, 64, 128 }
-#define LOG2_W 3
 #else
 #define ZIP_LOW 0, 4, 1, 5
 #define ZIP_HIGH 2, 6, 3, 7
@@ -68,10 +72,19 @@ ALWAYS_INLINE vf splat(float x) {
   return x - (vf){0};
 } /* x - 0 keeps the sign of -0 */
 
+#if VECTOR_W == 8
+/* All ones in the first n lanes. */
+ALWAYS_INLINE __m256i first_lanes(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+#endif
+
 /* The first n lanes (0 <= n <= W), zeros in the others. */
 ALWAYS_INLINE vf load_n(const float *p, int n) {
 #if VECTOR_W == 16
   return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif VECTOR_W == 8
+  return (vf)_mm256_maskload_ps(p, first_lanes(n));
 #else
   vf v = {0};
   memcpy(&v, p, (size_t)n * sizeof *p);
@@ -82,6 +95,8 @@ ALWAYS_INLINE vf load_n(const float *p, int n) {
 ALWAYS_INLINE void store_n(float *p, vf v, int n) {
 #if VECTOR_W == 16
   _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif VECTOR_W == 8
+  _mm256_maskstore_ps(p, first_lanes(n), (__m256)v);
 #else
   memcpy(p, &v, (size_t)n * sizeof *p);
 #endif
@@ -237,13 +252,26 @@ ALWAYS_INLINE vf square_root(vf v) {
 
 /* W x W, in place: log2 W perfect shuffles of the rows. */
 ALWAYS_INLINE void transpose(vi rows[W]) {
-  UNROLL for (int stage = 0; stage < LOG2_W; stage++) {
-    vi zipped[W];
-    UNROLL for (int i = 0; i < W / 2; i++) {
-      zipped[2 * i] = __builtin_shufflevector(rows[i], rows[i + W / 2], ZIP_LOW);
-      zipped[2 * i + 1] = __builtin_shufflevector(rows[i], rows[i + W / 2], ZIP_HIGH);
+#if VECTOR_W == 8
+  /* Lanes of 128 bits are crossed once: rows i and i + 4 become their lower and upper halves. */
+  UNROLL for (int i = 0; i < 4; i++) {
+    const vi low = __builtin_shufflevector(rows[i], rows[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    rows[i + 4] = __builtin_shufflevector(rows[i], rows[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    rows[i] = low;
+  }
+  enum { ROWS = 4, STAGES = 2 };
+#else
+  enum { ROWS = W, STAGES = LOG2_W };
+#endif
+  UNROLL for (int stage = 0; stage < STAGES; stage++) {
+    UNROLL for (int first = 0; first < W; first += ROWS) {
+      vi zipped[ROWS], *part = rows + first;
+      UNROLL for (int i = 0; i < ROWS / 2; i++) {
+        zipped[2 * i] = __builtin_shufflevector(part[i], part[i + ROWS / 2], ZIP_LOW);
+        zipped[2 * i + 1] = __builtin_shufflevector(part[i], part[i + ROWS / 2], ZIP_HIGH);
+      }
+      UNROLL for (int i = 0; i < ROWS; i++) part[i] = zipped[i];
     }
-    UNROLL for (int i = 0; i < W; i++) rows[i] = zipped[i];
   }
 }
 

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const method_names[] = {[TINYTL_METHOD_LAST] = "last",
-                                           [TINYTL_METHOD_BIAS] = "bias",
-                                           [TINYTL_METHOD_LITE] = "lite",
-                                           [TINYTL_METHOD_LITE_BIAS] = "lite+bias",
-                                           [TINYTL_METHOD_AUTO] = "auto"};
+static const char *const method_names[] = {
+    [TINYTL_METHOD_LAST] = "last", [TINYTL_METHOD_BIAS] = "bias",
+    [TINYTL_METHOD_LITE] = "lite", [TINYTL_METHOD_LITE_BIAS] = "lite+bias",
+    [TINYTL_METHOD_NORM] = "norm", [TINYTL_METHOD_FULL] = "full",
+    [TINYTL_METHOD_AUTO] = "auto"};
 
 const char *tinytl_method_name(tinytl_method method) {
   return method_names[method];
@@ -34,6 +34,12 @@ static void move_values(tinytl_adapter *adapter, const float **values, size_t n)
   adapter->n_values += n;
 }
 
+static size_t n_weights(const tinytl_adapter *adapter, int i) {
+  size_t n = 1;
+  for (int d = 0; d < adapter->layer_n_dims[i]; d++) n *= (size_t)adapter->layer_dims[i][d];
+  return n;
+}
+
 static void move_all(tinytl_adapter *adapter) {
   adapter->n_values = 0;
   move_values(adapter, &adapter->classifier,
@@ -41,6 +47,10 @@ static void move_all(tinytl_adapter *adapter) {
   move_values(adapter, &adapter->classifier_bias, (size_t)adapter->n_classes);
   for (int i = 0; i < adapter->n_layers; i++)
     if (adapter->bias[i]) move_values(adapter, &adapter->bias[i], (size_t)adapter->layer_out_c[i]);
+  for (int i = 0; i < adapter->n_layers; i++)
+    if (adapter->gain[i]) move_values(adapter, &adapter->gain[i], (size_t)adapter->layer_out_c[i]);
+  for (int i = 0; i < adapter->n_layers; i++)
+    if (adapter->weight[i]) move_values(adapter, &adapter->weight[i], n_weights(adapter, i));
   for (int i = 0; i < adapter->n_lite; i++) {
     tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
     tinytl_lite_tensors(&adapter->lite_shape[i], tensors);

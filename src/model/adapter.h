@@ -12,12 +12,15 @@ struct tinytl_adapter {
   float reject_below; /* score; NAN: none */
   char backbone_sha256[65];
   int n_classes;
-  char **class_names;                   /* [n_classes]; owned */
-  const float *classifier;              /* [n_classes][n_features] */
-  const float *classifier_bias;         /* [n_classes] */
-  const float *bias[TINYTL_MAX_LAYERS]; /* [out_c]; NULL: the backbone's */
+  char **class_names;                     /* [n_classes]; owned */
+  const float *classifier;                /* [n_classes][n_features] */
+  const float *classifier_bias;           /* [n_classes] */
+  const float *bias[TINYTL_MAX_LAYERS];   /* [out_c]; NULL: the backbone's */
+  const float *gain[TINYTL_MAX_LAYERS];   /* [out_c], times the weights; NULL: 1 */
+  const float *weight[TINYTL_MAX_LAYERS]; /* dims below; NULL: the backbone's */
   int n_features, n_layers;
   int layer_out_c[TINYTL_MAX_LAYERS];
+  int layer_n_dims[TINYTL_MAX_LAYERS], layer_dims[TINYTL_MAX_LAYERS][4]; /* tinytl_layer_dims */
   int n_lite; /* 0: the backbone's, if it has any */
   tinytl_lite lite_shape[TINYTL_MAX_LAYERS / 2];
   tinytl_lite_values lite[TINYTL_MAX_LAYERS / 2];

@@ -57,6 +57,10 @@ static tinytl_status check_layer(const tinytl_arch *arch, int i, const char *nam
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: layer %d: groups must be 1 or equal to in and out (%d, %d), found %d",
                        name, i, layer->in_c, layer->out_c, layer->groups);
+  if (i == 0 && layer->groups != 1) /* the kernels that read 8-bit pictures are dense */
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: layer 0: groups must be 1, found %d: it reads the picture", name,
+                       layer->groups);
   /* An even kernel with symmetric padding would lose a pixel a layer. */
   if (layer->pad == TINYTL_PAD_SYMMETRIC && layer->kernel % 2 == 0)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,

@@ -7,12 +7,13 @@
 
 #include "model/arch.h"
 
-/* A frozen weight tensor: exactly one of i8 and f32 is not NULL; value = i8 * scale[out channel].
- */
+/* A weight tensor: exactly one of i8 and f32 is not NULL. value = (i8 * scale or f32) * gain, of
+ * the output channel. */
 typedef struct tinytl_weight {
   const int8_t *i8;
   const float *f32;
   const float *scale; /* [out channel], with i8 */
+  const float *gain;  /* [out channel], of a convolution; NULL: 1 */
 } tinytl_weight;
 
 /* Values of one lite residual module; pointers into a backbone, an adapter or the trainer. */

@@ -74,13 +74,17 @@ tinytl_conv_panels tinytl_conv_panels_make(const tinytl_kernels *kernels, const 
                                .steps = transposed ? out : in};
   panels.per_group = tinytl_ceil_div(panels.columns, kernels->nr);
   panels.n_panels = panels.per_group * conv->groups;
-  panels.panel_stride = tinytl_round_up(
-      (size_t)conv->kernel * conv->kernel * panels.steps * kernels->nr, 64 / sizeof(float));
-  const size_t fitting = TINYTL_CONV_PANELS_NBYTES / (panels.panel_stride * sizeof(float));
-  panels.capacity = fitting < 1                         ? 1
-                    : fitting < (size_t)panels.n_panels ? (int)fitting
-                                                        : panels.n_panels;
+  tinytl_conv_panels_stride(&panels,
+                            (size_t)conv->kernel * conv->kernel * panels.steps * kernels->nr);
   return panels;
+}
+
+void tinytl_conv_panels_stride(tinytl_conv_panels *panels, size_t n_floats) {
+  panels->panel_stride = tinytl_round_up(n_floats, 64 / sizeof(float));
+  const size_t fitting = TINYTL_CONV_PANELS_NBYTES / (panels->panel_stride * sizeof(float));
+  panels->capacity = fitting < 1                          ? 1
+                     : fitting < (size_t)panels->n_panels ? (int)fitting
+                                                          : panels->n_panels;
 }
 
 size_t tinytl_conv_panels_nbytes(const tinytl_conv_panels *panels) {
@@ -105,6 +109,11 @@ static void pack(const tinytl_conv_panels *panels, float *b, size_t w_offset, in
                      step_stride, column_stride);
   else
     kernels->pack_f32(b, w->f32 + w_offset, k, n, step_stride, column_stride);
+  if (!w->gain) return;
+  const float *gain = w->gain + scale_first;
+  for (int step = 0; step < k; step++)
+    for (int column = 0; column < n; column++)
+      b[step * kernels->nr + column] *= gain[panels->transposed ? step : column];
 }
 
 static void pack_task(void *context, int task) {
@@ -129,25 +138,27 @@ static void pack_task(void *context, int task) {
   }
 }
 
-bool tinytl_conv_panels_next(tinytl_conv_panels *panels) {
+void tinytl_conv_panels_pack(const tinytl_conv_panels *panels, const tinytl_conv_panel *panel,
+                             int step, int n) {
+  const int columns = panels->columns, steps = panels->steps;
+  if (panels->transposed)
+    pack(panels, panel->b, (size_t)step * columns + panel->column, step, n, panel->n, columns, 1);
+  else
+    pack(panels, panel->b, (size_t)panel->column * steps + step, panel->column, n, panel->n, 1,
+         steps);
+}
+
+bool tinytl_conv_panels_take(tinytl_conv_panels *panels) {
   panels->first += panels->n;
   panels->n = tinytl_min(panels->capacity, panels->n_panels - panels->first);
-  if (panels->n <= 0) return false;
+  return panels->n > 0;
+}
+
+bool tinytl_conv_panels_next(tinytl_conv_panels *panels) {
+  if (!tinytl_conv_panels_take(panels)) return false;
   const bool alone = panels->n * panels->panel_stride < TINYTL_SPLIT_ALONE;
   tinytl_parallel_for(alone ? NULL : panels->run->pool, panels->n, pack_task, panels);
   return true;
-}
-
-void tinytl_conv_gemm_rows(const tinytl_kernels *kernels, tinytl_gemm_tile tile, int n) {
-  for (int left = tinytl_ceil_div(n, kernels->mr); left > 0; left--) {
-    tile.m = tinytl_ceil_div(n, left);
-    kernels->gemm(&tile);
-    tile.a += tile.m * tile.a_row;
-    tile.c += tile.m * tile.c_row;
-    if (tile.residual) tile.residual += tile.m * tile.c_row;
-    if (tile.mask) tile.mask += tile.m * tile.mask_row;
-    n -= tile.m;
-  }
 }
 
 /* ---- Epilogue ------------------------------------------------------------------------------ */
@@ -230,6 +241,7 @@ void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
 
 size_t tinytl_conv_forward_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels) {
   if (tinytl_conv_is_depthwise(conv)) return tinytl_depthwise_scratch(conv);
+  if (tinytl_conv_is_pointwise(conv)) return tinytl_conv_pointwise_scratch(conv, kernels, false);
   const tinytl_conv_panels panels = tinytl_conv_panels_make(kernels, conv, false);
   return tinytl_conv_panels_nbytes(&panels);
 }
@@ -265,6 +277,7 @@ void tinytl_conv_forward(const tinytl_run *run, const tinytl_conv *conv, const t
 
 size_t tinytl_conv_backward_input_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels) {
   if (tinytl_conv_is_depthwise(conv)) return tinytl_depthwise_scratch(conv);
+  if (tinytl_conv_is_pointwise(conv)) return tinytl_conv_pointwise_scratch(conv, kernels, true);
   const tinytl_conv_panels panels = tinytl_conv_panels_make(kernels, conv, true);
   return tinytl_conv_panels_nbytes(&panels);
 }

@@ -41,14 +41,21 @@ tinytl_conv_panels tinytl_conv_panels_make(const tinytl_kernels *kernels, const 
 size_t tinytl_conv_panels_nbytes(const tinytl_conv_panels *panels);
 /* Packs the next panels, the threads together; false when all were done. */
 bool tinytl_conv_panels_next(tinytl_conv_panels *panels);
+/* The same without packing, for a caller whose tasks do that. */
+bool tinytl_conv_panels_take(tinytl_conv_panels *panels);
+/* Gives panels another size than that of all their steps. */
+void tinytl_conv_panels_stride(tinytl_conv_panels *panels, size_t n_floats);
 
 /* Where panel `index` lies and what it holds. */
 typedef struct tinytl_conv_panel {
-  const float *b;
+  float *b;
   int group;
   int column, n; /* first column within the group, number */
 } tinytl_conv_panel;
 tinytl_conv_panel tinytl_conv_panels_at(const tinytl_conv_panels *panels, int index);
+/* Pointwise: packs n steps of the panel, from `step` on, to where it lies. */
+void tinytl_conv_panels_pack(const tinytl_conv_panels *panels, const tinytl_conv_panel *panel,
+                             int step, int n);
 
 /* The source row that tap row ky brings to a target row (transposed: to a row of the gradient of
  * the input); -1: none. */
@@ -74,10 +81,6 @@ void tinytl_conv_epilogue(const tinytl_kernels *kernels, const tinytl_epilogue *
 /* Gives the epilogue to the product that makes these elements; channel is a multiple of 8. */
 void tinytl_conv_tile_epilogue(tinytl_gemm_tile *tile, const tinytl_epilogue *epilogue, int out_c,
                                int pixel, int channel);
-
-/* c[0 .. n)[0 .. columns of the tile) by register tiles of even height. `tile` says the rest: m is
- * not read. */
-void tinytl_conv_gemm_rows(const tinytl_kernels *kernels, tinytl_gemm_tile tile, int n);
 
 /* The kinds of convolution by rows, for a caller that holds a few rows of a map. Pointers to source
  * and target are to the first of their elements, the epilogue's arrays are whole maps, and the
@@ -126,6 +129,8 @@ void tinytl_depthwise_row_part(const tinytl_depthwise_rows *rows, int target_row
 void tinytl_conv_pointwise(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
                            bool transposed, const tinytl_epilogue *epilogue, const float *source,
                            float *target, bool accumulate);
+size_t tinytl_conv_pointwise_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels,
+                                     bool transposed);
 void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
                        bool transposed, const float *source, float *target, bool accumulate);
 size_t tinytl_depthwise_scratch(const tinytl_conv *conv);

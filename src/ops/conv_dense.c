@@ -93,9 +93,9 @@ typedef struct held {
   int channel, channels;
 } held;
 
-/* n rows of taps from tap on, of whose pixels `a` has the first. */
+/* Rows of taps from tap on, of whose pixels `a` has the first. */
 static void multiply(const dense *d, const held *h, const reach *vertical, const strip *s,
-                     tinytl_gemm_tile tile, int n) {
+                     tinytl_gemm_tile tile) {
   const tinytl_kernels *kernels = d->panels.run->kernels;
   const ptrdiff_t row_floats = (ptrdiff_t)h->width * h->channels;
   const ptrdiff_t tap_floats = (ptrdiff_t)d->panels.steps * kernels->nr;
@@ -107,7 +107,7 @@ static void multiply(const dense *d, const held *h, const reach *vertical, const
     tile.n_runs = vertical->n;
     tile.a_run = row_floats;
     tile.b_run = tap_row;
-    tinytl_conv_gemm_rows(kernels, tile, n);
+    kernels->gemm(&tile);
     return;
   }
   tile.k = vertical->n > 0 && s->reach.n > 0 ? h->channels : 0;
@@ -116,7 +116,7 @@ static void multiply(const dense *d, const held *h, const reach *vertical, const
   tile.b_run = tap_floats;
   tile.accumulate = tile.accumulate || h->channel > 0;
   for (int ky = 0; ky == 0 || ky < vertical->n; ky++) {
-    tinytl_conv_gemm_rows(kernels, tile, n);
+    kernels->gemm(&tile);
     tile.a += row_floats;
     tile.b += tap_row;
     tile.accumulate = true;
@@ -143,6 +143,7 @@ static void dense_row(const dense *d, const held *h, const tinytl_conv_panel *pa
     const ptrdiff_t y = vertical.n > 0 ? vertical.lowest - h->y : 0;
     multiply(d, h, &vertical, &s,
              (tinytl_gemm_tile){
+                 .m = n,
                  .n = panel->n,
                  .a = h->buffer + (y * h->width + x) * h->channels,
                  .a_row = (ptrdiff_t)s.source_step * h->channels,
@@ -150,8 +151,7 @@ static void dense_row(const dense *d, const held *h, const tinytl_conv_panel *pa
                  .b = panel->b,
                  .c = target + (ptrdiff_t)(s.first_target + h->first * s.target_step) * d->target_c,
                  .c_row = (ptrdiff_t)s.target_step * d->target_c,
-                 .accumulate = d->accumulate},
-             n);
+                 .accumulate = d->accumulate});
   }
 }
 

@@ -17,7 +17,8 @@ static void multiply(const tinytl_pointwise *p, int first, int end, int pixel, i
   const tinytl_conv_panels *panels = &p->panels;
   for (int index = first; index < end; index++) {
     const tinytl_conv_panel panel = tinytl_conv_panels_at(panels, index);
-    tinytl_gemm_tile tile = {.n = panel.n,
+    tinytl_gemm_tile tile = {.m = n,
+                             .n = panel.n,
                              .k = panels->steps,
                              .a = source,
                              .a_row = panels->steps,
@@ -27,7 +28,7 @@ static void multiply(const tinytl_pointwise *p, int first, int end, int pixel, i
                              .c_row = panels->columns,
                              .accumulate = p->accumulate};
     tinytl_conv_tile_epilogue(&tile, p->epilogue, panels->columns, pixel, panel.column);
-    tinytl_conv_gemm_rows(panels->run->kernels, tile, n);
+    panels->run->kernels->gemm(&tile);
   }
 }
 
@@ -40,16 +41,44 @@ void tinytl_pointwise_pixels(const tinytl_pointwise *p, int pixel, int n, const 
              source + (ptrdiff_t)i * panels->steps, target + (ptrdiff_t)i * panels->columns);
 }
 
+/* ---- Whole maps ---------------------------------------------------------------------------- */
+
+/* Large maps: the panels are packed first, and tasks own a tile of pixels of some of them.
+ * Small maps under many panels, where packing counts: a task packs a panel, by parts that stay in
+ * the first-level cache, and multiplies all pixels by each part. */
 typedef struct whole_map {
   tinytl_pointwise product;
   const float *source;
   float *target;
   int n_pixels;
+  int part_steps;             /* 0: the map is large */
   int tile_pixels, n_tiles;   /* of pixels */
   int group_panels, n_groups; /* of the panels packed now */
 } whole_map;
 
-static void product_task(void *context, int task) {
+static whole_map whole_map_make(const tinytl_conv *conv, const tinytl_kernels *kernels,
+                                bool transposed) {
+  enum { MAX_PIXELS = 256, MIN_PANELS = 8, PART_FLOATS = 16 * 1024 / 4 };
+  whole_map map = {.product.panels = tinytl_conv_panels_make(kernels, conv, transposed),
+                   .n_pixels = conv->in_h * conv->in_w};
+  tinytl_conv_panels *panels = &map.product.panels;
+  if (map.n_pixels <= MAX_PIXELS && panels->n_panels >= MIN_PANELS) {
+    const int n_parts = tinytl_ceil_div(panels->steps, PART_FLOATS / kernels->nr);
+    map.part_steps = (int)tinytl_round_up((size_t)tinytl_ceil_div(panels->steps, n_parts), 64);
+    tinytl_conv_panels_stride(panels, (size_t)map.part_steps * kernels->nr);
+  }
+  map.tile_pixels = tile_pixels(map.n_pixels, panels->steps, kernels->mr);
+  map.n_tiles = tinytl_ceil_div(map.n_pixels, map.tile_pixels);
+  return map;
+}
+
+size_t tinytl_conv_pointwise_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels,
+                                     bool transposed) {
+  const whole_map map = whole_map_make(conv, kernels, transposed);
+  return tinytl_conv_panels_nbytes(&map.product.panels);
+}
+
+static void tile_task(void *context, int task) {
   const whole_map *map = context;
   const tinytl_conv_panels *panels = &map->product.panels;
   const int pixel = task / map->n_groups * map->tile_pixels;
@@ -60,27 +89,51 @@ static void product_task(void *context, int task) {
            map->target + (ptrdiff_t)pixel * panels->columns);
 }
 
+static void panel_task(void *context, int task) {
+  const whole_map *map = context;
+  const tinytl_pointwise *p = &map->product;
+  const tinytl_conv_panels *panels = &p->panels;
+  const tinytl_conv_panel panel = tinytl_conv_panels_at(panels, panels->first + task);
+  tinytl_gemm_tile tile = {.m = map->n_pixels,
+                           .n = panel.n,
+                           .a_row = panels->steps,
+                           .a_step = 1,
+                           .b = panel.b,
+                           .c = map->target + panel.column,
+                           .c_row = panels->columns};
+  for (int step = 0; step < panels->steps; step += map->part_steps) {
+    tile.k = tinytl_min(map->part_steps, panels->steps - step);
+    tile.a = map->source + step;
+    tile.accumulate = p->accumulate || step > 0;
+    if (step + tile.k == panels->steps)
+      tinytl_conv_tile_epilogue(&tile, p->epilogue, panels->columns, 0, panel.column);
+    tinytl_conv_panels_pack(panels, &panel, step, tile.k);
+    panels->run->kernels->gemm(&tile);
+  }
+}
+
 void tinytl_conv_pointwise(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
                            bool transposed, const tinytl_epilogue *epilogue, const float *source,
                            float *target, bool accumulate) {
   enum { MIN_TASKS = 16 }; /* enough for a few threads to share evenly */
-  whole_map map = {.product = {.panels = tinytl_conv_panels_make(run->kernels, conv, transposed),
-                               .epilogue = epilogue,
-                               .accumulate = accumulate},
-                   .source = source,
-                   .target = target,
-                   .n_pixels = conv->in_h * conv->in_w};
+  whole_map map = whole_map_make(conv, run->kernels, transposed);
+  map.source = source;
+  map.target = target;
+  map.product.epilogue = epilogue;
+  map.product.accumulate = accumulate;
   tinytl_conv_panels *panels = &map.product.panels;
   panels->run = run;
   panels->weight = w;
   panels->packed = run->scratch;
-  map.tile_pixels = tile_pixels(map.n_pixels, panels->steps, run->kernels->mr);
-  map.n_tiles = tinytl_ceil_div(map.n_pixels, map.tile_pixels);
   tinytl_pool *pool = tinytl_split_pool(run, tinytl_conv_macs(conv));
+  if (map.part_steps > 0) {
+    while (tinytl_conv_panels_take(panels)) tinytl_parallel_for(pool, panels->n, panel_task, &map);
+    return;
+  }
   while (tinytl_conv_panels_next(panels)) {
     const int groups = tinytl_min(tinytl_ceil_div(MIN_TASKS, map.n_tiles), panels->n);
     map.group_panels = tinytl_ceil_div(panels->n, groups);
     map.n_groups = tinytl_ceil_div(panels->n, map.group_panels);
-    tinytl_parallel_for(pool, map.n_tiles * map.n_groups, product_task, &map);
+    tinytl_parallel_for(pool, map.n_tiles * map.n_groups, tile_task, &map);
   }
 }

@@ -39,7 +39,8 @@ static void rgb_strip(const tinytl_conv_rgb *r, int oy, int ox, int n, float *y)
   const int pixel = oy * conv->out_w + ox;
   for (int index = r->panels.first; index < r->panels.first + r->panels.n; index++) {
     const tinytl_conv_panel panel = tinytl_conv_panels_at(&r->panels, index);
-    tinytl_gemm_tile tile = {.n = panel.n,
+    tinytl_gemm_tile tile = {.m = n,
+                             .n = panel.n,
                              .k = 3 * kernel,
                              .a = strip,
                              .a_row = 3 * conv->stride,
@@ -51,7 +52,7 @@ static void rgb_strip(const tinytl_conv_rgb *r, int oy, int ox, int n, float *y)
                              .a_run = 3 * width,
                              .b_run = (ptrdiff_t)3 * kernel * kernels->nr};
     tinytl_conv_tile_epilogue(&tile, r->epilogue, conv->out_c, pixel, panel.column);
-    tinytl_conv_gemm_rows(kernels, tile, n);
+    kernels->gemm(&tile);
   }
 }
 

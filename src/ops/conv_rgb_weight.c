@@ -47,18 +47,16 @@ static void strip(const weight_grad *g, int oy, int ox, int n, float *sums) {
     kernels->pack_f32(dy, g->dy + ((ptrdiff_t)oy * conv->out_w + ox) * conv->out_c + out, n,
                       columns, conv->out_c, 1);
     for (int ky = 0; ky < kernel; ky++)
-      tinytl_conv_gemm_rows(
-          kernels,
-          (tinytl_gemm_tile){.n = columns,
-                             .k = n,
-                             .a = x + (ptrdiff_t)ky * width * 3,
-                             .a_row = 1,
-                             .a_step = (ptrdiff_t)3 * conv->stride,
-                             .b = dy,
-                             .c = sums + (ptrdiff_t)ky * kernel * 3 * conv->out_c + out,
-                             .c_row = conv->out_c,
-                             .accumulate = true},
-          3 * kernel);
+      kernels->gemm(&(tinytl_gemm_tile){.m = 3 * kernel,
+                                        .n = columns,
+                                        .k = n,
+                                        .a = x + (ptrdiff_t)ky * width * 3,
+                                        .a_row = 1,
+                                        .a_step = (ptrdiff_t)3 * conv->stride,
+                                        .b = dy,
+                                        .c = sums + (ptrdiff_t)ky * kernel * 3 * conv->out_c + out,
+                                        .c_row = conv->out_c,
+                                        .accumulate = true});
   }
 }
 

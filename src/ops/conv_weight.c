@@ -102,22 +102,20 @@ static void product_task(void *context, int task) {
   for (int kx = 0; kx < conv->kernel; kx++) {
     const int phase = kx % conv->stride, ahead = kx / conv->stride;
     float *dw = g->dw + ((ptrdiff_t)first_out * taps + ky * conv->kernel + kx) * g->in + column;
-    tinytl_conv_gemm_rows(
-        kernels,
-        (tinytl_gemm_tile){.n = tinytl_min(kernels->nr, g->in - column),
-                           .k = conv->out_w,
-                           .a = g->dy + (ptrdiff_t)g->row * conv->out_w * conv->out_c + first_out,
-                           .a_row = 1,
-                           .a_step = conv->out_c,
-                           .b = packed_row(g, held, ky) +
-                                ((size_t)phase * g->columns + ahead) * kernels->nr,
-                           .c = dw,
-                           .c_row = (ptrdiff_t)taps * g->in,
-                           .accumulate = true,
-                           .n_runs = g->n_rows,
-                           .a_run = (ptrdiff_t)conv->out_w * conv->out_c,
-                           .b_run = (ptrdiff_t)conv->stride * (ptrdiff_t)g->row_floats},
-        n_out);
+    kernels->gemm(&(tinytl_gemm_tile){
+        .m = n_out,
+        .n = tinytl_min(kernels->nr, g->in - column),
+        .k = conv->out_w,
+        .a = g->dy + (ptrdiff_t)g->row * conv->out_w * conv->out_c + first_out,
+        .a_row = 1,
+        .a_step = conv->out_c,
+        .b = packed_row(g, held, ky) + ((size_t)phase * g->columns + ahead) * kernels->nr,
+        .c = dw,
+        .c_row = (ptrdiff_t)taps * g->in,
+        .accumulate = true,
+        .n_runs = g->n_rows,
+        .a_run = (ptrdiff_t)conv->out_w * conv->out_c,
+        .b_run = (ptrdiff_t)conv->stride * (ptrdiff_t)g->row_floats});
   }
 }
 

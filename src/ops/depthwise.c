@@ -32,6 +32,7 @@ static void widen_task(void *context, int task) {
       for (int c = 0; c < channels; c++) out[c] = w->i8[first + c] * w->scale[c];
     else
       memcpy(out, w->f32 + first, (size_t)channels * sizeof *out);
+    for (int c = 0; w->gain && c < channels; c++) out[c] *= w->gain[c];
     for (ptrdiff_t c = channels; c < padded; c++) out[c] = 0;
   }
 }

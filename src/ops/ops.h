@@ -61,6 +61,10 @@ size_t tinytl_conv_backward_weight_rgb_scratch(const tinytl_conv *conv);
 void tinytl_conv_backward_weight_rgb(const tinytl_run *run, const tinytl_conv *conv,
                                      const uint8_t *rgb, const float input_scale[3],
                                      const float input_shift[3], const float *dy, float *dw);
+/* dgain [out_c] += the gradient of the weights' gain: for every output channel the sum of dw * w.
+ * dw: what the two above give on zeros. w->gain is not read. */
+void tinytl_conv_backward_gain(const tinytl_run *run, const tinytl_conv *conv,
+                               const tinytl_weight *w, const float *dw, float *dgain);
 /* Through the epilogue: dy is masked in place, dbias [out_c] (NULL: frozen) is added to. */
 size_t tinytl_epilogue_backward_scratch(int n_pixels, int channels);
 void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,

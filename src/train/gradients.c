@@ -18,8 +18,15 @@ void tinytl_factors_put(const tinytl_factors *factors, int slot, const float *x,
 
 /* ---- Layout ------------------------------------------------------------------------------- */
 
-/* The convolution whose weight segment s is; NULL: it is none. */
+size_t tinytl_weight_gradient_nbytes(const tinytl_network *network, int i) {
+  const size_t n = tinytl_layer_n_weights(&network->backbone->arch.layers[i]);
+  return tinytl_round_up(n * sizeof(float), TINYTL_ARENA_ALIGN);
+}
+
+/* The convolution whose weight segment s is, and whose input is a map; NULL: it is none. */
 static const tinytl_conv *conv_of(const tinytl_network *network, const tinytl_segment *segment) {
+  if (segment->group == TINYTL_GROUP_WEIGHT && segment->layer > 0)
+    return &network->conv[segment->layer];
   if (segment->group != TINYTL_GROUP_LITE) return NULL;
   const tinytl_lite_conv *lite = &network->lite_conv[segment->lite];
   return segment->tensor == TINYTL_LITE_CONV        ? &lite->conv
@@ -34,6 +41,7 @@ static bool is_classifier(const tinytl_segment *segment) {
 /* Where the factors of a weight are kept; NULL: the segment is no weight. */
 static tinytl_factors *factors_at(tinytl_gradients *gradients, const tinytl_segment *segment) {
   if (is_classifier(segment)) return &gradients->classifier_factors;
+  if (segment->group == TINYTL_GROUP_WEIGHT) return &gradients->weight_factors[segment->layer];
   if (segment->group != TINYTL_GROUP_LITE) return NULL;
   tinytl_factors *factors = gradients->lite_factors[segment->lite];
   return segment->tensor == TINYTL_LITE_CONV        ? &factors[0]
@@ -97,6 +105,10 @@ static void place_segment(tinytl_gradients *gradients, const tinytl_segment *seg
                           float *gradient) {
   if (segment->group == TINYTL_GROUP_BIAS)
     gradients->bias[segment->layer] = gradient;
+  else if (segment->group == TINYTL_GROUP_GAIN)
+    gradients->gain[segment->layer] = gradient;
+  else if (segment->group == TINYTL_GROUP_WEIGHT)
+    gradients->weight[segment->layer] = gradient;
   else if (segment->group == TINYTL_GROUP_LITE)
     gradients->lite[segment->lite][segment->tensor] = gradient;
   else if (segment->classifier_bias)

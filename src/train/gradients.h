@@ -2,10 +2,10 @@
  *
  * Most are summed over a batch in one vector. The gradient of a weight, though, is a sum over
  * images of products of two maps, dw = sum of dy (x) x, and where the maps are small and the weight
- * is large (late lite modules, the classifier) a batch of them takes less than the gradient: such
- * a weight can be deferred. Its factors x and dy are kept for every image of the batch, and its
- * gradient is made at the update alone, in memory that the activations use otherwise. The sum is
- * the same to the bit. */
+ * is large (late convolutions and lite modules, the classifier) a batch of them takes less than the
+ * gradient: such a weight can be deferred. Its factors x and dy are kept for every image of the
+ * batch, and its gradient is made at the update alone, in memory that the activations use
+ * otherwise. The sum is the same to the bit. */
 #ifndef TINYTL_TRAIN_GRADIENTS_H
 #define TINYTL_TRAIN_GRADIENTS_H
 
@@ -23,9 +23,11 @@ void tinytl_factors_put(const tinytl_factors *factors, int slot, const float *x,
 /* Pointers are NULL for what is frozen or deferred. */
 typedef struct tinytl_gradients {
   float *bias[TINYTL_MAX_LAYERS];
+  float *gain[TINYTL_MAX_LAYERS], *weight[TINYTL_MAX_LAYERS];
   float *lite[TINYTL_MAX_LAYERS / 2][TINYTL_LITE_TENSORS];
   float *classifier, *classifier_bias;
   tinytl_factors lite_factors[TINYTL_MAX_LAYERS / 2][2]; /* convolution, pointwise */
+  tinytl_factors weight_factors[TINYTL_MAX_LAYERS];
   tinytl_factors classifier_factors;
 
   int batch;
@@ -35,6 +37,9 @@ typedef struct tinytl_gradients {
   size_t update_nbytes;               /* what tinytl_gradients_make wants; 0: nothing is deferred */
   size_t offset[TINYTL_MAX_SEGMENTS]; /* of trained segment s, its factors' where deferred */
 } tinytl_gradients;
+
+/* Bytes of the gradient of layer i's weights, rounded up so that what follows is aligned. */
+size_t tinytl_weight_gradient_nbytes(const tinytl_network *network, int i);
 
 /* Divides a vector among the trained segments. With `defer`, weights whose factors for `batch`
  * images are smaller than they are deferred. */

@@ -167,18 +167,43 @@ static void conv_forward(const tinytl_machine *machine, const tinytl_step *step,
                                     .residual = at(machine, step->residual),
                                     .mask = at(machine, step->mask)};
   if (step->x < 0)
-    tinytl_conv_forward_rgb(&machine->run, &network->conv[i], &network->backbone->weight[i],
-                            &epilogue, rgb, network->input_scale, network->input_shift,
-                            at(machine, step->y));
+    tinytl_conv_forward_rgb(&machine->run, &network->conv[i], &network->weight[i], &epilogue, rgb,
+                            network->input_scale, network->input_shift, at(machine, step->y));
   else
-    tinytl_conv_forward(&machine->run, &network->conv[i], &network->backbone->weight[i], &epilogue,
+    tinytl_conv_forward(&machine->run, &network->conv[i], &network->weight[i], &epilogue,
                         at(machine, step->x), at(machine, step->y));
+}
+
+/* Gradient of a convolution's weights, or of its gain by way of theirs. */
+static void weight_backward(const tinytl_machine *machine, const tinytl_step *step,
+                            const uint8_t *rgb) {
+  const tinytl_network *network = machine->network;
+  const tinytl_gradients *gradients = machine->gradients;
+  const int i = step->index;
+  const tinytl_conv *conv = &network->conv[i];
+  const float *x = at(machine, step->x), *dy = at(machine, step->y);
+  float *gain = gradients->gain[i];
+  tinytl_run run = machine->run;
+  float *dw = gradients->weight[i];
+  if (gain) {
+    const size_t nbytes = tinytl_weight_gradient_nbytes(network, i);
+    dw = memset(run.scratch, 0, nbytes);
+    run.scratch = (char *)run.scratch + nbytes;
+  }
+  if (!dw)
+    tinytl_factors_put(&gradients->weight_factors[i], machine->slot, x, dy);
+  else if (x)
+    tinytl_conv_backward_weight(&run, conv, x, dy, dw);
+  else
+    tinytl_conv_backward_weight_rgb(&run, conv, rgb, network->input_scale, network->input_shift, dy,
+                                    dw);
+  if (gain) tinytl_conv_backward_gain(&run, conv, &network->backbone->weight[i], dw, gain);
 }
 
 static tinytl_block_layer block_layer(const tinytl_machine *machine, int i, int mask) {
   const tinytl_network *network = machine->network;
   return (tinytl_block_layer){.conv = &network->conv[i],
-                              .weight = &network->backbone->weight[i],
+                              .weight = &network->weight[i],
                               .bias = network->bias[i],
                               .act = network->backbone->arch.layers[i].act,
                               .mask = at(machine, mask),
@@ -225,6 +250,7 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
     tinytl_fused_block block;
     switch (step->kind) {
     case TINYTL_STEP_CONV:
+    case TINYTL_STEP_CONV_AGAIN:
       conv_forward(machine, step, rgb);
       break;
     case TINYTL_STEP_BLOCK:
@@ -250,8 +276,11 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
       tinytl_epilogue_backward(&machine->run, tinytl_conv_n_pixels(conv), conv->out_c,
                                at(machine, step->mask), y, machine->gradients->bias[step->index]);
       break;
+    case TINYTL_STEP_WEIGHT_BACKWARD:
+      weight_backward(machine, step, rgb);
+      break;
     case TINYTL_STEP_CONV_BACKWARD:
-      tinytl_conv_backward_input(&machine->run, conv, &network->backbone->weight[step->index], y, x,
+      tinytl_conv_backward_input(&machine->run, conv, &network->weight[step->index], y, x,
                                  step->accumulate);
       break;
     case TINYTL_STEP_BLOCK_BACKWARD:

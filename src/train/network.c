@@ -32,6 +32,7 @@ static tinytl_status set_layer_shapes(tinytl_network *network, tinytl_error *err
     const tinytl_layer *layer = &arch->layers[i];
     network->conv[i] = tinytl_conv_make(side, side, layer->in_c, layer->out_c, layer->kernel,
                                         layer->stride, layer->groups, layer->pad);
+    network->weight[i] = network->backbone->weight[i];
     network->bias[i] = network->backbone->bias[i];
     side = network->conv[i].out_h;
     if (side < 1)
@@ -94,8 +95,11 @@ tinytl_status tinytl_network_adapt(tinytl_network *network, const tinytl_adapter
         "and belongs to sha256 %s; the backbone has %d, %d and %s",
         adapter->n_layers, adapter->n_features, adapter->backbone_sha256, arch->n_layers,
         arch->n_features, network->backbone->sha256);
-  for (int i = 0; i < arch->n_layers; i++)
+  for (int i = 0; i < arch->n_layers; i++) {
     if (adapter->bias[i]) network->bias[i] = adapter->bias[i];
+    if (adapter->weight[i]) network->weight[i] = (tinytl_weight){.f32 = adapter->weight[i]};
+    network->weight[i].gain = adapter->gain[i];
+  }
   if (adapter->n_lite > 0) {
     network->n_lite = adapter->n_lite;
     memcpy(network->lite, adapter->lite_shape, (size_t)adapter->n_lite * sizeof *network->lite);

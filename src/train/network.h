@@ -12,10 +12,11 @@ typedef struct tinytl_lite_conv {
 } tinytl_lite_conv;
 
 typedef struct tinytl_network {
-  const tinytl_backbone *backbone; /* weights, shapes of layers and blocks */
+  const tinytl_backbone *backbone; /* frozen values, shapes of layers and blocks */
   int image_size, n_classes, n_features;
 
   tinytl_conv conv[TINYTL_MAX_LAYERS];
+  tinytl_weight weight[TINYTL_MAX_LAYERS];
   const float *bias[TINYTL_MAX_LAYERS];
 
   int n_lite;

@@ -1,17 +1,35 @@
 #include "train/params.h"
 
 #include "core/rng.h"
+#include "model/quantise.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 bool tinytl_method_trains_bias(tinytl_method method) {
-  return method == TINYTL_METHOD_BIAS || method == TINYTL_METHOD_LITE_BIAS;
+  return method != TINYTL_METHOD_LAST && method != TINYTL_METHOD_LITE;
 }
 
 bool tinytl_method_trains_lite(tinytl_method method) {
   return method == TINYTL_METHOD_LITE || method == TINYTL_METHOD_LITE_BIAS;
+}
+
+unsigned tinytl_method_lite_tensors(tinytl_method method) {
+  const unsigned all = (1u << TINYTL_LITE_TENSORS) - 1;
+  /* With the biases, the main branch's last bias does the final shift's job (TinyTL, 3.2). */
+  const unsigned with_bias = all & ~(1u << TINYTL_LITE_SHIFT2);
+  switch (method) {
+  case TINYTL_METHOD_LITE:
+    return all;
+  case TINYTL_METHOD_LITE_BIAS:
+  case TINYTL_METHOD_FULL:
+    return with_bias;
+  case TINYTL_METHOD_NORM:
+    return with_bias & ~(1u << TINYTL_LITE_CONV | 1u << TINYTL_LITE_POINTWISE);
+  default:
+    return 0;
+  }
 }
 
 /* ---- Layout ------------------------------------------------------------------------------- */
@@ -22,14 +40,25 @@ static void add_segment(tinytl_params *params, tinytl_segment segment) {
   params->segments[params->n_segments++] = segment;
 }
 
-/* Adds the tensors of every lite module that are, or are not, the final shift. */
+/* One tensor a layer; n [n_layers] values each. */
+static void add_layer_segments(tinytl_params *params, const tinytl_network *network,
+                               tinytl_group group) {
+  for (int i = 0; i < network->backbone->arch.n_layers; i++) {
+    const tinytl_layer *layer = &network->backbone->arch.layers[i];
+    const size_t n =
+        group == TINYTL_GROUP_WEIGHT ? tinytl_layer_n_weights(layer) : (size_t)layer->out_c;
+    add_segment(params, (tinytl_segment){.n = n, .group = group, .layer = i, .lite = -1});
+  }
+}
+
+/* Adds the tensors of every lite module whose bits are set. */
 static void add_lite_segments(tinytl_params *params, const tinytl_network *network,
-                              bool final_shift) {
+                              unsigned which) {
   for (int m = 0; m < network->n_lite; m++) {
     tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
     tinytl_lite_tensors(&network->lite[m], tensors);
     for (int t = 0; t < TINYTL_LITE_TENSORS; t++)
-      if ((t == TINYTL_LITE_SHIFT2) == final_shift)
+      if (which >> t & 1)
         add_segment(params, (tinytl_segment){.n = tensors[t].n,
                                              .group = TINYTL_GROUP_LITE,
                                              .layer = -1,
@@ -48,19 +77,13 @@ void tinytl_params_layout(tinytl_params *params, const tinytl_network *network,
                           .n = n_classes * (size_t)network->n_features, .layer = -1, .lite = -1});
   add_segment(params,
               (tinytl_segment){.n = n_classes, .layer = -1, .lite = -1, .classifier_bias = true});
-  if (tinytl_method_trains_bias(method))
-    for (int i = 0; i < network->backbone->arch.n_layers; i++)
-      add_segment(params, (tinytl_segment){.n = (size_t)network->conv[i].out_c,
-                                           .group = TINYTL_GROUP_BIAS,
-                                           .layer = i,
-                                           .lite = -1});
-  if (tinytl_method_trains_lite(method)) {
-    add_lite_segments(params, network, false);
-    /* With the biases, the main branch's last bias does the final shift's job (TinyTL, 3.2). */
-    if (method == TINYTL_METHOD_LITE_BIAS) params->n_trained = params->n;
-    add_lite_segments(params, network, true);
-  }
-  if (params->n_trained == 0) params->n_trained = params->n;
+  if (tinytl_method_trains_bias(method)) add_layer_segments(params, network, TINYTL_GROUP_BIAS);
+  if (method == TINYTL_METHOD_NORM) add_layer_segments(params, network, TINYTL_GROUP_GAIN);
+  if (method == TINYTL_METHOD_FULL) add_layer_segments(params, network, TINYTL_GROUP_WEIGHT);
+  const unsigned lite = tinytl_method_lite_tensors(method);
+  add_lite_segments(params, network, lite);
+  params->n_trained = params->n;
+  if (lite) add_lite_segments(params, network, ~lite); /* an adapter has modules whole */
 }
 
 /* ---- Values ------------------------------------------------------------------------------- */
@@ -108,6 +131,16 @@ static void init_classifier(const tinytl_segment *segment, tinytl_network *netwo
     network->classifier = (tinytl_weight){.f32 = values};
 }
 
+static void init_weight(const tinytl_segment *segment, tinytl_network *network, float *values) {
+  const tinytl_layer *layer = &network->backbone->arch.layers[segment->layer];
+  tinytl_weight *weight = &network->weight[segment->layer];
+  if (weight->i8)
+    tinytl_dequantise(tinytl_weight_shape_of(layer), weight->i8, weight->scale, values);
+  else
+    memcpy(values, weight->f32, segment->n * sizeof *values);
+  *weight = (tinytl_weight){.f32 = values};
+}
+
 void tinytl_params_init(const tinytl_params *params, tinytl_network *network, uint64_t seed,
                         float *values) {
   for (int s = 0; s < params->n_segments; s++) {
@@ -117,6 +150,13 @@ void tinytl_params_init(const tinytl_params *params, tinytl_network *network, ui
     case TINYTL_GROUP_BIAS:
       memcpy(at, network->bias[segment->layer], segment->n * sizeof *at);
       network->bias[segment->layer] = at;
+      break;
+    case TINYTL_GROUP_GAIN:
+      for (size_t c = 0; c < segment->n; c++) at[c] = 1;
+      network->weight[segment->layer].gain = at;
+      break;
+    case TINYTL_GROUP_WEIGHT:
+      init_weight(segment, network, at);
       break;
     case TINYTL_GROUP_LITE:
       init_lite(segment, network, seed, at);
@@ -139,6 +179,12 @@ static void point_adapter(const tinytl_params *params, const float *values,
     switch (segment->group) {
     case TINYTL_GROUP_BIAS:
       adapter->bias[segment->layer] = at;
+      break;
+    case TINYTL_GROUP_GAIN:
+      adapter->gain[segment->layer] = at;
+      break;
+    case TINYTL_GROUP_WEIGHT:
+      adapter->weight[segment->layer] = at;
       break;
     case TINYTL_GROUP_LITE:
       tinytl_lite_tensors(&adapter->lite_shape[segment->lite], tensors);
@@ -171,8 +217,12 @@ tinytl_status tinytl_params_to_adapter(const tinytl_params *params, const tinytl
   view->class_names = (char **)class_names;
   view->n_features = network->n_features;
   view->n_layers = backbone->arch.n_layers;
-  for (int i = 0; i < view->n_layers; i++) view->layer_out_c[i] = network->conv[i].out_c;
-  if (tinytl_method_trains_lite(params->method)) {
+  for (int i = 0; i < view->n_layers; i++) {
+    const tinytl_layer *layer = &backbone->arch.layers[i];
+    view->layer_out_c[i] = layer->out_c;
+    view->layer_n_dims[i] = tinytl_layer_dims(layer, view->layer_dims[i]);
+  }
+  if (tinytl_method_lite_tensors(params->method)) {
     view->n_lite = network->n_lite;
     memcpy(view->lite_shape, network->lite, (size_t)network->n_lite * sizeof *network->lite);
   }

@@ -10,6 +10,8 @@ typedef enum tinytl_group {
   TINYTL_GROUP_CLASSIFIER,
   TINYTL_GROUP_BIAS,
   TINYTL_GROUP_LITE,
+  TINYTL_GROUP_GAIN,
+  TINYTL_GROUP_WEIGHT,
   TINYTL_N_GROUPS
 } tinytl_group;
 
@@ -17,12 +19,12 @@ typedef enum tinytl_group {
 typedef struct tinytl_segment {
   size_t offset, n;
   tinytl_group group;
-  int layer;            /* bias of this layer */
+  int layer;            /* bias, gain or weight of this layer */
   int lite, tensor;     /* tensor (of tinytl_lite_tensors) of this module */
   bool classifier_bias; /* group classifier: weight or bias */
 } tinytl_segment;
 
-enum { TINYTL_MAX_SEGMENTS = TINYTL_MAX_LAYERS * (1 + TINYTL_LITE_TENSORS / 2) + 2 };
+enum { TINYTL_MAX_SEGMENTS = TINYTL_MAX_LAYERS * (2 + TINYTL_LITE_TENSORS / 2) + 2 };
 
 typedef struct tinytl_params {
   tinytl_method method;
@@ -32,14 +34,17 @@ typedef struct tinytl_params {
 } tinytl_params;
 
 bool tinytl_method_trains_bias(tinytl_method method);
+/* Of those that give lite modules to a network without them. */
 bool tinytl_method_trains_lite(tinytl_method method);
+/* Bit t: trains tensor t of the network's lite modules. */
+unsigned tinytl_method_lite_tensors(tinytl_method method);
 
 /* Cuts the vector for a network that was made with add_lite = tinytl_method_trains_lite(method). */
 void tinytl_params_layout(tinytl_params *params, const tinytl_network *network,
                           tinytl_method method);
 
-/* Fills values [n]: biases and lite modules from the backbone, new modules at random (TinyTL,
- * section 4.1), the classifier with 0, and points the network at them. */
+/* Fills values [n]: weights, biases and lite modules from the backbone, new modules at random
+ * (TinyTL, section 4.1), gains with 1, the classifier with 0, and points the network at them. */
 void tinytl_params_init(const tinytl_params *params, tinytl_network *network, uint64_t seed,
                         float *values);
 

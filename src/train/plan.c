@@ -151,10 +151,10 @@ static size_t other_nbytes(const tinytl_trainer *t) {
 }
 
 static tinytl_paper_method paper_method(tinytl_method method) {
-  static const tinytl_paper_method same[] = {[TINYTL_METHOD_LAST] = TINYTL_PAPER_LAST,
-                                             [TINYTL_METHOD_BIAS] = TINYTL_PAPER_BIAS,
-                                             [TINYTL_METHOD_LITE] = TINYTL_PAPER_LITE,
-                                             [TINYTL_METHOD_LITE_BIAS] = TINYTL_PAPER_LITE_BIAS};
+  static const tinytl_paper_method same[] = {
+      [TINYTL_METHOD_LAST] = TINYTL_PAPER_LAST, [TINYTL_METHOD_BIAS] = TINYTL_PAPER_BIAS,
+      [TINYTL_METHOD_LITE] = TINYTL_PAPER_LITE, [TINYTL_METHOD_LITE_BIAS] = TINYTL_PAPER_LITE_BIAS,
+      [TINYTL_METHOD_NORM] = TINYTL_PAPER_NORM, [TINYTL_METHOD_FULL] = TINYTL_PAPER_FULL};
   return same[method];
 }
 

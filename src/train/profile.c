@@ -10,6 +10,7 @@ const char *tinytl_work_name(tinytl_work work) {
       [TINYTL_WORK_DENSE] = "first convolution",
       [TINYTL_WORK_POINTWISE] = "pointwise",
       [TINYTL_WORK_DEPTHWISE] = "depthwise",
+      [TINYTL_WORK_WEIGHT] = "gradients of weights",
       [TINYTL_WORK_BLOCK] = "blocks row by row",
       [TINYTL_WORK_LITE_CONV] = "lite, convolutions",
       [TINYTL_WORK_LITE_WEIGHT] = "lite, weight gradients",
@@ -47,8 +48,11 @@ static tinytl_work conv_work(const tinytl_conv *conv) {
 tinytl_work tinytl_step_work(const tinytl_network *network, const tinytl_step *step) {
   switch (step->kind) {
   case TINYTL_STEP_CONV:
+  case TINYTL_STEP_CONV_AGAIN:
   case TINYTL_STEP_CONV_BACKWARD:
     return conv_work(&network->conv[step->index]);
+  case TINYTL_STEP_WEIGHT_BACKWARD:
+    return TINYTL_WORK_WEIGHT;
   case TINYTL_STEP_BLOCK:
   case TINYTL_STEP_BLOCK_BACKWARD:
     return TINYTL_WORK_BLOCK;
@@ -100,7 +104,8 @@ void tinytl_program_add_macs(const tinytl_program *program, const tinytl_network
     const tinytl_step *step = &program->steps[s];
     const tinytl_direction direction = tinytl_step_direction(step);
     const tinytl_work work = tinytl_step_work(network, step);
-    if (step->kind == TINYTL_STEP_CONV || step->kind == TINYTL_STEP_CONV_BACKWARD) {
+    if (step->kind == TINYTL_STEP_CONV || step->kind == TINYTL_STEP_CONV_BACKWARD ||
+        step->kind == TINYTL_STEP_WEIGHT_BACKWARD) {
       macs[work][direction] += tinytl_conv_macs(&network->conv[step->index]);
     } else if (work == TINYTL_WORK_BLOCK) {
       macs[work][direction] += block_macs(network, step);

@@ -20,7 +20,7 @@ tinytl_work tinytl_step_work(const tinytl_network *network, const tinytl_step *s
 tinytl_direction tinytl_step_direction(const tinytl_step *step);
 
 /* Adds the multiply-accumulates of one run of the program: those that its method asks for, so not
- * what lite modules recompute to save memory. */
+ * what is recomputed to save memory. */
 typedef uint64_t tinytl_macs[TINYTL_N_WORKS][TINYTL_N_DIRECTIONS];
 void tinytl_program_add_macs(const tinytl_program *program, const tinytl_network *network,
                              tinytl_macs macs);

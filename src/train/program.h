@@ -10,7 +10,9 @@
  *   gradient of output i   from the first step of b that adds to it to layer i's own step
  *   scratch                one step
  *
- * Frozen convolutions keep no input: that is the point of the method (TinyTL, section 3.1).
+ * Frozen convolutions keep no input: that is the point of the method (TinyTL, section 3.1). Where
+ * convolutions are trained, the outputs between blocks live from f to b, and b computes what is
+ * inside a block again (docs/memory.md).
  * Inverted residuals with large maps inside are one step, whose inner maps exist strip by strip
  * only. */
 #ifndef TINYTL_TRAIN_PROGRAM_H
@@ -34,6 +36,8 @@ typedef enum tinytl_step_kind {
   TINYTL_STEP_POOL_BACKWARD,
   TINYTL_STEP_SHORTCUT_BACKWARD,
   TINYTL_STEP_EPILOGUE_BACKWARD,
+  TINYTL_STEP_CONV_AGAIN, /* forward, inside a block, while backward */
+  TINYTL_STEP_WEIGHT_BACKWARD,
   TINYTL_STEP_CONV_BACKWARD,
   TINYTL_STEP_BLOCK_BACKWARD,
   TINYTL_STEP_LITE_BACKWARD,     /* to the gradient of the module's pooled input */

@@ -27,6 +27,8 @@ tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer,
     rules.lr[TINYTL_GROUP_CLASSIFIER] = 2e-3f;
     rules.lr[TINYTL_GROUP_BIAS] = 2e-3f;
     rules.lr[TINYTL_GROUP_LITE] = fresh_lite ? 4e-3f : 1e-3f;
+    rules.lr[TINYTL_GROUP_GAIN] = 2e-3f;
+    rules.lr[TINYTL_GROUP_WEIGHT] = 3e-4f;
   }
   /* Adam's steps have the size of the rate, whatever the batch; their noise falls with its root.
    * SGD's are means over the batch; the head alone bears larger ones. */

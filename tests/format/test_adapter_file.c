@@ -19,9 +19,9 @@ static tinytl_backbone *backbone_of(uint64_t seed) {
 static float some_values[400000];
 static char *names[] = {"ants", "it's a \"bee\"", "caf\xe9 \xff"};
 
-/* An adapter of every kind: biases and lite modules according to the method. */
+/* An adapter of every kind: biases, gains, weights and lite modules according to the method. */
 static tinytl_adapter *adapter_of(const tinytl_backbone *backbone, tinytl_method method) {
-  const bool biases = method == TINYTL_METHOD_BIAS || method == TINYTL_METHOD_LITE_BIAS;
+  const bool biases = method != TINYTL_METHOD_LAST && method != TINYTL_METHOD_LITE;
   const bool lite = method == TINYTL_METHOD_LITE || method == TINYTL_METHOD_LITE_BIAS;
   tinytl_adapter *values = calloc(1, sizeof *values), *adapter = NULL;
   for (size_t i = 0; i < sizeof some_values / sizeof *some_values; i++)
@@ -41,8 +41,12 @@ static tinytl_adapter *adapter_of(const tinytl_backbone *backbone, tinytl_method
   values->classifier_bias = next++;
   values->n_layers = backbone->arch.n_layers;
   for (int i = 0; i < values->n_layers; i++) {
-    values->layer_out_c[i] = backbone->arch.layers[i].out_c;
+    const tinytl_layer *layer = &backbone->arch.layers[i];
+    values->layer_out_c[i] = layer->out_c;
+    values->layer_n_dims[i] = tinytl_layer_dims(layer, values->layer_dims[i]);
     if (biases) values->bias[i] = next++;
+    if (method == TINYTL_METHOD_NORM) values->gain[i] = next++;
+    if (method == TINYTL_METHOD_FULL) values->weight[i] = next++;
   }
   if (lite) tinytl_arch_default_lite(&backbone->arch, values->lite_shape, &values->n_lite);
   for (int i = 0; i < values->n_lite; i++, next += 6)
@@ -80,13 +84,15 @@ static void expect_same(const tinytl_adapter *x, const tinytl_adapter *y, bool w
     assert_int_equal(y->n_layers, x->n_layers);
     assert_memory_equal(y->lite_shape, x->lite_shape, sizeof x->lite_shape);
     assert_memory_equal(y->layer_out_c, x->layer_out_c, sizeof x->layer_out_c);
+    assert_memory_equal(y->layer_n_dims, x->layer_n_dims, sizeof x->layer_n_dims);
+    assert_memory_equal(y->layer_dims, x->layer_dims, sizeof x->layer_dims);
   }
 }
 
 static void test_round_trip(void **state) {
   tinytl_backbone *backbone = backbone_of(1);
   (void)state;
-  for (int method = 0; method <= TINYTL_METHOD_LITE_BIAS; method++) {
+  for (int method = 0; method < TINYTL_METHOD_AUTO; method++) {
     tinytl_adapter *made = adapter_of(backbone, (tinytl_method)method);
     sink file = write_file(made);
     for (int with_backbone = 0; with_backbone < 2; with_backbone++) {
@@ -188,16 +194,37 @@ static int open_only(const void *bytes, size_t nbytes) {
 }
 
 static void test_damage(void **state) {
+  static const tinytl_method methods[] = {TINYTL_METHOD_LITE_BIAS, TINYTL_METHOD_FULL};
   tinytl_backbone *backbone = backbone_of(1);
-  tinytl_adapter *made = adapter_of(backbone, TINYTL_METHOD_LITE_BIAS);
-  sink file = write_file(made);
   (void)state;
   const size_t n_metadata = 2500; /* and some tensors */
-  for (int with = 0; with < 2; with++) {
-    damaged_backbone = with ? backbone : NULL;
-    sink_damage(&file, n_metadata, TINYTL_ERROR_MODEL, open_only);
+  for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+    tinytl_adapter *made = adapter_of(backbone, methods[i]);
+    sink file = write_file(made);
+    for (int with = 0; with < 2; with++) {
+      damaged_backbone = with ? backbone : NULL;
+      sink_damage(&file, n_metadata, TINYTL_ERROR_MODEL, open_only);
+    }
+    free(file.bytes);
+    tinytl_adapter_free(made);
   }
-  free(file.bytes);
+  tinytl_backbone_free(backbone);
+}
+
+/* Each change to the file of an adapter is refused, with and without its backbone. */
+static void check_refused(tinytl_method method, const char *const changes[][2], size_t n_changes) {
+  tinytl_backbone *backbone = backbone_of(1);
+  tinytl_adapter *made = adapter_of(backbone, method);
+  for (size_t i = 0; i < n_changes; i++) {
+    sink file = write_file(made);
+    if (!sink_replace(&file, changes[i][0], changes[i][1])) fail_msg("no %s", changes[i][0]);
+    for (int with = 0; with < 2; with++) {
+      damaged_backbone = with ? backbone : NULL;
+      if (open_only(file.bytes, file.nbytes) != TINYTL_ERROR_MODEL)
+        fail_msg("accepted: %s", changes[i][1]);
+    }
+    free(file.bytes);
+  }
   tinytl_adapter_free(made);
   tinytl_backbone_free(backbone);
 }
@@ -226,19 +253,59 @@ static void test_wrong_fields(void **state) {
       {"layers.0.bias", "layers.x.bias"},
       {"classifier.bias", "classifier.bits"},
   };
-  tinytl_backbone *backbone = backbone_of(1);
-  tinytl_adapter *made = adapter_of(backbone, TINYTL_METHOD_LITE_BIAS);
   (void)state;
-  for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
-    sink file = write_file(made);
-    if (!sink_replace(&file, changes[i][0], changes[i][1])) fail_msg("no %s", changes[i][0]);
-    for (int with = 0; with < 2; with++) {
-      damaged_backbone = with ? backbone : NULL;
-      if (open_only(file.bytes, file.nbytes) != TINYTL_ERROR_MODEL)
-        fail_msg("accepted: %s", changes[i][1]);
-    }
-    free(file.bytes);
+  check_refused(TINYTL_METHOD_LITE_BIAS, changes, sizeof changes / sizeof *changes);
+}
+
+/* mobilenet-v2-0.1: layer 0 is 3 -> 8, kernel 3; layer 1 depthwise. */
+static void test_wrong_layers(void **state) {
+  static const char *const norm[][2] = {
+      {"layers.0.gain", "layers.0.gaim"},
+      {"layers.0.gain\":{\"dtype\":\"F32\",\"shape\":[8]",
+       "layers.0.gain\":{\"dtype\":\"F32\",\"shape\":[9]"},
+  };
+  static const char *const full[][2] = {
+      {"layers.1.weight", "layers.x.weight"},
+      {"\"shape\":[8,3,3,3]", "\"shape\":[3,3,3,9]"},
+      {"\"shape\":[8,3,3,3]", "\"shape\":[0,3,3,3]"},
+      {"\"shape\":[3,3,8]", "\"shape\":[9,0,8]"},
+  };
+  (void)state;
+  check_refused(TINYTL_METHOD_NORM, norm, sizeof norm / sizeof *norm);
+  check_refused(TINYTL_METHOD_FULL, full, sizeof full / sizeof *full);
+}
+
+/* Layer 0 has 8 channels, layer 3 has 48: their gains change places. */
+static void test_bias_and_gain_of_different_lengths(void **state) {
+  tinytl_backbone *backbone = backbone_of(1);
+  tinytl_adapter *made = adapter_of(backbone, TINYTL_METHOD_NORM);
+  sink file = write_file(made);
+  (void)state;
+  assert_true(made->layer_out_c[0] != made->layer_out_c[3]);
+  assert_true(sink_replace(&file, "layers.0.gain", "layers.x.gain"));
+  assert_true(sink_replace(&file, "layers.3.gain", "layers.0.gain"));
+  assert_true(sink_replace(&file, "layers.x.gain", "layers.3.gain"));
+  for (int with = 0; with < 2; with++) {
+    damaged_backbone = with ? backbone : NULL;
+    assert_int_equal(open_only(file.bytes, file.nbytes), TINYTL_ERROR_MODEL);
   }
+  free(file.bytes);
+  tinytl_adapter_free(made);
+  tinytl_backbone_free(backbone);
+}
+
+/* Shapes that the backbone alone can tell to be wrong. */
+static void test_shapes_of_another_backbone(void **state) {
+  tinytl_backbone *backbone = backbone_of(1);
+  tinytl_adapter *made = adapter_of(backbone, TINYTL_METHOD_FULL);
+  sink file = write_file(made);
+  (void)state;
+  assert_true(sink_replace(&file, "\"shape\":[8,3,3,3]", "\"shape\":[3,8,3,3]"));
+  damaged_backbone = NULL;
+  assert_int_equal(open_only(file.bytes, file.nbytes), TINYTL_OK);
+  damaged_backbone = backbone;
+  assert_int_equal(open_only(file.bytes, file.nbytes), TINYTL_ERROR_MODEL);
+  free(file.bytes);
   tinytl_adapter_free(made);
   tinytl_backbone_free(backbone);
 }
@@ -257,11 +324,11 @@ static void test_backbone_is_no_adapter(void **state) {
 static void test_methods(void **state) {
   tinytl_method method;
   (void)state;
-  for (int i = 0; i <= TINYTL_METHOD_LITE_BIAS; i++) {
+  for (int i = 0; i < TINYTL_METHOD_AUTO; i++) {
     assert_true(tinytl_method_parse(tinytl_method_name((tinytl_method)i), &method));
     assert_int_equal(method, i);
   }
-  assert_false(tinytl_method_parse("full", &method));
+  assert_false(tinytl_method_parse("some", &method));
   assert_false(tinytl_method_parse("", &method));
 }
 
@@ -273,6 +340,9 @@ int main(void) {
       cmocka_unit_test(test_python_reads),
       cmocka_unit_test(test_damage),
       cmocka_unit_test(test_wrong_fields),
+      cmocka_unit_test(test_wrong_layers),
+      cmocka_unit_test(test_bias_and_gain_of_different_lengths),
+      cmocka_unit_test(test_shapes_of_another_backbone),
       cmocka_unit_test(test_backbone_is_no_adapter),
       cmocka_unit_test(test_methods),
   };

@@ -59,7 +59,7 @@ static void check_gemm_tile(const tinytl_kernels *kernels, int m, int n, int k, 
 }
 
 static void check_gemm(const tinytl_kernels *kernels) {
-  for (int m = 1; m <= kernels->mr; m++)
+  for (int m = 1; m <= 2 * kernels->mr + 1; m++) /* up to three register tiles */
     for (int n = 1; n <= kernels->nr; n++) {
       check_gemm_tile(kernels, m, n, 1 + (m + n) % 9, 1 + n % 3, (m + n) % 2);
       check_gemm_tile(kernels, m, n, 0, 1, n % 2);

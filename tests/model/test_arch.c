@@ -214,6 +214,11 @@ static void stride_0(tinytl_arch *a) {
 static void groups_2(tinytl_arch *a) {
   a->layers[4].groups = 2;
 }
+/* Was let through, and read past the packed weights. */
+static void depthwise_first(tinytl_arch *a) {
+  a->layers[0].out_c = a->layers[0].groups = a->layers[1].in_c = 3;
+  a->layers[3].add = -1;
+}
 static void add_itself(tinytl_arch *a) {
   a->layers[3].add = 3;
 }
@@ -234,9 +239,10 @@ static void classes(tinytl_arch *a) {
 }
 
 static void test_bad_chains(void **state) {
-  static const change_fn changes[] = {no_layers, many_layers, first_in,   broken_chain, no_channels,
-                                      kernel_0,  kernel_even, stride_0,   groups_2,     add_itself,
-                                      add_later, add_width,   add_stride, add_below,    classes};
+  static const change_fn changes[] = {no_layers,   many_layers, first_in,    broken_chain,
+                                      no_channels, kernel_0,    kernel_even, stride_0,
+                                      groups_2,    add_itself,  add_later,   add_width,
+                                      add_stride,  add_below,   classes,     depthwise_first};
   (void)state;
   for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
     tinytl_arch arch = chain();

@@ -91,17 +91,35 @@ static tinytl_weight quantise(const tinytl_conv *conv, float *values) {
 
 typedef struct fixture {
   tinytl_conv conv;
-  float *x, *w, *dy;
+  float *x, *w, *dy, *plain; /* plain: weights without the gain */
   double *x64, *w64, *dy64;
   tinytl_weight weight;
 } fixture;
 
-static fixture fixture_make(const shape *s, bool int8) {
+/* Bits: weights of 8 bits, with a gain. w holds what they amount to. */
+enum { INT8 = 1, GAIN = 2, N_KINDS = 4 };
+
+static void add_gain(fixture *f) {
+  const size_t n = conv_n_weights(&f->conv), filter = n / (size_t)f->conv.out_c;
+  float *gain = malloc((size_t)f->conv.out_c * sizeof *gain), *plain = malloc(n * sizeof *plain);
+  for (int o = 0; o < f->conv.out_c; o++) gain[o] = 0.5f + 0.25f * (float)(o % 7);
+  memcpy(plain, f->w, n * sizeof *plain);
+  for (size_t i = 0; i < n; i++)
+    f->w[i] *= gain[conv_is_depthwise(&f->conv) ? i % (size_t)f->conv.out_c : i / filter];
+  if (f->weight.f32)
+    f->weight.f32 = f->plain = plain;
+  else
+    free(plain);
+  f->weight.gain = gain;
+}
+
+static fixture fixture_make(const shape *s, int kind) {
   fixture f = {.conv = make(s)};
   f.x = op_random(conv_n_in(&f.conv), 1);
   f.w = op_random(conv_n_weights(&f.conv), 2);
   f.dy = op_random(conv_n_out(&f.conv), 3);
-  f.weight = int8 ? quantise(&f.conv, f.w) : (tinytl_weight){.f32 = f.w};
+  f.weight = kind & INT8 ? quantise(&f.conv, f.w) : (tinytl_weight){.f32 = f.w};
+  if (kind & GAIN) add_gain(&f);
   f.x64 = op_widen(f.x, conv_n_in(&f.conv));
   f.w64 = op_widen(f.w, conv_n_weights(&f.conv));
   f.dy64 = op_widen(f.dy, conv_n_out(&f.conv));
@@ -111,6 +129,8 @@ static fixture fixture_make(const shape *s, bool int8) {
 static void fixture_free(fixture *f) {
   free((void *)(uintptr_t)f->weight.i8);
   free((void *)(uintptr_t)f->weight.scale);
+  free((void *)(uintptr_t)f->weight.gain);
+  free(f->plain);
   float *floats[] = {f->x, f->w, f->dy};
   double *doubles[] = {f->x64, f->w64, f->dy64};
   for (int i = 0; i < 3; i++) free(floats[i]), free(doubles[i]);
@@ -166,18 +186,35 @@ static void check_backward_weight(const shape *s, const fixture *f, tinytl_run r
   free(dw), free(want), free(run.scratch);
 }
 
+/* The gradient of the gain of y = gain (w * x) is the sum of dy (w * x). */
+static void check_backward_gain(const shape *s, const fixture *f, tinytl_run run) {
+  const size_t n_w = conv_n_weights(&f->conv), n_y = conv_n_out(&f->conv);
+  const size_t out_c = (size_t)f->conv.out_c;
+  float *dw = calloc(n_w, sizeof *dw), *dgain = op_random(out_c, 6);
+  double *want = op_widen(dgain, out_c), *y = calloc(n_y, sizeof *y);
+  run.scratch = scratch_of(tinytl_conv_backward_weight_scratch(&f->conv, run.kernels));
+  tinytl_conv_backward_weight(&run, &f->conv, f->x, f->dy, dw);
+  tinytl_conv_backward_gain(&run, &f->conv, &f->weight, dw, dgain);
+  conv_reference(&f->conv, (conv_arrays){.x = f->x64, .w = f->w64, .y = y});
+  for (size_t i = 0; i < n_y; i++)
+    want[i % out_c] += f->dy64[i] * y[i] / (double)f->weight.gain[i % out_c];
+  check(s, run.kernels, "backward gain", op_error(dgain, want, out_c));
+  free(dw), free(dgain), free(want), free(y), free(run.scratch);
+}
+
 static void test_against_reference(void **state) {
   (void)state;
   const tinytl_kernels *sets[TINYTL_MAX_KERNEL_SETS];
   const int n_sets = tinytl_kernels_all(sets);
-  for (int i = 0; i < 2 * N_SHAPES; i++) {
-    const shape *s = &SHAPES[i / 2];
-    fixture f = fixture_make(s, i % 2);
+  for (int i = 0; i < N_KINDS * N_SHAPES; i++) {
+    const shape *s = &SHAPES[i / N_KINDS];
+    fixture f = fixture_make(s, i % N_KINDS);
     for (int set = 0; set < n_sets; set++) {
       const tinytl_run run = {.kernels = sets[set]};
       check_forward(s, &f, run);
       check_backward_input(s, &f, run);
       check_backward_weight(s, &f, run);
+      if (i % N_KINDS & GAIN) check_backward_gain(s, &f, run);
     }
     fixture_free(&f);
   }
@@ -188,7 +225,7 @@ static void test_against_reference(void **state) {
 static void test_reference_gradients(void **state) {
   (void)state;
   for (int i = 0; i < N_SHAPES; i++) {
-    fixture f = fixture_make(&SHAPES[i], false);
+    fixture f = fixture_make(&SHAPES[i], 0);
     const size_t n_x = conv_n_in(&f.conv), n_w = conv_n_weights(&f.conv), n_y = conv_n_out(&f.conv);
     double *dx = calloc(n_x, sizeof *dx), *dw = calloc(n_w, sizeof *dw);
     conv_reference(&f.conv,
@@ -214,7 +251,7 @@ static void test_reference_gradients(void **state) {
 
 /* Everything that a shape computes, one after the other in out. */
 static void everything(const tinytl_run *outer, const void *context, float *out) {
-  fixture f = fixture_make(context, true);
+  fixture f = fixture_make(context, INT8 | GAIN);
   tinytl_run run = *outer;
   const tinytl_epilogue none = {0};
   run.scratch = scratch_of(tinytl_conv_forward_scratch(&f.conv, run.kernels));
@@ -228,6 +265,7 @@ static void everything(const tinytl_run *outer, const void *context, float *out)
   run.scratch = scratch_of(tinytl_conv_backward_weight_scratch(&f.conv, run.kernels));
   tinytl_conv_backward_weight(&run, &f.conv, f.x, f.dy, out);
   free(run.scratch);
+  tinytl_conv_backward_gain(&run, &f.conv, &f.weight, out, out + conv_n_weights(&f.conv));
   fixture_free(&f);
 }
 
@@ -235,7 +273,8 @@ static void test_threads(void **state) {
   (void)state;
   for (int i = 0; i < N_SHAPES; i++) {
     const tinytl_conv conv = make(&SHAPES[i]);
-    const size_t n = conv_n_out(&conv) + conv_n_in(&conv) + conv_n_weights(&conv);
+    const size_t n =
+        conv_n_out(&conv) + conv_n_in(&conv) + conv_n_weights(&conv) + (size_t)conv.out_c;
     assert_true(op_same_with_any_threads(everything, &SHAPES[i], n));
   }
 }

@@ -19,27 +19,13 @@ static double weight_value(const tinytl_weight *weight, size_t i, int out_channe
   return weight->i8 ? (double)weight->i8[i] * weight->scale[out_channel] : weight->f32[i];
 }
 
-static double *layer_weights(const tinytl_layer *layer, const tinytl_weight *weight) {
-  size_t taps = (size_t)layer->kernel * layer->kernel, depth = layer->in_c / layer->groups;
-  double *copy = calloc(layer->out_c * taps * depth, sizeof(double));
-  bool depthwise = layer->groups > 1; /* stored [kernel][kernel][channel] */
-  for (int o = 0; o < layer->out_c; o++) {
-    for (size_t t = 0; t < taps; t++) {
-      for (size_t i = 0; i < depth; i++) {
-        size_t stored = depthwise ? t * layer->out_c + o : (o * taps + t) * depth + i;
-        copy[(o * taps + t) * depth + i] = weight_value(weight, stored, o);
-      }
-    }
-  }
-  return copy;
-}
-
-/* Appends a segment of n values of `source` (which may be int8, rows of row_size). */
+/* Appends a segment of n values of `source` (which may be int8): value i is of output channel i /
+ * run % channels. */
 static void append(reference_net *net, reference_kind kind, int index, tinytl_weight source,
-                   size_t n, size_t row_size) {
+                   size_t n, size_t run, size_t channels) {
   net->values = realloc(net->values, (net->n_values + n) * sizeof(double));
   for (size_t i = 0; i < n; i++) {
-    net->values[net->n_values + i] = weight_value(&source, i, (int)(i / row_size));
+    net->values[net->n_values + i] = weight_value(&source, i, (int)(i / run % channels));
   }
   net->segments[net->n_segments++] = (reference_segment){kind, index, net->n_values, n};
   net->n_values += n;
@@ -47,7 +33,18 @@ static void append(reference_net *net, reference_kind kind, int index, tinytl_we
 
 static void append_floats(reference_net *net, reference_kind kind, int index, const float *source,
                           size_t n) {
-  append(net, kind, index, (tinytl_weight){.f32 = source}, n, 1);
+  append(net, kind, index, (tinytl_weight){.f32 = source}, n, 1, n);
+}
+
+static void append_weight(reference_net *net, int index, const tinytl_layer *layer,
+                          tinytl_weight weight) {
+  size_t n = tinytl_layer_n_weights(layer), channels = layer->out_c;
+  bool depthwise = layer->groups > 1; /* stored [kernel][kernel][channel] */
+  append(net, REFERENCE_WEIGHT, index, weight, n, depthwise ? 1 : n / channels, channels);
+  float *ones = calloc(channels, sizeof(float));
+  for (size_t c = 0; c < channels; c++) ones[c] = 1;
+  append_floats(net, REFERENCE_GAIN, index, weight.gain ? weight.gain : ones, channels);
+  free(ones);
 }
 
 static void append_lite(reference_net *net, int index, const tinytl_lite *lite,
@@ -68,19 +65,19 @@ reference_net *reference_net_make(const tinytl_backbone *model) {
   net->arch = *arch;
   net->input = model->input;
   for (int i = 0; i < arch->n_layers; i++) {
-    net->weight[i] = layer_weights(&arch->layers[i], &model->weight[i]);
+    append_weight(net, i, &arch->layers[i], model->weight[i]);
     append_floats(net, REFERENCE_BIAS, i, model->bias[i], arch->layers[i].out_c);
   }
   for (int i = 0; i < arch->n_lite; i++) append_lite(net, i, &arch->lite[i], &model->lite[i]);
   size_t n_features = arch->n_features;
-  append(net, REFERENCE_CLASSIFIER, 0, model->classifier, arch->n_classes * n_features, n_features);
+  append(net, REFERENCE_CLASSIFIER, 0, model->classifier, arch->n_classes * n_features, n_features,
+         arch->n_classes);
   append_floats(net, REFERENCE_CLASSIFIER_BIAS, 0, model->classifier_bias, arch->n_classes);
   return net;
 }
 
 void reference_net_free(reference_net *net) {
   if (!net) return;
-  for (int i = 0; i < net->arch.n_layers; i++) free(net->weight[i]);
   free(net->values);
   free(net);
 }
@@ -252,13 +249,33 @@ static map input_map(const tinytl_input *input, const uint8_t *rgb, int size) {
   return x;
 }
 
+/* Gain times weight, [out][kernel][kernel][in / groups], depthwise too; the caller frees it. */
+static double *layer_weights(const reference_net *net, int index) {
+  const tinytl_layer *layer = &net->arch.layers[index];
+  const double *weight = values_of(net, REFERENCE_WEIGHT, index);
+  const double *gain = values_of(net, REFERENCE_GAIN, index);
+  size_t taps = (size_t)layer->kernel * layer->kernel, depth = layer->in_c / layer->groups;
+  double *copy = calloc(layer->out_c * taps * depth, sizeof(double));
+  for (int o = 0; o < layer->out_c; o++) {
+    for (size_t t = 0; t < taps; t++) {
+      for (size_t i = 0; i < depth; i++) {
+        size_t stored = layer->groups > 1 ? t * layer->out_c + o : (o * taps + t) * depth + i;
+        copy[(o * taps + t) * depth + i] = gain[o] * weight[stored];
+      }
+    }
+  }
+  return copy;
+}
+
 /* Final outputs: maps[0] is the input, maps[i + 1] the output of layer i. */
 static void layers_forward(const reference_net *net, map *maps, uint64_t *pattern) {
   const tinytl_arch *arch = &net->arch;
   for (int i = 0; i < arch->n_layers; i++) {
     const tinytl_layer *layer = &arch->layers[i];
     window win = {layer->out_c, layer->kernel, layer->stride, layer->groups, layer->pad};
-    map y = convolve(maps[i], &win, net->weight[i]);
+    double *weights = layer_weights(net, i);
+    map y = convolve(maps[i], &win, weights);
+    free(weights);
     add_bias(y, values_of(net, REFERENCE_BIAS, i));
     activate(y, layer->act, pattern);
     if (layer->add >= 0) add_map(y, maps[layer->add + 1]);

@@ -18,7 +18,9 @@ typedef enum reference_kind {
   REFERENCE_LITE_SCALE2,
   REFERENCE_LITE_SHIFT2,
   REFERENCE_CLASSIFIER, /* [n_classes][n_features] */
-  REFERENCE_CLASSIFIER_BIAS
+  REFERENCE_CLASSIFIER_BIAS,
+  REFERENCE_WEIGHT, /* index: layer */
+  REFERENCE_GAIN
 } reference_kind;
 
 /* values[first] to values[first + n - 1], laid out as in the model. */
@@ -31,11 +33,10 @@ typedef struct reference_segment {
 typedef struct reference_net {
   tinytl_arch arch;
   tinytl_input input;
-  double *weight[TINYTL_MAX_LAYERS]; /* [out][kernel][kernel][in / groups], depthwise too */
-  double *values;                    /* may be changed between calls */
+  double *values; /* may be changed between calls */
   size_t n_values;
-  int n_segments; /* in the order: biases, lite modules, classifier, its bias */
-  reference_segment segments[TINYTL_MAX_LAYERS * 4 + 2];
+  int n_segments;
+  reference_segment segments[TINYTL_MAX_LAYERS * 6 + 2];
 } reference_net;
 
 /* Copies the model: arch (with n_lite, lite and n_classes), input, weight, bias, lite, classifier

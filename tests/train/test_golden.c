@@ -2,9 +2,9 @@
  * logits, on every kernel set. Needs the test data. */
 #include "support/cmocka.h"
 #include "support/data.h"
+#include "support/runner.h"
 
 #include "format/safetensors.h"
-#include "train/program.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -85,32 +85,6 @@ static void check(const char *network, const char *what, const float *got, const
   if (!(worst <= TOLERANCE)) fail_msg("%s, %s: off by %g", network, what, worst);
 }
 
-/* A network cut after layer `last`, ready to run. */
-typedef struct runner {
-  tinytl_network *network;
-  tinytl_program *program;
-  tinytl_machine machine;
-} runner;
-
-static void start(runner *r, const tinytl_backbone *backbone, tinytl_goal goal,
-                  const tinytl_kernels *kernels) {
-  r->network = malloc(sizeof *r->network);
-  assert_int_equal(tinytl_network_init(r->network, backbone, 0, 0, false, NULL), TINYTL_OK);
-  const tinytl_program_options options = {.goal = goal, .fuse_above = TINYTL_FUSE_ABOVE};
-  assert_int_equal(tinytl_program_create(r->network, NULL, &options, kernels, &r->program, NULL),
-                   TINYTL_OK);
-  r->machine = (tinytl_machine){.network = r->network,
-                                .program = r->program,
-                                .arena = aligned_alloc(TINYTL_ARENA_ALIGN, r->program->nbytes),
-                                .run = {.kernels = kernels}};
-}
-
-static void finish(runner *r) {
-  free(r->machine.arena);
-  tinytl_program_free(r->program);
-  free(r->network);
-}
-
 static void check_outputs(const golden *g, const char *network, const tinytl_kernels *kernels) {
   const size_t n_features = (size_t)g->backbone->arch.n_features;
   const size_t n_classes = (size_t)g->backbone->arch.n_classes;
@@ -119,15 +93,15 @@ static void check_outputs(const golden *g, const char *network, const tinytl_ker
   const float *logits = golden_values(g, "logits", N_PICTURES * n_classes);
   runner r;
   for (size_t i = 0; i < N_PICTURES; i++) {
-    start(&r, g->backbone, TINYTL_GOAL_FEATURES, kernels);
+    runner_start(&r, g->backbone, 0, TINYTL_GOAL_FEATURES, kernels);
     tinytl_machine_run(&r.machine, g->rgb + i * picture_nbytes, NULL);
     check(network, "features", tinytl_machine_features(&r.machine), features + i * n_features,
           n_features);
-    finish(&r);
-    start(&r, g->backbone, TINYTL_GOAL_LOGITS, kernels);
+    runner_finish(&r);
+    runner_start(&r, g->backbone, 0, TINYTL_GOAL_LOGITS, kernels);
     tinytl_machine_run(&r.machine, g->rgb + i * picture_nbytes, NULL);
     check(network, "logits", tinytl_machine_logits(&r.machine), logits + i * n_classes, n_classes);
-    finish(&r);
+    runner_finish(&r);
   }
 }
 
@@ -141,7 +115,7 @@ static void check_probe(const golden *g, const char *network, int layer,
   cut->arch.n_layers = layer + 1;
   cut->arch.n_features = cut->arch.layers[layer].out_c;
   runner r;
-  start(&r, cut, TINYTL_GOAL_FEATURES, kernels);
+  runner_start(&r, cut, 0, TINYTL_GOAL_FEATURES, kernels);
   tinytl_machine_run(&r.machine, g->rgb, NULL);
   const tinytl_conv *conv = &r.network->conv[layer];
   const size_t n_pixels = (size_t)conv->out_h * (size_t)conv->out_w, n_c = (size_t)conv->out_c;
@@ -155,7 +129,7 @@ static void check_probe(const golden *g, const char *network, int layer,
     for (size_t c = 0; c < n_c; c++) turned[c * n_pixels + i] = map[i * n_c + c];
   check(network, name, turned, want, n_pixels * n_c);
   free(turned);
-  finish(&r);
+  runner_finish(&r);
   free(cut);
 }
 

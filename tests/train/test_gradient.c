@@ -78,6 +78,7 @@ static float run(fixture *f, int n_threads) {
 static reference_net *make_reference(const fixture *f) {
   tinytl_backbone *model = malloc(sizeof *model);
   *model = *f->backbone;
+  memcpy(model->weight, f->network.weight, sizeof model->weight);
   memcpy(model->bias, f->network.bias, sizeof model->bias);
   model->arch.n_lite = f->network.n_lite;
   memcpy(model->arch.lite, f->network.lite, sizeof model->arch.lite);
@@ -92,6 +93,10 @@ static reference_net *make_reference(const fixture *f) {
 static const reference_segment *find(const reference_net *net, const tinytl_segment *segment) {
   if (segment->group == TINYTL_GROUP_BIAS)
     return reference_find(net, REFERENCE_BIAS, segment->layer);
+  if (segment->group == TINYTL_GROUP_GAIN)
+    return reference_find(net, REFERENCE_GAIN, segment->layer);
+  if (segment->group == TINYTL_GROUP_WEIGHT)
+    return reference_find(net, REFERENCE_WEIGHT, segment->layer);
   if (segment->group == TINYTL_GROUP_LITE)
     return reference_find(net, (reference_kind)(REFERENCE_LITE_CONV + segment->tensor),
                           segment->lite);
@@ -150,7 +155,7 @@ static void check_method(tinytl_method method, tinytl_weights weights, tinytl_pa
 
 static void test_every_method(void **state) {
   (void)state;
-  for (int method = TINYTL_METHOD_LAST; method <= TINYTL_METHOD_LITE_BIAS; method++)
+  for (int method = TINYTL_METHOD_LAST; method < TINYTL_METHOD_AUTO; method++)
     for (int with_lite = 0; with_lite < 2; with_lite++) {
       check_method((tinytl_method)method, TINYTL_WEIGHTS_F32, TINYTL_PAD_SYMMETRIC, with_lite,
                    false, false);
@@ -159,9 +164,8 @@ static void test_every_method(void **state) {
     }
 }
 
-static void test_any_threads(void **state) {
-  (void)state;
-  fixture *f = make(TINYTL_METHOD_LITE_BIAS, TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, false);
+static void check_any_threads(tinytl_method method) {
+  fixture *f = make(method, TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, false);
   const float loss = run(f, 1);
   float *first = malloc(f->params.n_trained * sizeof *first);
   memcpy(first, f->gradient, f->params.n_trained * sizeof *first);
@@ -174,12 +178,18 @@ static void test_any_threads(void **state) {
   destroy(f);
 }
 
-/* What is computed twice, or in strips, is the same: the loss and the modules' gradients to the
- * bit, biases but for the order of their sums. */
-static void test_any_way(void **state) {
+static void test_any_threads(void **state) {
   (void)state;
+  check_any_threads(TINYTL_METHOD_LITE_BIAS);
+  check_any_threads(TINYTL_METHOD_NORM);
+  check_any_threads(TINYTL_METHOD_FULL);
+}
+
+/* What is computed twice, or in strips, is the same: the loss and all gradients to the bit, but for
+ * the order of the sums of biases where backward goes by strips. */
+static void check_any_way(tinytl_method method) {
   for (int with_lite = 0; with_lite < 2; with_lite++) {
-    fixture *f = make(TINYTL_METHOD_LITE_BIAS, TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, with_lite);
+    fixture *f = make(method, TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, with_lite);
     const float loss = run(f, 1);
     float *first = malloc(f->params.n_trained * sizeof *first);
     memcpy(first, f->gradient, f->params.n_trained * sizeof *first);
@@ -189,7 +199,8 @@ static void test_any_way(void **state) {
       for (int s = 0; s < f->params.n_segments; s++) {
         const tinytl_segment *segment = &f->params.segments[s];
         if (segment->offset >= f->params.n_trained) break;
-        const float tolerance = way >= 2 && segment->group == TINYTL_GROUP_BIAS ? 1e-5f : 0;
+        const bool strips = way >= 2 && method == TINYTL_METHOD_LITE_BIAS;
+        const float tolerance = strips && segment->group == TINYTL_GROUP_BIAS ? 1e-5f : 0;
         for (size_t i = segment->offset; i < segment->offset + segment->n; i++)
           assert_true(fabsf(f->gradient[i] - first[i]) <= tolerance * (1 + fabsf(first[i])));
       }
@@ -197,6 +208,13 @@ static void test_any_way(void **state) {
     free(first);
     destroy(f);
   }
+}
+
+static void test_any_way(void **state) {
+  (void)state;
+  check_any_way(TINYTL_METHOD_LITE_BIAS);
+  check_any_way(TINYTL_METHOD_NORM);
+  check_any_way(TINYTL_METHOD_FULL);
 }
 
 /* The gradient of a batch is the sum of its images' gradients. */

@@ -19,13 +19,14 @@ typedef struct fixture {
   float *values, *vectors[2];
 } fixture;
 
-static fixture *make(void) {
+static fixture *make(tinytl_method method, int image_size) {
   fixture *f = calloc(1, sizeof *f);
   const tinytl_kernels *kernels = tinytl_kernels_get();
   f->backbone = tiny_backbone(TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, false);
-  assert_int_equal(tinytl_network_init(&f->network, f->backbone, TINY_SIZE, N_CLASSES, true, NULL),
+  assert_int_equal(tinytl_network_init(&f->network, f->backbone, image_size, N_CLASSES,
+                                       tinytl_method_trains_lite(method), NULL),
                    TINYTL_OK);
-  tinytl_params_layout(&f->params, &f->network, TINYTL_METHOD_LITE_BIAS);
+  tinytl_params_layout(&f->params, &f->network, method);
   f->values = calloc(f->params.n, sizeof *f->values);
   tinytl_params_init(&f->params, &f->network, 5, f->values);
   tinytl_gradients_layout(&f->summed, &f->params, &f->network, kernels, BATCH, false);
@@ -89,7 +90,7 @@ static void check_weight(fixture *f, int s, const tinytl_conv *conv, float *summ
 
 static void test_deferred_is_the_same(void **state) {
   (void)state;
-  fixture *f = make();
+  fixture *f = make(TINYTL_METHOD_LITE_BIAS, TINY_SIZE);
   int n_deferred = 0;
   for (int s = 0; s < f->params.n_segments; s++) {
     const tinytl_segment *segment = &f->params.segments[s];
@@ -114,10 +115,31 @@ static void test_deferred_is_the_same(void **state) {
   destroy(f);
 }
 
+/* All weights of the convolutions but the first, whose input is no map, are deferred where those
+ * are small. */
+static void test_deferred_convolutions(void **state) {
+  (void)state;
+  fixture *f = make(TINYTL_METHOD_FULL, 2);
+  int n_deferred = 0;
+  for (int s = 0; s < f->params.n_segments; s++) {
+    const tinytl_segment *segment = &f->params.segments[s];
+    const int i = segment->layer;
+    if (segment->group != TINYTL_GROUP_WEIGHT) continue;
+    const tinytl_factors *factors = &f->deferred.weight_factors[i];
+    assert_true((factors->x != NULL) != (f->deferred.weight[i] != NULL));
+    if (!factors->x) continue;
+    assert_true(i > 0);
+    check_weight(f, s, &f->network.conv[i], f->summed.weight[i], factors);
+    n_deferred++;
+  }
+  assert_true(n_deferred >= 5);
+  destroy(f);
+}
+
 /* Only where a batch of factors is smaller than the weight. */
 static void test_layout(void **state) {
   (void)state;
-  fixture *f = make();
+  fixture *f = make(TINYTL_METHOD_LITE_BIAS, TINY_SIZE);
   assert_int_equal(f->summed.n, f->params.n_trained);
   assert_int_equal(f->summed.n_deferred, 0);
   assert_int_equal(f->summed.update_nbytes, 0);
@@ -132,6 +154,7 @@ static void test_layout(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_deferred_is_the_same),
+      cmocka_unit_test(test_deferred_convolutions),
       cmocka_unit_test(test_layout),
   };
   return cmocka_run_group_tests_name("gradients", tests, NULL, NULL);

@@ -78,6 +78,11 @@ static void test_step_macs(void **state) {
   assert_int_equal(last.step_macs, last.macs + classifier);
   assert_int_equal(bias.step_macs, 2 * bias.macs - first + classifier);
   assert_int_equal(both.step_macs, 2 * both.macs - first + classifier + lite);
+  /* And for the weights' gradients of every layer, also where they only serve that of the gains. */
+  const tinytl_plan norm = plan_of(TINYTL_METHOD_NORM), full = plan_of(TINYTL_METHOD_FULL);
+  assert_int_equal(full.macs, bias.macs);
+  assert_int_equal(full.step_macs, bias.step_macs + full.macs - classifier);
+  assert_int_equal(norm.step_macs, full.step_macs);
   assert_true(modules.step_macs < both.step_macs && modules.step_macs > bias.step_macs);
   free(network);
 }
@@ -104,6 +109,8 @@ static void check_kinds(const tinytl_profile *profile, tinytl_method method) {
   const bool lite = tinytl_method_trains_lite(method), deep = method != TINYTL_METHOD_LAST;
   for (int work = TINYTL_WORK_LITE_CONV; work <= TINYTL_WORK_LITE_RESIZE; work++)
     assert_int_equal(profile->seconds[work][TINYTL_BACKWARD] > 0, lite);
+  const bool weights = method == TINYTL_METHOD_NORM || method == TINYTL_METHOD_FULL;
+  assert_int_equal(profile->seconds[TINYTL_WORK_WEIGHT][TINYTL_BACKWARD] > 0, weights);
   assert_int_equal(profile->seconds[TINYTL_WORK_LITE_NORM][TINYTL_FORWARD] > 0, lite);
   assert_int_equal(profile->seconds[TINYTL_WORK_POINTWISE][TINYTL_BACKWARD] > 0, deep);
   assert_int_equal(profile->seconds[TINYTL_WORK_EPILOGUE][TINYTL_BACKWARD] > 0, deep);
@@ -115,7 +122,7 @@ static void check_kinds(const tinytl_profile *profile, tinytl_method method) {
 
 static void test_profile(void **state) {
   (void)state;
-  for (int method = TINYTL_METHOD_LAST; method <= TINYTL_METHOD_LITE_BIAS; method++) {
+  for (int method = TINYTL_METHOD_LAST; method < TINYTL_METHOD_AUTO; method++) {
     const tinytl_train_options options = make_options((tinytl_method)method);
     const tinytl_train_report report = train(&options, NULL);
     const tinytl_profile *profile = &report.profile;

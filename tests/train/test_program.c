@@ -57,7 +57,7 @@ static void destroy(fixture *f) {
  * recomputed, with every block fused and with none. */
 static void for_every_program(void (*check)(fixture *f)) {
   for (int with_lite = 0; with_lite < 2; with_lite++)
-    for (int method = TINYTL_METHOD_LAST; method <= TINYTL_METHOD_LITE_BIAS; method++)
+    for (int method = TINYTL_METHOD_LAST; method < TINYTL_METHOD_AUTO; method++)
       for (int goal = TINYTL_GOAL_FEATURES; goal <= TINYTL_GOAL_TRAIN; goal++)
         for (int way = 0; way < 4; way++) {
           fixture *f =
@@ -155,7 +155,7 @@ static void test_steps_stay_inside_lifetimes(void **state) {
 static void test_inference_needs_no_more_than_training(void **state) {
   (void)state;
   for (int with_lite = 0; with_lite < 2; with_lite++)
-    for (int method = TINYTL_METHOD_LAST; method <= TINYTL_METHOD_LITE_BIAS; method++) {
+    for (int method = TINYTL_METHOD_LAST; method < TINYTL_METHOD_AUTO; method++) {
       fixture *goals[3];
       for (int goal = 0; goal < 3; goal++)
         goals[goal] = make((tinytl_goal)goal, (tinytl_method)method, with_lite);
@@ -201,6 +201,27 @@ static bool is_lite_map(const fixture *f, int buffer) {
   return false;
 }
 
+/* The pooled input of a lite module whose weights are trained. */
+static bool is_lite_input(const fixture *f, int buffer) {
+  for (int m = 0; m < f->network.n_lite; m++)
+    if (buffer == f->program->lite[m].forward.pooled) return f->params.method == TINYTL_METHOD_FULL;
+  return false;
+}
+
+/* A map between blocks? What backward may keep of the convolutions' inputs. */
+static bool is_between_blocks(const fixture *f, int buffer) {
+  const tinytl_arch *arch = &f->backbone->arch;
+  for (int s = 0; s < f->program->head; s++) {
+    const tinytl_step *step = &f->program->steps[s];
+    if (step->kind != TINYTL_STEP_CONV && step->kind != TINYTL_STEP_BLOCK) continue;
+    if (step->y != buffer) continue;
+    for (int k = 0; k < arch->n_blocks; k++)
+      if (arch->blocks[k].first <= step->index && step->index < arch->blocks[k].last) return false;
+    return true;
+  }
+  return false;
+}
+
 /* Frozen convolutions keep no input: what lives across the head is masks, and what the lite modules
  * need. Without lite modules, masks alone. */
 static void test_what_is_kept(void **state) {
@@ -221,6 +242,34 @@ static void test_what_is_kept(void **state) {
       assert_true(n_masks > 0);
       destroy(f);
     }
+}
+
+/* Where convolutions are trained, inputs inside blocks are computed again: what lives across the
+ * head is the maps between blocks, masks outside of them, and what the lite modules need. */
+static void test_blocks_keep_their_input_alone(void **state) {
+  (void)state;
+  for (int way = 0; way < 8; way++) {
+    const tinytl_method method = way % 2 ? TINYTL_METHOD_NORM : TINYTL_METHOD_FULL;
+    fixture *f = make_with(TINYTL_GOAL_TRAIN, method, way / 2 % 2, false, way / 4);
+    int n_maps = 0, n_again = 0, n_weights = 0;
+    for (int i = 0; i < f->program->n_buffers; i++) {
+      if (!is_kept(f, i)) continue;
+      const bool map = is_between_blocks(f, i);
+      n_maps += map;
+      if (!map && !is_mask(f, i) && !is_lite_map(f, i) && !is_lite_input(f, i))
+        fail_msg("method %s keeps buffer %d of %zu bytes", tinytl_method_name(method), i,
+                 f->program->buffers[i].nbytes);
+    }
+    for (int s = 0; s < f->program->n_steps; s++) {
+      n_again += f->program->steps[s].kind == TINYTL_STEP_CONV_AGAIN;
+      n_weights += f->program->steps[s].kind == TINYTL_STEP_WEIGHT_BACKWARD;
+    }
+    assert_int_equal(n_weights, f->backbone->arch.n_layers);
+    /* The first layer stands in the first block's step: it is computed again from the picture. */
+    assert_int_equal(n_again, 1 + 1 + 3 * 2);
+    assert_int_equal(n_maps, f->backbone->arch.n_layers - n_again - 1);
+    destroy(f);
+  }
 }
 
 static void test_last_keeps_nothing(void **state) {
@@ -309,6 +358,7 @@ int main(void) {
       cmocka_unit_test(test_steps_stay_inside_lifetimes),
       cmocka_unit_test(test_inference_needs_no_more_than_training),
       cmocka_unit_test(test_what_is_kept),
+      cmocka_unit_test(test_blocks_keep_their_input_alone),
       cmocka_unit_test(test_last_keeps_nothing),
       cmocka_unit_test(test_backward_ends_at_the_first_trained),
       cmocka_unit_test(test_poisoned_arena),

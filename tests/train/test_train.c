@@ -5,13 +5,15 @@
 #include "support/tiny_net.h"
 
 #include "model/adapter.h"
+#include "model/quantise.h"
 #include "train/calibration.h"
+#include "train/params.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_TRAIN = 45, N_VAL = 30, N_METHODS = TINYTL_METHOD_LITE_BIAS + 1 };
+enum { N_TRAIN = 45, N_VAL = 30, N_METHODS = TINYTL_METHOD_AUTO };
 
 typedef struct fixture {
   tinytl_backbone *backbone;
@@ -112,15 +114,29 @@ static bool equal(const float *x, const float *y, size_t n) {
   return memcmp(x, y, n * sizeof *x) == 0;
 }
 
-static void check_biases(const fixture *f, bool trained) {
+/* Values [n], which are there where they are trained alone, and then are others than before. */
+static void check_values(const float *values, bool trained, const float *before, size_t n) {
+  assert_int_equal(values != NULL, trained);
+  if (trained) assert_false(equal(values, before, n));
+}
+
+static void check_layers(const fixture *f, tinytl_method method) {
   const tinytl_arch *arch = &f->backbone->arch;
+  const bool norm = method == TINYTL_METHOD_NORM, full = method == TINYTL_METHOD_FULL;
+  const bool bias = method == TINYTL_METHOD_BIAS || method == TINYTL_METHOD_LITE_BIAS;
+  float ones[64];
+  for (int c = 0; c < 64; c++) ones[c] = 1;
   for (int i = 0; i < arch->n_layers; i++) {
-    if (!trained) {
-      assert_null(f->adapter->bias[i]);
-      continue;
-    }
-    assert_non_null(f->adapter->bias[i]);
-    assert_false(equal(f->adapter->bias[i], f->backbone->bias[i], (size_t)arch->layers[i].out_c));
+    const size_t n = (size_t)arch->layers[i].out_c,
+                 n_weights = tinytl_layer_n_weights(&arch->layers[i]);
+    const tinytl_weight *w = &f->backbone->weight[i];
+    float *before = malloc(n_weights * sizeof *before);
+    tinytl_dequantise(tinytl_weight_shape_of(&arch->layers[i]), w->i8, w->scale, before);
+    assert_true(n <= 64);
+    check_values(f->adapter->bias[i], bias || norm || full, f->backbone->bias[i], n);
+    check_values(f->adapter->gain[i], norm, ones, n);
+    check_values(f->adapter->weight[i], full, before, n_weights);
+    free(before);
   }
 }
 
@@ -152,8 +168,9 @@ static void test_adapter_holds_what_was_trained(void **state) {
       assert_int_equal(info.n_classes, MEMORY_CLASSES);
       assert_int_equal(info.image_size, TINY_SIZE);
       assert_string_equal(tinytl_adapter_class(f->adapter, 1), "green");
-      check_biases(f, method == TINYTL_METHOD_BIAS || method == TINYTL_METHOD_LITE_BIAS);
-      const bool lite = method == TINYTL_METHOD_LITE || method == TINYTL_METHOD_LITE_BIAS;
+      check_layers(f, (tinytl_method)method);
+      const bool brought = with_lite && method >= TINYTL_METHOD_NORM;
+      const bool lite = brought || tinytl_method_trains_lite((tinytl_method)method);
       assert_int_equal(info.n_lite, lite ? f->backbone->arch.n_blocks - 1 : 0);
       check_lite(f, (tinytl_method)method, with_lite);
       destroy(f);

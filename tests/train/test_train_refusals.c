@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_TRAIN = 22, N_VAL = 9, N_METHODS = TINYTL_METHOD_LITE_BIAS + 1, MAX_TOLD = 64 };
+enum { N_TRAIN = 22, N_VAL = 9, N_METHODS = TINYTL_METHOD_AUTO, MAX_TOLD = 64 };
 
 typedef struct fixture {
   tinytl_backbone *backbone;

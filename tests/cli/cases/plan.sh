@@ -35,7 +35,7 @@ least=$(tinytl plan --method bias --json | json_check smallest_bytes)
 tinytl plan --method bias --memory-limit $((least + 1000000)) --json | json_check method fits
 
 tinytl init mobilenet-v2-0.1 --classes 3 -o out >/dev/null
-run tinytl plan --method full
+run tinytl plan --method most
 run tinytl plan --memory-limit 24MiB
 run tinytl plan --classes 1
 run tinytl plan stray

@@ -1,7 +1,7 @@
 # Train, evaluate, predict: the events and keys that other programs read.
 pictures=$fixtures/pictures
 first=$(find "$pictures/test" -name '*.png' | sort | head -n 1)
-for method in last bias lite lite+bias; do
+for method in last bias lite lite+bias norm full; do
   tinytl train -d "$pictures" -o $method.safetensors --method $method $small --json >events
   json_check event epoch <events
   tail -n 1 events | json_check method classes epochs train_images val_images skipped adapter

@@ -10,7 +10,7 @@ run tinytl train -d pictures -o adapter stray
 run tinytl train -d
 run tinytl train -d ''
 run tinytl train --json=yes -d pictures -o adapter
-run tinytl train --method=full -d pictures -o adapter
+run tinytl train --method=all -d pictures -o adapter
 run tinytl train --optimizer lion -d pictures -o adapter
 run tinytl train --augment maybe -d pictures -o adapter
 run tinytl predict
