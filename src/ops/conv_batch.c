@@ -40,22 +40,25 @@ static size_t weight_slot(const tinytl_conv *conv, const tinytl_kernels *kernels
   return tinytl_round_up(n_weights(conv) * sizeof(float), 64) + scratch;
 }
 
+size_t tinytl_batch_conv_forward_scratch(const tinytl_conv *conv, int n_images,
+                                         const tinytl_kernels *kernels) {
+  const size_t one = tinytl_conv_forward_scratch(conv, kernels);
+  if (tinytl_conv_is_pointwise(conv)) return tinytl_size_max(TINYTL_CONV_PANELS_NBYTES, one);
+  if (conv->in_c != 3) return one;
+  const parts slots = cut_images(n_images, one);
+  return slots.slot * (size_t)slots.n_parts;
+}
+
 size_t tinytl_batch_conv_scratch(const tinytl_conv *conv, int n_images,
                                  const tinytl_kernels *kernels) {
-  if (tinytl_conv_is_pointwise(conv)) {
-    const tinytl_conv all = tall(conv, n_images);
-    size_t nbytes = TINYTL_CONV_PANELS_NBYTES; /* as much as fits is packed, or one panel */
-    nbytes = tinytl_size_max(nbytes, tinytl_conv_forward_scratch(&all, kernels));
-    nbytes = tinytl_size_max(nbytes, tinytl_conv_backward_input_scratch(&all, kernels));
-    return tinytl_size_max(nbytes, tinytl_conv_backward_weight_scratch(&all, kernels));
-  }
-  const size_t forward = tinytl_conv_forward_scratch(conv, kernels);
-  const size_t input = tinytl_conv_backward_input_scratch(conv, kernels);
-  const parts weight = cut_images(n_images, weight_slot(conv, kernels));
-  const size_t from_rgb =
-      conv->in_c == 3 ? tinytl_round_up(forward, 64) * (size_t)weight.n_parts : 0;
-  return tinytl_size_max(tinytl_size_max(forward, input),
-                         tinytl_size_max(from_rgb, weight.slot * (size_t)weight.n_parts));
+  const size_t forward = tinytl_batch_conv_forward_scratch(conv, n_images, kernels);
+  const tinytl_conv all = tinytl_conv_is_pointwise(conv) ? tall(conv, n_images) : *conv;
+  const size_t input = tinytl_conv_backward_input_scratch(&all, kernels);
+  const parts slots = cut_images(n_images, weight_slot(conv, kernels));
+  const size_t weight = tinytl_conv_is_pointwise(conv)
+                            ? tinytl_conv_backward_weight_scratch(&all, kernels)
+                            : slots.slot * (size_t)slots.n_parts;
+  return tinytl_size_max(forward, tinytl_size_max(input, weight));
 }
 
 /* ---- Depthwise ---------------------------------------------------------------------------- */

@@ -28,10 +28,12 @@ static size_t map_floats(const tinytl_conv *conv) {
 
 static size_t scratch_nbytes(const tinytl_batch_net *net, int n_images,
                              const tinytl_kernels *kernels) {
-  size_t nbytes = tinytl_batch_conv_scratch(&net->classifier, n_images, kernels);
+  size_t (*const conv_scratch)(const tinytl_conv *, int, const tinytl_kernels *) =
+      net->has_backward ? tinytl_batch_conv_scratch : tinytl_batch_conv_forward_scratch;
+  size_t nbytes = conv_scratch(&net->classifier, n_images, kernels);
   for (int i = 0; i < net->arch->n_layers; i++) {
     const tinytl_conv *conv = &net->conv[i];
-    nbytes = tinytl_size_max(nbytes, tinytl_batch_conv_scratch(conv, n_images, kernels));
+    nbytes = tinytl_size_max(nbytes, conv_scratch(conv, n_images, kernels));
     nbytes = tinytl_size_max(nbytes, tinytl_batch_norm_scratch(conv->out_c));
   }
   return nbytes;
@@ -52,10 +54,45 @@ static size_t lay_out_inside(tinytl_batch_net *net, int first, int last, size_t 
   return used;
 }
 
+static size_t lay_out_kept(tinytl_batch_net *net, size_t used) {
+  const size_t n_images = (size_t)net->max_images;
+  size_t end = 0;
+  int first_inner = 0;
+  for (int i = 0; i < net->arch->n_layers; i++) {
+    const size_t n = map_floats(&net->conv[i]);
+    net->maps[i].z = reserve(&used, n, n_images);
+    if (net->is_inner[i]) continue;
+    net->maps[i].y = reserve(&used, n, n_images);
+    net->maps[i].dy = reserve(&used, n, n_images);
+    end = tinytl_size_max(end, lay_out_inside(net, first_inner, i, used));
+    first_inner = i + 1;
+  }
+  return end;
+}
+
+/* One z, one y inside blocks; of those between blocks the newest two. */
+static size_t lay_out_in_turn(tinytl_batch_net *net, size_t used) {
+  const size_t n_images = (size_t)net->max_images;
+  size_t largest = 0, largest_outside = 0;
+  for (int i = 0; i < net->arch->n_layers; i++) {
+    const size_t n = map_floats(&net->conv[i]);
+    largest = tinytl_size_max(largest, n);
+    if (!net->is_inner[i]) largest_outside = tinytl_size_max(largest_outside, n);
+  }
+  const size_t z = reserve(&used, largest, n_images), inside = reserve(&used, largest, n_images);
+  const size_t outside[2] = {reserve(&used, largest_outside, n_images),
+                             reserve(&used, largest_outside, n_images)};
+  for (int i = 0, n = 0; i < net->arch->n_layers; i++) {
+    net->maps[i].z = z;
+    net->maps[i].y = net->is_inner[i] ? inside : outside[n++ % 2];
+  }
+  return used;
+}
+
 static void lay_out(tinytl_batch_net *net) {
   const tinytl_arch *arch = net->arch;
   const size_t n_images = (size_t)net->max_images, n_channels = net->params.n_channels;
-  size_t used = 0, end = 0;
+  size_t used = 0;
   net->mean = reserve(&used, n_channels, 1);
   net->var = reserve(&used, n_channels, 1);
   net->slope = reserve(&used, n_channels, 1);
@@ -66,17 +103,7 @@ static void lay_out(tinytl_batch_net *net) {
   net->scratch = used;
   const size_t scratch = scratch_nbytes(net, net->max_images, tinytl_kernels_get());
   reserve(&used, scratch / sizeof(float) + 1, 1);
-  int first_inner = 0;
-  for (int i = 0; i < arch->n_layers; i++) {
-    const size_t n = map_floats(&net->conv[i]);
-    net->maps[i].z = reserve(&used, n, n_images);
-    if (net->is_inner[i]) continue;
-    net->maps[i].y = reserve(&used, n, n_images);
-    net->maps[i].dy = reserve(&used, n, n_images);
-    end = tinytl_size_max(end, lay_out_inside(net, first_inner, i, used));
-    first_inner = i + 1;
-  }
-  net->nbytes = end;
+  net->nbytes = net->has_backward ? lay_out_kept(net, used) : lay_out_in_turn(net, used);
 }
 
 static void set_shapes(tinytl_batch_net *net) {
@@ -93,10 +120,11 @@ static void set_shapes(tinytl_batch_net *net) {
 }
 
 tinytl_status tinytl_batch_net_init(tinytl_batch_net *net, const tinytl_arch *arch, int image_size,
-                                    int max_images, tinytl_error *error) {
+                                    int max_images, bool has_backward, tinytl_error *error) {
   net->arch = arch;
   net->image_size = image_size;
   net->max_images = max_images;
+  net->has_backward = has_backward;
   memset(net->is_inner, 0, sizeof net->is_inner);
   for (int b = 0; b < arch->n_blocks; b++)
     for (int i = arch->blocks[b].first; i < arch->blocks[b].last; i++) net->is_inner[i] = true;

@@ -9,6 +9,8 @@
  *   norms, head, scratch | z (y dy) of layer 0 | of layer 1 | ... | dy and y inside the last block
  *                                              | dy and y inside an earlier block |
  *
+ * Without backward nothing is kept, and layers take turns in the same memory.
+ *
  * What a block needs inside lies behind its last layer, where the later layers, which are not yet
  * or no longer in use then, have theirs. A network whose layers are fewer or smaller than another's
  * never takes more. */
@@ -27,6 +29,7 @@ typedef struct tinytl_batch_maps {
 typedef struct tinytl_batch_net {
   const tinytl_arch *arch;
   int image_size, max_images;
+  bool has_backward;
   tinytl_batch_params params;
   tinytl_conv conv[TINYTL_MAX_LAYERS], classifier;
   bool is_inner[TINYTL_MAX_LAYERS]; /* in a block, but not its last layer */
@@ -36,10 +39,11 @@ typedef struct tinytl_batch_net {
   size_t nbytes;
 } tinytl_batch_net;
 
-/* Shapes and layout for up to max_images pictures of this size; arch is borrowed. Error:
- * MEMORY_LIMIT (more than the address space). */
+/* Shapes and layout for up to max_images pictures of this size; arch is borrowed. Without
+ * has_backward, shortcuts must come from the block's input. Error: MEMORY_LIMIT (more than the
+ * address space). */
 tinytl_status tinytl_batch_net_init(tinytl_batch_net *net, const tinytl_arch *arch, int image_size,
-                                    int max_images, tinytl_error *error);
+                                    int max_images, bool has_backward, tinytl_error *error);
 
 /* Mean and variance of every channel, [n_channels] each. */
 typedef struct tinytl_batch_statistics {

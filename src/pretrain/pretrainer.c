@@ -217,7 +217,7 @@ static tinytl_status set_up(tinytl_pretrainer *p, const tinytl_backbone *random,
   p->batch = p->options.batch < p->train->n_images ? p->options.batch : p->train->n_images;
   p->epoch_steps = p->train->n_images / p->batch;
   if (p->options.lr == 0) p->options.lr = LR_OF_BATCH_64 * (float)p->batch / 64;
-  TINYTL_TRY(tinytl_batch_net_init(p->net, p->arch, p->input.size, p->batch, error));
+  TINYTL_TRY(tinytl_batch_net_init(p->net, p->arch, p->input.size, p->batch, true, error));
   p->n_values = p->shrinking ? p->shrinking->shared.n : p->net->params.n;
   TINYTL_TRY(plan(p, error));
   TINYTL_TRY(take_block(p, error));

@@ -59,7 +59,7 @@ void tinytl_pretrainer_choose(tinytl_pretrainer *p, const tinytl_subnet *subnet)
   tinytl_part_values_layout(&s->part, &s->space, subnet);
   tinytl_shared_values_copy_out(&s->shared, p->values, &s->part, s->values);
   /* Cannot fail: it takes no more than the largest one. */
-  tinytl_batch_net_init(&s->net, &s->part.arch, p->input.size, p->batch, NULL);
+  tinytl_batch_net_init(&s->net, &s->part.arch, p->input.size, p->batch, true, NULL);
   p->batch_run.net = &s->net;
   p->batch_run.values = s->values;
 }

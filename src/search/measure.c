@@ -103,7 +103,8 @@ static tinytl_status choose_batch(tinytl_measure *m, tinytl_error *error) {
                        HEAP_NBYTES + LIMIT_MARGIN;
   void *loader_memory;
   for (m->batch = LARGEST_BATCH; m->batch >= SMALLEST_BATCH; m->batch /= 2) {
-    TINYTL_TRY(tinytl_batch_net_init(&m->net, &m->shared.arch, m->input.size, m->batch, error));
+    TINYTL_TRY(
+        tinytl_batch_net_init(&m->net, &m->shared.arch, m->input.size, m->batch, false, error));
     m->block_nbytes = lay_out(m, NULL, &loader_memory);
     if (options->memory_limit == 0 || other + m->block_nbytes <= options->memory_limit)
       return TINYTL_OK;
@@ -280,7 +281,7 @@ static tinytl_status choose(tinytl_measure *m, const tinytl_subnet *subnet, tiny
   tinytl_part_values_layout(&m->part, &supernet->space, subnet);
   tinytl_shared_values_copy_out(&m->shared, supernet->values, &m->part, m->values);
   /* It takes no more than the largest one. */
-  TINYTL_TRY(tinytl_batch_net_init(&m->net, &m->part.arch, m->input.size, m->batch, error));
+  TINYTL_TRY(tinytl_batch_net_init(&m->net, &m->part.arch, m->input.size, m->batch, false, error));
   return estimate_statistics(m, error);
 }
 

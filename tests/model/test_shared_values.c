@@ -88,7 +88,7 @@ static void run_reference(const fixture *f, const float *values, double *logits)
   const float scale[3] = {0.01f, 0.02f, 0.01f}, shift[3] = {-1, -2, 0};
   for (int n = 0; n < IMAGES; n++)
     for (int i = 0; i < SIZE * SIZE * 3; i++) pixels[n][i] = (uint8_t)((i + n) * 31 + i / 7);
-  assert_int_equal(tinytl_batch_net_init(net, &f->part.arch, SIZE, IMAGES, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_batch_net_init(net, &f->part.arch, SIZE, IMAGES, true, NULL), TINYTL_OK);
   double *wide = op_widen(values, f->part.params.n);
   batch_reference_forward(net, wide, rgb, IMAGES, scale, shift, logits);
   free(wide);

@@ -23,8 +23,9 @@ typedef struct fixture {
 static fixture *make(tinytl_pad pad) {
   fixture *f = calloc(1, sizeof *f);
   f->backbone = tiny_backbone(TINYTL_WEIGHTS_F32, pad, false);
-  assert_int_equal(tinytl_batch_net_init(&f->net, &f->backbone->arch, TINY_SIZE, MOST_IMAGES, NULL),
-                   TINYTL_OK);
+  assert_int_equal(
+      tinytl_batch_net_init(&f->net, &f->backbone->arch, TINY_SIZE, MOST_IMAGES, true, NULL),
+      TINYTL_OK);
   const size_t n = f->net.params.n;
   f->values = op_random(n, 4);
   f->gradient = calloc(n, sizeof(float));
@@ -146,23 +147,57 @@ static void test_given_statistics(void **state) {
   discard(f);
 }
 
+/* Without backward there is less memory, and the same outputs. */
+static void test_without_backward(void **state) {
+  (void)state;
+  fixture *f = make(TINYTL_PAD_SYMMETRIC);
+  const size_t whole = f->net.nbytes;
+  tinytl_space space;
+  tinytl_arch *arch = malloc(sizeof *arch);
+  const tinytl_subnet subnet = tinytl_subnet_draw(&(tinytl_opening){3, 3, 3}, 1, 2, 3);
+  assert_int_equal(tinytl_space_named("supernet-0.1", TINY_CLASSES, &space, NULL), TINYTL_OK);
+  tinytl_subnet_arch(&space, &subnet, arch, NULL);
+  float logits[2][IMAGES * TINY_CLASSES], *values = NULL;
+  for (int backward = 1; backward >= 0; backward--) {
+    assert_int_equal(
+        tinytl_batch_net_init(&f->net, arch, TINY_SIZE, MOST_IMAGES, backward == 1, NULL),
+        TINYTL_OK);
+    if (backward) values = op_random(f->net.params.n, 4);
+    f->run.values = values;
+    free(f->run.block);
+    f->run.block = aligned_alloc(64, f->net.nbytes);
+    memset(f->run.block, 0xff, f->net.nbytes);
+    memcpy(logits[backward], tinytl_batch_forward(&f->run, NULL), sizeof *logits);
+  }
+  assert_memory_equal(logits[0], logits[1], sizeof *logits);
+  assert_int_equal(
+      tinytl_batch_net_init(&f->net, &f->backbone->arch, TINY_SIZE, MOST_IMAGES, false, NULL),
+      TINYTL_OK);
+  assert_true(f->net.nbytes < whole);
+  free(values);
+  free(arch);
+  discard(f);
+}
+
 /* No sub-net takes more memory than the largest one: the block that a run works in is its. */
 static void test_sub_nets_take_no_more(void **state) {
   (void)state;
   tinytl_arch *arch = malloc(sizeof *arch);
   tinytl_batch_net *net = malloc(sizeof *net);
   const tinytl_subnet largest = tinytl_subnet_largest(), smallest = tinytl_subnet_smallest();
-  for (int batch = 2; batch <= 64; batch *= 4) {
+  for (int i = 0; i < 6; i++) {
+    const int batch = 2 << (i / 2 * 2);
+    const bool backward = i % 2;
     tinytl_space space;
     assert_int_equal(tinytl_space_named("supernet-0.5", 10, &space, NULL), TINYTL_OK);
     tinytl_subnet_arch(&space, &largest, arch, NULL);
-    assert_int_equal(tinytl_batch_net_init(net, arch, 64, batch, NULL), TINYTL_OK);
+    assert_int_equal(tinytl_batch_net_init(net, arch, 64, batch, backward, NULL), TINYTL_OK);
     const size_t most = net->nbytes;
     for (int n = 0; n < 100; n++) {
       const tinytl_subnet subnet =
           n == 0 ? smallest : tinytl_subnet_draw(&(tinytl_opening){3, 3, 3}, 5, n, 0);
       tinytl_subnet_arch(&space, &subnet, arch, NULL);
-      assert_int_equal(tinytl_batch_net_init(net, arch, 64, batch, NULL), TINYTL_OK);
+      assert_int_equal(tinytl_batch_net_init(net, arch, 64, batch, backward, NULL), TINYTL_OK);
       assert_true(net->nbytes <= most);
       assert_true(n > 0 || net->nbytes < most);
     }
@@ -176,6 +211,7 @@ int main(void) {
       cmocka_unit_test(test_forward),
       cmocka_unit_test(test_gradients),
       cmocka_unit_test(test_given_statistics),
+      cmocka_unit_test(test_without_backward),
       cmocka_unit_test(test_sub_nets_take_no_more),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
