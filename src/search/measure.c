@@ -10,9 +10,9 @@
 enum {
   LARGEST_BATCH = 64,
   SMALLEST_BATCH = 4,
-  STATISTICS_IMAGES = 512,
-  MEAN_IMAGES = 1024, /* most training pictures behind the class means */
-  VAL_IMAGES = 1024,  /* most held-out pictures */
+  STATISTICS_IMAGES = 256,
+  MEAN_IMAGES = 512, /* most training pictures behind the class means */
+  VAL_IMAGES = 512,  /* most held-out pictures */
   STACK_NBYTES = 32 * 1024,
   HEAP_NBYTES = 256 * 1024,
   LIMIT_MARGIN = 256 * 1024
