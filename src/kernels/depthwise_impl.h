@@ -17,7 +17,11 @@ typedef struct strip {
   ptrdiff_t mask_pixel;
 } strip;
 
-enum { STRIP_PIXELS = 4 }; /* outputs of a pass, which share their loads */
+enum {
+  STRIP_PIXELS = 4,             /* outputs of a pass, which share their loads */
+  FEW_VECTORS = W == 8 ? 2 : 1, /* channels of a pass of few taps: enough sums at a time to hide
+                                    the latency, where 16 registers have no room for the taps */
+};
 
 /* sum becomes output pixel j, whose `lanes` channels from `channel` it holds. */
 ALWAYS_INLINE void put_output(const strip *s, int j, int channel, int lanes, vf sum) {
@@ -67,63 +71,118 @@ ALWAYS_INLINE void correlate_pixels(const strip *s, int j, int channel, int lane
   UNROLL for (int p = 0; p < STRIP_PIXELS; p++) put_output(s, j + p, channel, lanes, sum[p]);
 }
 
-/* The same two, where rows and taps are so few that all taps fit into registers: `taps`. Sums run
- * over rows, then taps, as above. */
-ALWAYS_INLINE void few_pixel(const strip *s, int j, int channel, int lanes, const int n_rows,
-                             const int n_taps, const int stride, const vf taps[3][3]) {
+/* The same two, where rows and taps are so few that the compiler lays them out, and for n_vectors
+ * neighbouring vectors of channels: whole ones, or one. taps NULL: they are read in the row's turn.
+ * Sums run over rows, then taps, as above. */
+ALWAYS_INLINE vf few_tap(const strip *s, int channel, int r, int t, const vf taps[3][3]) {
+  return taps ? taps[r][t] : load(s->taps[r] + t * s->tap_step + channel);
+}
+
+ALWAYS_INLINE void few_pixel(const strip *s, int j, int channel, int lanes, const int n_vectors,
+                             const int n_rows, const int n_taps, const int stride,
+                             const vf taps[3][3]) {
   const int left = j * stride + s->first;
   const ptrdiff_t offset = left * s->in_pixel + channel;
-  vf sum = get_output(s, j, channel, lanes);
+  vf sum[FEW_VECTORS];
+  UNROLL for (int v = 0; v < n_vectors; v++) sum[v] = get_output(s, j, channel + v * W, lanes);
   UNROLL for (int r = 0; r < n_rows; r++) {
     UNROLL for (int t = 0; t < n_taps; t++) {
-      if (left + t >= 0 && left + t < s->in_w)
-        sum += load_lanes(s->rows[r] + offset + t * s->in_pixel, lanes) * taps[r][t];
+      if (left + t < 0 || left + t >= s->in_w) continue;
+      UNROLL for (int v = 0; v < n_vectors; v++) sum[v] +=
+          load_lanes(s->rows[r] + offset + t * s->in_pixel + v * W, lanes) *
+          few_tap(s, channel + v * W, r, t, taps);
     }
   }
-  put_output(s, j, channel, lanes, sum);
+  UNROLL for (int v = 0; v < n_vectors; v++) put_output(s, j, channel + v * W, lanes, sum[v]);
+}
+
+/* STRIP_PIXELS outputs from j become these sums; addresses are made by walking from pixel to pixel,
+ * as too many would be kept otherwise. */
+ALWAYS_INLINE void put_outputs(const strip *s, int j, int channel, int lanes, const int n_vectors,
+                               vf sum[STRIP_PIXELS][FEW_VECTORS]) {
+  if (s->bias) {
+    const vf low = act_low(s->act), high = act_high(s->act);
+    UNROLL for (int v = 0; v < n_vectors; v++) {
+      const vf bias = load_lanes(s->bias + channel + v * W, lanes);
+      UNROLL for (int p = 0; p < STRIP_PIXELS; p++) sum[p][v] += bias;
+    }
+    if (s->mask) {
+      uint8_t *mask = opaque(s->mask + j * s->mask_pixel);
+      UNROLL for (int p = 0; p < STRIP_PIXELS; p++, mask += s->mask_pixel) {
+        UNROLL for (int v = 0; v < n_vectors; v++)
+            put_bits(mask, channel + v * W, act_bits(sum[p][v], low, high, lanes), lanes);
+      }
+    }
+    UNROLL for (int p = 0; p < STRIP_PIXELS; p++) {
+      UNROLL for (int v = 0; v < n_vectors; v++) sum[p][v] = clamp(sum[p][v], low, high);
+    }
+  }
+  float *y = opaque(s->y + j * s->out_pixel + channel);
+  UNROLL for (int p = 0; p < STRIP_PIXELS; p++, y = opaque(y + s->out_pixel)) {
+    UNROLL for (int v = 0; v < n_vectors; v++) store_lanes(y + v * W, sum[p][v], lanes);
+  }
 }
 
 /* Each source is loaded once. */
-ALWAYS_INLINE void few_pixels(const strip *s, int j, int channel, int lanes, const int n_rows,
-                              const int n_taps, const int stride, const vf taps[3][3]) {
-  const ptrdiff_t in_pixel = s->in_pixel;
-  const ptrdiff_t offset = (j * stride + s->first) * in_pixel + channel;
-  vf sum[STRIP_PIXELS];
-  UNROLL for (int p = 0; p < STRIP_PIXELS; p++) sum[p] = get_output(s, j + p, channel, lanes);
-  UNROLL for (int r = 0; r < n_rows; r++) {
-    const float *row = s->rows[r] + offset;
-    UNROLL for (int x = 0; x < (STRIP_PIXELS - 1) * stride + n_taps; x++) {
-      const vf source = load_lanes(row + x * in_pixel, lanes);
-      UNROLL for (int p = 0; p < STRIP_PIXELS; p++) {
-        const int t = x - p * stride;
-        if (t >= 0 && t < n_taps) sum[p] += source * taps[r][t];
-      }
+ALWAYS_INLINE void few_pixels(const strip *s, int j, int channel, int lanes, const int n_vectors,
+                              const int n_rows, const int n_taps, const int stride,
+                              const vf taps[3][3]) {
+  const ptrdiff_t offset = (j * stride + s->first) * s->in_pixel + channel;
+  vf sum[STRIP_PIXELS][FEW_VECTORS] = {{{0}}};
+  if (s->accumulate) {
+    UNROLL for (int p = 0; p < STRIP_PIXELS; p++) {
+      UNROLL for (int v = 0; v < n_vectors; v++) sum[p][v] =
+          get_output(s, j + p, channel + v * W, lanes);
     }
   }
-  UNROLL for (int p = 0; p < STRIP_PIXELS; p++) put_output(s, j + p, channel, lanes, sum[p]);
+  UNROLL for (int r = 0; r < n_rows; r++) {
+    const float *row = opaque(s->rows[r] + offset);
+    vf tap[3][FEW_VECTORS];
+    UNROLL for (int t = 0; t < n_taps; t++) {
+      UNROLL for (int v = 0; v < n_vectors; v++) tap[t][v] =
+          few_tap(s, channel + v * W, r, t, taps);
+    }
+    UNROLL for (int x = 0; x < (STRIP_PIXELS - 1) * stride + n_taps; x++) {
+      UNROLL for (int v = 0; v < n_vectors; v++) {
+        const vf source = load_lanes(row + v * W, lanes);
+        UNROLL for (int p = 0; p < STRIP_PIXELS; p++) {
+          const int t = x - p * stride;
+          if (t >= 0 && t < n_taps) sum[p][v] += source * tap[t][v];
+        }
+      }
+      row = opaque(row + s->in_pixel);
+    }
+  }
+  put_outputs(s, j, channel, lanes, n_vectors, sum);
 }
 
-/* `lanes` channels of the whole row. */
-ALWAYS_INLINE void correlate_channels(const strip *s, int channel, int lanes, const int n_rows,
-                                      const int n_taps, const int stride, const bool few) {
-  vf taps[3][3];
-  UNROLL for (int r = 0; few && r < n_rows; r++) {
-    UNROLL for (int t = 0; t < n_taps; t++) taps[r][t] =
-        load(s->taps[r] + t * s->tap_step + channel);
+ALWAYS_INLINE void hold_taps(const strip *s, int channel, const int n_rows, const int n_taps,
+                             vf held[3][3]) {
+  UNROLL for (int r = 0; r < n_rows; r++) {
+    UNROLL for (int t = 0; t < n_taps; t++) held[r][t] = few_tap(s, channel, r, t, NULL);
   }
+}
+
+/* `lanes` channels, of each vector, of the whole row. */
+ALWAYS_INLINE void correlate_channels(const strip *s, int channel, int lanes, const int n_vectors,
+                                      const int n_rows, const int n_taps, const int stride,
+                                      const bool few) {
+  vf held[3][3];
+  const vf(*taps)[3] = n_vectors == 1 ? held : NULL;
+  if (few && taps) hold_taps(s, channel, n_rows, n_taps, held);
   const int room = s->in_w - s->first - n_taps; /* j * stride <= room: all taps meet the row */
   for (int j = 0; j < s->n_out;) {
     const bool inside = j * stride + s->first >= 0 && (j + STRIP_PIXELS - 1) * stride <= room;
     if (inside && j + STRIP_PIXELS <= s->n_out) {
       if (few)
-        few_pixels(s, j, channel, lanes, n_rows, n_taps, stride, taps);
+        few_pixels(s, j, channel, lanes, n_vectors, n_rows, n_taps, stride, taps);
       else
         correlate_pixels(s, j, channel, lanes, n_rows, n_taps, stride);
       j += STRIP_PIXELS;
       continue;
     }
     if (few)
-      few_pixel(s, j, channel, lanes, n_rows, n_taps, stride, taps);
+      few_pixel(s, j, channel, lanes, n_vectors, n_rows, n_taps, stride, taps);
     else
       correlate_pixel(s, j, channel, lanes, n_rows, n_taps, stride);
     j++;
@@ -136,10 +195,13 @@ ALWAYS_INLINE void correlate(const strip *given, const int n_rows, const int n_t
                              const int stride, const bool few) {
   const strip s = *given;
   int channel = 0;
+  for (; few && FEW_VECTORS > 1 && channel + FEW_VECTORS * W <= s.channels;
+       channel += FEW_VECTORS * W)
+    correlate_channels(&s, channel, W, FEW_VECTORS, n_rows, n_taps, stride, few);
   for (; channel + W <= s.channels; channel += W)
-    correlate_channels(&s, channel, W, n_rows, n_taps, stride, few);
+    correlate_channels(&s, channel, W, 1, n_rows, n_taps, stride, few);
   if (channel < s.channels)
-    correlate_channels(&s, channel, s.channels - channel, n_rows, n_taps, stride, few);
+    correlate_channels(&s, channel, s.channels - channel, 1, n_rows, n_taps, stride, few);
 }
 
 /* Kernel 3, and the phases of its gradient at stride 2. */

@@ -105,19 +105,19 @@ ALWAYS_INLINE void finish_tile(const tinytl_gemm_tile *t, int row, const int m, 
 }
 
 /* n_tiles tiles below each other. */
-ALWAYS_INLINE void gemm_tiles(const tinytl_gemm_tile *given, int row, int n_tiles, const int m,
+ALWAYS_INLINE void gemm_tiles(const tinytl_gemm_tile *t, int row, int n_tiles, const int m,
                               const int n_vectors) {
-  const tinytl_gemm_tile t = *given; /* no store changes it */
-  const int last = t.n - (n_vectors - 1) * W;
+  const int last = t->n - (n_vectors - 1) * W;
+  const ptrdiff_t c_row = t->c_row;
   for (; n_tiles > 0; n_tiles--, row += m) {
     vf sum[MR][NV_MAX] = {{{0}}};
     /* Else addresses are kept in memory from tile to tile, which costs more than making them. */
-    float *c = opaque(t.c + row * t.c_row);
-    if (t.accumulate) add_rows(sum, m, n_vectors, last, c, t.c_row);
-    multiply_tile(&t, row, m, n_vectors, sum);
-    finish_tile(&t, row, m, n_vectors, sum);
+    float *c = opaque(t->c + row * c_row);
+    if (t->accumulate) add_rows(sum, m, n_vectors, last, c, c_row);
+    multiply_tile(t, row, m, n_vectors, sum);
+    finish_tile(t, row, m, n_vectors, sum);
     c = opaque(c);
-    UNROLL for (int i = 0; i < m; i++, c += t.c_row) {
+    UNROLL for (int i = 0; i < m; i++, c += c_row) {
       UNROLL for (int j = 0; j < n_vectors; j++)
           store_lanes(c + j * W, sum[i][j], j + 1 < n_vectors ? W : last);
     }
@@ -135,7 +135,8 @@ ALWAYS_INLINE void gemm_rows(const tinytl_gemm_tile *t, int row, int n_tiles, co
     gemm_tiles(t, row, n_tiles, m, 1);
 }
 
-static void gemm_height(const tinytl_gemm_tile *t, int row, int n_tiles, int height) {
+/* restrict: no store changes the description. */
+static void gemm_height(const tinytl_gemm_tile *restrict t, int row, int n_tiles, int height) {
   switch (height) {
 #define HEIGHT(m)                  \
   case m:                          \

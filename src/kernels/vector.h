@@ -29,9 +29,9 @@
 #define UNROLL _Pragma("GCC unroll 64")
 #endif
 /* p, of which the compiler no longer knows what it was made from. */
-ALWAYS_INLINE void *opaque(void *p) {
+ALWAYS_INLINE void *opaque(const void *p) {
   __asm__("" : "+r"(p));
-  return p;
+  return (void *)(uintptr_t)p;
 }
 
 typedef float vf __attribute__((vector_size(4 * W)));

@@ -11,7 +11,7 @@
 #include "ops/conv.h"
 #include "ops/split.h"
 
-enum { PACKED_NBYTES = 512 * 1024 };
+enum { PACKED_NBYTES = 512 * 1024, MIN_TASKS = 16 /* for a few threads to share evenly */ };
 
 typedef struct weight_grad {
   const tinytl_run *run;
@@ -47,7 +47,9 @@ static weight_grad make(const tinytl_conv *conv, const tinytl_kernels *kernels) 
   else
     g.row_capacity =
         fitting <= (size_t)conv->kernel ? 1 : ((int)fitting - conv->kernel) / conv->stride + 1;
-  g.n_out_tiles = tinytl_ceil_div(g.out, kernels->mr);
+  const int n_tasks = g.panel_capacity * conv->kernel; /* of all output channels */
+  g.n_out_tiles =
+      tinytl_min(tinytl_ceil_div(MIN_TASKS, n_tasks), tinytl_ceil_div(g.out, kernels->mr));
   g.out_tile = tinytl_ceil_div(g.out, g.n_out_tiles);
   return g;
 }
