@@ -159,13 +159,13 @@ static void close_source(cli_checkpoint *c) {
   c->fd = -1;
 }
 
-void cli_checkpoint_save(cli_checkpoint *c, const tinytl_checkpoint *state) {
+void cli_checkpoint_save(cli_checkpoint *c, cli_write_state_fn write_state, const void *state) {
   close_source(c);
   cli_output output;
   tinytl_error error;
   tinytl_status status = cli_output_open(&output, c->path, NULL, &error);
   if (status == TINYTL_OK) {
-    status = tinytl_checkpoint_write(state, cli_output_write, &output, &error);
+    status = write_state(state, cli_output_write, &output, &error);
     status = cli_output_commit(&output, status, &error);
   }
   c->is_saved = status == TINYTL_OK;
@@ -177,6 +177,13 @@ void cli_checkpoint_save(cli_checkpoint *c, const tinytl_checkpoint *state) {
 
 void cli_checkpoint_remove(const cli_checkpoint *c) {
   if (c->path) unlink(c->target);
+}
+
+void cli_checkpoint_note_end(const cli_checkpoint *c, tinytl_status status) {
+  if (status != TINYTL_INTERRUPTED || !c->path) return;
+  cli_note(c->is_saved ? "the run is saved in %s: with --resume it goes on"
+                       : "the latest state of the run could not be saved in %s",
+           c->path);
 }
 
 void cli_checkpoint_close(cli_checkpoint *c) {

@@ -22,10 +22,16 @@ tinytl_status cli_checkpoint_open(cli_checkpoint *checkpoint, const char *path, 
                                   const char *output, tinytl_error *error);
 /* What training goes on from; NULL: nothing, it begins. */
 const tinytl_source *cli_checkpoint_source(const cli_checkpoint *checkpoint);
-/* Replaces the file. Where that fails the old one stays, which is told once. */
-void cli_checkpoint_save(cli_checkpoint *checkpoint, const tinytl_checkpoint *state);
+/* Has the file replaced by what write_state writes. Where that fails the old one stays, which is
+ * told once. */
+typedef tinytl_status (*cli_write_state_fn)(const void *state, tinytl_write_fn write, void *context,
+                                            tinytl_error *error);
+void cli_checkpoint_save(cli_checkpoint *checkpoint, cli_write_state_fn write_state,
+                         const void *state);
 /* The run is over: removes the file. */
 void cli_checkpoint_remove(const cli_checkpoint *checkpoint);
+/* After a run that ended with `status`: says whether it can go on. */
+void cli_checkpoint_note_end(const cli_checkpoint *checkpoint, tinytl_status status);
 void cli_checkpoint_close(cli_checkpoint *checkpoint);
 
 #endif

@@ -4,6 +4,8 @@
 
 int cli_import(int argc, char **argv);
 int cli_init(int argc, char **argv);
+int cli_pretrain(int argc, char **argv);
+int cli_search(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_train(int argc, char **argv);
 int cli_plan(int argc, char **argv);

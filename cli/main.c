@@ -15,15 +15,18 @@ static const struct command {
   const char *name;
   int (*run)(int argc, char **argv);
   const char *summary;
-} commands[] = {{"train", cli_train, "adapt a backbone to pictures in class folders"},
-                {"plan", cli_plan, "say how much memory training would take"},
-                {"eval", cli_eval, "measure accuracy on pictures that were not trained on"},
-                {"predict", cli_predict, "classify pictures"},
-                {"info", cli_info, "say what a backbone or adapter holds"},
-                {"import", cli_import, "turn a TFLite, safetensors or PyTorch model into a backbone"},
-                {"init", cli_init, "make a randomly initialised backbone"},
-                {"bench", cli_bench, "measure the speed and memory of training and inference"},
-                {NULL, NULL, NULL}};
+} commands[] = {
+    {"train", cli_train, "adapt a backbone to pictures in class folders"},
+    {"plan", cli_plan, "say how much memory training would take"},
+    {"eval", cli_eval, "measure accuracy on pictures that were not trained on"},
+    {"predict", cli_predict, "classify pictures"},
+    {"info", cli_info, "say what a backbone, adapter or super-net holds"},
+    {"import", cli_import, "turn a TFLite, safetensors or PyTorch model into a backbone"},
+    {"init", cli_init, "make a randomly initialised backbone"},
+    {"pretrain", cli_pretrain, "train a backbone or super-net from nothing"},
+    {"search", cli_search, "choose a super-net's sub-net for your pictures"},
+    {"bench", cli_bench, "measure the speed and memory of training and inference"},
+    {NULL, NULL, NULL}};
 
 static const struct command *find_command(const char *name) {
   for (const struct command *command = commands; command->name; command++) {

@@ -82,6 +82,49 @@ void cli_backbone_print(const tinytl_backbone *backbone, const char *path, bool 
   if (*info.sha256) print_text("sha256", info.sha256);
 }
 
+/* ---- Super-net ---------------------------------------------------------------------------- */
+
+static void print_supernet_json(const tinytl_supernet *supernet, const tinytl_supernet_info *info,
+                                const char *path) {
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  cli_json_text(&json, "file", path);
+  cli_json_text(&json, "kind", "super-net");
+  cli_json_text(&json, "architecture", info->name);
+  cli_json_int(&json, "image_size", info->image_size);
+  cli_json_int(&json, "parameters", (long long)info->n_parameters);
+  cli_json_real(&json, "subnets", info->n_subnets);
+  cli_json_int(&json, "smallest_macs", (long long)info->smallest_macs);
+  cli_json_int(&json, "largest_macs", (long long)info->largest_macs);
+  cli_json_int(&json, "classes", info->n_classes);
+  cli_json_open(&json, "labels", '[');
+  for (int i = 0; i < info->n_classes; i++) {
+    cli_json_text(&json, NULL, tinytl_supernet_label(supernet, i));
+  }
+  cli_json_close(&json, ']');
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
+}
+
+void cli_supernet_print(const tinytl_supernet *supernet, const char *path, bool json) {
+  tinytl_supernet_info info;
+  tinytl_supernet_describe(supernet, &info);
+  if (json) {
+    print_supernet_json(supernet, &info, path);
+    return;
+  }
+  print_text("super-net", path);
+  print_text("architecture", info.name);
+  printf("input         %d x %d\n", info.image_size, info.image_size);
+  printf("space         %.1e sub-nets: kernels 3, 5, 7; expand ratios 3, 4, 6; depths 2, 3, 4\n",
+         info.n_subnets);
+  printf("classifier    %d classes\n", info.n_classes);
+  printf("parameters    %zu as f32, %.2f MB\n", info.n_parameters,
+         (double)info.n_parameters * 4 / 1e6);
+  printf("work          %.1f to %.1f million multiply-accumulates a picture\n",
+         (double)info.smallest_macs / 1e6, (double)info.largest_macs / 1e6);
+}
+
 /* ---- Adapter ------------------------------------------------------------------------------ */
 
 static void print_adapter_json(const tinytl_adapter *adapter, const tinytl_adapter_info *info,
@@ -127,6 +170,20 @@ void cli_adapter_print(const tinytl_adapter *adapter, const char *path, bool jso
   print_text("backbone", info.backbone_sha256);
   printf("classes       %d\n", info.n_classes);
   for (int i = 0; i < info.n_classes; i++) print_text("", tinytl_adapter_class(adapter, i));
+}
+
+void cli_epoch_json(const tinytl_epoch *epoch, const char *method) {
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  cli_json_text(&json, "event", "epoch");
+  if (method) cli_json_text(&json, "method", method);
+  cli_json_int(&json, "epoch", epoch->epoch);
+  cli_json_int(&json, "epochs", epoch->n_epochs);
+  cli_json_real(&json, "loss", (double)epoch->loss);
+  cli_json_real(&json, "val_top1", (double)epoch->val_top1);
+  cli_json_real(&json, "images_per_second", epoch->images_per_second);
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
 }
 
 void cli_choices_print(FILE *file, const tinytl_plan *plan) {

@@ -13,7 +13,11 @@ tinytl_status cli_backbone_save(const tinytl_backbone *backbone, const char *pat
                                 const char *input, tinytl_error *error);
 
 void cli_backbone_print(const tinytl_backbone *backbone, const char *path, bool json);
+void cli_supernet_print(const tinytl_supernet *supernet, const char *path, bool json);
 void cli_adapter_print(const tinytl_adapter *adapter, const char *path, bool json);
+
+/* {"event":"epoch",...} of an epoch that is finished; method NULL: left out. */
+void cli_epoch_json(const tinytl_epoch *epoch, const char *method);
 
 /* "adam8, gradients deferred": the optimizer, and what a memory limit asked for. */
 void cli_choices_print(FILE *file, const tinytl_plan *plan);

@@ -110,18 +110,7 @@ static tinytl_status set_options(train_arguments *args, tinytl_error *error) {
 static void on_progress(void *context, const tinytl_epoch *epoch) {
   const train_arguments *args = context;
   if (!args->quiet) cli_progress(epoch);
-  if (!args->json || !epoch->finished) return;
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
-  cli_json_text(&json, "event", "epoch");
-  cli_json_text(&json, "method", tinytl_method_name(epoch->method));
-  cli_json_int(&json, "epoch", epoch->epoch);
-  cli_json_int(&json, "epochs", epoch->n_epochs);
-  cli_json_real(&json, "loss", (double)epoch->loss);
-  cli_json_real(&json, "val_top1", (double)epoch->val_top1);
-  cli_json_real(&json, "images_per_second", epoch->images_per_second);
-  cli_json_close(&json, '}');
-  cli_json_end(&json);
+  if (args->json && epoch->finished) cli_epoch_json(epoch, tinytl_method_name(epoch->method));
 }
 
 /* With a limit: what it made of the run, and why. */
@@ -183,9 +172,14 @@ static void on_mirrored(void *context, const tinytl_mirroring *found) {
   cli_json_end(&json);
 }
 
+static tinytl_status write_state(const void *state, tinytl_write_fn write, void *context,
+                                 tinytl_error *error) {
+  return tinytl_checkpoint_write(state, write, context, error);
+}
+
 static void on_save(void *context, const tinytl_checkpoint *state) {
   train_arguments *args = context;
-  cli_checkpoint_save(&args->checkpoint, state);
+  cli_checkpoint_save(&args->checkpoint, write_state, state);
 }
 
 static void on_resumed(void *context, const tinytl_resumed *resumed) {
@@ -301,13 +295,8 @@ static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_e
   args->train.resume = cli_checkpoint_source(checkpoint);
   args->train.resumed = on_resumed;
   status = run_locked(model, args, error);
-  const bool is_saved = checkpoint->is_saved;
+  cli_checkpoint_note_end(checkpoint, status);
   cli_checkpoint_close(checkpoint);
-  if (status == TINYTL_INTERRUPTED && args->checkpoint_path) {
-    cli_note(is_saved ? "the run is saved in %s: with --resume it goes on"
-                      : "the latest state of the run could not be saved in %s",
-             args->checkpoint_path);
-  }
   return status;
 }
 

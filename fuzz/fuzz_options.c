@@ -35,7 +35,7 @@ static void parse(int argc, char **argv) {
   float lr = 1, share = 0;
   uint64_t seed = 0;
   size_t limit = 1;
-  bool quiet = false, mirror = true;
+  bool quiet = false, no_mirror = false;
   const cli_option options[] = {
       CLI_OPTION_DATA(&data),
       CLI_OPTION_MODEL(&model),
@@ -46,7 +46,7 @@ static void parse(int argc, char **argv) {
       CLI_OPTION_SEED("seed", &seed, "seed"),
       CLI_OPTION_SIZE("memory-limit", &limit, "limit"),
       CLI_OPTION_QUIET(&quiet),
-      CLI_OPTION_CLEAR(0, "no-mirror", &mirror, "mirror"),
+      CLI_OPTION_FLAG(0, "no-mirror", &no_mirror, "no mirroring"),
       CLI_OPTIONS_END,
   };
   char **operands = NULL;

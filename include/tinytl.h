@@ -117,6 +117,31 @@ void tinytl_backbone_describe(const tinytl_backbone *backbone, tinytl_backbone_i
 /* Name of class `index` of the backbone's own classifier; NULL when out of range or unnamed. */
 const char *tinytl_backbone_label(const tinytl_backbone *backbone, int index);
 
+/* ---- Super-net ---------------------------------------------------------------------------- */
+
+/* The weights of many sub-nets at once, and a classifier. A sub-net of it is a backbone. */
+typedef struct tinytl_supernet tinytl_supernet;
+
+/* Opens a super-net file; its content is copied. On success the caller owns *supernet. Errors:
+ * TINYTL_ERROR_MODEL, TINYTL_ERROR_INTERNAL. */
+tinytl_status tinytl_supernet_open(const void *bytes, size_t nbytes, const char *name,
+                                   tinytl_supernet **supernet, tinytl_error *error);
+tinytl_status tinytl_supernet_write(const tinytl_supernet *supernet, tinytl_write_fn write,
+                                    void *context, tinytl_error *error);
+void tinytl_supernet_free(tinytl_supernet *supernet); /* NULL is allowed */
+
+typedef struct tinytl_supernet_info {
+  const char *name;                     /* "supernet-W"; belongs to the super-net */
+  int image_size;                       /* that it was trained at */
+  int n_classes;                        /* of its classifier */
+  size_t n_parameters;                  /* of all sub-nets together */
+  double n_subnets;                     /* that there are to choose from */
+  uint64_t largest_macs, smallest_macs; /* multiply-accumulates of one image at image_size */
+} tinytl_supernet_info;
+
+void tinytl_supernet_describe(const tinytl_supernet *supernet, tinytl_supernet_info *info);
+const char *tinytl_supernet_label(const tinytl_supernet *supernet, int index); /* NULL: none */
+
 /* ---- Adapter ------------------------------------------------------------------------------ */
 
 typedef enum tinytl_method {
@@ -487,6 +512,114 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
                            const tinytl_images *val, const tinytl_train_options *options,
                            tinytl_adapter **adapter, tinytl_train_report *report,
                            tinytl_error *error);
+
+/* ---- Pre-training ------------------------------------------------------------------------- */
+
+/* A pre-training run's state between two updates; as tinytl_checkpoint. */
+typedef struct tinytl_pretrain_state tinytl_pretrain_state;
+tinytl_status tinytl_pretrain_state_write(const tinytl_pretrain_state *state, tinytl_write_fn write,
+                                          void *context, tinytl_error *error);
+
+typedef struct tinytl_pretrain_options {
+  int epochs;                  /* 1 to 10,000; default 60 */
+  int batch;                   /* 2 to 4096; default 64; memory grows with it */
+  int image_size;              /* 32 to 1024; 0: the architecture's (default) */
+  int n_threads;               /* 1 to 64; 0: one a core (default) */
+  float lr;                    /* up to 10; 0: 0.1 at batch 64, in proportion to it (default) */
+  float label_smoothing;       /* 0 to < 1; default 0.1 */
+  bool mirror;                 /* half of the samples mirrored; default true */
+  tinytl_weights weights;      /* of the backbone; default TINYTL_WEIGHTS_INT8 */
+  uint64_t seed;               /* default 0 */
+  size_t memory_limit;         /* as of tinytl_train_options; 0: none (default) */
+  const volatile int *stop;    /* as there; NULL: never */
+  tinytl_progress_fn progress; /* NULL: none */
+  tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
+  /* Told before the run what it takes, and what the process held at the call. NULL: nobody */
+  void (*planned)(void *context, size_t total_bytes, size_t base_bytes);
+  /* Called from the training thread to have the state written, as save of tinytl_train_options. */
+  void (*save)(void *context, const tinytl_pretrain_state *state);
+  float save_seconds;          /* 0: after every update; default 30 */
+  const tinytl_source *resume; /* state to go on from; NULL: from the beginning (default). Threads,
+                                  weights and memory limit may differ; all else must be the same */
+  void (*resumed)(void *context, const tinytl_epoch *at); /* told where; NULL: nobody */
+  void *context;                                          /* of the six callbacks */
+} tinytl_pretrain_options;
+
+void tinytl_pretrain_options_init(tinytl_pretrain_options *options);
+
+typedef struct tinytl_pretrain_report {
+  int train_images, val_images; /* that could be read */
+  int skipped_images;           /* of either that could not */
+  float val_top1;      /* 0 to 1; NAN: no validation. Of a super-net's largest sub-net, and */
+  float smallest_top1; /* of its smallest; else NAN */
+  size_t planned_bytes, base_bytes; /* what the run takes; what the process held before */
+  double seconds;
+  double images_per_second; /* training pictures through the network, over the whole run */
+} tinytl_pretrain_report;
+
+/* Trains a backbone of a named architecture (tinytl_backbone_init) from random weights, with a
+ * classifier of the pictures' classes: every weight, by batches, with batch norms that are folded
+ * into the backbone at the end. `val` (NULL: none) is for the report alone. On success the caller
+ * owns *backbone; report may be NULL. Same seed, same bytes of backbone, whatever the number of
+ * threads. Errors: USAGE (options), DATA (too few pictures, loss not finite), MODEL (a state that
+ * is damaged or of other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
+tinytl_status tinytl_pretrain(const char *architecture, const tinytl_images *train,
+                              const tinytl_images *val, const tinytl_pretrain_options *options,
+                              tinytl_backbone **backbone, tinytl_pretrain_report *report,
+                              tinytl_error *error);
+
+/* The same for a super-net, "supernet-W" (W: width multiplier, 0.1 to 2.0): the largest sub-net
+ * first, then with it as a teacher ever smaller ones, docs/supernet.md; options->weights does not
+ * count. */
+tinytl_status tinytl_pretrain_supernet(const char *name, const tinytl_images *train,
+                                       const tinytl_images *val,
+                                       const tinytl_pretrain_options *options,
+                                       tinytl_supernet **supernet, tinytl_pretrain_report *report,
+                                       tinytl_error *error);
+
+/* ---- Search ------------------------------------------------------------------------------- */
+
+/* A sub-net that was measured. Stages and blocks are those of docs/supernet.md; blocks beyond the
+ * depth are 0. */
+typedef struct tinytl_candidate {
+  int depth[7], kernel[7][4], expand[7][4];
+  uint64_t macs;                    /* multiply-accumulates of one image, forward */
+  size_t planned_bytes, base_bytes; /* of training it, as tinytl_plan's total and base */
+  float top1;                       /* on held-out pictures without training, 0 to 1 */
+} tinytl_candidate;
+
+typedef struct tinytl_search_options {
+  /* What candidates are priced for; memory_limit, image_size (0: the super-net's), n_threads, seed,
+   * stop, skip and context are the search's own too. Its method is lite+bias at first, and must not
+   * be auto. */
+  tinytl_train_options train;
+  uint64_t max_macs; /* of one image, forward; 0: any (default) */
+  int candidates;    /* to be measured, 16 to 1000; default 64 */
+  /* Told of each one as it was measured, and at the end of the front: those that no other one beats
+   * in accuracy with as little memory, best first (depth, kernel and expand are set there alone).
+   * NULL: nobody */
+  void (*progress)(void *context, int n, int n_candidates, const tinytl_candidate *candidate);
+  void (*front)(void *context, const tinytl_candidate *candidate);
+} tinytl_search_options;
+
+void tinytl_search_options_init(tinytl_search_options *options);
+
+typedef struct tinytl_search_report {
+  tinytl_candidate chosen;
+  int candidates; /* measured; fewer than asked for where there are no more */
+  double seconds;
+} tinytl_search_report;
+
+/* Chooses the sub-net for these pictures that has the best accuracy on `val`, held-out ones of the
+ * same classes, within options->train.memory_limit and max_macs: with the norms' statistics of the
+ * training pictures, by the nearest class mean of its features. Nothing is trained; how, stands in
+ * docs/supernet.md. *backbone, which is the caller's, has the super-net's classifier and int8
+ * weights. Errors: USAGE, DATA, MEMORY_LIMIT (no sub-net meets the limits: the message says what
+ * the smallest takes; or the search does not), INTERRUPTED. */
+tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images *train,
+                            const tinytl_images *val, const tinytl_search_options *options,
+                            tinytl_backbone **backbone, tinytl_search_report *report,
+                            tinytl_error *error);
 
 /* ---- Inference ---------------------------------------------------------------------------- */
 

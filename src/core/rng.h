@@ -11,7 +11,9 @@ typedef enum tinytl_rng_purpose {
   TINYTL_RNG_SPLIT,    /* validation split */
   TINYTL_RNG_ORDER,    /* order of an epoch */
   TINYTL_RNG_AUGMENT,  /* crop, mirror, colour */
-  TINYTL_RNG_DROPOUT
+  TINYTL_RNG_DROPOUT,
+  TINYTL_RNG_SUBNET, /* of a super-net, in a step */
+  TINYTL_RNG_SEARCH  /* among sub-nets */
 } tinytl_rng_purpose;
 
 typedef struct tinytl_rng {

@@ -43,8 +43,7 @@ static inline size_t tinytl_round_up(size_t x, size_t step) {
 /* The analyser looks at one file at a time: here it sees that what fails does not return OK. */
 #ifdef __clang_analyzer__
 #define tinytl_fail(error, status, ...) (tinytl_fail(error, status, __VA_ARGS__), (status))
-#define tinytl_fail_memory(error, nbytes) \
-  (tinytl_fail_memory(error, nbytes), TINYTL_ERROR_INTERNAL)
+#define tinytl_fail_memory(error, nbytes) (tinytl_fail_memory(error, nbytes), TINYTL_ERROR_INTERNAL)
 #endif
 
 #endif

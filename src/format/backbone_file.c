@@ -79,6 +79,11 @@ static tinytl_status read_backbone(const tinytl_safetensors *file, tinytl_backbo
   char where[TINYTL_ST_WHERE];
   const char *text = NULL;
   TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.format", where, &text, error));
+  if (strncmp(text, "super-net ", strlen("super-net ")) == 0)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: expected a backbone, found a super-net; tinytl search makes a backbone "
+                       "of it",
+                       tinytl_safetensors_name(file));
   if (strcmp(text, FORMAT) != 0)
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected \"%s\", found \"%.40s\"", where,
                        FORMAT, text);

@@ -160,12 +160,13 @@ typedef struct tinytl_kernels {
   /* x = (x - mean - rest) * rstd */
   void (*normalise)(const tinytl_channels *map, const float *mean, const float *rest,
                     const float *rstd, float *x);
-  /* y = x_hat * scale + shift, at least 0 where relu. */
+  /* y = act(x_hat * scale + shift) */
   void (*scale_shift)(const tinytl_channels *map, const float *x_hat, const float *scale,
-                      const float *shift, bool relu, float *y);
-  /* Clears dy where relu cut the above off; sums of dy * x_hat and of dy. */
+                      const float *shift, tinytl_act act, float *y);
+  /* Clears dy where the activation cut the above off; sums of dy * x_hat and of dy. */
   void (*norm_grad_sums)(const tinytl_channels *map, const float *x_hat, const float *scale,
-                         const float *shift, bool relu, float *dy, double *dscale, double *dshift);
+                         const float *shift, tinytl_act act, float *dy, double *dscale,
+                         double *dshift);
   /* dy = dy * factor - (x_hat * slope + offset) */
   void (*norm_grad)(const tinytl_channels *map, const float *x_hat, const float *factor,
                     const float *slope, const float *offset, float *dy);

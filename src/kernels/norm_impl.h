@@ -77,8 +77,9 @@ ALWAYS_INLINE vf scaled(vf x_hat, vf scale, vf shift) {
 
 /* All channels of a pixel: the map is read and written in order. */
 static void scale_shift(const tinytl_channels *map, const float *x_hat, const float *scale,
-                        const float *shift, bool relu, float *y) {
-  const vf low = splat(relu ? 0 : -INFINITY), high = splat(INFINITY);
+                        const float *shift, tinytl_act act, float *y) {
+  const vf low = splat(act == TINYTL_ACT_NONE ? -INFINITY : 0);
+  const vf high = splat(act == TINYTL_ACT_RELU6 ? 6 : INFINITY);
   for (int i = 0; i < map->n_pixels; i++, x_hat += map->pixel, y += map->pixel) {
     int c = 0;
     for (; c + W <= map->channels; c += W)
@@ -93,10 +94,11 @@ static void scale_shift(const tinytl_channels *map, const float *x_hat, const fl
 }
 
 ALWAYS_INLINE void grad_sums_channels(const tinytl_channels *map, const float *x_hat,
-                                      const float *scale, const float *shift, bool relu,
+                                      const float *scale, const float *shift, tinytl_act act,
                                       int channel, int lanes, float *dy, double *dscale,
                                       double *dshift) {
   const vf a = load_lanes(scale + channel, lanes), b = load_lanes(shift + channel, lanes);
+  const vf high = splat(act == TINYTL_ACT_RELU6 ? 6 : INFINITY);
   x_hat += channel;
   dy += channel;
   for (int i = 0; i < lanes; i++) dscale[channel + i] = dshift[channel + i] = 0;
@@ -106,8 +108,9 @@ ALWAYS_INLINE void grad_sums_channels(const tinytl_channels *map, const float *x
     for (int i = first; i < end; i++) {
       const vf value = load_lanes(x_hat + i * map->pixel, lanes);
       vf gradient = load_lanes(dy + i * map->pixel, lanes);
-      if (relu) {
-        gradient = (vf)((vi)gradient & (scaled(value, a, b) > 0));
+      if (act != TINYTL_ACT_NONE) {
+        const vf y = scaled(value, a, b);
+        gradient = (vf)((vi)gradient & (y > 0) & (y < high));
         store_lanes(dy + i * map->pixel, gradient, lanes);
       }
       sum += gradient;
@@ -119,13 +122,13 @@ ALWAYS_INLINE void grad_sums_channels(const tinytl_channels *map, const float *x
 }
 
 static void norm_grad_sums(const tinytl_channels *map, const float *x_hat, const float *scale,
-                           const float *shift, bool relu, float *dy, double *dscale,
+                           const float *shift, tinytl_act act, float *dy, double *dscale,
                            double *dshift) {
   int c = 0;
   for (; c + W <= map->channels; c += W)
-    grad_sums_channels(map, x_hat, scale, shift, relu, c, W, dy, dscale, dshift);
+    grad_sums_channels(map, x_hat, scale, shift, act, c, W, dy, dscale, dshift);
   if (c < map->channels)
-    grad_sums_channels(map, x_hat, scale, shift, relu, c, map->channels - c, dy, dscale, dshift);
+    grad_sums_channels(map, x_hat, scale, shift, act, c, map->channels - c, dy, dscale, dshift);
 }
 
 ALWAYS_INLINE void grad_channels(const tinytl_channels *map, const float *x_hat,

@@ -72,6 +72,22 @@ tinytl_status tinytl_arch_check_lite(const tinytl_arch *arch, const char *name,
  * block, minus 2 while R / 2 < kernel (and 1 at R / 2 = 1). */
 void tinytl_arch_default_lite(const tinytl_arch *arch, tinytl_lite *lite, int *n_lite);
 
+/* An inverted residual: kernel, expand ratio, output channels, stride. The shortcut is there
+ * wherever stride is 1 and input and output are as wide. */
+typedef struct tinytl_block_spec {
+  int kernel, expand, out_c, stride;
+} tinytl_block_spec;
+
+/* Stem (3x3, stride 2), blocks, and a 1x1 layer of `head` channels (0: none), into a zeroed arch.
+ */
+void tinytl_arch_from_blocks(tinytl_arch *arch, int stem, const tinytl_block_spec *blocks,
+                             int n_blocks, int head);
+/* Channels at a width multiplier in thousandths: the nearest multiple of 8, at least 8, and never
+ * less than 90 % of the exact figure. */
+int tinytl_scale_channels(int channels, int thousandths);
+/* "1.4", "0.35", "1" -> 1400, 350, 1000; 0: not a number of at most three decimals. */
+int tinytl_parse_thousandths(const char *text);
+
 /* A named architecture, see tinytl_backbone_init. Errors: TINYTL_ERROR_USAGE with the names. */
 tinytl_status tinytl_arch_named(const char *architecture, int n_classes, tinytl_arch *arch,
                                 int *image_size, tinytl_error *error);

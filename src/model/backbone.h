@@ -59,6 +59,11 @@ struct tinytl_backbone {
 tinytl_status tinytl_backbone_build(const tinytl_backbone *values, tinytl_weights weights,
                                     tinytl_backbone **backbone, tinytl_error *error);
 
+/* tinytl_backbone_init for an architecture that is finished. */
+tinytl_status tinytl_backbone_random(const tinytl_arch *arch, int image_size,
+                                     tinytl_weights weights, uint64_t seed,
+                                     tinytl_backbone **backbone, tinytl_error *error);
+
 /* Number of values of a layer's weight. */
 size_t tinytl_layer_n_weights(const tinytl_layer *layer);
 /* Shape of a layer's weight, as in the file; returns the number of dims, 3 or 4. */

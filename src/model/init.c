@@ -67,19 +67,30 @@ static tinytl_status fill_and_build(tinytl_backbone *values, tinytl_weights weig
   return status;
 }
 
-tinytl_status tinytl_backbone_init(const char *architecture, int n_classes, tinytl_weights weights,
-                                   uint64_t seed, tinytl_backbone **backbone, tinytl_error *error) {
+tinytl_status tinytl_backbone_random(const tinytl_arch *arch, int image_size,
+                                     tinytl_weights weights, uint64_t seed,
+                                     tinytl_backbone **backbone, tinytl_error *error) {
   tinytl_backbone *values = calloc(1, sizeof *values);
   if (!values) return tinytl_fail_memory(error, sizeof *values);
-  tinytl_input *input = &values->input;
   /* Mean and deviation of ImageNet's pixels. */
-  *input = (tinytl_input){.mean = {0.485f, 0.456f, 0.406f}, .std = {0.229f, 0.224f, 0.225f}};
-  tinytl_status status =
-      tinytl_arch_named(architecture, n_classes, &values->arch, &input->size, error);
-  if (status == TINYTL_OK) {
-    input->resize = tinytl_input_default_resize(input->size);
-    status = fill_and_build(values, weights, seed, backbone, error);
-  }
+  values->input = (tinytl_input){.size = image_size,
+                                 .resize = tinytl_input_default_resize(image_size),
+                                 .mean = {0.485f, 0.456f, 0.406f},
+                                 .std = {0.229f, 0.224f, 0.225f}};
+  values->arch = *arch;
+  const tinytl_status status = fill_and_build(values, weights, seed, backbone, error);
   free(values);
+  return status;
+}
+
+tinytl_status tinytl_backbone_init(const char *architecture, int n_classes, tinytl_weights weights,
+                                   uint64_t seed, tinytl_backbone **backbone, tinytl_error *error) {
+  int image_size;
+  tinytl_arch *arch = malloc(sizeof *arch);
+  if (!arch) return tinytl_fail_memory(error, sizeof *arch);
+  tinytl_status status = tinytl_arch_named(architecture, n_classes, arch, &image_size, error);
+  if (status == TINYTL_OK)
+    status = tinytl_backbone_random(arch, image_size, weights, seed, backbone, error);
+  free(arch);
   return status;
 }

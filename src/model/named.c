@@ -4,15 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* An inverted residual: kernel, expand ratio, output channels, stride. The shortcut is there
- * wherever stride is 1 and input and output are as wide. */
-typedef struct block_spec {
-  int kernel, expand, out_c, stride;
-} block_spec;
-
 /* ProxylessNAS-Mobile (Cai, Zhu, Han, 2019). Its two identity blocks are left out; the block that
  * goes from 80 to 96 channels has no shortcut as it changes width. */
-static const block_spec proxyless_mobile[] = {
+static const tinytl_block_spec proxyless_mobile[] = {
     {3, 1, 16, 1},  {5, 3, 32, 2},  {3, 3, 32, 1},  {7, 3, 40, 2},  {3, 3, 40, 1},
     {5, 3, 40, 1},  {5, 3, 40, 1},  {7, 6, 80, 2},  {5, 3, 80, 1},  {5, 3, 80, 1},
     {5, 3, 80, 1},  {5, 6, 96, 1},  {5, 3, 96, 1},  {5, 3, 96, 1},  {5, 3, 96, 1},
@@ -20,7 +14,7 @@ static const block_spec proxyless_mobile[] = {
 };
 
 /* MCUNet for 5 frames a second on a microcontroller (Lin et al., 2020). */
-static const block_spec mcunet_5fps[] = {
+static const tinytl_block_spec mcunet_5fps[] = {
     {3, 1, 8, 1},  {3, 4, 16, 2}, {3, 3, 16, 1}, {7, 3, 24, 2},  {3, 5, 24, 1},
     {3, 5, 40, 2}, {7, 4, 40, 1}, {5, 4, 48, 1}, {3, 3, 48, 1},  {3, 4, 48, 1},
     {7, 5, 96, 2}, {5, 4, 96, 1}, {5, 4, 96, 1}, {3, 6, 160, 1},
@@ -47,7 +41,7 @@ static void push_layer(tinytl_arch *arch, int out_c, int kernel, int stride, boo
                                                   .add = -1};
 }
 
-static void push_block(tinytl_arch *arch, const block_spec *block) {
+static void push_block(tinytl_arch *arch, const tinytl_block_spec *block) {
   const int input = arch->n_layers - 1, in_c = arch->layers[input].out_c;
   const int wide = in_c * block->expand;
   if (block->expand > 1) push_layer(arch, wide, 1, 1, false, TINYTL_ACT_RELU6);
@@ -56,16 +50,14 @@ static void push_block(tinytl_arch *arch, const block_spec *block) {
   if (block->stride == 1 && in_c == block->out_c) arch->layers[arch->n_layers - 1].add = input;
 }
 
-static void make_from_blocks(tinytl_arch *arch, int stem, const block_spec *blocks, int n_blocks,
-                             int head) {
+void tinytl_arch_from_blocks(tinytl_arch *arch, int stem, const tinytl_block_spec *blocks,
+                             int n_blocks, int head) {
   push_layer(arch, stem, 3, 2, false, TINYTL_ACT_RELU6);
   for (int b = 0; b < n_blocks; b++) push_block(arch, &blocks[b]);
   if (head) push_layer(arch, head, 1, 1, false, TINYTL_ACT_RELU6);
 }
 
-/* Channels at a width multiplier in thousandths: the nearest multiple of 8, at least 8, and never
- * less than 90 % of the exact figure. */
-static int scale_channels(int channels, int thousandths) {
+int tinytl_scale_channels(int channels, int thousandths) {
   const int exact = channels * thousandths; /* in thousandths of a channel */
   int rounded = (exact + 4000) / 8000 * 8;
   if (rounded < 8) rounded = 8;
@@ -74,21 +66,20 @@ static int scale_channels(int channels, int thousandths) {
 }
 
 static void make_mobilenet_v2(tinytl_arch *arch, int thousandths) {
-  push_layer(arch, scale_channels(32, thousandths), 3, 2, false, TINYTL_ACT_RELU6);
+  push_layer(arch, tinytl_scale_channels(32, thousandths), 3, 2, false, TINYTL_ACT_RELU6);
   for (int stage = 0; stage < COUNT(mobilenet_v2); stage++)
     for (int i = 0; i < mobilenet_v2[stage].repeats; i++)
-      push_block(arch,
-                 &(block_spec){.kernel = 3,
-                               .expand = mobilenet_v2[stage].expand,
-                               .out_c = scale_channels(mobilenet_v2[stage].out_c, thousandths),
-                               .stride = i == 0 ? mobilenet_v2[stage].stride : 1});
-  const int head = scale_channels(1280, thousandths > 1000 ? thousandths : 1000);
+      push_block(arch, &(tinytl_block_spec){
+                           .kernel = 3,
+                           .expand = mobilenet_v2[stage].expand,
+                           .out_c = tinytl_scale_channels(mobilenet_v2[stage].out_c, thousandths),
+                           .stride = i == 0 ? mobilenet_v2[stage].stride : 1});
+  const int head = tinytl_scale_channels(1280, thousandths > 1000 ? thousandths : 1000);
   push_layer(arch, head, 1, 1, false, TINYTL_ACT_RELU6);
 }
 
-/* "1.4", "0.35", "1" -> 1400, 350, 1000; 0: not a number of at most three decimals. (strtod would
- * depend on the locale.) */
-static int parse_thousandths(const char *text) {
+/* strtod would depend on the locale. */
+int tinytl_parse_thousandths(const char *text) {
   int value = 0, decimals = -1;
   for (; *text; text++) {
     if (*text == '.' && decimals < 0) {
@@ -111,13 +102,13 @@ tinytl_status tinytl_arch_named(const char *architecture, int n_classes, tinytl_
                        TINYTL_MAX_CLASSES, n_classes);
   memset(arch, 0, sizeof *arch);
   if (strcmp(architecture, "proxyless-mobile") == 0) {
-    make_from_blocks(arch, 32, proxyless_mobile, COUNT(proxyless_mobile), 1280);
+    tinytl_arch_from_blocks(arch, 32, proxyless_mobile, COUNT(proxyless_mobile), 1280);
     *image_size = 224;
   } else if (strcmp(architecture, "mcunet-5fps") == 0) {
-    make_from_blocks(arch, 16, mcunet_5fps, COUNT(mcunet_5fps), 0);
+    tinytl_arch_from_blocks(arch, 16, mcunet_5fps, COUNT(mcunet_5fps), 0);
     *image_size = 128;
   } else if (strncmp(architecture, v2, sizeof v2 - 1) == 0) {
-    const int thousandths = parse_thousandths(architecture + sizeof v2 - 1);
+    const int thousandths = tinytl_parse_thousandths(architecture + sizeof v2 - 1);
     if (thousandths < 100 || thousandths > 2000)
       return tinytl_fail(error, TINYTL_ERROR_USAGE,
                          "mobilenet-v2-W: expected a width W of 0.1 to 2.0 with at most three "

@@ -87,7 +87,7 @@ typedef struct affine {
   int channels;
   tinytl_split split; /* rows: pixels */
   const float *x_hat, *scale, *shift;
-  bool relu;
+  tinytl_act act;
   float *y;
 } affine;
 
@@ -96,14 +96,15 @@ static void affine_task(void *context, int task) {
   const int first = tinytl_split_first(&a->split, task), end = tinytl_split_end(&a->split, task);
   const tinytl_channels map = {end - first, a->channels, a->channels};
   const size_t offset = (size_t)first * a->channels;
-  a->kernels->scale_shift(&map, a->x_hat + offset, a->scale, a->shift, a->relu, a->y + offset);
+  a->kernels->scale_shift(&map, a->x_hat + offset, a->scale, a->shift, a->act, a->y + offset);
 }
 
 void tinytl_scale_shift_forward(const tinytl_run *run, int n_pixels, int channels,
                                 const float *x_hat, const float *scale, const float *shift,
                                 bool relu, float *y) {
+  const tinytl_act act = relu ? TINYTL_ACT_RELU : TINYTL_ACT_NONE;
   affine a = {run->kernels, channels, tinytl_split_rows(n_pixels, channels), x_hat, scale, shift,
-              relu,         y};
+              act,          y};
   tinytl_split_run(run, &a.split, affine_task, &a);
 }
 
@@ -112,7 +113,7 @@ typedef struct norm_backward {
   int n_pixels, channels;
   tinytl_split split; /* rows: columns */
   const float *x_hat, *rstd, *scale, *shift;
-  bool relu;
+  tinytl_act act;
   float *dy, *dscale, *dshift;
 } norm_backward;
 
@@ -143,7 +144,7 @@ static void column_backward(const norm_backward *n, int column) {
   const float *x_hat = n->x_hat + start, *scale = n->scale + start;
   double dscale[COLUMN], dshift[COLUMN];
   coefficients k;
-  n->kernels->norm_grad_sums(&map, x_hat, scale, n->shift + start, n->relu, n->dy + start, dscale,
+  n->kernels->norm_grad_sums(&map, x_hat, scale, n->shift + start, n->act, n->dy + start, dscale,
                              dshift);
   for (int first = 0; first < map.channels; first += GROUP)
     group_coefficients(n, scale, dscale, dshift, n->rstd[(start + first) / GROUP], first,
@@ -173,7 +174,7 @@ void tinytl_group_norm_backward(const tinytl_run *run, int n_pixels, int channel
                      .rstd = rstd,
                      .scale = scale,
                      .shift = shift,
-                     .relu = relu,
+                     .act = relu ? TINYTL_ACT_RELU : TINYTL_ACT_NONE,
                      .dy = dy,
                      .dscale = dscale,
                      .dshift = dshift};

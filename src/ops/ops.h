@@ -70,6 +70,30 @@ size_t tinytl_epilogue_backward_scratch(int n_pixels, int channels);
 void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
                               const uint8_t *mask, float *dy, float *dbias);
 
+/* ---- Convolution over a batch (conv_batch.c) ------------------------------------------------- */
+
+/* The same on n_images that follow each other, with float weights and without an epilogue; rgb
+ * [n_images]: pictures [in_h][in_w][3].
+ * The scratch is never less for more channels, larger kernels or more images. */
+size_t tinytl_batch_conv_forward_scratch(const tinytl_conv *conv, int n_images,
+                                         const tinytl_kernels *kernels);
+size_t tinytl_batch_conv_scratch(const tinytl_conv *conv, int n_images,
+                                 const tinytl_kernels *kernels); /* of all of them */
+void tinytl_batch_conv_forward(const tinytl_run *run, const tinytl_conv *conv, int n_images,
+                               const float *w, const float *x, float *y);
+void tinytl_batch_conv_forward_rgb(const tinytl_run *run, const tinytl_conv *conv, int n_images,
+                                   const float *w, const uint8_t *const *rgb,
+                                   const float input_scale[3], const float input_shift[3],
+                                   float *y);
+void tinytl_batch_conv_backward_input(const tinytl_run *run, const tinytl_conv *conv, int n_images,
+                                      const float *w, const float *dy, float *dx, bool accumulate);
+void tinytl_batch_conv_backward_weight(const tinytl_run *run, const tinytl_conv *conv, int n_images,
+                                       const float *x, const float *dy, float *dw);
+void tinytl_batch_conv_backward_weight_rgb(const tinytl_run *run, const tinytl_conv *conv,
+                                           int n_images, const uint8_t *const *rgb,
+                                           const float input_scale[3], const float input_shift[3],
+                                           const float *dy, float *dw);
+
 /* ---- Inverted residual row by row (inverted_residual.c) -------------------------------------- */
 
 /* A layer of a block that runs row by row. */
@@ -128,6 +152,32 @@ void tinytl_group_norm_backward(const tinytl_run *run, int n_pixels, int channel
                                 const float *x_hat, const float *rstd, const float *scale,
                                 const float *shift, bool relu, float *dy, float *dscale,
                                 float *dshift);
+
+/* ---- Batch norm (batch_norm.c) ------------------------------------------------------------- */
+
+#define TINYTL_BATCH_NORM_EPS 1e-3f
+
+/* Over the n_pixels of all images of a batch together. Mean and (biased) variance of each channel
+ * are found by _statistics; whatever they are, _fold makes them one slope and offset a channel:
+ *   act((x - mean) / sqrt(var + eps) * scale + shift) = act(x * slope + offset) */
+typedef struct tinytl_batch_norm {
+  const float *mean, *var;     /* [channels]; for backward alone */
+  const float *slope, *offset; /* [channels] */
+  tinytl_act act;
+} tinytl_batch_norm;
+size_t tinytl_batch_norm_scratch(int channels);
+void tinytl_batch_norm_statistics(const tinytl_run *run, int n_pixels, int channels, const float *x,
+                                  float *mean, float *var);
+void tinytl_batch_norm_fold(int channels, const float *mean, const float *var, const float *scale,
+                            const float *shift, float *slope, float *offset);
+/* residual (NULL: none) is added after the activation. */
+void tinytl_batch_norm_forward(const tinytl_run *run, int n_pixels, int channels,
+                               const tinytl_batch_norm *norm, const float *x, const float *residual,
+                               float *y);
+/* Where the statistics are those of x: dy becomes dx in place; dscale, dshift are added to. */
+void tinytl_batch_norm_backward(const tinytl_run *run, int n_pixels, int channels,
+                                const tinytl_batch_norm *norm, const float *x, float *dy,
+                                float *dscale, float *dshift);
 
 /* ---- Pooling and upsampling (pool.c, upsample.c) ------------------------------------------- */
 

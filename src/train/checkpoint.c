@@ -73,19 +73,19 @@ static void hash_images(SHA2_CTX *sha256, const tinytl_images *images) {
   }
 }
 
-static char *print_data(const tinytl_trainer *t) {
+char *tinytl_print_images(const tinytl_images *train, const tinytl_images *val) {
   SHA2_CTX sha256;
   char hash[65];
   SHA256Init(&sha256);
-  for (int c = 0; c < t->train->n_classes; c++) hash_text(&sha256, t->train->class_names[c]);
-  hash_images(&sha256, t->train);
-  if (t->val) hash_images(&sha256, t->val);
+  for (int c = 0; c < train->n_classes; c++) hash_text(&sha256, train->class_names[c]);
+  hash_images(&sha256, train);
+  if (val) hash_images(&sha256, val);
   SHA256End(&sha256, hash);
   tinytl_json_text json = {0};
   tinytl_json_open(&json, NULL, '{');
-  tinytl_json_put_int(&json, "classes", t->train->n_classes);
-  tinytl_json_put_int(&json, "train_images", t->train->n_images);
-  tinytl_json_put_int(&json, "val_images", t->val ? t->val->n_images : 0);
+  tinytl_json_put_int(&json, "classes", train->n_classes);
+  tinytl_json_put_int(&json, "train_images", train->n_images);
+  tinytl_json_put_int(&json, "val_images", val ? val->n_images : 0);
   tinytl_json_put_string(&json, "names_sha256", hash);
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
@@ -110,7 +110,8 @@ tinytl_status tinytl_checkpoint_init(tinytl_checkpoint *checkpoint, tinytl_train
       (tinytl_checkpoint){.trainer = t, .at = {.epoch = 1, .val_top1 = NAN, .best = {-1, 0}}};
   if (!t->options.save && !t->options.resume) return TINYTL_OK;
   tinytl_identity *identity = &checkpoint->identity;
-  *identity = (tinytl_identity){print_run(t), print_data(t), print_schedule(t)};
+  *identity =
+      (tinytl_identity){print_run(t), tinytl_print_images(t->train, t->val), print_schedule(t)};
   if (identity->run && identity->data && identity->schedule) return TINYTL_OK;
   tinytl_checkpoint_clear(checkpoint);
   return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
@@ -204,18 +205,6 @@ static char *print_state(const tinytl_checkpoint *c) {
 
 /* ---- Writing ------------------------------------------------------------------------------ */
 
-typedef struct hashing_writer {
-  tinytl_write_fn write;
-  void *context;
-  SHA2_CTX sha256;
-} hashing_writer;
-
-static bool write_hashed(void *context, const void *bytes, size_t nbytes) {
-  hashing_writer *writer = context;
-  SHA256Update(&writer->sha256, bytes, nbytes);
-  return writer->write(writer->context, bytes, nbytes);
-}
-
 /* What auto knows of the best method so far beside its adapter; mirror is what it had decided
  * before this method. */
 static char *print_auto(const tinytl_carry *carry) {
@@ -234,7 +223,8 @@ static char *print_auto(const tinytl_carry *carry) {
 }
 
 static tinytl_status write_header(const tinytl_checkpoint *c, const tinytl_vector *vectors, int n,
-                                  hashing_writer *writer, tinytl_error *error) {
+                                  tinytl_sealer *sealer, tinytl_write_fn write, void *context,
+                                  tinytl_error *error) {
   tinytl_tensor tensors[TINYTL_MAX_VECTORS + 1];
   for (int i = 0; i < n; i++)
     tensors[i] = (tinytl_tensor){.name = vectors[i].name,
@@ -242,11 +232,6 @@ static tinytl_status write_header(const tinytl_checkpoint *c, const tinytl_vecto
                                  .n_dims = 1,
                                  .dims = {vectors[i].n},
                                  .nbytes = vectors[i].nbytes};
-  tensors[n] = (tinytl_tensor){.name = "checksum",
-                               .dtype = TINYTL_DTYPE_I8,
-                               .n_dims = 1,
-                               .dims = {TINYTL_CHECKSUM_NBYTES},
-                               .nbytes = TINYTL_CHECKSUM_NBYTES};
   const tinytl_carry *carry = c->trainer->carry;
   char *state = print_state(c), *auto_state = carry ? print_auto(carry) : NULL;
   if (!state || (carry && !auto_state)) {
@@ -273,28 +258,25 @@ static tinytl_status write_header(const tinytl_checkpoint *c, const tinytl_vecto
                               carry ? "tinytl.auto" : NULL,
                               auto_state,
                               NULL};
-  const tinytl_status status =
-      tinytl_safetensors_write_header(meta, tensors, n + 1, write_hashed, writer, error);
+  const tinytl_status status = tinytl_sealer_begin(sealer, meta, tensors, n, write, context, error);
   free(state);
   free(auto_state);
   return status;
 }
 
-static tinytl_status write_bytes(hashing_writer *writer, const void *bytes, size_t nbytes,
-                                 tinytl_error *error) {
-  if (write_hashed(writer, bytes, nbytes)) return TINYTL_OK;
-  return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "the output could not be written");
+static bool write_sealed(void *sealer, const void *bytes, size_t nbytes) {
+  return tinytl_sealer_write(sealer, bytes, nbytes, NULL) == TINYTL_OK;
 }
 
 static tinytl_status write_vector(const tinytl_checkpoint *c, const tinytl_vector *vector,
-                                  hashing_writer *writer, tinytl_error *error) {
-  if (vector->data) return write_bytes(writer, vector->data, vector->nbytes, error);
-  if (vector->adapter) return tinytl_adapter_write(vector->adapter, write_hashed, writer, error);
-  char chunk[TINYTL_CHECKPOINT_CHUNK];
+                                  tinytl_sealer *sealer, tinytl_error *error) {
+  if (vector->data) return tinytl_sealer_write(sealer, vector->data, vector->nbytes, error);
+  if (vector->adapter) return tinytl_adapter_write(vector->adapter, write_sealed, sealer, error);
+  char chunk[TINYTL_SEALED_CHUNK];
   for (size_t done = 0; done < vector->nbytes;) {
     const size_t left = vector->nbytes - done, n = left < sizeof chunk ? left : sizeof chunk;
     TINYTL_TRY(tinytl_trainer_read_best(c->trainer, done, chunk, n, error));
-    TINYTL_TRY(write_bytes(writer, chunk, n, error));
+    TINYTL_TRY(tinytl_sealer_write(sealer, chunk, n, error));
     done += n;
   }
   return TINYTL_OK;
@@ -302,13 +284,10 @@ static tinytl_status write_vector(const tinytl_checkpoint *c, const tinytl_vecto
 
 tinytl_status tinytl_checkpoint_write(const tinytl_checkpoint *c, tinytl_write_fn write,
                                       void *context, tinytl_error *error) {
-  hashing_writer writer = {.write = write, .context = context};
+  tinytl_sealer sealer;
   tinytl_vector vectors[TINYTL_MAX_VECTORS];
   const int n = tinytl_checkpoint_vectors(c, vectors);
-  SHA256Init(&writer.sha256);
-  TINYTL_TRY(write_header(c, vectors, n, &writer, error));
-  for (int i = 0; i < n; i++) TINYTL_TRY(write_vector(c, &vectors[i], &writer, error));
-  uint8_t checksum[TINYTL_CHECKSUM_NBYTES];
-  SHA256Final(checksum, &writer.sha256);
-  return write_bytes(&writer, checksum, sizeof checksum, error);
+  TINYTL_TRY(write_header(c, vectors, n, &sealer, write, context, error));
+  for (int i = 0; i < n; i++) TINYTL_TRY(write_vector(c, &vectors[i], &sealer, error));
+  return tinytl_sealer_finish(&sealer, error);
 }

@@ -5,7 +5,7 @@
 #ifndef TINYTL_TRAIN_CHECKPOINT_H
 #define TINYTL_TRAIN_CHECKPOINT_H
 
-#include "format/safetensors.h"
+#include "format/sealed_file.h"
 #include "train/trainer.h"
 
 #define TINYTL_CHECKPOINT_FORMAT "checkpoint 1"
@@ -41,6 +41,10 @@ struct tinytl_checkpoint {
   tinytl_position at;
 };
 
+/* The pictures of a run as JSON: their numbers, and a hash of their names and labels. val may be
+ * NULL. The caller frees it; NULL: out of memory. */
+char *tinytl_print_images(const tinytl_images *train, const tinytl_images *val);
+
 /* The position at which every run begins and, where the options ask for checkpoints, the trainer's
  * identity. */
 tinytl_status tinytl_checkpoint_init(tinytl_checkpoint *checkpoint, tinytl_trainer *trainer,
@@ -56,10 +60,8 @@ typedef struct tinytl_vector {
   size_t n, nbytes;
 } tinytl_vector;
 enum {
-  /* values, best, unreadable pictures, and what auto carries */
-  TINYTL_MAX_VECTORS = 6 + TINYTL_N_MOMENTS,
-  TINYTL_CHECKPOINT_CHUNK = 16 * 1024, /* bytes that are on their way at a time */
-  TINYTL_CHECKSUM_NBYTES = 32          /* SHA-256 of all before it, the file's last tensor */
+  TINYTL_MAX_VECTORS = 6 + TINYTL_N_MOMENTS /* values, best, unreadable pictures, and what auto
+                                               carries */
 };
 int tinytl_checkpoint_vectors(const tinytl_checkpoint *checkpoint,
                               tinytl_vector vectors[TINYTL_MAX_VECTORS]);

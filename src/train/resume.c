@@ -1,96 +1,31 @@
 /* Going on from a checkpoint: nothing of the file is believed that is not checked. */
 #include <math.h>
-#include <sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "format/json.h"
 #include "train/checkpoint.h"
 
 struct tinytl_resume {
-  const tinytl_source *source;
-  tinytl_safetensors *file; /* the header: tensors without data */
-  uint64_t data;            /* where the tensors' data begins */
+  tinytl_sealed_file file;
   const char *version, *kernels;
 };
 
 /* ---- Opening ------------------------------------------------------------------------------ */
 
-static tinytl_status read_bytes(const tinytl_source *source, uint64_t offset, void *bytes,
-                                size_t nbytes, tinytl_error *error) {
-  if (source->read(source->context, offset, bytes, nbytes)) return TINYTL_OK;
-  return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "%s: cannot be read", source->name);
-}
-
-static tinytl_status read_header(tinytl_resume *r, tinytl_error *error) {
-  const tinytl_source *source = r->source;
-  const size_t file_nbytes = source->nbytes < SIZE_MAX ? (size_t)source->nbytes : SIZE_MAX;
-  uint8_t first[8] = {0};
-  if (file_nbytes >= sizeof first) TINYTL_TRY(read_bytes(source, 0, first, sizeof first, error));
-  const size_t nbytes = tinytl_safetensors_header_nbytes(first);
-  if (nbytes > file_nbytes) /* it looks no further than the length, and says what is wrong */
-    return tinytl_safetensors_open_header(first, file_nbytes, source->name, &r->file, error);
-  char *header = malloc(nbytes);
-  if (!header) return tinytl_fail_memory(error, nbytes);
-  tinytl_status status = read_bytes(source, 0, header, nbytes, error);
-  if (status == TINYTL_OK)
-    status = tinytl_safetensors_open_header(header, file_nbytes, source->name, &r->file, error);
-  free(header);
-  r->data = nbytes;
-  return status;
-}
-
-static tinytl_status check_format(const tinytl_resume *r, tinytl_error *error) {
+static tinytl_status open_file(tinytl_resume *r, const tinytl_source *source, tinytl_error *error) {
   char where[TINYTL_ST_WHERE];
-  const char *format = NULL;
-  TINYTL_TRY(tinytl_safetensors_need_meta(r->file, "tinytl.format", where, &format, error));
-  if (strcmp(format, TINYTL_CHECKPOINT_FORMAT) == 0) return TINYTL_OK;
-  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected \"%s\", found \"%.40s\"", where,
-                     TINYTL_CHECKPOINT_FORMAT, format);
-}
-
-/* The checksum must be the file's last bytes, as it is of all that comes before. */
-static tinytl_status check_hash(const tinytl_resume *r, tinytl_error *error) {
-  const tinytl_source *source = r->source;
-  const int dims[] = {TINYTL_CHECKSUM_NBYTES};
-  const tinytl_tensor *tensor = NULL;
+  TINYTL_TRY(tinytl_sealed_open(&r->file, source, TINYTL_CHECKPOINT_FORMAT, error));
   TINYTL_TRY(
-      tinytl_safetensors_expect(r->file, "checksum", TINYTL_DTYPE_I8, 1, dims, &tensor, error));
-  const uint64_t end = source->nbytes - TINYTL_CHECKSUM_NBYTES;
-  uint8_t chunk[TINYTL_CHECKPOINT_CHUNK], found[TINYTL_CHECKSUM_NBYTES];
-  SHA2_CTX sha256;
-  SHA256Init(&sha256);
-  for (uint64_t done = 0; done < end;) {
-    const uint64_t left = end - done;
-    const size_t n = left < sizeof chunk ? (size_t)left : sizeof chunk;
-    TINYTL_TRY(read_bytes(source, done, chunk, n, error));
-    SHA256Update(&sha256, chunk, n);
-    done += n;
-  }
-  SHA256Final(found, &sha256);
-  TINYTL_TRY(read_bytes(source, end, chunk, sizeof found, error));
-  if (r->data + tensor->offset == end && memcmp(chunk, found, sizeof found) == 0) return TINYTL_OK;
-  return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                     "%s: the checkpoint is damaged: its content does not match its checksum",
-                     source->name);
-}
-
-static tinytl_status open_file(tinytl_resume *r, tinytl_error *error) {
-  char where[TINYTL_ST_WHERE];
-  TINYTL_TRY(read_header(r, error));
-  TINYTL_TRY(check_format(r, error));
-  TINYTL_TRY(check_hash(r, error));
-  TINYTL_TRY(tinytl_safetensors_need_meta(r->file, "tinytl.version", where, &r->version, error));
-  return tinytl_safetensors_need_meta(r->file, "tinytl.kernels", where, &r->kernels, error);
+      tinytl_safetensors_need_meta(r->file.header, "tinytl.version", where, &r->version, error));
+  return tinytl_safetensors_need_meta(r->file.header, "tinytl.kernels", where, &r->kernels, error);
 }
 
 tinytl_status tinytl_resume_open(const tinytl_source *source, tinytl_resume **resume,
                                  tinytl_error *error) {
   tinytl_resume *opened = calloc(1, sizeof *opened);
   if (!opened) return tinytl_fail_memory(error, sizeof *opened);
-  opened->source = source;
-  const tinytl_status status = open_file(opened, error);
+  const tinytl_status status = open_file(opened, source, error);
   if (status != TINYTL_OK)
     tinytl_resume_free(opened);
   else
@@ -100,20 +35,8 @@ tinytl_status tinytl_resume_open(const tinytl_source *source, tinytl_resume **re
 
 void tinytl_resume_free(tinytl_resume *resume) {
   if (!resume) return;
-  tinytl_safetensors_free(resume->file);
+  tinytl_sealed_close(&resume->file);
   free(resume);
-}
-
-/* The JSON object of a key of the metadata; the caller frees it. */
-static tinytl_status read_object(const tinytl_resume *r, const char *key,
-                                 char where[TINYTL_ST_WHERE], json_t **object,
-                                 tinytl_error *error) {
-  const char *text = NULL;
-  TINYTL_TRY(tinytl_safetensors_need_meta(r->file, key, where, &text, error));
-  TINYTL_TRY(tinytl_json_parse(text, strlen(text), where, object, error));
-  if (json_is_object(*object)) return TINYTL_OK;
-  json_decref(*object);
-  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a JSON object", where);
 }
 
 /* ---- Of this run -------------------------------------------------------------------------- */
@@ -136,7 +59,7 @@ tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options 
                                    tinytl_carry *carry, tinytl_error *error) {
   char where[TINYTL_ST_WHERE];
   json_t *run = NULL;
-  TINYTL_TRY(read_object(r, "tinytl.run", where, &run, error));
+  TINYTL_TRY(tinytl_sealed_object(&r->file, "tinytl.run", where, &run, error));
   const char *method_name = json_string_value(json_object_get(run, "method"));
   const char *optimizer_name = json_string_value(json_object_get(run, "optimizer"));
   const json_t *steps = json_object_get(run, "auto");
@@ -188,16 +111,16 @@ static tinytl_status open_adapter(const tinytl_resume *r, const tinytl_tensor *t
   unsigned char *file = malloc(tensor->nbytes + 1);
   if (!file) return tinytl_fail_memory(error, tensor->nbytes);
   tinytl_status status =
-      read_bytes(r->source, r->data + tensor->offset, file, tensor->nbytes, error);
+      tinytl_sealed_read(&r->file, r->file.data + tensor->offset, file, tensor->nbytes, error);
   if (status == TINYTL_OK)
-    status = tinytl_adapter_open(file, tensor->nbytes, r->source->name, task->backbone,
+    status = tinytl_adapter_open(file, tensor->nbytes, r->file.source->name, task->backbone,
                                  &carry->adapter, error);
   free(file);
   if (status != TINYTL_OK) return status;
   if (carry->adapter->n_classes != task->train->n_classes)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s is of a run on other pictures: its adapter has %d classes, this run %d",
-                       r->source->name, carry->adapter->n_classes, task->train->n_classes);
+                       r->file.source->name, carry->adapter->n_classes, task->train->n_classes);
   carry->report.method = carry->adapter->method;
   carry->report.val_top1 = carry->adapter->val_top1;
   return TINYTL_OK;
@@ -207,81 +130,35 @@ tinytl_status tinytl_resume_carry(const tinytl_resume *r, const tinytl_task *tas
                                   tinytl_carry *carry, tinytl_error *error) {
   char where[TINYTL_ST_WHERE];
   json_t *state = NULL;
-  TINYTL_TRY(read_object(r, "tinytl.auto", where, &state, error));
+  TINYTL_TRY(tinytl_sealed_object(&r->file, "tinytl.auto", where, &state, error));
   const tinytl_status status = parse_carry(state, where, task, carry, error);
   json_decref(state);
   TINYTL_TRY(status);
   if (carry->step == 0) return TINYTL_OK;
-  const tinytl_tensor *tensor = tinytl_safetensors_find(r->file, "auto.adapter");
+  const tinytl_tensor *tensor = tinytl_safetensors_find(r->file.header, "auto.adapter");
   if (!tensor)
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"auto.adapter\" is missing",
-                       r->source->name);
+                       r->file.source->name);
   return open_adapter(r, tensor, task, carry, error);
-}
-
-enum { SHOWN = 96 };
-
-/* A value for people: numbers have passed through doubles. */
-static void show(const json_t *value, char text[SHOWN]) {
-  if (json_is_number(value)) {
-    snprintf(text, SHOWN, "%.9g", json_number_value(value));
-    return;
-  }
-  char *dumped =
-      value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) : NULL;
-  snprintf(text, SHOWN, "%s", dumped ? dumped : "missing");
-  free(dumped);
-}
-
-static tinytl_status compare_objects(const char *file, const json_t *theirs, json_t *ours,
-                                     tinytl_status status, const char *of_what,
-                                     tinytl_error *error) {
-  const char *name;
-  json_t *value;
-  json_object_foreach(ours, name, value) {
-    const json_t *found = json_object_get(theirs, name);
-    if (json_equal(found, value)) continue;
-    char found_text[SHOWN], expected_text[SHOWN];
-    show(found, found_text);
-    show(value, expected_text);
-    return tinytl_fail(error, status, "%s is of %s: its \"%s\" is %s, this run's is %s", file,
-                       of_what, name, found_text, expected_text);
-  }
-  return TINYTL_OK;
-}
-
-/* Fails with `status`, naming both values, where the file's object of this key is not this run's.
- */
-static tinytl_status compare(const tinytl_resume *r, const char *key, const char *ours_text,
-                             tinytl_status status, const char *of_what, tinytl_error *error) {
-  char where[TINYTL_ST_WHERE];
-  json_t *ours = NULL, *theirs = NULL;
-  TINYTL_TRY(tinytl_json_parse(ours_text, strlen(ours_text), key, &ours, error));
-  tinytl_status result = read_object(r, key, where, &theirs, error);
-  if (result == TINYTL_OK) {
-    result = compare_objects(r->source->name, theirs, ours, status, of_what, error);
-    json_decref(theirs);
-  }
-  json_decref(ours);
-  return result;
 }
 
 static tinytl_status check_identity(const tinytl_resume *r, const tinytl_checkpoint *c,
                                     tinytl_error *error) {
   const char *ours = c->trainer->network->backbone->sha256, *theirs = NULL;
   char where[TINYTL_ST_WHERE];
-  TINYTL_TRY(tinytl_safetensors_need_meta(r->file, "tinytl.backbone", where, &theirs, error));
+  TINYTL_TRY(
+      tinytl_safetensors_need_meta(r->file.header, "tinytl.backbone", where, &theirs, error));
   if (strcmp(ours, theirs) != 0)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s is of a run on another backbone: its sha256 is %.64s, this run's is %s",
-                       r->source->name, theirs, ours);
+                       r->file.source->name, theirs, ours);
   /* The seed may decide the pictures, and both the schedule. */
-  TINYTL_TRY(compare(r, "tinytl.run", c->identity.run, TINYTL_ERROR_USAGE,
-                     "a run with other options", error));
-  TINYTL_TRY(compare(r, "tinytl.data", c->identity.data, TINYTL_ERROR_MODEL,
-                     "a run on other pictures", error));
-  return compare(r, "tinytl.schedule", c->identity.schedule, TINYTL_ERROR_USAGE,
-                 "a run with another schedule", error);
+  TINYTL_TRY(tinytl_sealed_compare(&r->file, "tinytl.run", c->identity.run, TINYTL_ERROR_USAGE,
+                                   "a run with other options", error));
+  TINYTL_TRY(tinytl_sealed_compare(&r->file, "tinytl.data", c->identity.data, TINYTL_ERROR_MODEL,
+                                   "a run on other pictures", error));
+  return tinytl_sealed_compare(&r->file, "tinytl.schedule", c->identity.schedule,
+                               TINYTL_ERROR_USAGE, "a run with another schedule", error);
 }
 
 /* ---- State -------------------------------------------------------------------------------- */
@@ -327,7 +204,7 @@ static tinytl_status parse_state(const json_t *state, const char *where, tinytl_
 static tinytl_status read_state(const tinytl_resume *r, tinytl_checkpoint *c, tinytl_error *error) {
   char where[TINYTL_ST_WHERE];
   json_t *state = NULL;
-  TINYTL_TRY(read_object(r, "tinytl.state", where, &state, error));
+  TINYTL_TRY(tinytl_sealed_object(&r->file, "tinytl.state", where, &state, error));
   const tinytl_status status = parse_state(state, where, c, error);
   json_decref(state);
   return status;
@@ -335,20 +212,14 @@ static tinytl_status read_state(const tinytl_resume *r, tinytl_checkpoint *c, ti
 
 static tinytl_status read_vector(const tinytl_resume *r, tinytl_trainer *t,
                                  const tinytl_vector *vector, tinytl_error *error) {
-  const tinytl_tensor *tensor = tinytl_safetensors_find(r->file, vector->name);
-  if (!tensor || tensor->dtype != vector->dtype || tensor->n_dims != 1 ||
-      tensor->nbytes != vector->nbytes)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                       "%s: tensor \"%s\": expected %zu values of dtype %s in one dimension",
-                       r->source->name, vector->name, vector->n,
-                       vector->dtype == TINYTL_DTYPE_F32 ? "F32" : "I8");
-  const uint64_t from = r->data + tensor->offset;
+  uint64_t from;
+  TINYTL_TRY(tinytl_sealed_find(&r->file, vector->name, vector->dtype, vector->n, &from, error));
   if (vector->adapter) return TINYTL_OK; /* opened before, by tinytl_resume_carry */
-  if (vector->data) return read_bytes(r->source, from, vector->data, vector->nbytes, error);
-  char chunk[TINYTL_CHECKPOINT_CHUNK];
+  if (vector->data) return tinytl_sealed_read(&r->file, from, vector->data, vector->nbytes, error);
+  char chunk[TINYTL_SEALED_CHUNK];
   for (size_t done = 0; done < vector->nbytes;) {
     const size_t left = vector->nbytes - done, n = left < sizeof chunk ? left : sizeof chunk;
-    TINYTL_TRY(read_bytes(r->source, from + done, chunk, n, error));
+    TINYTL_TRY(tinytl_sealed_read(&r->file, from + done, chunk, n, error));
     TINYTL_TRY(tinytl_trainer_write_best(t, done, chunk, n, error));
     done += n;
   }
@@ -362,8 +233,8 @@ static tinytl_status check_flags(const tinytl_resume *r, const tinytl_vector *ve
   for (size_t i = 0; i < vector->n; i++)
     if (flags[i] > 1)
       return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                         "%s: tensor \"%s\": value %zu must be 0 or 1, found %d", r->source->name,
-                         vector->name, i, flags[i]);
+                         "%s: tensor \"%s\": value %zu must be 0 or 1, found %d",
+                         r->file.source->name, vector->name, i, flags[i]);
   return TINYTL_OK;
 }
 

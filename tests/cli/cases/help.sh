@@ -2,7 +2,7 @@
 run tinytl help
 run tinytl train --help
 run tinytl help predict
-for command in plan eval info import init bench; do
+for command in plan eval info import init pretrain search bench; do
   # Examples come first.
   tinytl $command --help | sed -n 3p
   tinytl $command -h | grep -c -- --json

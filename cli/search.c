@@ -1,0 +1,221 @@
+#include <stdio.h>
+
+#include "command.h"
+#include "io.h"
+#include "json.h"
+#include "model.h"
+#include "options.h"
+#include "pictures.h"
+#include "summary.h"
+#include "terminal.h"
+
+#define VAL_SHARE 0.2f
+
+typedef struct search_arguments {
+  const char *supernet, *dir, *backbone;
+  int method, optimizer;
+  float val_share, max_mega_macs;
+  bool json, quiet, has_header;
+  tinytl_search_options search;
+} search_arguments;
+
+static const cli_syntax search_syntax = {
+    .command = "search",
+    .arguments = "",
+    .summary = "Chooses the sub-net of a super-net for pictures in class folders, within limits.",
+    .examples = "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors\n"
+                "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
+                "--memory-limit 12M\n"
+                "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
+                "--max-macs 20\n",
+    .notes =
+        "Nothing is trained: train -m BACKBONE adapts what was chosen. Limits are those of that\n"
+        "training, with --method, --batch, --image-size and --optimizer as it will have them.\n"
+        "Held-out pictures: DIR/val, or a fifth of DIR/train. Sizes: K, M, G are 10^3, 10^6,\n"
+        "10^9 bytes.\n"};
+
+static bool parse(int argc, char **argv, search_arguments *args, int *exit_code) {
+  tinytl_train_options *train = &args->search.train;
+  const cli_option options[] = {
+      CLI_OPTION_REQUIRED('m', "model", &args->supernet, "SUPERNET", "super-net file"),
+      CLI_OPTION_DATA(&args->dir),
+      CLI_OPTION_OUTPUT(&args->backbone, "BACKBONE"),
+      CLI_OPTION_SIZE("memory-limit", &train->memory_limit,
+                      "of training, and of the search itself"),
+      CLI_OPTION_REAL("max-macs", &args->max_mega_macs, 0, 1e6, CLI_RANGE_ABOVE_MIN,
+                      "million multiply-accumulates a picture (default: any)"),
+      CLI_OPTION_INT(0, "candidates", &args->search.candidates, 16, 1000,
+                     "sub-nets to measure (default: 64)"),
+      CLI_OPTION_CHOICE("method", &args->method, cli_methods, "METHOD",
+                        "of training: lite+bias (default), last, bias or lite"),
+      CLI_OPTION_INT(0, "batch", &train->batch, 1, 4096, "of training (default: 8)"),
+      CLI_OPTION_CHOICE("optimizer", &args->optimizer, cli_optimizers, "NAME",
+                        "of training: auto (default), adam, adam8 or sgd"),
+      CLI_OPTION_IMAGE_SIZE(&train->image_size, "the super-net's"),
+      CLI_OPTION_REAL("val-split", &args->val_share, 0.05, 0.9, CLI_RANGE_CLOSED,
+                      "share that is held out (default: 0.2)"),
+      CLI_OPTION_SEED("seed", &train->seed, "same seed, same backbone (default: 0)"),
+      CLI_OPTION_THREADS(&train->n_threads),
+      CLI_OPTION_JSON(&args->json),
+      CLI_OPTION_QUIET(&args->quiet),
+      CLI_OPTIONS_END,
+  };
+  char **operands;
+  int n_operands;
+  return cli_parse(&search_syntax, options, argc, argv, &operands, &n_operands, exit_code);
+}
+
+/* ---- What is told ------------------------------------------------------------------------- */
+
+static void on_progress(void *context, int n, int n_candidates, const tinytl_candidate *candidate) {
+  const search_arguments *args = context;
+  (void)candidate;
+  if (!args->quiet) cli_progress_count("sub-net", n, n_candidates);
+}
+
+static void put_numbers(cli_json *json, const int *numbers, int n) {
+  cli_json_open(json, NULL, '[');
+  for (int i = 0; i < n; i++) cli_json_int(json, NULL, numbers[i]);
+  cli_json_close(json, ']');
+}
+
+static void put_arch(cli_json *json, const tinytl_candidate *c) {
+  cli_json_open(json, "arch", '{');
+  cli_json_open(json, "depth", '[');
+  for (int s = 0; s < 7; s++) cli_json_int(json, NULL, c->depth[s]);
+  cli_json_close(json, ']');
+  cli_json_open(json, "kernel", '[');
+  for (int s = 0; s < 7; s++) put_numbers(json, c->kernel[s], c->depth[s]);
+  cli_json_close(json, ']');
+  cli_json_open(json, "expand", '[');
+  for (int s = 0; s < 7; s++) put_numbers(json, c->expand[s], c->depth[s]);
+  cli_json_close(json, ']');
+  cli_json_close(json, '}');
+}
+
+static void put_candidate(cli_json *json, const char *event, const tinytl_candidate *c) {
+  cli_json_open(json, NULL, '{');
+  cli_json_text(json, "event", event);
+  put_arch(json, c);
+  cli_json_int(json, "macs", (long long)c->macs);
+  cli_json_int(json, "planned_bytes", (long long)c->planned_bytes);
+  cli_json_int(json, "base_rss_bytes", (long long)c->base_bytes);
+  cli_json_real(json, "val_top1", (double)c->top1);
+}
+
+static void print_candidate(const tinytl_candidate *c) {
+  printf("%6.1f %%  %7.1f MB  %7.1f M  ", 100 * (double)c->top1,
+         (double)(c->planned_bytes + c->base_bytes) / 1e6, (double)c->macs / 1e6);
+  for (int s = 1; s < 7; s++)
+    for (int j = 0; j < c->depth[s]; j++)
+      printf("%s%d/%d", j ? " " : s > 1 ? " | " : "", c->kernel[s][j], c->expand[s][j]);
+  putchar('\n');
+}
+
+static void on_front(void *context, const tinytl_candidate *candidate) {
+  search_arguments *args = context;
+  cli_progress_end();
+  if (!args->json) {
+    if (!args->has_header) puts("accuracy      memory       work  kernel/expand of every block");
+    args->has_header = true;
+    print_candidate(candidate);
+    return;
+  }
+  cli_json json = {0};
+  put_candidate(&json, "front", candidate);
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
+}
+
+static void print_done(const search_arguments *args, const tinytl_search_report *report) {
+  const tinytl_candidate *chosen = &report->chosen;
+  if (args->json) {
+    cli_json json = {0};
+    put_candidate(&json, "done", chosen);
+    cli_json_int(&json, "candidates", report->candidates);
+    cli_json_real(&json, "seconds", report->seconds);
+    cli_json_int(&json, "peak_rss_bytes", (long long)cli_peak_rss());
+    cli_json_text(&json, "backbone", args->backbone);
+    cli_json_close(&json, '}');
+    cli_json_end(&json);
+    return;
+  }
+  printf("chosen      the first of these, of %d sub-nets measured\n", report->candidates);
+  printf("memory      measured peak of the search %.1f MB\n", (double)cli_peak_rss() / 1e6);
+  printf("time        %.1f s\n", report->seconds);
+  printf("backbone    ");
+  cli_put_text(stdout, args->backbone);
+  putchar('\n');
+}
+
+/* ---- The command -------------------------------------------------------------------------- */
+
+static tinytl_status open_supernet(const char *path, tinytl_supernet **supernet,
+                                   tinytl_error *error) {
+  cli_file file;
+  tinytl_status status = cli_file_open(path, &file, error);
+  if (status != TINYTL_OK) return status;
+  status = tinytl_supernet_open(file.bytes, file.nbytes, path, supernet, error);
+  cli_file_close(&file);
+  return status;
+}
+
+static tinytl_status search_into(cli_output *output, const tinytl_supernet *supernet,
+                                 const cli_train_set *set, const search_arguments *args,
+                                 tinytl_search_report *report, tinytl_error *error) {
+  tinytl_backbone *backbone;
+  tinytl_status status =
+      tinytl_search(supernet, tinytl_folder_images(set->train), cli_train_set_val(set),
+                    &args->search, &backbone, report, error);
+  cli_progress_end();
+  if (status != TINYTL_OK) return status;
+  status = tinytl_backbone_write(backbone, cli_output_write, output, error);
+  tinytl_backbone_free(backbone);
+  return status;
+}
+
+static tinytl_status run(const tinytl_supernet *supernet, const search_arguments *args,
+                         tinytl_error *error) {
+  cli_output output;
+  cli_train_set set;
+  tinytl_search_report report;
+  tinytl_status status = cli_output_open(&output, args->backbone, args->supernet, error);
+  if (status != TINYTL_OK) return status;
+  const bool has_val = tinytl_folder_has_part(args->dir, TINYTL_PART_VAL);
+  const float share = args->val_share < 0 && !has_val ? VAL_SHARE : args->val_share;
+  status = cli_train_set_open(&set, args->dir, share, args->search.train.seed, error);
+  if (status != TINYTL_OK) {
+    cli_output_discard(&output);
+    return status;
+  }
+  status = search_into(&output, supernet, &set, args, &report, error);
+  status = cli_output_finish(&output, status, error);
+  if (status == TINYTL_OK) print_done(args, &report);
+  cli_train_set_close(&set);
+  return status;
+}
+
+int cli_search(int argc, char **argv) {
+  search_arguments args = {.val_share = -1};
+  int exit_code;
+  tinytl_search_options_init(&args.search);
+  args.method = args.search.train.method;
+  args.optimizer = args.search.train.optimizer;
+  if (!parse(argc, argv, &args, &exit_code)) return exit_code;
+  args.search.train.method = (tinytl_method)args.method;
+  args.search.train.optimizer = (tinytl_optimizer)args.optimizer;
+  args.search.max_macs = (uint64_t)((double)args.max_mega_macs * 1e6);
+  args.search.train.stop = cli_stop_flag();
+  args.search.train.skip = cli_note_skipped;
+  args.search.train.context = &args;
+  args.search.progress = on_progress;
+  args.search.front = on_front;
+  tinytl_error error;
+  tinytl_supernet *supernet;
+  tinytl_status status = open_supernet(args.supernet, &supernet, &error);
+  if (status == TINYTL_OK) {
+    status = run(supernet, &args, &error);
+    tinytl_supernet_free(supernet);
+  }
+  return status == TINYTL_OK ? TINYTL_OK : cli_report(&error);
+}

@@ -1,0 +1,194 @@
+/* The super-net file: docs/format.md. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/arch_json.h"
+#include "format/json_text.h"
+#include "format/tensor_list.h"
+#include "model/shared_values.h"
+#include "model/strings.h"
+
+#define FORMAT "super-net 1"
+
+/* ---- Tensors ------------------------------------------------------------------------------ */
+
+enum { PER_LAYER = 5, MAX_TENSORS = PER_LAYER * TINYTL_MAX_LAYERS + 2 };
+
+typedef struct value_tensor {
+  char name[40];
+  int n_dims, dims[4];
+  size_t first; /* of the values */
+} value_tensor;
+
+/* All of them, in the order of the file. */
+static int list_tensors(const tinytl_shared_values *shared, value_tensor tensors[MAX_TENSORS]) {
+  const tinytl_arch *arch = &shared->arch;
+  const tinytl_batch_params *params = &shared->params;
+  int n = 0;
+  for (int i = 0; i < arch->n_layers; i++) {
+    const tinytl_layer *layer = &arch->layers[i];
+    value_tensor weight = {.first = params->weight[i]};
+    weight.n_dims = tinytl_layer_dims(layer, weight.dims);
+    const value_tensor rest[] = {
+        {.n_dims = 1, .dims = {layer->out_c}, .first = params->scale[i]},
+        {.n_dims = 1, .dims = {layer->out_c}, .first = params->shift[i]},
+        {.n_dims = 2, .dims = {25, 25}, .first = shared->matrices[i]},
+        {.n_dims = 2, .dims = {9, 9}, .first = shared->matrices[i] + (size_t)25 * 25}};
+    static const char *const names[] = {"norm.weight", "norm.bias", "matrix5", "matrix3"};
+    snprintf(weight.name, sizeof weight.name, "layers.%d.weight", i);
+    tensors[n++] = weight;
+    for (int t = 0; t < (shared->matrices[i] ? 4 : 2); t++) {
+      tensors[n] = rest[t];
+      snprintf(tensors[n].name, sizeof tensors[n].name, "layers.%d.%s", i, names[t]);
+      n++;
+    }
+  }
+  tensors[n++] = (value_tensor){
+      "classifier.weight", 2, {arch->n_classes, arch->n_features}, params->classifier};
+  tensors[n++] = (value_tensor){"classifier.bias", 1, {arch->n_classes}, params->bias};
+  return n;
+}
+
+static size_t n_values(const value_tensor *tensor) {
+  size_t n = 1;
+  for (int d = 0; d < tensor->n_dims; d++) n *= (size_t)tensor->dims[d];
+  return n;
+}
+
+/* ---- Reading ------------------------------------------------------------------------------ */
+
+static tinytl_status read_space(const char *text, const char *where, tinytl_space *space,
+                                tinytl_error *error) {
+  json_t *json = NULL;
+  const char *name = NULL;
+  int n_classes = 0;
+  TINYTL_TRY(tinytl_json_parse(text, strlen(text), where, &json, error));
+  tinytl_status status = tinytl_json_string(json, "name", where, &name, error);
+  if (status == TINYTL_OK)
+    status = tinytl_json_int(json, "classes", 1, TINYTL_MAX_CLASSES, where, &n_classes, error);
+  if (status == TINYTL_OK && tinytl_space_named(name, n_classes, space, NULL) != TINYTL_OK)
+    status = tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "%s: expected the name supernet-W (W: 0.1 to 2.0), found \"%.60s\"", where,
+                         name);
+  json_decref(json);
+  return status;
+}
+
+static tinytl_status read_values(const tinytl_safetensors *file, tinytl_supernet *net,
+                                 tinytl_error *error) {
+  tinytl_shared_values *shared = calloc(1, sizeof *shared);
+  value_tensor *tensors = calloc(MAX_TENSORS, sizeof *tensors);
+  tinytl_status status = TINYTL_OK;
+  if (shared && tensors) {
+    tinytl_shared_values_layout(shared, &net->space);
+    net->n_values = shared->n;
+    net->values = malloc(shared->n * sizeof *net->values);
+  }
+  if (!net->values) status = tinytl_fail_memory(error, sizeof *shared);
+  const int n = status == TINYTL_OK ? list_tensors(shared, tensors) : 0;
+  for (int t = 0; t < n && status == TINYTL_OK; t++) {
+    const value_tensor *tensor = &tensors[t];
+    const float *values;
+    status =
+        tinytl_safetensors_f32(file, tensor->name, tensor->n_dims, tensor->dims, &values, error);
+    if (status == TINYTL_OK)
+      memcpy(net->values + tensor->first, values, n_values(tensor) * sizeof *values);
+  }
+  free(shared);
+  free(tensors);
+  return status == TINYTL_OK ? tinytl_safetensors_all_read(file, error) : status;
+}
+
+static tinytl_status read_supernet(const tinytl_safetensors *file, tinytl_supernet *net,
+                                   tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  const char *text = NULL;
+  TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.format", where, &text, error));
+  if (strcmp(text, FORMAT) != 0)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected \"%s\", found \"%.40s\"", where,
+                       FORMAT, text);
+  TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.space", where, &text, error));
+  TINYTL_TRY(read_space(text, where, &net->space, error));
+  TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.input", where, &text, error));
+  TINYTL_TRY(tinytl_input_parse(text, true, where, &net->input, error));
+  TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.labels", where, &text, error));
+  TINYTL_TRY(tinytl_strings_parse(text, where, &net->labels, &net->n_labels, error));
+  if (net->n_labels != net->space.n_classes)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected %d labels, found %d", where,
+                       net->space.n_classes, net->n_labels);
+  return read_values(file, net, error);
+}
+
+tinytl_status tinytl_supernet_open(const void *bytes, size_t nbytes, const char *name,
+                                   tinytl_supernet **supernet, tinytl_error *error) {
+  tinytl_safetensors *file = NULL;
+  TINYTL_TRY(tinytl_safetensors_open(bytes, nbytes, name, &file, error));
+  tinytl_supernet *opened = calloc(1, sizeof *opened);
+  tinytl_status status =
+      opened ? read_supernet(file, opened, error) : tinytl_fail_memory(error, sizeof *opened);
+  tinytl_safetensors_free(file);
+  if (status != TINYTL_OK)
+    tinytl_supernet_free(opened);
+  else
+    *supernet = opened;
+  return status;
+}
+
+/* ---- Writing ------------------------------------------------------------------------------ */
+
+static char *print_space(const tinytl_space *space) {
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_string(&json, "name", space->name);
+  tinytl_json_put_int(&json, "classes", space->n_classes);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
+}
+
+static tinytl_status write_values(const tinytl_supernet *net, const char *const *meta,
+                                  tinytl_write_fn write, void *context, tinytl_error *error) {
+  tinytl_shared_values *shared = calloc(1, sizeof *shared);
+  value_tensor *values = calloc(MAX_TENSORS, sizeof *values);
+  tinytl_tensor *tensors = calloc(MAX_TENSORS, sizeof *tensors);
+  tinytl_status status = TINYTL_OK;
+  if (shared && values && tensors) {
+    tinytl_shared_values_layout(shared, &net->space);
+    const int n = list_tensors(shared, values);
+    for (int t = 0; t < n; t++) {
+      tensors[t] = (tinytl_tensor){.name = values[t].name,
+                                   .dtype = TINYTL_DTYPE_F32,
+                                   .n_dims = values[t].n_dims,
+                                   .data = net->values + values[t].first,
+                                   .nbytes = n_values(&values[t]) * sizeof(float)};
+      for (int d = 0; d < values[t].n_dims; d++) tensors[t].dims[d] = (size_t)values[t].dims[d];
+    }
+    status = tinytl_safetensors_write(meta, tensors, n, write, context, error);
+  } else {
+    status = tinytl_fail_memory(error, MAX_TENSORS * sizeof *tensors);
+  }
+  free(shared);
+  free(values);
+  free(tensors);
+  return status;
+}
+
+tinytl_status tinytl_supernet_write(const tinytl_supernet *net, tinytl_write_fn write,
+                                    void *context, tinytl_error *error) {
+  char *space = print_space(&net->space), *input = tinytl_input_print(&net->input, true);
+  char *labels = tinytl_strings_print((const char *const *)net->labels, net->n_labels);
+  tinytl_status status;
+  if (space && input && labels) {
+    const char *const meta[] = {"tinytl.format", FORMAT,         "tinytl.space",
+                                space,           "tinytl.input", input,
+                                "tinytl.labels", labels,         NULL};
+    status = write_values(net, meta, write, context, error);
+  } else {
+    status = tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a super-net's header");
+  }
+  free(space);
+  free(input);
+  free(labels);
+  return status;
+}

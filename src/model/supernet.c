@@ -1,0 +1,257 @@
+#include "model/supernet.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/rng.h"
+
+static const int kernels[TINYTL_SUPERNET_CHOICES] = {7, 5, 3};
+static const int expands[TINYTL_SUPERNET_CHOICES] = {6, 4, 3};
+/* ProxylessNAS (Cai, Zhu, Han, 2019), as in method TinyTL's super-net. */
+static const int widths[TINYTL_SUPERNET_STAGES] = {16, 24, 40, 80, 96, 192, 320};
+static const int strides[TINYTL_SUPERNET_STAGES] = {1, 2, 2, 2, 1, 2, 1};
+enum { STEM = 32, HEAD = 1280, IMAGE_SIZE = 224 };
+
+/* ---- The space ---------------------------------------------------------------------------- */
+
+static const char prefix[] = "supernet-";
+
+bool tinytl_space_is_named(const char *name) {
+  return strncmp(name, prefix, sizeof prefix - 1) == 0;
+}
+
+tinytl_status tinytl_space_named(const char *name, int n_classes, tinytl_space *space,
+                                 tinytl_error *error) {
+  const int width =
+      tinytl_space_is_named(name) ? tinytl_parse_thousandths(name + sizeof prefix - 1) : 0;
+  if (width < 100 || width > 2000 || strlen(name) >= sizeof space->name)
+    return tinytl_fail(error, TINYTL_ERROR_USAGE,
+                       "expected the super-net supernet-W with a width W of 0.1 to 2.0 and at most "
+                       "three decimals, found \"%.60s\"",
+                       name);
+  if (n_classes < 1 || n_classes > TINYTL_MAX_CLASSES)
+    return tinytl_fail(error, TINYTL_ERROR_USAGE, "expected 1 to %d classes, found %d",
+                       TINYTL_MAX_CLASSES, n_classes);
+  *space = (tinytl_space){.n_classes = n_classes,
+                          .image_size = IMAGE_SIZE,
+                          .stem = tinytl_scale_channels(STEM, width),
+                          .head = tinytl_scale_channels(HEAD, width > 1000 ? width : 1000)};
+  snprintf(space->name, sizeof space->name, "%s", name);
+  for (int s = 0; s < TINYTL_SUPERNET_STAGES; s++)
+    space->out_c[s] = tinytl_scale_channels(widths[s], width);
+  return TINYTL_OK;
+}
+
+int tinytl_space_max_depth(int stage) {
+  return stage == 0 || stage == TINYTL_SUPERNET_STAGES - 1 ? 1 : TINYTL_SUPERNET_DEPTH;
+}
+
+int tinytl_space_min_depth(int stage) {
+  const int most = tinytl_space_max_depth(stage);
+  return most == 1 ? 1 : most - TINYTL_SUPERNET_CHOICES + 1;
+}
+
+double tinytl_space_n_subnets(void) {
+  const double of_block = TINYTL_SUPERNET_CHOICES * TINYTL_SUPERNET_CHOICES;
+  double n = 1;
+  for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) {
+    double of_stage = 0, of_blocks = 1;
+    for (int depth = 1; depth <= tinytl_space_max_depth(s); depth++) {
+      of_blocks *= of_block;
+      if (depth >= tinytl_space_min_depth(s)) of_stage += of_blocks;
+    }
+    n *= of_stage;
+  }
+  return n;
+}
+
+void tinytl_supernet_free(tinytl_supernet *supernet) {
+  if (!supernet) return;
+  free(supernet->labels);
+  free(supernet->values);
+  free(supernet);
+}
+
+void tinytl_supernet_describe(const tinytl_supernet *supernet, tinytl_supernet_info *info) {
+  const tinytl_space *space = &supernet->space;
+  *info = (tinytl_supernet_info){.name = space->name,
+                                 .image_size = supernet->input.size,
+                                 .n_classes = space->n_classes,
+                                 .n_parameters = supernet->n_values,
+                                 .n_subnets = tinytl_space_n_subnets()};
+  const tinytl_subnet ends[] = {tinytl_subnet_largest(), tinytl_subnet_smallest()};
+  uint64_t macs[2] = {0, 0};
+  tinytl_arch *arch = malloc(sizeof *arch);
+  for (int i = 0; arch && i < 2; i++) {
+    tinytl_subnet_arch(space, &ends[i], arch, NULL);
+    macs[i] = tinytl_arch_macs(arch, supernet->input.size);
+  }
+  free(arch);
+  info->largest_macs = macs[0];
+  info->smallest_macs = macs[1];
+}
+
+const char *tinytl_supernet_label(const tinytl_supernet *supernet, int index) {
+  return index >= 0 && index < supernet->n_labels ? supernet->labels[index] : NULL;
+}
+
+/* ---- Sub-nets ----------------------------------------------------------------------------- */
+
+static tinytl_subnet subnet_of(int depth, int kernel, int expand) {
+  tinytl_subnet subnet = {0};
+  for (int s = 0; s < TINYTL_SUPERNET_STAGES; s++) {
+    const int most = tinytl_space_max_depth(s);
+    subnet.depth[s] = (uint8_t)(most == 1 ? 1 : depth);
+    for (int j = 0; j < subnet.depth[s]; j++) {
+      subnet.kernel[s][j] = (uint8_t)(s == 0 ? 3 : kernel);
+      subnet.expand[s][j] = (uint8_t)(s == 0 ? 1 : expand);
+    }
+  }
+  return subnet;
+}
+
+tinytl_subnet tinytl_subnet_largest(void) {
+  return subnet_of(TINYTL_SUPERNET_DEPTH, kernels[0], expands[0]);
+}
+
+tinytl_subnet tinytl_subnet_smallest(void) {
+  return subnet_of(TINYTL_SUPERNET_DEPTH - TINYTL_SUPERNET_CHOICES + 1,
+                   kernels[TINYTL_SUPERNET_CHOICES - 1], expands[TINYTL_SUPERNET_CHOICES - 1]);
+}
+
+tinytl_subnet tinytl_subnet_draw(const tinytl_opening *opening, uint64_t seed, uint64_t first,
+                                 uint64_t second) {
+  tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SUBNET, first, second);
+  tinytl_subnet subnet = tinytl_subnet_largest();
+  for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) {
+    const uint32_t fewer = tinytl_rng_below(&rng, (uint32_t)opening->n_depths);
+    if (tinytl_space_max_depth(s) > 1) subnet.depth[s] = (uint8_t)(TINYTL_SUPERNET_DEPTH - fewer);
+    for (int j = 0; j < TINYTL_SUPERNET_DEPTH; j++) {
+      subnet.kernel[s][j] = (uint8_t)kernels[tinytl_rng_below(&rng, (uint32_t)opening->n_kernels)];
+      subnet.expand[s][j] = (uint8_t)expands[tinytl_rng_below(&rng, (uint32_t)opening->n_expands)];
+    }
+  }
+  tinytl_subnet_normalise(&subnet);
+  return subnet;
+}
+
+void tinytl_subnet_normalise(tinytl_subnet *subnet) {
+  for (int s = 0; s < TINYTL_SUPERNET_STAGES; s++)
+    for (int j = subnet->depth[s]; j < TINYTL_SUPERNET_DEPTH; j++)
+      subnet->kernel[s][j] = subnet->expand[s][j] = 0;
+}
+
+/* Layers of block j of a stage before its first one in the largest sub-net: that of stage 0, which
+ * does not widen, has 2, all others 3. */
+static int first_layer(int stage, int j) {
+  int blocks = j;
+  for (int s = 1; s < stage; s++) blocks += tinytl_space_max_depth(s);
+  return stage == 0 ? 1 : 3 + 3 * blocks;
+}
+
+void tinytl_subnet_arch(const tinytl_space *space, const tinytl_subnet *subnet, tinytl_arch *arch,
+                        int *layers) {
+  tinytl_block_spec blocks[TINYTL_SUPERNET_BLOCKS];
+  int n_blocks = 0, n = 0, all[TINYTL_MAX_LAYERS];
+  if (!layers) layers = all;
+  layers[n++] = 0;
+  for (int s = 0; s < TINYTL_SUPERNET_STAGES; s++)
+    for (int j = 0; j < subnet->depth[s]; j++) {
+      blocks[n_blocks++] = (tinytl_block_spec){.kernel = subnet->kernel[s][j],
+                                               .expand = subnet->expand[s][j],
+                                               .out_c = space->out_c[s],
+                                               .stride = j == 0 ? strides[s] : 1};
+      for (int k = 0; k < (s == 0 ? 2 : 3); k++) layers[n++] = first_layer(s, j) + k;
+    }
+  layers[n] = first_layer(TINYTL_SUPERNET_STAGES - 1, 1);
+  memset(arch, 0, sizeof *arch);
+  tinytl_arch_from_blocks(arch, space->stem, blocks, n_blocks, space->head);
+  arch->n_classes = space->n_classes;
+  snprintf(arch->name, sizeof arch->name, "%s", space->name);
+  /* Cannot fail: all of it is in range. */
+  tinytl_arch_finish(arch, space->name, NULL);
+}
+
+/* ---- Kernels ------------------------------------------------------------------------------ */
+
+enum { LARGE = 7, MEDIUM = 5, SMALL = 3, MEDIUM_TAPS = 25, SMALL_TAPS = 9 };
+
+/* Tap i of the centre of a kernel: its number among all. */
+static int centre_tap(int i, int side, int large_side) {
+  const int border = (large_side - side) / 2;
+  return (i / side + border) * large_side + i % side + border;
+}
+
+/* One channel: to [side^2] = matrix x the centre of from [large_side^2]. */
+static void shrink(int side, int large_side, const float *matrix, const float *from, float *to) {
+  const int taps = side * side;
+  for (int o = 0; o < taps; o++) {
+    to[o] = 0;
+    for (int i = 0; i < taps; i++)
+      to[o] += matrix[o * taps + i] * from[centre_tap(i, side, large_side)];
+  }
+}
+
+static void shrink_backward(int side, int large_side, const float *matrix, const float *from,
+                            const float *dto, float *dfrom, float *dmatrix) {
+  const int taps = side * side;
+  for (int o = 0; o < taps; o++)
+    for (int i = 0; i < taps; i++) {
+      const int tap = centre_tap(i, side, large_side);
+      dfrom[tap] += matrix[o * taps + i] * dto[o];
+      dmatrix[o * taps + i] += dto[o] * from[tap];
+    }
+}
+
+static void take_channel(int taps, int channels, int c, const float *all, float *one) {
+  for (int t = 0; t < taps; t++) one[t] = all[(size_t)t * (size_t)channels + (size_t)c];
+}
+
+static void add_channel(int taps, int channels, int c, const float *one, float *all) {
+  for (int t = 0; t < taps; t++) all[(size_t)t * (size_t)channels + (size_t)c] += one[t];
+}
+
+void tinytl_kernel_shrink(int kernel, int large_channels, int channels, const float *large,
+                          const float *matrices, float *small) {
+  const int taps = kernel * kernel;
+  for (int c = 0; c < channels; c++) {
+    float whole[LARGE * LARGE], medium[MEDIUM_TAPS], least[SMALL_TAPS];
+    const float *result = whole;
+    take_channel(LARGE * LARGE, large_channels, c, large, whole);
+    if (kernel < LARGE) {
+      shrink(MEDIUM, LARGE, matrices, whole, medium);
+      result = medium;
+    }
+    if (kernel < MEDIUM) {
+      shrink(SMALL, MEDIUM, matrices + MEDIUM_TAPS * MEDIUM_TAPS, medium, least);
+      result = least;
+    }
+    for (int t = 0; t < taps; t++) small[(size_t)t * (size_t)channels + (size_t)c] = result[t];
+  }
+}
+
+void tinytl_kernel_shrink_backward(int kernel, int large_channels, int channels, const float *large,
+                                   const float *matrices, const float *dsmall, float *dlarge,
+                                   float *dmatrices) {
+  const float *last_matrix = matrices + MEDIUM_TAPS * MEDIUM_TAPS;
+  float *dlast_matrix = dmatrices + MEDIUM_TAPS * MEDIUM_TAPS;
+  for (int c = 0; c < channels; c++) {
+    float whole[LARGE * LARGE], medium[MEDIUM_TAPS];
+    float dwhole[LARGE * LARGE] = {0}, dmedium[MEDIUM_TAPS] = {0}, dleast[SMALL_TAPS];
+    if (kernel == LARGE) {
+      take_channel(LARGE * LARGE, channels, c, dsmall, dwhole);
+    } else {
+      take_channel(LARGE * LARGE, large_channels, c, large, whole);
+      shrink(MEDIUM, LARGE, matrices, whole, medium);
+      if (kernel == MEDIUM) {
+        take_channel(MEDIUM_TAPS, channels, c, dsmall, dmedium);
+      } else {
+        take_channel(SMALL_TAPS, channels, c, dsmall, dleast);
+        shrink_backward(SMALL, MEDIUM, last_matrix, medium, dleast, dmedium, dlast_matrix);
+      }
+      shrink_backward(MEDIUM, LARGE, matrices, whole, dmedium, dwhole, dmatrices);
+    }
+    add_channel(LARGE * LARGE, large_channels, c, dwhole, dlarge);
+  }
+}

@@ -1,0 +1,85 @@
+/* The super-net: one set of weights for many sub-nets (Cai et al., "Once-for-All", 2020), and
+ * copying the weights of one out. A sub-net is a plain architecture: no operator knows more.
+ *
+ * Stages of inverted residuals. Of a stage a sub-net has the first `depth` blocks; of a block the
+ * first input channels x `expand` of its widened channels, and a depthwise kernel that is the
+ * centre of the largest one, times a matrix: 7 -> 5, and from that 5 -> 3. A matrix belongs to a
+ * layer and is the same for all of its channels. Values lie as tinytl_batch_params has them for the
+ * largest sub-net, with the matrices, layer by layer, [25][25] and [9][9], behind. */
+#ifndef TINYTL_MODEL_SUPERNET_H
+#define TINYTL_MODEL_SUPERNET_H
+
+#include "model/backbone.h"
+
+enum {
+  TINYTL_SUPERNET_STAGES = 7, /* the first is fixed, the last has one block */
+  TINYTL_SUPERNET_DEPTH = 4,
+  TINYTL_SUPERNET_BLOCKS = TINYTL_SUPERNET_STAGES * TINYTL_SUPERNET_DEPTH, /* room for */
+  TINYTL_SUPERNET_CHOICES = 3 /* kernels 3, 5, 7; expand ratios 3, 4, 6; depths 2, 3, 4 */
+};
+
+/* What there is to choose from. */
+typedef struct tinytl_space {
+  char name[64]; /* "supernet-W" */
+  int n_classes, image_size;
+  int stem, head, out_c[TINYTL_SUPERNET_STAGES];
+} tinytl_space;
+
+/* One choice; kernel and expand of block j of stage s stand at [s][j], those beyond the depth do
+ * not count. */
+typedef struct tinytl_subnet {
+  uint8_t depth[TINYTL_SUPERNET_STAGES];
+  uint8_t kernel[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH];
+  uint8_t expand[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH];
+} tinytl_subnet;
+
+/* A super-net in memory. Its values lie as tinytl_shared_values, model/shared_values.h, has them.
+ */
+struct tinytl_supernet {
+  tinytl_space space;
+  tinytl_input input;
+  char **labels; /* [n_labels], of all classes; owned */
+  int n_labels;
+  float *values; /* [n_values]; owned */
+  size_t n_values;
+};
+
+/* How much of the space is open: choices 0 to n - 1, largest first. */
+typedef struct tinytl_opening {
+  int n_kernels, n_depths, n_expands; /* 1 to TINYTL_SUPERNET_CHOICES */
+} tinytl_opening;
+
+/* True where the name is that of a super-net. */
+bool tinytl_space_is_named(const char *name);
+/* "supernet-W", W: width multiplier, 0.1 to 2.0. Error: USAGE. */
+tinytl_status tinytl_space_named(const char *name, int n_classes, tinytl_space *space,
+                                 tinytl_error *error);
+/* Of one stage: most blocks, fewest. */
+int tinytl_space_max_depth(int stage);
+int tinytl_space_min_depth(int stage);
+/* Number of sub-nets. */
+double tinytl_space_n_subnets(void);
+
+tinytl_subnet tinytl_subnet_largest(void);
+tinytl_subnet tinytl_subnet_smallest(void);
+/* One of those that are open; the same key gives the same. */
+tinytl_subnet tinytl_subnet_draw(const tinytl_opening *opening, uint64_t seed, uint64_t first,
+                                 uint64_t second);
+/* What differs in `to` from `from` alone counts: beyond the depth everything is 0. */
+void tinytl_subnet_normalise(tinytl_subnet *subnet);
+
+/* The plain architecture, and for each of its layers that of the largest sub-net which it is a part
+ * of (layers may be NULL). */
+void tinytl_subnet_arch(const tinytl_space *space, const tinytl_subnet *subnet, tinytl_arch *arch,
+                        int *layers);
+
+/* Kernel of a depthwise layer of `channels`, [7][7][channels] -> [kernel][kernel][channels], with
+ * the layer's matrices [25][25] and [9][9]; backward adds to dlarge and dmatrices from dsmall. */
+enum { TINYTL_KERNEL_MATRICES = 25 * 25 + 9 * 9 };
+void tinytl_kernel_shrink(int kernel, int large_channels, int channels, const float *large,
+                          const float *matrices, float *small);
+void tinytl_kernel_shrink_backward(int kernel, int large_channels, int channels, const float *large,
+                                   const float *matrices, const float *dsmall, float *dlarge,
+                                   float *dmatrices);
+
+#endif

@@ -1,0 +1,292 @@
+/* tinytl_pretrain: epochs of batches, validation, statistics of the norms, the backbone. */
+#include <math.h>
+
+#include "core/clock.h"
+#include "pretrain/pretrainer.h"
+
+#define PROGRESS_INTERVAL 0.1 /* seconds */
+#define SAVE_SHARE 0.01       /* of the time, at most, for checkpoints */
+enum { STATISTICS_IMAGES = 2000 };
+
+typedef struct session {
+  tinytl_pretrainer *p;
+  tinytl_error *error;
+  tinytl_pretrain_report report;
+  tinytl_pretrain_state state;
+  double start, last_progress, last_save, save_time;
+  double done_before; /* epochs that were done when the run went on */
+  uint64_t n_run;     /* training pictures that went through the network */
+  bool is_saved;
+} session;
+
+static tinytl_status check_stop(const session *s) {
+  const volatile int *stop = s->p->options.stop;
+  if (stop && *stop) return tinytl_fail(s->error, TINYTL_INTERRUPTED, "stopped on request");
+  return TINYTL_OK;
+}
+
+static void report_progress(session *s, float val_top1, bool finished) {
+  const tinytl_pretrain_options *options = &s->p->options;
+  const tinytl_pretrain_position *at = &s->state.at;
+  const double time = tinytl_now(), elapsed = time - s->start;
+  if (!options->progress || (!finished && time - s->last_progress < PROGRESS_INTERVAL)) return;
+  s->last_progress = time;
+  const int n_images = s->p->train->n_images;
+  const double done = finished ? at->epoch : at->epoch - 1 + (double)at->n_fed / n_images;
+  const double done_now = done - s->done_before;
+  const tinytl_epoch event = {
+      .epoch = at->epoch,
+      .n_epochs = options->epochs,
+      .image = at->n_fed,
+      .n_images = n_images,
+      .finished = finished,
+      .loss = at->n_fed > 0 ? (float)(at->loss_sum / at->n_fed) : NAN,
+      .val_top1 = val_top1,
+      .images_per_second = (double)s->n_run / (elapsed > 0 ? elapsed : 1),
+      .seconds_left = done_now > 0 ? elapsed * (options->epochs - done) / done_now : NAN};
+  options->progress(options->context, &event);
+}
+
+/* ---- Checkpoints -------------------------------------------------------------------------- */
+
+static void save(session *s) {
+  const tinytl_pretrain_options *options = &s->p->options;
+  if (!options->save || s->is_saved) return;
+  const double begin = tinytl_now();
+  options->save(options->context, &s->state);
+  s->is_saved = true;
+  s->last_save = tinytl_now();
+  s->save_time = s->last_save - begin;
+}
+
+/* Between two updates: from here the run could go on. Saves it where that is due. */
+static void settle(session *s) {
+  const double interval = (double)s->p->options.save_seconds;
+  s->is_saved = false;
+  if (interval == 0 || tinytl_now() - s->last_save >= fmax(interval, s->save_time / SAVE_SHARE))
+    save(s);
+}
+
+static tinytl_status begin(session *s, const char *architecture) {
+  const tinytl_pretrain_options *options = &s->p->options;
+  TINYTL_TRY(tinytl_pretrain_state_init(&s->state, s->p, architecture, s->error));
+  if (options->resume) {
+    TINYTL_TRY(tinytl_pretrain_state_restore(&s->state, options->resume, s->error));
+    s->is_saved = true;
+    const tinytl_epoch at = {.epoch = s->state.at.epoch,
+                             .n_epochs = options->epochs,
+                             .image = s->state.at.n_fed,
+                             .n_images = s->p->train->n_images};
+    if (options->resumed) options->resumed(options->context, &at);
+  }
+  s->done_before = s->state.at.epoch - 1 + (double)s->state.at.n_fed / s->p->train->n_images;
+  s->last_save = tinytl_now();
+  return TINYTL_OK;
+}
+
+/* ---- Pictures ----------------------------------------------------------------------------- */
+
+/* The pictures of one pass, in the pretrainer's order. */
+typedef struct pass {
+  const tinytl_images *images;
+  bool *unreadable; /* [n_images] */
+  int n, n_given;   /* pictures of the order */
+} pass;
+
+/* Takes out of the order what could not be read before, and begins behind its first n_done. */
+static tinytl_status begin_pass(session *s, pass *p, int n_done, int n_most,
+                                const tinytl_view *view) {
+  int *order = s->p->order;
+  p->n = 0;
+  p->n_given = n_done;
+  for (int i = 0; i < p->images->n_images && p->n < n_most; i++)
+    if (!p->unreadable[order[i]]) order[p->n++] = order[i];
+  if (n_done > p->n)
+    return tinytl_fail(s->error, TINYTL_ERROR_DATA,
+                       "%d training pictures could be read before, now %d", n_done, p->n);
+  return tinytl_loader_start(s->p->loader, p->images, order + n_done, p->n - n_done, view,
+                             s->error);
+}
+
+/* Holds the next batch; it is smaller, or empty, where the pass ends. */
+static tinytl_status next_batch(session *s, pass *pass) {
+  tinytl_pretrainer *p = s->p;
+  p->n_held = 0;
+  TINYTL_TRY(check_stop(s));
+  while (p->n_held < p->batch && pass->n_given < pass->n) {
+    tinytl_sample sample;
+    TINYTL_TRY(tinytl_loader_next(p->loader, &sample, s->error));
+    pass->unreadable[sample.index] = sample.skipped;
+    pass->n_given++;
+    if (!sample.skipped) tinytl_pretrainer_hold(p, &sample);
+    tinytl_loader_release(p->loader, &sample);
+  }
+  return TINYTL_OK;
+}
+
+static int count_readable(const tinytl_images *images, const bool *unreadable) {
+  int n = 0;
+  for (int i = 0; i < images->n_images; i++) n += !unreadable[i];
+  return n;
+}
+
+/* ---- Epochs ------------------------------------------------------------------------------- */
+
+/* Pictures that do not fill a batch at the end are left out: those of another epoch will be others.
+ */
+static tinytl_status train_epoch(session *s) {
+  tinytl_pretrainer *p = s->p;
+  tinytl_pretrain_position *at = &s->state.at;
+  const tinytl_view view = tinytl_pretrainer_view(p, true, at->epoch);
+  pass pass = {.images = p->train, .unreadable = p->train_unreadable};
+  tinytl_order(p->options.seed, (uint64_t)at->epoch, p->train->n_images, p->order);
+  TINYTL_TRY(begin_pass(s, &pass, at->n_fed, p->train->n_images, &view));
+  if (at->n_fed == 0) tinytl_pretrainer_begin_epoch(p, at->epoch);
+  for (;;) {
+    TINYTL_TRY(next_batch(s, &pass));
+    if (p->n_held < p->batch) break;
+    const double loss = tinytl_pretrainer_step(p, at);
+    if (!isfinite(loss))
+      return tinytl_fail(s->error, TINYTL_ERROR_DATA,
+                         "the loss is not finite in epoch %d: expected a number, found %g; a lower "
+                         "learning rate may help",
+                         at->epoch, loss);
+    at->loss_sum += loss;
+    at->n_fed += p->n_held;
+    s->n_run += (uint64_t)p->n_held;
+    settle(s);
+    report_progress(s, NAN, false);
+  }
+  if (at->n_fed > 0) return TINYTL_OK;
+  return tinytl_fail(s->error, TINYTL_ERROR_DATA,
+                     "expected %d training pictures that can be read, a batch, found %d", p->batch,
+                     count_readable(p->train, p->train_unreadable));
+}
+
+static tinytl_status validate(session *s, float *top1) {
+  tinytl_pretrainer *p = s->p;
+  const tinytl_view view = tinytl_pretrainer_view(p, false, 0);
+  pass pass = {.images = p->val, .unreadable = p->val_unreadable};
+  int n = 0, n_right = 0;
+  for (int i = 0; i < p->val->n_images; i++) p->order[i] = i;
+  TINYTL_TRY(begin_pass(s, &pass, 0, p->val->n_images, &view));
+  for (;;) {
+    TINYTL_TRY(next_batch(s, &pass));
+    if (p->n_held == 0) break;
+    n_right += tinytl_pretrainer_count_right(p);
+    n += p->n_held;
+  }
+  if (n == 0) return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read");
+  *top1 = (float)n_right / (float)n;
+  return TINYTL_OK;
+}
+
+static tinytl_status train_epochs(session *s) {
+  tinytl_pretrain_position *at = &s->state.at;
+  while (at->epoch <= s->p->options.epochs) {
+    float val_top1 = NAN;
+    TINYTL_TRY(train_epoch(s));
+    /* Running statistics are of the whole network. */
+    if (s->p->val && tinytl_pretrainer_phase(s->p, at->epoch).n_subnets == 0)
+      TINYTL_TRY(validate(s, &val_top1));
+    report_progress(s, val_top1, true);
+    at->epoch++;
+    at->n_fed = 0;
+    at->loss_sum = 0;
+    settle(s);
+  }
+  return TINYTL_OK;
+}
+
+/* ---- The end ------------------------------------------------------------------------------ */
+
+/* The mean over batches of training pictures, as they will be seen in use. */
+static tinytl_status estimate_statistics(session *s) {
+  tinytl_pretrainer *p = s->p;
+  const tinytl_view view = tinytl_pretrainer_view(p, false, 0);
+  pass pass = {.images = p->train, .unreadable = p->train_unreadable};
+  tinytl_order(p->options.seed, 0, p->train->n_images, p->order);
+  TINYTL_TRY(begin_pass(s, &pass, 0, STATISTICS_IMAGES, &view));
+  for (int n = 1;; n++) {
+    TINYTL_TRY(next_batch(s, &pass));
+    if (p->n_held == 0 || (p->n_held < p->batch && n > 1)) break;
+    tinytl_pretrainer_average_statistics(p, n);
+  }
+  return TINYTL_OK;
+}
+
+/* Of the network that is worked on. */
+static tinytl_status measure(session *s, float *val_top1) {
+  *val_top1 = NAN;
+  TINYTL_TRY(estimate_statistics(s));
+  return s->p->val ? validate(s, val_top1) : TINYTL_OK;
+}
+
+static tinytl_status measure_result(session *s) {
+  tinytl_pretrain_report *report = &s->report;
+  report->smallest_top1 = NAN;
+  if (!s->p->shrinking) return measure(s, &report->val_top1);
+  const tinytl_subnet smallest = tinytl_subnet_smallest(), largest = tinytl_subnet_largest();
+  tinytl_pretrainer_choose(s->p, &smallest);
+  TINYTL_TRY(measure(s, &report->smallest_top1));
+  tinytl_pretrainer_choose(s->p, &largest);
+  return measure(s, &report->val_top1);
+}
+
+static void complete_report(session *s) {
+  const tinytl_pretrainer *p = s->p;
+  tinytl_pretrain_report *report = &s->report;
+  report->train_images = count_readable(p->train, p->train_unreadable);
+  report->val_images = p->val ? count_readable(p->val, p->val_unreadable) : 0;
+  report->skipped_images = p->train->n_images - report->train_images +
+                           (p->val ? p->val->n_images - report->val_images : 0);
+  report->planned_bytes = p->total_bytes;
+  report->base_bytes = p->base_bytes;
+  report->seconds = tinytl_now() - s->start;
+  report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
+}
+
+static tinytl_status run(session *s, const char *architecture, tinytl_backbone **backbone,
+                         tinytl_supernet **supernet) {
+  TINYTL_TRY(begin(s, architecture));
+  TINYTL_TRY(train_epochs(s));
+  save(s);
+  TINYTL_TRY(measure_result(s));
+  complete_report(s);
+  return backbone ? tinytl_pretrainer_finish(s->p, backbone, s->error)
+                  : tinytl_pretrainer_finish_supernet(s->p, supernet, s->error);
+}
+
+static tinytl_status pretrain(const char *architecture, const tinytl_images *train,
+                              const tinytl_images *val, const tinytl_pretrain_options *options,
+                              tinytl_backbone **backbone, tinytl_supernet **supernet,
+                              tinytl_pretrain_report *report, tinytl_error *error) {
+  session s = {.error = error, .start = tinytl_now()};
+  tinytl_status status = tinytl_pretrainer_create(architecture, train, val, options, &s.p, error);
+  if (status == TINYTL_OK) status = run(&s, architecture, backbone, supernet);
+  if (status == TINYTL_INTERRUPTED) save(&s);
+  if (status == TINYTL_OK && report) *report = s.report;
+  tinytl_pretrain_state_clear(&s.state);
+  tinytl_pretrainer_free(s.p);
+  return status;
+}
+
+tinytl_status tinytl_pretrain(const char *architecture, const tinytl_images *train,
+                              const tinytl_images *val, const tinytl_pretrain_options *options,
+                              tinytl_backbone **backbone, tinytl_pretrain_report *report,
+                              tinytl_error *error) {
+  if (tinytl_space_is_named(architecture))
+    return tinytl_fail(error, TINYTL_ERROR_USAGE, "%.60s is a super-net, no backbone",
+                       architecture);
+  return pretrain(architecture, train, val, options, backbone, NULL, report, error);
+}
+
+tinytl_status tinytl_pretrain_supernet(const char *name, const tinytl_images *train,
+                                       const tinytl_images *val,
+                                       const tinytl_pretrain_options *options,
+                                       tinytl_supernet **supernet, tinytl_pretrain_report *report,
+                                       tinytl_error *error) {
+  tinytl_space space;
+  TINYTL_TRY(tinytl_space_named(name, train->n_classes, &space, error));
+  return pretrain(name, train, val, options, NULL, supernet, report, error);
+}

@@ -1,0 +1,431 @@
+#include "pretrain/pretrainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/arena.h"
+#include "core/pages.h"
+#include "model/strings.h"
+#include "pretrain/sgd.h"
+#include "train/optimizer.h"
+#include "train/rules.h"
+
+enum {
+  DEFAULT_EPOCHS = 60,
+  DEFAULT_BATCH = 64,
+  STACK_NBYTES = 32 * 1024,       /* touched of a thread's stack */
+  HEAP_NBYTES = 256 * 1024,       /* messages, stdio, folders being read */
+  LIMIT_MARGIN = 256 * 1024,      /* kept free under a limit */
+  LIMIT_STEP = 100 * 1000,        /* limits are named with one decimal of a MB */
+  LOAD_NBYTES = 64 * 1000 * 1000, /* under a limit, most that decoding a picture may take */
+  WARMUP_SHARE = 20               /* of all updates */
+};
+#define LR_OF_BATCH_64 0.1f
+#define WEIGHT_DECAY 3e-5f
+#define RUNNING_SHARE 0.1f /* of the newest batch in the running statistics */
+
+void tinytl_pretrain_options_init(tinytl_pretrain_options *options) {
+  *options = (tinytl_pretrain_options){.epochs = DEFAULT_EPOCHS,
+                                       .batch = DEFAULT_BATCH,
+                                       .label_smoothing = 0.1f,
+                                       .mirror = true,
+                                       .save_seconds = 30};
+}
+
+static tinytl_status check_int(const char *name, int value, int low, int high,
+                               tinytl_error *error) {
+  if (value >= low && value <= high) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_USAGE, "%s must be %d to %d, not %d", name, low, high,
+                     value);
+}
+
+static tinytl_status check_options(const tinytl_pretrain_options *options, tinytl_error *error) {
+  TINYTL_TRY(check_int("epochs", options->epochs, 1, 10000, error));
+  TINYTL_TRY(check_int("batch", options->batch, 2, 4096, error));
+  if (options->image_size != 0)
+    TINYTL_TRY(check_int("image size", options->image_size, 32, 1024, error));
+  TINYTL_TRY(check_int("threads", options->n_threads, 0, 64, error));
+  if (!(options->label_smoothing >= 0 && options->label_smoothing < 1))
+    return tinytl_fail(error, TINYTL_ERROR_USAGE,
+                       "label smoothing must be 0 to less than 1, not %g",
+                       (double)options->label_smoothing);
+  if (!(options->lr >= 0 && options->lr <= 10))
+    return tinytl_fail(error, TINYTL_ERROR_USAGE, "learning rate must be 0 to 10, not %g",
+                       (double)options->lr);
+  return TINYTL_OK;
+}
+
+/* ---- Memory ------------------------------------------------------------------------------- */
+
+/* Hands out pieces of the block; with base NULL it only counts. */
+typedef struct cursor {
+  unsigned char *base;
+  size_t used;
+} cursor;
+
+static void *take(cursor *c, size_t n, size_t element_nbytes) {
+  void *piece = c->base ? c->base + c->used : NULL;
+  c->used += tinytl_round_up(n * element_nbytes, TINYTL_ARENA_ALIGN);
+  return piece;
+}
+
+static size_t picture_nbytes(const tinytl_pretrainer *p) {
+  return 3 * (size_t)p->input.size * (size_t)p->input.size;
+}
+
+/* The next batch is decoded while this one is worked on. */
+static tinytl_loader_options loader_options(const tinytl_pretrainer *p) {
+  return (tinytl_loader_options){.capacity = p->batch,
+                                 .n_workers = 1,
+                                 .max_size = p->net->image_size,
+                                 .skip = p->options.skip,
+                                 .skip_context = p->options.context};
+}
+
+static void lay_out(tinytl_pretrainer *p, cursor *c, void **loader_memory) {
+  const size_t n = p->n_values, n_channels = p->net->params.n_channels;
+  const size_t n_train = (size_t)p->train->n_images;
+  const size_t n_val = p->val ? (size_t)p->val->n_images : 0;
+  const tinytl_loader_options loader = loader_options(p);
+  p->values = take(c, n, sizeof(float));
+  p->gradient = take(c, n, sizeof(float));
+  p->moment = take(c, n, sizeof(float));
+  p->running.mean = take(c, n_channels, sizeof(float));
+  p->running.var = take(c, n_channels, sizeof(float));
+  p->train_unreadable = take(c, n_train, sizeof(bool));
+  p->val_unreadable = take(c, n_val, sizeof(bool));
+  p->order = take(c, n_train > n_val ? n_train : n_val, sizeof(int));
+  p->pixels = take(c, (size_t)p->batch, picture_nbytes(p));
+  p->rgb = take(c, (size_t)p->batch, sizeof *p->rgb);
+  p->labels = take(c, (size_t)p->batch, sizeof *p->labels);
+  tinytl_shrinking *shrinking = p->shrinking;
+  if (shrinking) {
+    shrinking->values = take(c, p->net->params.n, sizeof(float));
+    shrinking->gradient = take(c, p->net->params.n, sizeof(float));
+    shrinking->teacher = take(c, n, sizeof(float));
+    shrinking->teacher_statistics.mean = take(c, n_channels, sizeof(float));
+    shrinking->teacher_statistics.var = take(c, n_channels, sizeof(float));
+    shrinking->answers = take(c, (size_t)p->batch * (size_t)p->train->n_classes, sizeof(float));
+  }
+  *loader_memory = take(c, tinytl_loader_nbytes(&loader), 1);
+  p->maps_first = c->used;
+  p->batch_run.block = take(c, p->net->nbytes, 1);
+}
+
+static size_t load_nbytes(const tinytl_pretrainer *p) {
+  const tinytl_images *const sets[] = {p->train, p->val};
+  size_t nbytes = 0;
+  for (int i = 0; i < 2; i++) {
+    if (!sets[i] || !sets[i]->load_nbytes) continue;
+    const tinytl_view view = tinytl_pretrainer_view(p, i == 0, 0);
+    nbytes = tinytl_size_max(nbytes, sets[i]->load_nbytes(sets[i]->context, &view));
+  }
+  return nbytes;
+}
+
+static tinytl_status plan(tinytl_pretrainer *p, tinytl_error *error) {
+  const size_t limit = p->options.memory_limit;
+  const int n_threads = p->options.n_threads ? p->options.n_threads : tinytl_n_cores();
+  cursor c = {0};
+  void *loader_memory;
+  p->base_bytes = tinytl_resident_nbytes();
+  p->max_load_nbytes = limit ? LOAD_NBYTES : 0;
+  p->load_nbytes = load_nbytes(p);
+  lay_out(p, &c, &loader_memory);
+  p->block_nbytes = c.used;
+  /* At the end the backbone, twice at most while it is quantised, takes the place of the maps. */
+  const size_t backbone = 2 * p->n_values * sizeof(float);
+  p->total_bytes = c.used + p->load_nbytes + (size_t)(n_threads + 1) * STACK_NBYTES + HEAP_NBYTES +
+                   2 * sizeof(tinytl_backbone) + sizeof *p->net + sizeof *p->arch;
+  if (p->shrinking) p->total_bytes += sizeof *p->shrinking;
+  if (backbone > p->net->nbytes) p->total_bytes += backbone - p->net->nbytes;
+  if (p->options.planned) p->options.planned(p->options.context, p->total_bytes, p->base_bytes);
+  const size_t needed = p->base_bytes + p->total_bytes + LIMIT_MARGIN;
+  if (limit == 0 || needed <= limit) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
+                     "batches of %d pictures at image size %d do not fit in the memory limit of "
+                     "%.1f MB: they need %.1f MB, and %.1f MB are taken before; the smallest limit "
+                     "that would do is %.1fM, or a smaller batch",
+                     p->batch, p->net->image_size, (double)limit / 1e6,
+                     (double)p->total_bytes / 1e6, (double)p->base_bytes / 1e6,
+                     (double)tinytl_round_up(needed, LIMIT_STEP) / 1e6);
+}
+
+static tinytl_status take_block(tinytl_pretrainer *p, tinytl_error *error) {
+  void *loader_memory = NULL;
+  p->block = tinytl_pages_take(p->block_nbytes);
+  if (!p->block) return tinytl_fail_memory(error, p->block_nbytes);
+  cursor c = {.base = p->block};
+  lay_out(p, &c, &loader_memory);
+  TINYTL_TRY(tinytl_pool_create(p->options.n_threads, &p->pool, error));
+  const tinytl_loader_options loader = loader_options(p);
+  TINYTL_TRY(tinytl_loader_create(&loader, loader_memory, &p->loader, error));
+  tinytl_batch_run *b = &p->batch_run;
+  b->net = p->net;
+  b->run = (tinytl_run){.kernels = tinytl_kernels_get(), .pool = p->pool};
+  b->values = p->values;
+  b->rgb = p->rgb;
+  for (int i = 0; i < p->batch; i++) p->rgb[i] = p->pixels + (size_t)i * picture_nbytes(p);
+  for (int c3 = 0; c3 < 3; c3++) {
+    b->input_scale[c3] = 1.0f / (255.0f * p->input.std[c3]);
+    b->input_shift[c3] = -p->input.mean[c3] / p->input.std[c3];
+  }
+  return TINYTL_OK;
+}
+
+/* ---- Beginning ---------------------------------------------------------------------------- */
+
+static tinytl_status check_images(const tinytl_images *images, int n_classes, const char *what,
+                                  tinytl_error *error) {
+  if (images->n_images < 2 || images->n_classes != n_classes || n_classes < 2)
+    return tinytl_fail(error, TINYTL_ERROR_DATA,
+                       "%s pictures: expected 2 or more classes and pictures, found %d classes and "
+                       "%d pictures",
+                       what, images->n_classes, images->n_images);
+  for (int i = 0; i < images->n_images; i++)
+    if (images->labels[i] < 0 || images->labels[i] >= n_classes)
+      return tinytl_fail(error, TINYTL_ERROR_DATA, "%s picture %d has label %d of %d classes", what,
+                         i, images->labels[i], n_classes);
+  return TINYTL_OK;
+}
+
+/* The weights of a randomly initialised backbone; norms that change nothing. */
+static void set_values(tinytl_pretrainer *p, const tinytl_backbone *random) {
+  const tinytl_batch_params *params = &p->net->params;
+  for (int i = 0; i < p->arch->n_layers; i++) {
+    const tinytl_layer *layer = &p->arch->layers[i];
+    memcpy(p->values + params->weight[i], random->weight[i].f32,
+           tinytl_layer_n_weights(layer) * sizeof(float));
+    for (int c = 0; c < layer->out_c; c++) p->values[params->scale[i] + (size_t)c] = 1;
+  }
+  memcpy(p->values + params->classifier, random->classifier.f32,
+         (size_t)p->arch->n_classes * (size_t)p->arch->n_features * sizeof(float));
+  for (size_t c = 0; c < params->n_channels; c++) p->running.var[c] = 1;
+  if (p->shrinking) tinytl_shared_values_init_matrices(&p->shrinking->shared, p->values);
+}
+
+static tinytl_status set_up(tinytl_pretrainer *p, const tinytl_backbone *random,
+                            tinytl_error *error) {
+  p->arch = malloc(sizeof *p->arch);
+  p->net = malloc(sizeof *p->net);
+  if (!p->arch || !p->net) return tinytl_fail_memory(error, sizeof *p->net);
+  *p->arch = random->arch;
+  p->input = random->input;
+  if (p->options.image_size) p->input.size = p->options.image_size;
+  p->input.resize = tinytl_input_default_resize(p->input.size);
+  p->batch = p->options.batch < p->train->n_images ? p->options.batch : p->train->n_images;
+  p->epoch_steps = p->train->n_images / p->batch;
+  if (p->options.lr == 0) p->options.lr = LR_OF_BATCH_64 * (float)p->batch / 64;
+  TINYTL_TRY(tinytl_batch_net_init(p->net, p->arch, p->input.size, p->batch, true, error));
+  p->n_values = p->shrinking ? p->shrinking->shared.n : p->net->params.n;
+  TINYTL_TRY(plan(p, error));
+  TINYTL_TRY(take_block(p, error));
+  set_values(p, random);
+  return TINYTL_OK;
+}
+
+/* The random backbone of the architecture, or of the largest sub-net. */
+static tinytl_status init_network(tinytl_pretrainer *p, const char *architecture,
+                                  tinytl_backbone **random, tinytl_error *error) {
+  const int n_classes = p->train->n_classes;
+  if (!tinytl_space_is_named(architecture))
+    return tinytl_backbone_init(architecture, n_classes, TINYTL_WEIGHTS_F32, p->options.seed,
+                                random, error);
+  p->shrinking = calloc(1, sizeof *p->shrinking);
+  if (!p->shrinking) return tinytl_fail_memory(error, sizeof *p->shrinking);
+  tinytl_space *space = &p->shrinking->space;
+  TINYTL_TRY(tinytl_space_named(architecture, n_classes, space, error));
+  tinytl_shared_values_layout(&p->shrinking->shared, space);
+  return tinytl_backbone_random(&p->shrinking->shared.arch, space->image_size, TINYTL_WEIGHTS_F32,
+                                p->options.seed, random, error);
+}
+
+tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_images *train,
+                                       const tinytl_images *val,
+                                       const tinytl_pretrain_options *options,
+                                       tinytl_pretrainer **pretrainer, tinytl_error *error) {
+  tinytl_backbone *random = NULL;
+  TINYTL_TRY(check_options(options, error));
+  TINYTL_TRY(check_images(train, train->n_classes, "training", error));
+  if (val) TINYTL_TRY(check_images(val, train->n_classes, "validation", error));
+  tinytl_pretrainer *made = calloc(1, sizeof *made);
+  if (!made) return tinytl_fail_memory(error, sizeof *made);
+  made->options = *options;
+  made->train = train;
+  made->val = val;
+  tinytl_status status = init_network(made, architecture, &random, error);
+  if (status == TINYTL_OK) status = set_up(made, random, error);
+  tinytl_backbone_free(random);
+  if (status != TINYTL_OK)
+    tinytl_pretrainer_free(made);
+  else
+    *pretrainer = made;
+  return status;
+}
+
+static void stop_threads(tinytl_pretrainer *p) {
+  tinytl_loader_free(p->loader);
+  tinytl_pool_free(p->pool);
+  p->loader = NULL;
+  p->pool = NULL;
+}
+
+void tinytl_pretrainer_free(tinytl_pretrainer *p) {
+  if (!p) return;
+  stop_threads(p);
+  tinytl_pages_free(p->block, p->block_nbytes);
+  free(p->arch);
+  free(p->net);
+  free(p->shrinking);
+  free(p);
+}
+
+tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, bool training, int epoch) {
+  return (tinytl_view){.size = p->input.size,
+                       .resize = p->input.resize,
+                       .augment = training,
+                       .min_scale = TINYTL_MIN_CROP_SCALE,
+                       .mirror = p->options.mirror,
+                       .seed = p->options.seed,
+                       .epoch = (uint64_t)epoch,
+                       .max_nbytes = p->max_load_nbytes};
+}
+
+/* ---- Steps -------------------------------------------------------------------------------- */
+
+void tinytl_pretrainer_hold(tinytl_pretrainer *p, const tinytl_sample *sample) {
+  memcpy(p->pixels + (size_t)p->n_held * picture_nbytes(p), sample->rgb, picture_nbytes(p));
+  p->labels[p->n_held++] = sample->label;
+}
+
+float *tinytl_pretrainer_forward(tinytl_pretrainer *p, const tinytl_batch_statistics *given) {
+  p->batch_run.n_images = p->n_held;
+  return tinytl_batch_forward(&p->batch_run, given);
+}
+
+/* running += share * (this batch's - running), the variance as it is estimated for all pictures. */
+static void blend_statistics(tinytl_pretrainer *p, float share) {
+  const tinytl_batch_net *net = p->batch_run.net;
+  const tinytl_batch_statistics own = tinytl_batch_own_statistics(&p->batch_run);
+  for (int i = 0; i < net->arch->n_layers; i++) {
+    const tinytl_conv *conv = &net->conv[i];
+    const float n = (float)p->n_held * (float)conv->out_h * (float)conv->out_w;
+    const float unbiased = n > 1 ? n / (n - 1) : 1;
+    const size_t first = net->params.channel[i];
+    for (size_t c = first; c < first + (size_t)conv->out_c; c++) {
+      p->running.mean[c] += share * (own.mean[c] - p->running.mean[c]);
+      p->running.var[c] += share * (own.var[c] * unbiased - p->running.var[c]);
+    }
+  }
+}
+
+/* The gradient of the whole network; returns the sum of losses. */
+static double add_gradient(tinytl_pretrainer *p) {
+  const int n_classes = p->arch->n_classes;
+  double loss = 0;
+  p->batch_run.net = p->net;
+  p->batch_run.values = p->values;
+  float *logits = tinytl_pretrainer_forward(p, NULL);
+  blend_statistics(p, RUNNING_SHARE);
+  for (int i = 0; i < p->n_held; i++, logits += n_classes)
+    loss += (double)tinytl_cross_entropy(n_classes, p->labels[i], p->options.label_smoothing,
+                                         1.0f / (float)p->n_held, logits);
+  tinytl_batch_backward(&p->batch_run, p->gradient);
+  return loss;
+}
+
+double tinytl_pretrainer_step(tinytl_pretrainer *p, const tinytl_pretrain_position *at) {
+  const tinytl_phase phase = tinytl_pretrainer_phase(p, at->epoch);
+  const uint64_t epoch_steps = (uint64_t)p->epoch_steps,
+                 in_epoch = (uint64_t)(at->n_fed / p->batch);
+  const uint64_t n_steps = (uint64_t)phase.n_epochs * epoch_steps;
+  const uint64_t step = (uint64_t)(at->epoch - phase.first_epoch) * epoch_steps + in_epoch;
+  const double loss =
+      phase.n_subnets == 0
+          ? add_gradient(p)
+          : tinytl_pretrainer_shrink(p, &phase, (uint64_t)at->epoch * epoch_steps + in_epoch);
+  const float share = tinytl_schedule(step, n_steps / WARMUP_SHARE, n_steps);
+  const tinytl_sgd sgd = {.n = p->n_values,
+                          .n_decayed = p->net->params.n_decayed,
+                          .lr = p->options.lr * phase.lr_share * share,
+                          .decay = WEIGHT_DECAY,
+                          .values = p->values,
+                          .moment = p->moment,
+                          .gradient = p->gradient};
+  tinytl_sgd_update(&sgd, p->pool);
+  return loss;
+}
+
+int tinytl_pretrainer_count_right(tinytl_pretrainer *p) {
+  const int n_classes = p->arch->n_classes;
+  const float *logits = tinytl_pretrainer_forward(p, &p->running);
+  int n_right = 0;
+  for (int i = 0; i < p->n_held; i++, logits += n_classes) {
+    bool right = true;
+    for (int k = 0; k < n_classes; k++) right = right && logits[k] <= logits[p->labels[i]];
+    n_right += right;
+  }
+  return n_right;
+}
+
+void tinytl_pretrainer_average_statistics(tinytl_pretrainer *p, int n) {
+  tinytl_pretrainer_forward(p, NULL);
+  blend_statistics(p, 1.0f / (float)n);
+}
+
+/* ---- The backbone ------------------------------------------------------------------------- */
+
+static void give_maps_back(tinytl_pretrainer *p) {
+  stop_threads(p);
+  tinytl_pages_drop(p->block + p->maps_first, p->block_nbytes - p->maps_first);
+}
+
+tinytl_status tinytl_pretrainer_finish(tinytl_pretrainer *p, tinytl_backbone **backbone,
+                                       tinytl_error *error) {
+  give_maps_back(p);
+  tinytl_backbone *folded = calloc(1, sizeof *folded);
+  if (!folded) return tinytl_fail_memory(error, sizeof *folded);
+  folded->arch = *p->arch;
+  folded->input = p->input;
+  folded->labels = (char **)p->train->class_names;
+  folded->n_labels = p->train->n_classes;
+  tinytl_batch_fold(p->net, &p->running, p->values, folded);
+  const tinytl_status status = tinytl_backbone_build(folded, p->options.weights, backbone, error);
+  free(folded);
+  return status;
+}
+
+static tinytl_status check_finite(const tinytl_pretrainer *p, tinytl_error *error) {
+  for (size_t i = 0; i < p->n_values; i++)
+    if (!isfinite(p->values[i]))
+      return tinytl_fail(error, TINYTL_ERROR_DATA,
+                         "a trained value is not finite: expected a number, found %g; a lower "
+                         "learning rate may help",
+                         (double)p->values[i]);
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_pretrainer_finish_supernet(tinytl_pretrainer *p, tinytl_supernet **supernet,
+                                                tinytl_error *error) {
+  give_maps_back(p);
+  TINYTL_TRY(check_finite(p, error));
+  tinytl_supernet *made = calloc(1, sizeof *made);
+  if (!made) return tinytl_fail_memory(error, sizeof *made);
+  made->space = p->shrinking->space;
+  made->input = p->input;
+  made->n_labels = p->train->n_classes;
+  made->n_values = p->n_values;
+  made->values = malloc(p->n_values * sizeof *made->values);
+  tinytl_status status =
+      made->values
+          ? tinytl_strings_copy(p->train->class_names, made->n_labels, &made->labels, error)
+          : tinytl_fail_memory(error, p->n_values * sizeof *made->values);
+  if (status == TINYTL_OK) {
+    memcpy(made->values, p->values, p->n_values * sizeof *made->values);
+    *supernet = made;
+  } else {
+    tinytl_supernet_free(made);
+  }
+  return status;
+}

@@ -1,0 +1,128 @@
+/* One pre-training run: its memory, planned and taken at once, and one batch at a time. */
+#ifndef TINYTL_PRETRAIN_PRETRAINER_H
+#define TINYTL_PRETRAIN_PRETRAINER_H
+
+#include "data/data.h"
+#include "format/sealed_file.h"
+#include "model/shared_values.h"
+#include "pretrain/batch_net.h"
+
+#define TINYTL_PRETRAIN_FORMAT "pretraining 1"
+
+/* Where a run is, between two updates. */
+typedef struct tinytl_pretrain_position {
+  int epoch;       /* that is going on, from 1; one more than there are: all are done */
+  int n_fed;       /* of its pictures: the first ones of its order that can be read */
+  double loss_sum; /* of them */
+} tinytl_pretrain_position;
+
+/* Part of a super-net's run (Cai et al., "Once-for-All", 2020, progressive shrinking). A backbone's
+ * run has one phase. */
+typedef struct tinytl_phase {
+  int first_epoch, n_epochs;
+  int n_subnets;          /* of an update; 0: the whole network */
+  tinytl_opening opening; /* that they are drawn from */
+  float lr_share;         /* of the run's learning rate */
+} tinytl_phase;
+
+/* What a super-net's run has more. The teacher is the largest sub-net as its phase left it. */
+typedef struct tinytl_shrinking {
+  tinytl_space space;
+  tinytl_shared_values shared;
+  tinytl_part_values part; /* the sub-net that is worked on, and its network */
+  tinytl_batch_net net;
+  float *values, *gradient; /* its own, in the block */
+  float *teacher;           /* [shared.n] */
+  tinytl_batch_statistics teacher_statistics;
+  float *answers; /* the teacher's probabilities, [batch][n_classes] */
+} tinytl_shrinking;
+
+/* Everything lies in one block, in this order:
+ *
+ *   values | gradient | moment | running mean and variance | flags, order, batch | what a super-net
+ *   has more | loader | maps */
+typedef struct tinytl_pretrainer {
+  tinytl_pretrain_options options;
+  const tinytl_images *train, *val; /* val may be NULL */
+  tinytl_arch *arch;                /* of a super-net: of its largest sub-net */
+  tinytl_shrinking *shrinking;      /* NULL: a backbone */
+  size_t n_values;
+  tinytl_input input;
+  tinytl_batch_net *net;
+  tinytl_batch_run batch_run;
+  tinytl_pool *pool;
+  tinytl_loader *loader;
+
+  int batch;          /* pictures of an update */
+  int epoch_steps;    /* updates of an epoch */
+  size_t load_nbytes; /* of heap, for decoding one picture */
+  size_t max_load_nbytes;
+  size_t total_bytes, base_bytes; /* planned; held before */
+  unsigned char *block;
+  size_t block_nbytes, maps_first;         /* the maps end the block */
+  float *values, *gradient, *moment;       /* [n_values] */
+  tinytl_batch_statistics running;         /* of training batches, for validation */
+  bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
+  int *order;
+  uint8_t *pixels;     /* [batch][size][size][3], of the batch's pictures */
+  const uint8_t **rgb; /* [batch] */
+  int *labels;         /* [batch] */
+  int n_held;          /* pictures in it now */
+} tinytl_pretrainer;
+
+/* Plans, and takes the memory. Errors: USAGE, DATA, MEMORY_LIMIT. */
+tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_images *train,
+                                       const tinytl_images *val,
+                                       const tinytl_pretrain_options *options,
+                                       tinytl_pretrainer **pretrainer, tinytl_error *error);
+void tinytl_pretrainer_free(tinytl_pretrainer *pretrainer); /* NULL is allowed */
+
+tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, bool training, int epoch);
+
+/* Adds a picture to the batch. */
+void tinytl_pretrainer_hold(tinytl_pretrainer *p, const tinytl_sample *sample);
+
+/* One update from the pictures held; returns the sum of their losses. */
+double tinytl_pretrainer_step(tinytl_pretrainer *p, const tinytl_pretrain_position *at);
+/* Those of the pictures held that the running statistics get right. */
+int tinytl_pretrainer_count_right(tinytl_pretrainer *p);
+/* The statistics of the pictures held become the n-th of those that `running` is the mean of. */
+void tinytl_pretrainer_average_statistics(tinytl_pretrainer *p, int n);
+/* The network as a backbone, by the running statistics. The values are lost, the maps given back.
+ */
+tinytl_status tinytl_pretrainer_finish(tinytl_pretrainer *p, tinytl_backbone **backbone,
+                                       tinytl_error *error);
+
+tinytl_status tinytl_pretrainer_finish_supernet(tinytl_pretrainer *p, tinytl_supernet **supernet,
+                                                tinytl_error *error);
+/* Forward through the network that is worked on, by given statistics or the batch's own. */
+float *tinytl_pretrainer_forward(tinytl_pretrainer *p, const tinytl_batch_statistics *given);
+
+/* ---- Super-nets (shrinking.c) -------------------------------------------------------------- */
+
+tinytl_phase tinytl_pretrainer_phase(const tinytl_pretrainer *p, int epoch);
+/* Before the first update of an epoch: where a phase begins, the largest sub-net becomes the
+ * teacher, channels are sorted before widths shrink, and moments are 0. */
+void tinytl_pretrainer_begin_epoch(tinytl_pretrainer *p, int epoch);
+/* Works on this sub-net from now on, as its shared values are now. */
+void tinytl_pretrainer_choose(tinytl_pretrainer *p, const tinytl_subnet *subnet);
+/* Adds to the gradient from the pictures held, through sub-nets that are drawn by `step`; returns
+ * the mean of the sub-nets' sums of losses. */
+double tinytl_pretrainer_shrink(tinytl_pretrainer *p, const tinytl_phase *phase, uint64_t step);
+
+/* ---- Checkpoints (state.c) ---------------------------------------------------------------- */
+
+struct tinytl_pretrain_state {
+  const tinytl_pretrainer *pretrainer;
+  char *run, *data; /* all that decides the bytes of a run's backbone, as JSON; owned */
+  tinytl_pretrain_position at;
+};
+
+tinytl_status tinytl_pretrain_state_init(tinytl_pretrain_state *state, const tinytl_pretrainer *p,
+                                         const char *architecture, tinytl_error *error);
+void tinytl_pretrain_state_clear(tinytl_pretrain_state *state);
+/* Refuses what is not of this run, and brings values and position to where it was saved. */
+tinytl_status tinytl_pretrain_state_restore(tinytl_pretrain_state *state,
+                                            const tinytl_source *source, tinytl_error *error);
+
+#endif

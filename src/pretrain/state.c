@@ -1,0 +1,178 @@
+/* What a pre-training run's state is: docs/format.md. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/json_text.h"
+#include "pretrain/pretrainer.h"
+#include "train/checkpoint.h"
+
+static char *print_run(const tinytl_pretrainer *p, const char *architecture) {
+  const tinytl_pretrain_options *options = &p->options;
+  char seed[24]; /* beyond the whole numbers that JSON readers keep */
+  tinytl_json_text json = {0};
+  snprintf(seed, sizeof seed, "%llu", (unsigned long long)options->seed);
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_string(&json, "architecture", architecture);
+  tinytl_json_put_string(&json, "seed", seed);
+  tinytl_json_put_int(&json, "image_size", p->input.size);
+  tinytl_json_put_int(&json, "batch", p->batch);
+  tinytl_json_put_int(&json, "epochs", options->epochs);
+  tinytl_json_put_float(&json, "lr", options->lr);
+  tinytl_json_put_float(&json, "label_smoothing", options->label_smoothing);
+  tinytl_json_put_int(&json, "mirror", options->mirror);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
+}
+
+tinytl_status tinytl_pretrain_state_init(tinytl_pretrain_state *state, const tinytl_pretrainer *p,
+                                         const char *architecture, tinytl_error *error) {
+  *state = (tinytl_pretrain_state){.pretrainer = p,
+                                   .run = print_run(p, architecture),
+                                   .data = tinytl_print_images(p->train, p->val),
+                                   .at = {.epoch = 1}};
+  if (state->run && state->data) return TINYTL_OK;
+  tinytl_pretrain_state_clear(state);
+  return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
+}
+
+void tinytl_pretrain_state_clear(tinytl_pretrain_state *state) {
+  free(state->run);
+  free(state->data);
+  state->run = state->data = NULL;
+}
+
+/* ---- Vectors ------------------------------------------------------------------------------ */
+
+enum { MAX_VECTORS = 9 };
+
+typedef struct vector {
+  const char *name;
+  tinytl_dtype dtype;
+  void *data;
+  size_t n;
+} vector;
+
+/* In the order of the file: floats, then bytes. */
+static int list_vectors(const tinytl_pretrainer *p, vector vectors[MAX_VECTORS]) {
+  const size_t n = p->n_values, n_channels = p->net->params.n_channels;
+  int count = 0;
+  vectors[count++] = (vector){"values", TINYTL_DTYPE_F32, p->values, n};
+  vectors[count++] = (vector){"moment", TINYTL_DTYPE_F32, p->moment, n};
+  vectors[count++] = (vector){"running.mean", TINYTL_DTYPE_F32, p->running.mean, n_channels};
+  vectors[count++] = (vector){"running.var", TINYTL_DTYPE_F32, p->running.var, n_channels};
+  if (p->shrinking) {
+    const tinytl_batch_statistics *teacher = &p->shrinking->teacher_statistics;
+    vectors[count++] = (vector){"teacher", TINYTL_DTYPE_F32, p->shrinking->teacher, n};
+    vectors[count++] = (vector){"teacher.mean", TINYTL_DTYPE_F32, teacher->mean, n_channels};
+    vectors[count++] = (vector){"teacher.var", TINYTL_DTYPE_F32, teacher->var, n_channels};
+  }
+  vectors[count++] = (vector){"unreadable.train", TINYTL_DTYPE_I8, p->train_unreadable,
+                              (size_t)p->train->n_images};
+  if (p->val)
+    vectors[count++] =
+        (vector){"unreadable.val", TINYTL_DTYPE_I8, p->val_unreadable, (size_t)p->val->n_images};
+  return count;
+}
+
+static size_t vector_nbytes(const vector *v) {
+  return v->n * (v->dtype == TINYTL_DTYPE_F32 ? sizeof(float) : 1);
+}
+
+/* ---- Writing ------------------------------------------------------------------------------ */
+
+static char *print_position(const tinytl_pretrain_position *at) {
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_int(&json, "epoch", at->epoch);
+  tinytl_json_put_int(&json, "images", at->n_fed);
+  tinytl_json_put_double(&json, "loss_sum", at->loss_sum);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
+}
+
+tinytl_status tinytl_pretrain_state_write(const tinytl_pretrain_state *state, tinytl_write_fn write,
+                                          void *context, tinytl_error *error) {
+  vector vectors[MAX_VECTORS];
+  tinytl_tensor tensors[MAX_VECTORS + 1];
+  tinytl_sealer sealer;
+  const int n = list_vectors(state->pretrainer, vectors);
+  for (int i = 0; i < n; i++)
+    tensors[i] = (tinytl_tensor){.name = vectors[i].name,
+                                 .dtype = vectors[i].dtype,
+                                 .n_dims = 1,
+                                 .dims = {vectors[i].n},
+                                 .nbytes = vector_nbytes(&vectors[i])};
+  char *position = print_position(&state->at);
+  if (!position)
+    return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
+  const char *const meta[] = {
+      "tinytl.format", TINYTL_PRETRAIN_FORMAT, "tinytl.run", state->run, "tinytl.data",
+      state->data,     "tinytl.state",         position,     NULL};
+  tinytl_status status = tinytl_sealer_begin(&sealer, meta, tensors, n, write, context, error);
+  free(position);
+  for (int i = 0; i < n && status == TINYTL_OK; i++)
+    status = tinytl_sealer_write(&sealer, vectors[i].data, vector_nbytes(&vectors[i]), error);
+  return status == TINYTL_OK ? tinytl_sealer_finish(&sealer, error) : status;
+}
+
+/* ---- Reading ------------------------------------------------------------------------------ */
+
+static tinytl_status parse_position(const json_t *json, const char *where,
+                                    const tinytl_pretrainer *p, tinytl_pretrain_position *at,
+                                    tinytl_error *error) {
+  const json_t *loss = json_object_get(json, "loss_sum");
+  const int n_epochs = p->options.epochs;
+  TINYTL_TRY(tinytl_json_int(json, "epoch", 1, n_epochs + 1, where, &at->epoch, error));
+  const int max_fed = at->epoch <= n_epochs ? p->train->n_images : 0;
+  TINYTL_TRY(tinytl_json_int(json, "images", 0, max_fed, where, &at->n_fed, error));
+  if (!json_is_number(loss))
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a number \"loss_sum\"", where);
+  at->loss_sum = json_number_value(loss);
+  return TINYTL_OK;
+}
+
+/* Any other byte in a bool is undefined behaviour. */
+static tinytl_status check_flags(const vector *v, const char *file, tinytl_error *error) {
+  const unsigned char *flags = v->data;
+  for (size_t i = 0; v->dtype == TINYTL_DTYPE_I8 && i < v->n; i++)
+    if (flags[i] > 1)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "%s: tensor \"%s\": value %zu must be 0 or 1, found %d", file, v->name, i,
+                         flags[i]);
+  return TINYTL_OK;
+}
+
+static tinytl_status restore(tinytl_pretrain_state *state, const tinytl_sealed_file *file,
+                             tinytl_error *error) {
+  const tinytl_pretrainer *p = state->pretrainer;
+  char where[TINYTL_ST_WHERE];
+  json_t *json = NULL;
+  TINYTL_TRY(tinytl_sealed_compare(file, "tinytl.run", state->run, TINYTL_ERROR_USAGE,
+                                   "a run with other options", error));
+  TINYTL_TRY(tinytl_sealed_compare(file, "tinytl.data", state->data, TINYTL_ERROR_MODEL,
+                                   "a run on other pictures", error));
+  TINYTL_TRY(tinytl_sealed_object(file, "tinytl.state", where, &json, error));
+  const tinytl_status status = parse_position(json, where, p, &state->at, error);
+  json_decref(json);
+  TINYTL_TRY(status);
+  vector vectors[MAX_VECTORS];
+  const int n = list_vectors(p, vectors);
+  for (int i = 0; i < n; i++) {
+    uint64_t from;
+    TINYTL_TRY(
+        tinytl_sealed_find(file, vectors[i].name, vectors[i].dtype, vectors[i].n, &from, error));
+    TINYTL_TRY(tinytl_sealed_read(file, from, vectors[i].data, vector_nbytes(&vectors[i]), error));
+    TINYTL_TRY(check_flags(&vectors[i], file->source->name, error));
+  }
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_pretrain_state_restore(tinytl_pretrain_state *state,
+                                            const tinytl_source *source, tinytl_error *error) {
+  tinytl_sealed_file file;
+  tinytl_status status = tinytl_sealed_open(&file, source, TINYTL_PRETRAIN_FORMAT, error);
+  if (status == TINYTL_OK) status = restore(state, &file, error);
+  tinytl_sealed_close(&file);
+  return status;
+}

@@ -1,0 +1,36 @@
+# A super-net from nothing: what info says of it, going on after SIGKILL, and where it is not wanted.
+pretrain="tinytl pretrain supernet-0.1 -d $fixtures/pictures --image-size 32 --epochs 3 --batch 25"
+$pretrain -o whole.safetensors --json -q | tail -n 1 | json_check event architecture epochs
+run tinytl info whole.safetensors
+tinytl info whole.safetensors --json | json_check kind architecture classes parameters
+
+$pretrain -o new.safetensors --checkpoint run.ckpt --checkpoint-every 0 -q --threads 1 &
+pid=$!
+while [ ! -s run.ckpt ] && kill -0 $pid 2>/dev/null; do sleep 0.02; done
+kill -s KILL $pid
+wait $pid 2>/dev/null
+show $pretrain -o new.safetensors --checkpoint run.ckpt --resume -q --threads 3
+cmp new.safetensors whole.safetensors && echo "the same super-net"
+
+# The sub-net for some pictures; it is adapted as any backbone.
+search="tinytl search -m whole.safetensors -d $fixtures/pictures --candidates 16"
+$search -o chosen.safetensors --json -q >events
+grep -c '"front"' events | sed 's/^[1-9][0-9]*$/a front/'
+tail -n 1 events | json_check event candidates backbone
+tinytl info chosen.safetensors --json | json_check architecture image_size classes
+show tinytl train -m chosen.safetensors -d $fixtures/pictures -o adapter.safetensors $small
+$search -o again.safetensors -q --threads 1 | head -n 1
+cmp again.safetensors chosen.safetensors && echo "the same backbone"
+run $search -o no.safetensors -q --json --max-macs 0.1 | sed 's/limit of [0-9.]*M/limit of NM/'
+$search -o no.safetensors -q --json --memory-limit 1M 2>/dev/null
+echo "exit $?"
+run tinytl search -m "$TINYTL_MODEL" -d $fixtures/pictures -o no.safetensors
+run tinytl search -m whole.safetensors -d $fixtures/pictures -o no.safetensors --method auto
+rm -f events chosen.safetensors again.safetensors adapter.safetensors
+
+run tinytl train -m whole.safetensors -d $fixtures/pictures -o no.safetensors $small
+run tinytl plan -m whole.safetensors
+run tinytl pretrain supernet-9 -d $fixtures/pictures -o no.safetensors
+head -c 3000 whole.safetensors >cut.safetensors
+run tinytl info cut.safetensors
+ls

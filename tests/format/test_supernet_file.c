@@ -1,0 +1,123 @@
+#include "support/cmocka.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/shared_values.h"
+#include "support/op_check.h"
+#include "support/sink.h"
+#include "support/tiny_net.h"
+
+enum { CLASSES = 3 };
+static char *labels[] = {"a", "b", "c\xff"};
+
+static tinytl_supernet make(tinytl_shared_values *shared) {
+  tinytl_supernet net = {
+      .labels = labels,
+      .n_labels = CLASSES,
+      .input = {
+          .size = 64, .resize = 73, .mean = {0.5f, 0.5f, 0.5f}, .std = {0.25f, 0.25f, 0.25f}}};
+  assert_int_equal(tinytl_space_named("supernet-0.1", CLASSES, &net.space, NULL), TINYTL_OK);
+  tinytl_shared_values_layout(shared, &net.space);
+  net.n_values = shared->n;
+  net.values = op_random(shared->n, 1);
+  return net;
+}
+
+static sink write_file(void) {
+  tinytl_shared_values *shared = malloc(sizeof *shared);
+  tinytl_supernet net = make(shared);
+  sink file = {0};
+  assert_int_equal(tinytl_supernet_write(&net, sink_write, &file, NULL), TINYTL_OK);
+  free(net.values);
+  free(shared);
+  return file;
+}
+
+static void test_round_trip(void **state) {
+  (void)state;
+  tinytl_shared_values *shared = malloc(sizeof *shared);
+  tinytl_supernet net = make(shared), *opened = NULL;
+  tinytl_supernet_info info;
+  sink file = write_file();
+  assert_int_equal(tinytl_supernet_open(file.bytes, file.nbytes, "f", &opened, NULL), TINYTL_OK);
+  assert_int_equal(opened->n_values, net.n_values);
+  assert_memory_equal(opened->values, net.values, net.n_values * sizeof(float));
+  assert_memory_equal(&opened->input, &net.input, sizeof net.input);
+  assert_string_equal(tinytl_supernet_label(opened, 2), labels[2]);
+  assert_null(tinytl_supernet_label(opened, 3));
+  tinytl_supernet_describe(opened, &info);
+  assert_string_equal(info.name, "supernet-0.1");
+  assert_int_equal(info.image_size, 64);
+  assert_int_equal(info.n_classes, CLASSES);
+  assert_int_equal(info.n_parameters, net.n_values);
+  assert_true(info.n_subnets > 1e20);
+  assert_true(info.smallest_macs > 0 && info.smallest_macs < info.largest_macs / 2);
+  tinytl_supernet_free(opened);
+  free(file.bytes);
+  free(net.values);
+  free(shared);
+}
+
+static void expect_refusal(const sink *file, const char *part) {
+  tinytl_supernet *opened = NULL;
+  tinytl_error error;
+  assert_int_equal(tinytl_supernet_open(file->bytes, file->nbytes, "f", &opened, &error),
+                   TINYTL_ERROR_MODEL);
+  assert_null(opened);
+  if (!strstr(error.message, part)) fail_msg("%s", error.message);
+}
+
+static void test_refusals(void **state) {
+  (void)state;
+  sink file = write_file();
+  assert_true(sink_replace(&file, "supernet-0.1", "supernet-9.9"));
+  expect_refusal(&file, "expected the name supernet-W (W: 0.1 to 2.0), found \"supernet-9.9\"");
+  assert_true(sink_replace(&file, "supernet-9.9", "supernet-0.9"));
+  expect_refusal(&file, "layers.0.weight");
+  assert_true(sink_replace(&file, "supernet-0.9", "supernet-0.1"));
+  assert_true(sink_replace(&file, "layers.4.matrix5", "layers.4.matrix6"));
+  expect_refusal(&file, "layers.4.matrix5");
+  free(file.bytes);
+}
+
+/* Each in the place of the other. */
+static void test_other_kinds(void **state) {
+  (void)state;
+  sink file = write_file(), other = {0};
+  tinytl_backbone *backbone = tiny_backbone(TINYTL_WEIGHTS_F32, TINYTL_PAD_SAME, false);
+  tinytl_backbone *opened = NULL;
+  tinytl_error error;
+  assert_int_equal(tinytl_backbone_write(backbone, sink_write, &other, NULL), TINYTL_OK);
+  expect_refusal(&other, "expected \"super-net 1\", found \"backbone 1\"");
+  assert_int_equal(tinytl_backbone_open(file.bytes, file.nbytes, "f", &opened, &error),
+                   TINYTL_ERROR_MODEL);
+  assert_non_null(strstr(error.message, "expected a backbone, found a super-net"));
+  tinytl_backbone_free(backbone);
+  free(file.bytes);
+  free(other.bytes);
+}
+
+static int read_file(const void *bytes, size_t nbytes) {
+  tinytl_supernet *opened = NULL;
+  const tinytl_status status = tinytl_supernet_open(bytes, nbytes, "f", &opened, NULL);
+  if (status == TINYTL_OK) tinytl_supernet_free(opened);
+  return status;
+}
+
+static void test_damage(void **state) {
+  (void)state;
+  sink file = write_file();
+  sink_damage(&file, 200, TINYTL_ERROR_MODEL, read_file);
+  free(file.bytes);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_round_trip),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_other_kinds),
+      cmocka_unit_test(test_damage),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,157 @@
+#include "support/cmocka.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/supernet.h"
+#include "support/op_check.h"
+
+static tinytl_space space_of(const char *name) {
+  tinytl_space space;
+  assert_int_equal(tinytl_space_named(name, 10, &space, NULL), TINYTL_OK);
+  return space;
+}
+
+static void test_names(void **state) {
+  (void)state;
+  static const char *const wrong[] = {"supernet-",      "supernet-0.05",    "supernet-3",
+                                      "supernet-0.35x", "mobilenet-v2-1.0", "supernet"};
+  tinytl_space space;
+  tinytl_error error;
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    assert_int_equal(tinytl_space_named(wrong[i], 10, &space, &error), TINYTL_ERROR_USAGE);
+    assert_non_null(strstr(error.message, wrong[i]));
+  }
+  assert_int_equal(tinytl_space_named("supernet-1", 0, &space, NULL), TINYTL_ERROR_USAGE);
+  space = space_of("supernet-1.0");
+  assert_int_equal(space.stem, 32);
+  assert_int_equal(space.out_c[6], 320);
+}
+
+/* 9 choices a block, depth 2 to 4 in five stages, one block in the last. */
+static void test_size_of_space(void **state) {
+  (void)state;
+  const double of_stage = 81 + 729 + 6561;
+  assert_true(tinytl_space_n_subnets() == pow(of_stage, 5) * 9);
+}
+
+static void test_largest_and_smallest(void **state) {
+  (void)state;
+  const tinytl_space space = space_of("supernet-1.0");
+  const tinytl_subnet largest = tinytl_subnet_largest(), smallest = tinytl_subnet_smallest();
+  tinytl_arch *arch = malloc(sizeof *arch);
+  int layers[TINYTL_MAX_LAYERS];
+  tinytl_subnet_arch(&space, &largest, arch, layers);
+  assert_int_equal(arch->n_blocks, 22);
+  assert_int_equal(arch->n_layers, 1 + 2 + 3 * 21 + 1);
+  for (int i = 0; i < arch->n_layers; i++) assert_int_equal(layers[i], i);
+  assert_int_equal(arch->layers[4].kernel, 7);
+  assert_int_equal(arch->layers[3].out_c, 6 * 16);
+  tinytl_subnet_arch(&space, &smallest, arch, layers);
+  assert_int_equal(arch->n_blocks, 12);
+  assert_int_equal(arch->layers[4].kernel, 3);
+  assert_int_equal(arch->layers[3].out_c, 3 * 16);
+  assert_int_equal(layers[9], 3 + 3 * 4); /* the second stage's first block */
+  assert_int_equal(layers[arch->n_layers - 1], 1 + 2 + 3 * 21);
+  assert_int_equal(arch->n_features, 1280);
+  free(arch);
+}
+
+/* Every sub-net is a network whose layers are parts of the largest one's. */
+static void test_drawn(void **state) {
+  (void)state;
+  const tinytl_space space = space_of("supernet-0.35");
+  const tinytl_subnet largest = tinytl_subnet_largest();
+  const tinytl_opening all = {3, 3, 3}, kernel_alone = {3, 1, 1};
+  tinytl_arch *large = malloc(sizeof *large), *arch = malloc(sizeof *arch);
+  int layers[TINYTL_MAX_LAYERS];
+  tinytl_subnet_arch(&space, &largest, large, NULL);
+  for (int n = 0; n < 200; n++) {
+    const tinytl_subnet subnet = tinytl_subnet_draw(&all, 1, n, 0);
+    const tinytl_subnet again = tinytl_subnet_draw(&all, 1, n, 0);
+    assert_memory_equal(&subnet, &again, sizeof subnet);
+    tinytl_subnet_arch(&space, &subnet, arch, layers);
+    assert_int_equal(tinytl_arch_finish(arch, "drawn", NULL), TINYTL_OK);
+    for (int i = 0; i < arch->n_layers; i++) {
+      const tinytl_layer *part = &arch->layers[i], *whole = &large->layers[layers[i]];
+      assert_true(part->kernel <= whole->kernel && part->out_c <= whole->out_c);
+      assert_int_equal(part->stride, whole->stride);
+      assert_int_equal(part->act, whole->act);
+      assert_int_equal(part->groups > 1, whole->groups > 1);
+      assert_true(i == 0 || layers[i] > layers[i - 1]);
+    }
+    const tinytl_subnet deep = tinytl_subnet_draw(&kernel_alone, 1, n, 0);
+    for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) {
+      assert_int_equal(deep.depth[s], tinytl_space_max_depth(s));
+      assert_int_equal(deep.expand[s][0], 6);
+    }
+  }
+  free(large);
+  free(arch);
+}
+
+/* ---- Kernels ------------------------------------------------------------------------------ */
+
+enum { CHANNELS = 5, PART = 3 };
+
+typedef struct shrink_shape {
+  int kernel;
+} shrink_shape;
+
+static size_t n_small(int kernel) {
+  return (size_t)kernel * kernel * PART;
+}
+
+/* params: large [7][7][CHANNELS], matrices. */
+static void reference(const void *context, const double *params, double *y) {
+  const int kernel = ((const shrink_shape *)context)->kernel;
+  const double *m5 = params + 49 * CHANNELS, *m3 = m5 + 625;
+  for (int c = 0; c < PART; c++) {
+    double medium[25], least[9];
+    for (int o = 0; o < 25; o++) {
+      medium[o] = 0;
+      for (int i = 0; i < 25; i++)
+        medium[o] += m5[o * 25 + i] * params[((i / 5 + 1) * 7 + i % 5 + 1) * CHANNELS + c];
+    }
+    for (int o = 0; o < 9; o++) {
+      least[o] = 0;
+      for (int i = 0; i < 9; i++) least[o] += m3[o * 9 + i] * medium[(i / 3 + 1) * 5 + i % 3 + 1];
+    }
+    for (int t = 0; t < kernel * kernel; t++)
+      y[t * PART + c] = kernel == 7 ? params[t * CHANNELS + c] : kernel == 5 ? medium[t] : least[t];
+  }
+}
+
+static void test_kernels(void **state) {
+  (void)state;
+  enum { N = 49 * CHANNELS + TINYTL_KERNEL_MATRICES };
+  for (int kernel = 3; kernel <= 7; kernel += 2) {
+    const shrink_shape shape = {kernel};
+    float *params = op_random(N, kernel), *dy = op_random(n_small(kernel), 9);
+    float gradient[N] = {0}, small[49 * PART];
+    double *wide = op_widen(params, N), y[49 * PART];
+    const float *matrices = params + 49 * CHANNELS;
+    tinytl_kernel_shrink(kernel, CHANNELS, PART, params, matrices, small);
+    reference(&shape, wide, y);
+    assert_true(op_error(small, y, n_small(kernel)) < 1e-6);
+    tinytl_kernel_shrink_backward(kernel, CHANNELS, PART, params, matrices, dy, gradient,
+                                  gradient + 49 * CHANNELS);
+    assert_true(op_gradient_error(reference, &shape, params, N, dy, n_small(kernel), gradient) <
+                1e-5);
+    free(params);
+    free(dy);
+    free(wide);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_names),
+      cmocka_unit_test(test_size_of_space),
+      cmocka_unit_test(test_largest_and_smallest),
+      cmocka_unit_test(test_drawn),
+      cmocka_unit_test(test_kernels),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

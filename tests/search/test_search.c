@@ -1,0 +1,182 @@
+#include "support/cmocka.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/supernet.h"
+#include "support/memory_images.h"
+#include "support/sink.h"
+
+enum { TRAIN = 45, VAL = 24, CANDIDATES = 20 };
+
+typedef struct fixture {
+  memory_images train, val;
+  tinytl_supernet *supernet;
+  tinytl_search_options options;
+  tinytl_search_report report;
+  tinytl_error error;
+  tinytl_candidate measured[CANDIDATES], front[CANDIDATES];
+  int n_measured, n_front;
+} fixture;
+
+static void note_measured(void *context, int n, int n_candidates, const tinytl_candidate *c) {
+  fixture *f = context;
+  assert_int_equal(n_candidates, CANDIDATES);
+  assert_int_equal(n, f->n_measured + 1);
+  f->measured[f->n_measured++] = *c;
+}
+
+static void note_front(void *context, const tinytl_candidate *c) {
+  fixture *f = context;
+  f->front[f->n_front++] = *c;
+}
+
+static fixture *make(void) {
+  fixture *f = calloc(1, sizeof *f);
+  tinytl_pretrain_options pretrain;
+  memory_images_init(&f->train, TRAIN, 1);
+  memory_images_init(&f->val, VAL, 2);
+  tinytl_pretrain_options_init(&pretrain);
+  pretrain.epochs = 8;
+  pretrain.batch = 15;
+  pretrain.image_size = 32;
+  assert_int_equal(tinytl_pretrain_supernet("supernet-0.1", &f->train.images, NULL, &pretrain,
+                                            &f->supernet, NULL, NULL),
+                   TINYTL_OK);
+  tinytl_search_options_init(&f->options);
+  f->options.candidates = CANDIDATES;
+  f->options.progress = note_measured;
+  f->options.front = note_front;
+  f->options.train.context = f;
+  f->options.train.n_threads = 1;
+  return f;
+}
+
+static void discard(fixture *f) {
+  tinytl_supernet_free(f->supernet);
+  free(f);
+}
+
+static tinytl_status run(fixture *f, tinytl_backbone **backbone) {
+  f->n_measured = f->n_front = 0;
+  return tinytl_search(f->supernet, &f->train.images, &f->val.images, &f->options, backbone,
+                       &f->report, &f->error);
+}
+
+static sink search(fixture *f) {
+  tinytl_backbone *backbone = NULL;
+  sink file = {0};
+  if (run(f, &backbone) != TINYTL_OK) fail_msg("%s", f->error.message);
+  assert_int_equal(tinytl_backbone_write(backbone, sink_write, &file, NULL), TINYTL_OK);
+  tinytl_backbone_free(backbone);
+  return file;
+}
+
+static void test_chooses_the_best_it_measured(void **state) {
+  (void)state;
+  fixture *f = make();
+  free(search(f).bytes);
+  assert_int_equal(f->n_measured, CANDIDATES);
+  for (int i = 0; i < CANDIDATES; i++) {
+    assert_true(f->measured[i].top1 <= f->report.chosen.top1);
+    assert_true(f->measured[i].top1 < f->report.chosen.top1 ||
+                f->measured[i].macs >= f->report.chosen.macs);
+  }
+  /* The front begins with the choice; nothing on it is beaten. */
+  assert_memory_equal(&f->front[0], &f->report.chosen, sizeof *f->front);
+  for (int i = 0; i < f->n_front; i++)
+    for (int j = 0; j < CANDIDATES; j++)
+      assert_false(f->measured[j].top1 > f->front[i].top1 &&
+                   f->measured[j].planned_bytes < f->front[i].planned_bytes);
+  discard(f);
+}
+
+static void test_same_whatever_the_threads(void **state) {
+  (void)state;
+  fixture *f = make();
+  sink one = search(f);
+  f->options.train.n_threads = 3;
+  sink three = search(f);
+  assert_int_equal(one.nbytes, three.nbytes);
+  assert_memory_equal(one.bytes, three.bytes, one.nbytes);
+  free(one.bytes);
+  free(three.bytes);
+  discard(f);
+}
+
+/* The backbone is the sub-net that was chosen, and can be planned as it was priced. */
+static void test_backbone(void **state) {
+  (void)state;
+  fixture *f = make();
+  tinytl_backbone *backbone = NULL;
+  tinytl_backbone_info info;
+  tinytl_train_options train = f->options.train;
+  tinytl_plan plan;
+  assert_int_equal(run(f, &backbone), TINYTL_OK);
+  tinytl_backbone_describe(backbone, &info);
+  int n_blocks = 0;
+  for (int s = 0; s < 7; s++) n_blocks += f->report.chosen.depth[s];
+  assert_int_equal(info.n_blocks, n_blocks);
+  assert_string_equal(info.architecture, "supernet-0.1");
+  assert_string_equal(tinytl_backbone_label(backbone, 0), f->train.images.class_names[0]);
+  assert_int_equal(tinytl_plan_make(backbone, MEMORY_CLASSES, TRAIN, VAL, &train, &plan, NULL),
+                   TINYTL_OK);
+  assert_int_equal(plan.total_bytes, f->report.chosen.planned_bytes);
+  assert_true(plan.macs == f->report.chosen.macs);
+  tinytl_backbone_free(backbone);
+  discard(f);
+}
+
+static void test_limits(void **state) {
+  (void)state;
+  fixture *f = make();
+  free(search(f).bytes);
+  const tinytl_candidate *largest = &f->measured[0], *smallest = &f->measured[1];
+  assert_true(smallest->macs < largest->macs);
+  f->options.max_macs = (smallest->macs + largest->macs) / 2;
+  free(search(f).bytes);
+  for (int i = 0; i < f->n_measured; i++) assert_true(f->measured[i].macs <= f->options.max_macs);
+  tinytl_backbone *backbone = NULL;
+  f->options.max_macs = smallest->macs / 2;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_MEMORY_LIMIT);
+  assert_non_null(strstr(f->error.message, "the smallest one, of 12 blocks"));
+  f->options.max_macs = 0;
+  f->options.train.memory_limit = 100 * 1000;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_MEMORY_LIMIT);
+  assert_non_null(strstr(f->error.message, "no sub-net meets the limits"));
+  assert_null(backbone);
+  discard(f);
+}
+
+static void test_refusals(void **state) {
+  (void)state;
+  fixture *f = make();
+  tinytl_backbone *backbone = NULL;
+  volatile int stop = 1;
+  f->options.candidates = 15;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_USAGE);
+  f->options.candidates = CANDIDATES;
+  f->options.train.method = TINYTL_METHOD_AUTO;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_USAGE);
+  f->options.train.method = TINYTL_METHOD_BIAS;
+  f->options.train.stop = &stop;
+  assert_int_equal(run(f, &backbone), TINYTL_INTERRUPTED);
+  f->options.train.stop = NULL;
+  for (int i = 0; i < VAL; i++) f->val.answer[i] = TINYTL_ERROR_DATA;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
+  memory_images_init(&f->val, 0, 2);
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
+  assert_null(backbone);
+  discard(f);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_chooses_the_best_it_measured),
+      cmocka_unit_test(test_same_whatever_the_threads),
+      cmocka_unit_test(test_backbone),
+      cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_refusals),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
