@@ -57,7 +57,7 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
       CLI_OPTION_REAL("val-split", &args->val_share, 0, 0.9, CLI_RANGE_CLOSED,
                       "share for validation, 0: none (default: 0.1)"),
       CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
-                       "where left and right differ, as in text and signs"),
+                      "where left and right differ, as in text and signs"),
       CLI_OPTION_CHOICE("weights", &args->weights, cli_weights, "TYPE",
                         "of the backbone: int8 (default) or f32"),
       CLI_OPTION_SIZE("memory-limit", &pretrain->memory_limit,

@@ -43,7 +43,7 @@ for signal in INT TERM; do
   cat messages
   ls -A
   $train -o new.safetensors --checkpoint run.ckpt --resume 2>&1 >/dev/null | grep going |
-    sed 's/epoch [0-9]* of/epoch N of/; s/picture [0-9]* of/picture N of/'
+    sed 's/method [a-z+]*/method M/; s/epoch [0-9]* of/epoch N of/; s/picture [0-9]* of/picture N of/'
   cmp new.safetensors whole.safetensors && echo "the same adapter"
   rm new.safetensors events messages
 done
