@@ -292,8 +292,8 @@ static tinytl_status import(net *n, tinytl_weights weights, tinytl_backbone **ba
   TINYTL_TRY(find_architecture(n, error));
   TINYTL_TRY(count_values(n, &n_values, &n_room, error));
   float *block = malloc(n_values * sizeof *block);
-  const room r = {.floats = malloc(n_room * sizeof *r.floats),
-                  .scale = malloc(TINYTL_MAX_CHANNELS * sizeof *r.scale)};
+  const room r = {.floats = calloc(n_room + 1, sizeof *r.floats),
+                  .scale = calloc(TINYTL_MAX_CHANNELS, sizeof *r.scale)};
   tinytl_status status = block && r.floats && r.scale
                              ? read_tensors(n, &r, block, error)
                              : tinytl_fail_memory(error, n_values * sizeof *block);

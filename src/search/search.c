@@ -161,10 +161,10 @@ static tinytl_status shrink_to_limits(search *s, tinytl_rng *rng, candidate *c) 
   const tinytl_subnet smallest = tinytl_subnet_smallest();
   tinytl_plan plan;
   bool meets;
-  for (float chance = 0.1f;; chance += 0.1f) {
+  for (int tenths = 1;; tenths++) {
     TINYTL_TRY(price(s, &c->subnet, &plan, &meets));
     if (meets) break;
-    take_genes(&c->subnet, &smallest, chance, rng);
+    take_genes(&c->subnet, &smallest, (float)tenths / 10, rng);
   }
   c->info.macs = plan.macs;
   c->info.planned_bytes = plan.total_bytes;
