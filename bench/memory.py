@@ -20,7 +20,7 @@ from pathlib import Path
 import memory_report
 from common import add_paths, machine
 
-METHODS = ('last', 'bias', 'lite', 'lite+bias')
+METHODS = ('last', 'bias', 'lite', 'lite+bias', 'norm', 'full')
 SIZES, THREADS, BATCHES = (128, 224, 320), (1, 2, 4), (1, 8)
 BACKBONE = 'proxyless-mobile'
 MANY, FEW, LARGE = 'many', 'few', 'large'  # picture sets
