@@ -35,7 +35,7 @@ tinytl eval -a "$fixtures/adapter.safetensors" -d "$fixtures/pictures" --unknown
 
 # Removed or replaced by another, a model file that is in use stays what it was.
 cp "$TINYTL_MODEL" mine.safetensors
-train="tinytl train -d $fixtures/pictures --image-size 32 --threads 1 -q"
+train="tinytl train -d $fixtures/pictures --method bias --image-size 32 --threads 1 -q"
 $train -o whole.safetensors --epochs 8 >/dev/null
 in_use() {
   $train -m mine.safetensors -o new.safetensors --checkpoint run.ckpt --checkpoint-every 0 "$@" >/dev/null 2>messages &
