@@ -8,34 +8,30 @@
 
 enum { N_THREADS = 2, ROUNDS = 30, FORKS = 1000 };
 
-static void pack(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
-                 bool transposed) {
-  tinytl_conv_panels panels = tinytl_conv_panels_make(run->kernels, conv, transposed);
-  panels.run = run;
-  panels.weight = w;
-  panels.packed = run->scratch;
+static void pack(tinytl_conv_panels panels) {
   while (tinytl_conv_panels_next(&panels)) continue;
 }
 
 /* Seconds of the best round; the processor has seen the weights before, as in training. */
 static double time_layer(tinytl_run *run, const tinytl_layer *l, bool transposed) {
-  /* The packed weights do not depend on the map; its side matters to the scratch. */
+  /* The packed weights do not depend on the map. */
   const tinytl_conv conv = tinytl_conv_make(7, 7, l->in_c, l->out_c, 1, 1, 1, l->pad);
   const size_t n_weights = (size_t)l->in_c * l->out_c;
-  const size_t scratch = transposed ? tinytl_conv_backward_input_scratch(&conv, run->kernels)
-                                    : tinytl_conv_forward_scratch(&conv, run->kernels);
   int8_t *i8 = random_int8(n_weights);
   float *scale = random_floats((size_t)l->out_c);
   const tinytl_weight weight = {.i8 = i8, .scale = scale};
-  run->scratch = random_floats(scratch / sizeof(float));
+  tinytl_conv_panels panels = tinytl_conv_panels_make(run->kernels, &conv, transposed);
+  panels.run = run;
+  panels.weight = &weight;
+  panels.packed = random_floats(tinytl_conv_panels_nbytes(&panels) / sizeof(float));
   double best = 1e9;
   for (int i = 0; i < ROUNDS; i++) {
     const double start = tinytl_now();
-    pack(run, &conv, &weight, transposed);
+    pack(panels);
     const double seconds = tinytl_now() - start;
     if (seconds < best) best = seconds;
   }
-  free(run->scratch), free(i8), free(scale);
+  free(panels.packed), free(i8), free(scale);
   return best;
 }
 
