@@ -58,6 +58,8 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
                       "share for validation, 0: none (default: 0.1)"),
       CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
                       "where left and right differ, as in text and signs"),
+      CLI_OPTION_FLAG(0, "lite", &pretrain->lite,
+                      "lite residual modules too, which train then starts from"),
       CLI_OPTION_CHOICE("weights", &args->weights, cli_weights, "TYPE",
                         "of the backbone: int8 (default) or f32"),
       CLI_OPTION_SIZE("memory-limit", &pretrain->memory_limit,

@@ -137,6 +137,8 @@ typedef struct tinytl_supernet_info {
   size_t n_parameters;                  /* of all sub-nets together */
   double n_subnets;                     /* that there are to choose from */
   uint64_t largest_macs, smallest_macs; /* multiply-accumulates of one image at image_size */
+  bool has_lite;                        /* lite residual modules, which the sub-nets share */
+  int total_stride;                     /* 16 or 32: of the picture's side to the last map's */
 } tinytl_supernet_info;
 
 void tinytl_supernet_describe(const tinytl_supernet *supernet, tinytl_supernet_info *info);
@@ -528,6 +530,7 @@ typedef struct tinytl_pretrain_options {
   float lr;                    /* up to 10; 0: 0.1 at batch 64, in proportion to it (default) */
   float label_smoothing;       /* 0 to < 1; default 0.1 */
   bool mirror;                 /* half of the samples mirrored; default true */
+  bool lite;                   /* lite residual modules, trained with all else; default false */
   tinytl_weights weights;      /* of the backbone; default TINYTL_WEIGHTS_INT8 */
   uint64_t seed;               /* default 0 */
   size_t memory_limit;         /* as of tinytl_train_options; 0: none (default) */
@@ -583,9 +586,10 @@ tinytl_status tinytl_pretrain_supernet(const char *name, const tinytl_images *tr
  * depth are 0. */
 typedef struct tinytl_candidate {
   int depth[7], kernel[7][4], expand[7][4];
-  uint64_t macs;                    /* multiply-accumulates of one image, forward */
-  size_t planned_bytes, base_bytes; /* of training it, as tinytl_plan's total and base */
-  float top1;                       /* on held-out pictures without training, 0 to 1 */
+  int lite_kernel[7][4], lite_groups[7][4]; /* 0: no lite module */
+  uint64_t macs;                            /* multiply-accumulates of one image, forward */
+  size_t planned_bytes, base_bytes;         /* of training it, as tinytl_plan's total and base */
+  float top1;                               /* on held-out pictures without training, 0 to 1 */
 } tinytl_candidate;
 
 typedef struct tinytl_search_options {

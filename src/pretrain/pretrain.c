@@ -226,7 +226,9 @@ static tinytl_status measure_result(session *s) {
   tinytl_pretrain_report *report = &s->report;
   report->smallest_top1 = NAN;
   if (!s->p->shrinking) return measure(s, &report->val_top1);
-  const tinytl_subnet smallest = tinytl_subnet_smallest(), largest = tinytl_subnet_largest();
+  const tinytl_space *space = &s->p->shrinking->space;
+  const tinytl_subnet smallest = tinytl_subnet_smallest(space);
+  const tinytl_subnet largest = tinytl_subnet_largest(space);
   tinytl_pretrainer_choose(s->p, &smallest);
   TINYTL_TRY(measure(s, &report->smallest_top1));
   tinytl_pretrainer_choose(s->p, &largest);

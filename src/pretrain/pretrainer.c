@@ -199,6 +199,14 @@ static void set_values(tinytl_pretrainer *p, const tinytl_backbone *random) {
            tinytl_layer_n_weights(layer) * sizeof(float));
     for (int c = 0; c < layer->out_c; c++) p->values[params->scale[i] + (size_t)c] = 1;
   }
+  for (int m = 0; m < p->arch->n_lite; m++) {
+    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+    tinytl_lite_tensors(&p->arch->lite[m], tensors);
+    for (int t = 0; t < TINYTL_LITE_TENSORS; t++)
+      memcpy(p->values + params->lite[m][t],
+             *(const float *const *)((const char *)&random->lite[m] + tensors[t].member),
+             tensors[t].n * sizeof(float));
+  }
   memcpy(p->values + params->classifier, random->classifier.f32,
          (size_t)p->arch->n_classes * (size_t)p->arch->n_features * sizeof(float));
   for (size_t c = 0; c < params->n_channels; c++) p->running.var[c] = 1;
@@ -225,20 +233,41 @@ static tinytl_status set_up(tinytl_pretrainer *p, const tinytl_backbone *random,
   return TINYTL_OK;
 }
 
-/* The random backbone of the architecture, or of the largest sub-net. */
-static tinytl_status init_network(tinytl_pretrainer *p, const char *architecture,
-                                  tinytl_backbone **random, tinytl_error *error) {
-  const int n_classes = p->train->n_classes;
-  if (!tinytl_space_is_named(architecture))
-    return tinytl_backbone_init(architecture, n_classes, TINYTL_WEIGHTS_F32, p->options.seed,
-                                random, error);
+static tinytl_status init_space(tinytl_pretrainer *p, const char *name, tinytl_arch *arch,
+                                int *image_size, tinytl_error *error) {
+  const tinytl_pretrain_options *options = &p->options;
   p->shrinking = calloc(1, sizeof *p->shrinking);
   if (!p->shrinking) return tinytl_fail_memory(error, sizeof *p->shrinking);
   tinytl_space *space = &p->shrinking->space;
-  TINYTL_TRY(tinytl_space_named(architecture, n_classes, space, error));
+  TINYTL_TRY(tinytl_space_named(name, p->train->n_classes, space, error));
+  space->has_lite = options->lite;
+  *image_size = space->image_size;
+  if (options->image_size && options->image_size < TINYTL_SUPERNET_LARGE_IMAGE)
+    space->total_stride /= 2;
   tinytl_shared_values_layout(&p->shrinking->shared, space);
-  return tinytl_backbone_random(&p->shrinking->shared.arch, space->image_size, TINYTL_WEIGHTS_F32,
-                                p->options.seed, random, error);
+  *arch = p->shrinking->shared.arch;
+  return TINYTL_OK;
+}
+
+/* The random backbone of the architecture, or of the largest sub-net. */
+static tinytl_status init_network(tinytl_pretrainer *p, const char *architecture,
+                                  tinytl_backbone **random, tinytl_error *error) {
+  int image_size = 0;
+  tinytl_arch *arch = malloc(sizeof *arch);
+  if (!arch) return tinytl_fail_memory(error, sizeof *arch);
+  tinytl_status status;
+  if (tinytl_space_is_named(architecture)) {
+    status = init_space(p, architecture, arch, &image_size, error);
+  } else {
+    status = tinytl_arch_named(architecture, p->train->n_classes, arch, &image_size, error);
+    if (status == TINYTL_OK && p->options.lite)
+      tinytl_arch_default_lite(arch, arch->lite, &arch->n_lite);
+  }
+  if (status == TINYTL_OK)
+    status = tinytl_backbone_random(arch, image_size, TINYTL_WEIGHTS_F32, p->options.seed, random,
+                                    error);
+  free(arch);
+  return status;
 }
 
 tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_images *train,

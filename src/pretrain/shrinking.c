@@ -12,8 +12,8 @@ static const struct {
   float share;
   int n_subnets;
   tinytl_opening opening;
-} phases[] = {{0.35f, 0, {1, 1, 1}},  {0.2f, 1, {3, 1, 1}},  {0.05f, 2, {3, 2, 1}},
-              {0.175f, 2, {3, 3, 1}}, {0.05f, 4, {3, 3, 2}}, {0.175f, 4, {3, 3, 3}}};
+} phases[] = {{0.35f, 0, {1, 1, 1, 1}},  {0.2f, 1, {3, 1, 1, 2}},  {0.05f, 2, {3, 2, 1, 2}},
+              {0.175f, 2, {3, 3, 1, 2}}, {0.05f, 4, {3, 3, 2, 2}}, {0.175f, 4, {3, 3, 3, 2}}};
 enum { N_PHASES = sizeof phases / sizeof *phases };
 
 /* First epoch of a phase; that of the phase behind the last one ends the run. */
@@ -109,8 +109,8 @@ double tinytl_pretrainer_shrink(tinytl_pretrainer *p, const tinytl_phase *phase,
   double loss = 0;
   ask_teacher(p);
   for (int n = 0; n < phase->n_subnets; n++) {
-    const tinytl_subnet subnet =
-        tinytl_subnet_draw(&phase->opening, p->options.seed, step, (uint64_t)n);
+    const tinytl_subnet subnet = tinytl_subnet_draw(&p->shrinking->space, &phase->opening,
+                                                    p->options.seed, step, (uint64_t)n);
     tinytl_pretrainer_choose(p, &subnet);
     loss += add_subnet(p, weight) / phase->n_subnets;
   }

@@ -21,6 +21,7 @@ static char *print_run(const tinytl_pretrainer *p, const char *architecture) {
   tinytl_json_put_float(&json, "lr", options->lr);
   tinytl_json_put_float(&json, "label_smoothing", options->label_smoothing);
   tinytl_json_put_int(&json, "mirror", options->mirror);
+  tinytl_json_put_int(&json, "lite", options->lite);
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
 }

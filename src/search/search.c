@@ -75,7 +75,7 @@ static tinytl_status price(search *s, const tinytl_subnet *subnet, tinytl_plan *
 
 /* The smallest sub-net must meet the limits, or none does. */
 static tinytl_status check_limits(search *s) {
-  const tinytl_subnet smallest = tinytl_subnet_smallest();
+  const tinytl_subnet smallest = tinytl_subnet_smallest(&s->supernet->space);
   tinytl_plan plan;
   bool meets;
   TINYTL_TRY(price(s, &smallest, &plan, &meets));
@@ -99,20 +99,23 @@ static bool is_known(const search *s, const tinytl_subnet *subnet) {
   return false;
 }
 
+static void take_gene(uint8_t *to, uint8_t from, bool taken) {
+  if (from && (taken || !*to)) *to = from;
+}
+
 /* Takes each gene with this chance, and those that blocks beyond the own depth do not have. */
-static void take_genes(tinytl_subnet *to, const tinytl_subnet *from, float chance,
+static void take_genes(tinytl_subnet *to, const tinytl_subnet *from, float chance, bool has_lite,
                        tinytl_rng *rng) {
-  for (int stage = 1; stage < TINYTL_SUPERNET_STAGES; stage++) {
+  for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) {
     const bool depth = tinytl_rng_uniform(rng) < chance;
     for (int j = 0; j < TINYTL_SUPERNET_DEPTH; j++) {
-      const bool kernel = tinytl_rng_uniform(rng) < chance;
-      const bool expand = tinytl_rng_uniform(rng) < chance;
-      if (from->kernel[stage][j] && (kernel || !to->kernel[stage][j]))
-        to->kernel[stage][j] = from->kernel[stage][j];
-      if (from->expand[stage][j] && (expand || !to->expand[stage][j]))
-        to->expand[stage][j] = from->expand[stage][j];
+      take_gene(&to->kernel[s][j], from->kernel[s][j], tinytl_rng_uniform(rng) < chance);
+      take_gene(&to->expand[s][j], from->expand[s][j], tinytl_rng_uniform(rng) < chance);
+      if (!has_lite) continue;
+      take_gene(&to->lite_kernel[s][j], from->lite_kernel[s][j], tinytl_rng_uniform(rng) < chance);
+      take_gene(&to->lite_groups[s][j], from->lite_groups[s][j], tinytl_rng_uniform(rng) < chance);
     }
-    if (depth) to->depth[stage] = from->depth[stage];
+    if (depth) to->depth[s] = from->depth[s];
   }
   tinytl_subnet_normalise(to);
 }
@@ -132,39 +135,41 @@ static void rank(const search *s, const candidate **ranked) {
 
 static tinytl_subnet breed(const search *s, tinytl_rng *rng, uint64_t draw) {
   const tinytl_opening all = {TINYTL_SUPERNET_CHOICES, TINYTL_SUPERNET_CHOICES,
-                              TINYTL_SUPERNET_CHOICES};
+                              TINYTL_SUPERNET_CHOICES, TINYTL_LITE_CHOICES};
   const candidate *ranked[MOST_CANDIDATES];
   const uint32_t n_parents = (uint32_t)(s->n / PARENT_SHARE);
   rank(s, ranked);
   tinytl_subnet child = ranked[tinytl_rng_below(rng, n_parents)]->subnet;
   if (tinytl_rng_uniform(rng) < 0.5f) {
-    take_genes(&child, &ranked[tinytl_rng_below(rng, n_parents)]->subnet, 0.5f, rng);
+    take_genes(&child, &ranked[tinytl_rng_below(rng, n_parents)]->subnet, 0.5f,
+               s->supernet->space.has_lite, rng);
   } else {
-    const tinytl_subnet other =
-        tinytl_subnet_draw(&all, s->options->train.seed, (uint64_t)s->n, DRAWS + draw);
-    take_genes(&child, &other, MUTATION, rng);
+    const tinytl_subnet other = tinytl_subnet_draw(
+        &s->supernet->space, &all, s->options->train.seed, (uint64_t)s->n, DRAWS + draw);
+    take_genes(&child, &other, MUTATION, s->supernet->space.has_lite, rng);
   }
   return child;
 }
 
 static tinytl_subnet propose(const search *s, tinytl_rng *rng, uint64_t draw) {
   const tinytl_opening all = {TINYTL_SUPERNET_CHOICES, TINYTL_SUPERNET_CHOICES,
-                              TINYTL_SUPERNET_CHOICES};
-  if (s->n == 0 && draw == 0) return tinytl_subnet_largest();
-  if (s->n == 1 && draw == 0) return tinytl_subnet_smallest();
+                              TINYTL_SUPERNET_CHOICES, TINYTL_LITE_CHOICES};
+  if (s->n == 0 && draw == 0) return tinytl_subnet_largest(&s->supernet->space);
+  if (s->n == 1 && draw == 0) return tinytl_subnet_smallest(&s->supernet->space);
   if (s->n >= FIRST_CANDIDATES) return breed(s, rng, draw);
-  return tinytl_subnet_draw(&all, s->options->train.seed, (uint64_t)s->n, draw);
+  return tinytl_subnet_draw(&s->supernet->space, &all, s->options->train.seed, (uint64_t)s->n,
+                            draw);
 }
 
 /* Makes ever more genes those of the smallest sub-net, until it meets the limits. */
 static tinytl_status shrink_to_limits(search *s, tinytl_rng *rng, candidate *c) {
-  const tinytl_subnet smallest = tinytl_subnet_smallest();
+  const tinytl_subnet smallest = tinytl_subnet_smallest(&s->supernet->space);
   tinytl_plan plan;
   bool meets;
   for (int tenths = 1;; tenths++) {
     TINYTL_TRY(price(s, &c->subnet, &plan, &meets));
     if (meets) break;
-    take_genes(&c->subnet, &smallest, (float)tenths / 10, rng);
+    take_genes(&c->subnet, &smallest, (float)tenths / 10, s->supernet->space.has_lite, rng);
   }
   c->info.macs = plan.macs;
   c->info.planned_bytes = plan.total_bytes;
@@ -208,6 +213,8 @@ static void describe(const candidate *c, tinytl_candidate *info) {
     for (int j = 0; j < TINYTL_SUPERNET_DEPTH; j++) {
       info->kernel[stage][j] = c->subnet.kernel[stage][j];
       info->expand[stage][j] = c->subnet.expand[stage][j];
+      info->lite_kernel[stage][j] = c->subnet.lite_kernel[stage][j];
+      info->lite_groups[stage][j] = c->subnet.lite_groups[stage][j];
     }
   }
 }

@@ -162,8 +162,9 @@ static void test_without_backward(void **state) {
   const size_t whole = f->net.nbytes;
   tinytl_space space;
   tinytl_arch *arch = malloc(sizeof *arch);
-  const tinytl_subnet subnet = tinytl_subnet_draw(&(tinytl_opening){3, 3, 3}, 1, 2, 3);
   assert_int_equal(tinytl_space_named("supernet-0.1", TINY_CLASSES, &space, NULL), TINYTL_OK);
+  space.has_lite = true;
+  const tinytl_subnet subnet = tinytl_subnet_draw(&space, &(tinytl_opening){3, 3, 3, 2}, 1, 2, 3);
   tinytl_subnet_arch(&space, &subnet, arch, NULL);
   float logits[2][IMAGES * TINY_CLASSES], *values = NULL;
   for (int backward = 1; backward >= 0; backward--) {
@@ -192,18 +193,20 @@ static void test_sub_nets_take_no_more(void **state) {
   (void)state;
   tinytl_arch *arch = malloc(sizeof *arch);
   tinytl_batch_net *net = malloc(sizeof *net);
-  const tinytl_subnet largest = tinytl_subnet_largest(), smallest = tinytl_subnet_smallest();
-  for (int i = 0; i < 6; i++) {
-    const int batch = 2 << (i / 2 * 2);
+  for (int i = 0; i < 8; i++) {
+    const int batch = 2 << (i / 4 * 4);
     const bool backward = i % 2;
     tinytl_space space;
     assert_int_equal(tinytl_space_named("supernet-0.5", 10, &space, NULL), TINYTL_OK);
+    space.has_lite = i / 2 % 2;
+    const tinytl_subnet largest = tinytl_subnet_largest(&space);
+    const tinytl_subnet smallest = tinytl_subnet_smallest(&space);
     tinytl_subnet_arch(&space, &largest, arch, NULL);
     assert_int_equal(tinytl_batch_net_init(net, arch, 64, batch, backward, NULL), TINYTL_OK);
     const size_t most = net->nbytes;
     for (int n = 0; n < 100; n++) {
       const tinytl_subnet subnet =
-          n == 0 ? smallest : tinytl_subnet_draw(&(tinytl_opening){3, 3, 3}, 5, n, 0);
+          n == 0 ? smallest : tinytl_subnet_draw(&space, &(tinytl_opening){3, 3, 3, 2}, 5, n, 0);
       tinytl_subnet_arch(&space, &subnet, arch, NULL);
       assert_int_equal(tinytl_batch_net_init(net, arch, 64, batch, backward, NULL), TINYTL_OK);
       assert_true(net->nbytes <= most);
