@@ -13,7 +13,7 @@
 #include "terminal.h"
 
 typedef struct pretrain_arguments {
-  const char *architecture, *dir, *backbone;
+  const char *architecture, *dir, *backbone, *teacher;
   int weights;
   float val_share; /* below 0: not given */
   bool json, quiet, resume, no_mirror;
@@ -60,6 +60,8 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
                       "where left and right differ, as in text and signs"),
       CLI_OPTION_FLAG(0, "lite", &pretrain->lite,
                       "lite residual modules too, which train then starts from"),
+      CLI_OPTION_TEXT(0, "teacher", &args->teacher, "BACKBONE",
+                      "learn from its answers too; it has the same classes"),
       CLI_OPTION_CHOICE("weights", &args->weights, cli_weights, "TYPE",
                         "of the backbone: int8 (default) or f32"),
       CLI_OPTION_SIZE("memory-limit", &pretrain->memory_limit,
@@ -217,7 +219,7 @@ static tinytl_status run_locked(pretrain_arguments *args, tinytl_error *error) {
   return status;
 }
 
-static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
+static tinytl_status run_saved(pretrain_arguments *args, tinytl_error *error) {
   cli_checkpoint *checkpoint = &args->checkpoint;
   tinytl_status status =
       cli_checkpoint_open(checkpoint, args->checkpoint_path, args->resume, args->backbone, error);
@@ -227,6 +229,17 @@ static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
   status = run_locked(args, error);
   cli_checkpoint_note_end(checkpoint, status);
   cli_checkpoint_close(checkpoint);
+  return status;
+}
+
+static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
+  cli_model teacher;
+  if (!args->teacher) return run_saved(args, error);
+  tinytl_status status = cli_model_open(&teacher, args->teacher, NULL, error);
+  if (status != TINYTL_OK) return status;
+  args->pretrain.teacher = teacher.backbone;
+  status = run_saved(args, error);
+  cli_model_close(&teacher);
   return status;
 }
 

@@ -523,20 +523,23 @@ tinytl_status tinytl_pretrain_state_write(const tinytl_pretrain_state *state, ti
                                           void *context, tinytl_error *error);
 
 typedef struct tinytl_pretrain_options {
-  int epochs;                  /* 1 to 10,000; default 60 */
-  int batch;                   /* 2 to 4096; default 64; memory grows with it */
-  int image_size;              /* 32 to 1024; 0: the architecture's (default) */
-  int n_threads;               /* 1 to 64; 0: one a core (default) */
-  float lr;                    /* up to 10; 0: 0.1 at batch 64, in proportion to it (default) */
-  float label_smoothing;       /* 0 to < 1; default 0.1 */
-  bool mirror;                 /* half of the samples mirrored; default true */
-  bool lite;                   /* lite residual modules, trained with all else; default false */
-  tinytl_weights weights;      /* of the backbone; default TINYTL_WEIGHTS_INT8 */
-  uint64_t seed;               /* default 0 */
-  size_t memory_limit;         /* as of tinytl_train_options; 0: none (default) */
-  const volatile int *stop;    /* as there; NULL: never */
-  tinytl_progress_fn progress; /* NULL: none */
-  tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
+  int epochs;                     /* 1 to 10,000; default 60 */
+  int batch;                      /* 2 to 4096; default 64; memory grows with it */
+  int image_size;                 /* 32 to 1024; 0: the architecture's (default) */
+  int n_threads;                  /* 1 to 64; 0: one a core (default) */
+  float lr;                       /* up to 10; 0: 0.1 at batch 64, in proportion to it (default) */
+  float label_smoothing;          /* 0 to < 1; default 0.1 */
+  bool mirror;                    /* half of the samples mirrored; default true */
+  bool lite;                      /* lite residual modules, trained with all else; default false */
+  const tinytl_backbone *teacher; /* whose probabilities count as much as the labels: its classifier
+                                     has the pictures' classes, by name or, without names, in their
+                                     order; NULL: none (default) */
+  tinytl_weights weights;         /* of the backbone; default TINYTL_WEIGHTS_INT8 */
+  uint64_t seed;                  /* default 0 */
+  size_t memory_limit;            /* as of tinytl_train_options; 0: none (default) */
+  const volatile int *stop;       /* as there; NULL: never */
+  tinytl_progress_fn progress;    /* NULL: none */
+  tinytl_skip_fn skip;            /* told of pictures that could not be read; NULL: nobody */
   /* Told before the run what it takes, and what the process held at the call. NULL: nobody */
   void (*planned)(void *context, size_t total_bytes, size_t base_bytes);
   /* Called from the training thread to have the state written, as save of tinytl_train_options. */
@@ -564,8 +567,9 @@ typedef struct tinytl_pretrain_report {
  * classifier of the pictures' classes: every weight, by batches, with batch norms that are folded
  * into the backbone at the end. `val` (NULL: none) is for the report alone. On success the caller
  * owns *backbone; report may be NULL. Same seed, same bytes of backbone, whatever the number of
- * threads. Errors: USAGE (options), DATA (too few pictures, loss not finite), MODEL (a state that
- * is damaged or of other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
+ * threads. Errors: USAGE (options), DATA (too few pictures, loss not finite), MODEL (a teacher
+ * of other classes; a state that is damaged or of other pictures: one of other options is USAGE),
+ * MEMORY_LIMIT, INTERRUPTED. */
 tinytl_status tinytl_pretrain(const char *architecture, const tinytl_images *train,
                               const tinytl_images *val, const tinytl_pretrain_options *options,
                               tinytl_backbone **backbone, tinytl_pretrain_report *report,

@@ -1,5 +1,7 @@
 #include "model/batch_params.h"
 
+#include <string.h>
+
 static size_t take(size_t *used, size_t n) {
   const size_t first = *used;
   *used += n;
@@ -49,4 +51,14 @@ tinytl_lite_values tinytl_batch_params_lite(const tinytl_batch_params *params, i
                               .pointwise = values + at[TINYTL_LITE_POINTWISE],
                               .scale2 = values + at[TINYTL_LITE_SCALE2],
                               .shift2 = values + at[TINYTL_LITE_SHIFT2]};
+}
+
+void tinytl_batch_params_set_lite(const tinytl_batch_params *params, const tinytl_arch *arch, int m,
+                                  const tinytl_lite_values *lite, float *values) {
+  tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+  tinytl_lite_tensors(&arch->lite[m], tensors);
+  for (int t = 0; t < TINYTL_LITE_TENSORS; t++)
+    memcpy(values + params->lite[m][t],
+           *(const float *const *)(const void *)((const char *)lite + tensors[t].member),
+           tensors[t].n * sizeof *values);
 }

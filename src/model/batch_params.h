@@ -21,5 +21,7 @@ void tinytl_batch_params_layout(tinytl_batch_params *params, const tinytl_arch *
 /* Module m's values. */
 tinytl_lite_values tinytl_batch_params_lite(const tinytl_batch_params *params, int m,
                                             const float *values);
+void tinytl_batch_params_set_lite(const tinytl_batch_params *params, const tinytl_arch *arch, int m,
+                                  const tinytl_lite_values *lite, float *values);
 
 #endif

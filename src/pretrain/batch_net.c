@@ -98,6 +98,16 @@ static size_t lay_out_in_turn(tinytl_batch_net *net, size_t used) {
   return used;
 }
 
+/* Does a shortcut come from farther away than from the output before its block? */
+static bool reaches_back(const tinytl_batch_net *net) {
+  for (int i = 0, before = -1, newest = -1; i < net->arch->n_layers; i++) {
+    const int add = net->arch->layers[i].add;
+    if (!net->is_inner[i]) before = newest, newest = i;
+    if (add >= 0 && add != (net->is_inner[i] ? newest : before)) return true;
+  }
+  return false;
+}
+
 static void lay_out(tinytl_batch_net *net) {
   const tinytl_arch *arch = net->arch;
   const size_t n_images = (size_t)net->max_images, n_channels = net->params.n_channels;
@@ -116,7 +126,8 @@ static void lay_out(tinytl_batch_net *net) {
   for (int m = 0; m < arch->n_lite; m++)
     room = tinytl_size_max(room, tinytl_batch_lite_room_floats(&net->lite[m]));
   net->lite_room = reserve(&used, room, n_images);
-  net->nbytes = net->has_backward ? lay_out_kept(net, used) : lay_out_in_turn(net, used);
+  net->nbytes =
+      net->has_backward || reaches_back(net) ? lay_out_kept(net, used) : lay_out_in_turn(net, used);
 }
 
 static void set_shapes(tinytl_batch_net *net) {

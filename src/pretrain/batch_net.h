@@ -45,9 +45,8 @@ typedef struct tinytl_batch_net {
   size_t nbytes;
 } tinytl_batch_net;
 
-/* Shapes and layout for up to max_images pictures of this size; arch is borrowed. Without
- * has_backward, shortcuts must come from the block's input. Error: MEMORY_LIMIT (more than the
- * address space). */
+/* Shapes and layout for up to max_images pictures of this size; arch is borrowed. Error:
+ * MEMORY_LIMIT (more than the address space). */
 tinytl_status tinytl_batch_net_init(tinytl_batch_net *net, const tinytl_arch *arch, int image_size,
                                     int max_images, bool has_backward, tinytl_error *error);
 

@@ -83,6 +83,20 @@ static tinytl_loader_options loader_options(const tinytl_pretrainer *p) {
                                  .skip_context = p->options.context};
 }
 
+/* The network and its teacher take turns. */
+static size_t maps_nbytes(const tinytl_pretrainer *p) {
+  return p->teacher ? tinytl_size_max(p->net->nbytes, p->teacher->net.nbytes) : p->net->nbytes;
+}
+
+static void lay_out_teacher(tinytl_pretrainer *p, cursor *c) {
+  const tinytl_batch_params *params = &p->teacher->net.params;
+  float *values = take(c, params->n, sizeof(float));
+  tinytl_batch_statistics statistics;
+  statistics.mean = take(c, params->n_channels, sizeof(float));
+  statistics.var = take(c, params->n_channels, sizeof(float));
+  if (values) tinytl_teacher_set_values(p->teacher, values, &statistics);
+}
+
 static void lay_out(tinytl_pretrainer *p, cursor *c, void **loader_memory) {
   const size_t n = p->n_values, n_channels = p->net->params.n_channels;
   const size_t n_train = (size_t)p->train->n_images;
@@ -103,14 +117,18 @@ static void lay_out(tinytl_pretrainer *p, cursor *c, void **loader_memory) {
   if (shrinking) {
     shrinking->values = take(c, p->net->params.n, sizeof(float));
     shrinking->gradient = take(c, p->net->params.n, sizeof(float));
+  }
+  if (shrinking && !p->teacher) {
     shrinking->teacher = take(c, n, sizeof(float));
     shrinking->teacher_statistics.mean = take(c, n_channels, sizeof(float));
     shrinking->teacher_statistics.var = take(c, n_channels, sizeof(float));
-    shrinking->answers = take(c, (size_t)p->batch * (size_t)p->train->n_classes, sizeof(float));
   }
+  if (p->teacher) lay_out_teacher(p, c);
+  if (shrinking || p->teacher)
+    p->answers = take(c, (size_t)p->batch * (size_t)p->train->n_classes, sizeof(float));
   *loader_memory = take(c, tinytl_loader_nbytes(&loader), 1);
   p->maps_first = c->used;
-  p->batch_run.block = take(c, p->net->nbytes, 1);
+  p->batch_run.block = take(c, maps_nbytes(p), 1);
 }
 
 static size_t load_nbytes(const tinytl_pretrainer *p) {
@@ -139,7 +157,8 @@ static tinytl_status plan(tinytl_pretrainer *p, tinytl_error *error) {
   p->total_bytes = c.used + p->load_nbytes + (size_t)(n_threads + 1) * STACK_NBYTES + HEAP_NBYTES +
                    2 * sizeof(tinytl_backbone) + sizeof *p->net + sizeof *p->arch;
   if (p->shrinking) p->total_bytes += sizeof *p->shrinking;
-  if (backbone > p->net->nbytes) p->total_bytes += backbone - p->net->nbytes;
+  if (p->teacher) p->total_bytes += sizeof *p->teacher;
+  if (backbone > maps_nbytes(p)) p->total_bytes += backbone - maps_nbytes(p);
   if (p->options.planned) p->options.planned(p->options.context, p->total_bytes, p->base_bytes);
   const size_t needed = p->base_bytes + p->total_bytes + LIMIT_MARGIN;
   if (limit == 0 || needed <= limit) return TINYTL_OK;
@@ -199,14 +218,8 @@ static void set_values(tinytl_pretrainer *p, const tinytl_backbone *random) {
            tinytl_layer_n_weights(layer) * sizeof(float));
     for (int c = 0; c < layer->out_c; c++) p->values[params->scale[i] + (size_t)c] = 1;
   }
-  for (int m = 0; m < p->arch->n_lite; m++) {
-    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
-    tinytl_lite_tensors(&p->arch->lite[m], tensors);
-    for (int t = 0; t < TINYTL_LITE_TENSORS; t++)
-      memcpy(p->values + params->lite[m][t],
-             *(const float *const *)((const char *)&random->lite[m] + tensors[t].member),
-             tensors[t].n * sizeof(float));
-  }
+  for (int m = 0; m < p->arch->n_lite; m++)
+    tinytl_batch_params_set_lite(params, p->arch, m, &random->lite[m], p->values);
   memcpy(p->values + params->classifier, random->classifier.f32,
          (size_t)p->arch->n_classes * (size_t)p->arch->n_features * sizeof(float));
   for (size_t c = 0; c < params->n_channels; c++) p->running.var[c] = 1;
@@ -227,6 +240,9 @@ static tinytl_status set_up(tinytl_pretrainer *p, const tinytl_backbone *random,
   if (p->options.lr == 0) p->options.lr = LR_OF_BATCH_64 * (float)p->batch / 64;
   TINYTL_TRY(tinytl_batch_net_init(p->net, p->arch, p->input.size, p->batch, true, error));
   p->n_values = p->shrinking ? p->shrinking->shared.n : p->net->params.n;
+  if (p->options.teacher)
+    TINYTL_TRY(tinytl_teacher_create(p->options.teacher, p->train, p->input.size, p->batch,
+                                     &p->teacher, error));
   TINYTL_TRY(plan(p, error));
   TINYTL_TRY(take_block(p, error));
   set_values(p, random);
@@ -307,6 +323,7 @@ void tinytl_pretrainer_free(tinytl_pretrainer *p) {
   free(p->arch);
   free(p->net);
   free(p->shrinking);
+  free(p->teacher);
   free(p);
 }
 
@@ -351,15 +368,13 @@ static void blend_statistics(tinytl_pretrainer *p, float share) {
 
 /* The gradient of the whole network; returns the sum of losses. */
 static double add_gradient(tinytl_pretrainer *p) {
-  const int n_classes = p->arch->n_classes;
-  double loss = 0;
+  if (p->teacher) tinytl_pretrainer_ask(p);
   p->batch_run.net = p->net;
   p->batch_run.values = p->values;
   float *logits = tinytl_pretrainer_forward(p, NULL);
   blend_statistics(p, RUNNING_SHARE);
-  for (int i = 0; i < p->n_held; i++, logits += n_classes)
-    loss += (double)tinytl_cross_entropy(n_classes, p->labels[i], p->options.label_smoothing,
-                                         1.0f / (float)p->n_held, logits);
+  const double loss =
+      tinytl_pretrainer_losses(p, p->teacher != NULL, 1.0f / (float)p->n_held, logits);
   tinytl_batch_backward(&p->batch_run, p->gradient);
   return loss;
 }

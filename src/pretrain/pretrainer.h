@@ -25,27 +25,38 @@ typedef struct tinytl_phase {
   float lr_share;         /* of the run's learning rate */
 } tinytl_phase;
 
-/* What a super-net's run has more. The teacher is the largest sub-net as its phase left it. */
+/* A given teacher: a backbone as a network whose norms change nothing. */
+typedef struct tinytl_teacher {
+  const tinytl_backbone *backbone;
+  tinytl_batch_net net;
+  float *values;
+  tinytl_batch_statistics statistics;
+  int classes[]; /* of its classes, for each of the pictures' */
+} tinytl_teacher;
+
+/* What a super-net's run has more. Without a given teacher the largest sub-net is it, as its phase
+ * left it. */
 typedef struct tinytl_shrinking {
   tinytl_space space;
   tinytl_shared_values shared;
   tinytl_part_values part; /* the sub-net that is worked on, and its network */
   tinytl_batch_net net;
   float *values, *gradient; /* its own, in the block */
-  float *teacher;           /* [shared.n] */
+  float *teacher;           /* [shared.n]; NULL: one is given */
   tinytl_batch_statistics teacher_statistics;
-  float *answers; /* the teacher's probabilities, [batch][n_classes] */
 } tinytl_shrinking;
 
 /* Everything lies in one block, in this order:
  *
  *   values | gradient | moment | running mean and variance | flags, order, batch | what a super-net
- *   has more | loader | maps */
+ *   has more | teacher | loader | maps */
 typedef struct tinytl_pretrainer {
   tinytl_pretrain_options options;
   const tinytl_images *train, *val; /* val may be NULL */
   tinytl_arch *arch;                /* of a super-net: of its largest sub-net */
   tinytl_shrinking *shrinking;      /* NULL: a backbone */
+  tinytl_teacher *teacher;          /* NULL: none is given */
+  float *answers;                   /* of a teacher: probabilities, [batch][n_classes] */
   size_t n_values;
   tinytl_input input;
   tinytl_batch_net *net;
@@ -97,6 +108,27 @@ tinytl_status tinytl_pretrainer_finish_supernet(tinytl_pretrainer *p, tinytl_sup
                                                 tinytl_error *error);
 /* Forward through the network that is worked on, by given statistics or the batch's own. */
 float *tinytl_pretrainer_forward(tinytl_pretrainer *p, const tinytl_batch_statistics *given);
+
+/* ---- Teachers (teacher.c) ------------------------------------------------------------------ */
+
+/* The backbone is borrowed; values are set later. Errors: MODEL (other classes), MEMORY_LIMIT. */
+tinytl_status tinytl_teacher_create(const tinytl_backbone *backbone, const tinytl_images *images,
+                                    int image_size, int max_images, tinytl_teacher **teacher,
+                                    tinytl_error *error);
+/* Copies the backbone's values to values [net.params.n] and statistics [net.params.n_channels],
+ * which are borrowed. */
+void tinytl_teacher_set_values(tinytl_teacher *teacher, float *values,
+                               const tinytl_batch_statistics *statistics);
+/* Probabilities [n_images][n_classes] for the pictures of a run, whose block, net.nbytes at least,
+ * it works in. */
+void tinytl_teacher_answer(const tinytl_teacher *teacher, const tinytl_batch_run *pupil,
+                           float *answers);
+
+/* Fills `answers` for the pictures held. */
+void tinytl_pretrainer_ask(tinytl_pretrainer *p);
+/* Logits of the pictures held become their gradient times weight; returns the sum of their cross
+ * entropies to the labels. is_taught: the cross entropy to the answers counts as much. */
+double tinytl_pretrainer_losses(tinytl_pretrainer *p, bool is_taught, float weight, float *logits);
 
 /* ---- Super-nets (shrinking.c) -------------------------------------------------------------- */
 

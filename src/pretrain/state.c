@@ -22,6 +22,7 @@ static char *print_run(const tinytl_pretrainer *p, const char *architecture) {
   tinytl_json_put_float(&json, "label_smoothing", options->label_smoothing);
   tinytl_json_put_int(&json, "mirror", options->mirror);
   tinytl_json_put_int(&json, "lite", options->lite);
+  tinytl_json_put_string(&json, "teacher", options->teacher ? options->teacher->sha256 : "");
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
 }
@@ -62,7 +63,7 @@ static int list_vectors(const tinytl_pretrainer *p, vector vectors[MAX_VECTORS])
   vectors[count++] = (vector){"moment", TINYTL_DTYPE_F32, p->moment, n};
   vectors[count++] = (vector){"running.mean", TINYTL_DTYPE_F32, p->running.mean, n_channels};
   vectors[count++] = (vector){"running.var", TINYTL_DTYPE_F32, p->running.var, n_channels};
-  if (p->shrinking) {
+  if (p->shrinking && !p->teacher) {
     const tinytl_batch_statistics *teacher = &p->shrinking->teacher_statistics;
     vectors[count++] = (vector){"teacher", TINYTL_DTYPE_F32, p->shrinking->teacher, n};
     vectors[count++] = (vector){"teacher.mean", TINYTL_DTYPE_F32, teacher->mean, n_channels};

@@ -236,6 +236,46 @@ static void test_supernet(void **state) {
   discard(whole);
 }
 
+/* In every phase; a state goes on with the same teacher alone. */
+static void test_teacher(void **state) {
+  (void)state;
+  tinytl_backbone *teacher = NULL;
+  assert_int_equal(tinytl_backbone_init("mobilenet-v2-0.1", MEMORY_CLASSES, TINYTL_WEIGHTS_INT8, 5,
+                                        &teacher, NULL),
+                   TINYTL_OK);
+  for (int lite = 0; lite < 2; lite++) {
+    run *alone = make(), *taught = make(), *rest = make();
+    alone->options.lite = taught->options.lite = rest->options.lite = lite;
+    taught->options.teacher = rest->options.teacher = teacher;
+    taught->options.save = save;
+    rest->options.n_threads = 2;
+    sink without, with, again;
+    if (lite) {
+      without = train_supernet(alone);
+      with = train_supernet(taught);
+    } else {
+      without = train_whole(alone);
+      with = train_whole(taught);
+    }
+    assert_true(without.nbytes == with.nbytes);
+    assert_true(memcmp(without.bytes, with.bytes, with.nbytes) != 0);
+    const tinytl_source source = source_of(&taught->saves[7]);
+    rest->options.resume = &source;
+    again = lite ? train_supernet(rest) : train_whole(rest);
+    assert_same(&again, &with);
+    tinytl_backbone *none = NULL;
+    alone->options.resume = &source;
+    assert_int_equal(train(alone, &none), TINYTL_ERROR_USAGE);
+    free(without.bytes);
+    free(with.bytes);
+    free(again.bytes);
+    discard(alone);
+    discard(taught);
+    discard(rest);
+  }
+  tinytl_backbone_free(teacher);
+}
+
 static void test_stops(void **state) {
   (void)state;
   run *r = make();
@@ -303,6 +343,7 @@ int main(void) {
       cmocka_unit_test(test_backbone_is_the_network),
       cmocka_unit_test(test_goes_on_to_the_same_bytes),
       cmocka_unit_test(test_supernet),
+      cmocka_unit_test(test_teacher),
       cmocka_unit_test(test_stops),
       cmocka_unit_test(test_refuses_states_of_other_runs),
       cmocka_unit_test(test_memory_limit),
