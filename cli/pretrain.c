@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "checkpoint.h"
@@ -13,7 +14,7 @@
 #include "terminal.h"
 
 typedef struct pretrain_arguments {
-  const char *architecture, *dir, *backbone, *teacher;
+  const char *architecture, *dir, *backbone, *teacher, *image_sizes;
   int weights;
   float val_share; /* below 0: not given */
   bool json, quiet, resume, no_mirror;
@@ -52,6 +53,8 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
       CLI_OPTION_REAL("lr", &pretrain->lr, 0, 10, CLI_RANGE_ABOVE_MIN,
                       "learning rate (default: 0.1 at batch 64, in proportion)"),
       CLI_OPTION_IMAGE_SIZE(&pretrain->image_size, "the architecture's"),
+      CLI_OPTION_TEXT(0, "image-sizes", &args->image_sizes, "LIST",
+                      "as 48,64,64,80: one is drawn every step; --image-size is one"),
       CLI_OPTION_REAL("label-smoothing", &pretrain->label_smoothing, 0, 1, CLI_RANGE_BELOW_MAX,
                       "default: 0.1"),
       CLI_OPTION_REAL("val-split", &args->val_share, 0, 0.9, CLI_RANGE_CLOSED,
@@ -232,6 +235,24 @@ static tinytl_status run_saved(pretrain_arguments *args, tinytl_error *error) {
   return status;
 }
 
+static tinytl_status parse_sizes(pretrain_arguments *args, tinytl_error *error) {
+  tinytl_pretrain_options *pretrain = &args->pretrain;
+  const int most = sizeof pretrain->image_sizes / sizeof *pretrain->image_sizes;
+  for (const char *rest = args->image_sizes; rest;) {
+    char *end;
+    const long size = *rest >= '0' && *rest <= '9' ? strtol(rest, &end, 10) : 0;
+    if (size < 32 || size > 1024 || (*end && *end != ',') || pretrain->n_image_sizes == most) {
+      return cli_fail(
+          error, TINYTL_ERROR_USAGE,
+          "--image-sizes wants up to %d sizes of 32 to 1024, as 48,64,80; not \"%.80s\"", most,
+          args->image_sizes);
+    }
+    pretrain->image_sizes[pretrain->n_image_sizes++] = (int)size;
+    rest = *end ? end + 1 : NULL;
+  }
+  return TINYTL_OK;
+}
+
 static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
   cli_model teacher;
   if (!args->teacher) return run_saved(args, error);
@@ -258,6 +279,7 @@ int cli_pretrain(int argc, char **argv) {
   args.pretrain.resumed = on_resumed;
   args.pretrain.context = &args;
   tinytl_error error;
-  tinytl_status status = run(&args, &error);
+  tinytl_status status = parse_sizes(&args, &error);
+  if (status == TINYTL_OK) status = run(&args, &error);
   return status == TINYTL_OK ? TINYTL_OK : cli_report(&error);
 }

@@ -523,9 +523,12 @@ tinytl_status tinytl_pretrain_state_write(const tinytl_pretrain_state *state, ti
                                           void *context, tinytl_error *error);
 
 typedef struct tinytl_pretrain_options {
-  int epochs;                     /* 1 to 10,000; default 60 */
-  int batch;                      /* 2 to 4096; default 64; memory grows with it */
-  int image_size;                 /* 32 to 1024; 0: the architecture's (default) */
+  int epochs;     /* 1 to 10,000; default 60 */
+  int batch;      /* 2 to 4096; default 64; memory grows with it */
+  int image_size; /* 32 to 1024; 0: the architecture's (default) */
+  /* Sizes of which one is drawn for the pictures of every update, image_size among them; one that
+   * is named twice comes twice as often. n 0: image_size alone (default) */
+  int image_sizes[8], n_image_sizes;
   int n_threads;                  /* 1 to 64; 0: one a core (default) */
   float lr;                       /* up to 10; 0: 0.1 at batch 64, in proportion to it (default) */
   float label_smoothing;          /* 0 to < 1; default 0.1 */

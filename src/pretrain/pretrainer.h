@@ -43,7 +43,6 @@ typedef struct tinytl_shrinking {
   tinytl_batch_net net;
   float *values, *gradient; /* its own, in the block */
   float *teacher;           /* [shared.n]; NULL: one is given */
-  tinytl_batch_statistics teacher_statistics;
 } tinytl_shrinking;
 
 /* Everything lies in one block, in this order:
@@ -69,13 +68,15 @@ typedef struct tinytl_pretrainer {
   size_t load_nbytes; /* of heap, for decoding one picture */
   size_t max_load_nbytes;
   size_t total_bytes, base_bytes; /* planned; held before */
+  int max_size;                   /* of pictures */
+  size_t maps_nbytes;             /* of networks of all sizes, which take turns */
   unsigned char *block;
   size_t block_nbytes, maps_first;         /* the maps end the block */
   float *values, *gradient, *moment;       /* [n_values] */
   tinytl_batch_statistics running;         /* of training batches, for validation */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;
-  uint8_t *pixels;     /* [batch][size][size][3], of the batch's pictures */
+  uint8_t *pixels;     /* of the batch's pictures: [batch], room for the largest each */
   const uint8_t **rgb; /* [batch] */
   int *labels;         /* [batch] */
   int n_held;          /* pictures in it now */
@@ -88,7 +89,12 @@ tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_im
                                        tinytl_pretrainer **pretrainer, tinytl_error *error);
 void tinytl_pretrainer_free(tinytl_pretrainer *pretrainer); /* NULL is allowed */
 
-tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, bool training, int epoch);
+/* Side of the pictures of an update of an epoch (from 1); 0: as in use. */
+int tinytl_pretrainer_draw_size(const tinytl_pretrainer *p, int epoch, int update);
+/* The networks are for pictures of this size from now on. */
+void tinytl_pretrainer_set_size(tinytl_pretrainer *p, int size);
+/* Of a picture of an epoch; 0: as in use. */
+tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, int size, int epoch);
 
 /* Adds a picture to the batch. */
 void tinytl_pretrainer_hold(tinytl_pretrainer *p, const tinytl_sample *sample);
@@ -119,6 +125,8 @@ tinytl_status tinytl_teacher_create(const tinytl_backbone *backbone, const tinyt
  * which are borrowed. */
 void tinytl_teacher_set_values(tinytl_teacher *teacher, float *values,
                                const tinytl_batch_statistics *statistics);
+/* Shapes for pictures of another size; may take more or less. */
+void tinytl_teacher_set_size(tinytl_teacher *teacher, int image_size);
 /* Probabilities [n_images][n_classes] for the pictures of a run, whose block, net.nbytes at least,
  * it works in. */
 void tinytl_teacher_answer(const tinytl_teacher *teacher, const tinytl_batch_run *pupil,

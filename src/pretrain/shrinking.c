@@ -44,12 +44,8 @@ void tinytl_pretrainer_begin_epoch(tinytl_pretrainer *p, int epoch) {
   tinytl_shrinking *s = p->shrinking;
   if (!s || epoch == 1 || epoch != phase.first_epoch) return;
   const tinytl_phase last = tinytl_pretrainer_phase(p, epoch - 1);
-  const size_t n_channels = p->net->params.n_channels;
-  if (last.n_subnets == 0 && !p->teacher) {
+  if (last.n_subnets == 0 && !p->teacher)
     memcpy(s->teacher, p->values, p->n_values * sizeof *s->teacher);
-    memcpy(s->teacher_statistics.mean, p->running.mean, n_channels * sizeof(float));
-    memcpy(s->teacher_statistics.var, p->running.var, n_channels * sizeof(float));
-  }
   if (last.opening.n_expands == 1 && phase.opening.n_expands > 1)
     tinytl_shared_values_sort(&s->shared, p->values, s->gradient);
   memset(p->moment, 0, p->n_values * sizeof *p->moment);
@@ -60,7 +56,7 @@ void tinytl_pretrainer_choose(tinytl_pretrainer *p, const tinytl_subnet *subnet)
   tinytl_part_values_layout(&s->part, &s->space, subnet);
   tinytl_shared_values_copy_out(&s->shared, p->values, &s->part, s->values);
   /* Cannot fail: it takes no more than the largest one. */
-  tinytl_batch_net_init(&s->net, &s->part.arch, p->input.size, p->batch, true, NULL);
+  tinytl_batch_net_init(&s->net, &s->part.arch, p->net->image_size, p->batch, true, NULL);
   p->batch_run.net = &s->net;
   p->batch_run.values = s->values;
 }

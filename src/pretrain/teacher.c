@@ -51,6 +51,11 @@ tinytl_status tinytl_teacher_create(const tinytl_backbone *backbone, const tinyt
   return status;
 }
 
+/* Cannot fail: every size was planned before. */
+void tinytl_teacher_set_size(tinytl_teacher *t, int image_size) {
+  tinytl_batch_net_init(&t->net, &t->backbone->arch, image_size, t->net.max_images, false, NULL);
+}
+
 static void widen(const tinytl_layer *layer, const tinytl_weight *weight, float *values) {
   const tinytl_weight_shape shape = tinytl_weight_shape_of(layer);
   if (weight->i8)
@@ -112,7 +117,7 @@ void tinytl_pretrainer_ask(tinytl_pretrainer *p) {
   }
   p->batch_run.net = p->net;
   p->batch_run.values = p->shrinking->teacher;
-  const float *logits = tinytl_pretrainer_forward(p, &p->shrinking->teacher_statistics);
+  const float *logits = tinytl_pretrainer_forward(p, NULL);
   memcpy(p->answers, logits, (size_t)p->n_held * (size_t)n_classes * sizeof *logits);
   for (int i = 0; i < p->n_held; i++)
     tinytl_softmax(n_classes, p->answers + (size_t)i * (size_t)n_classes);

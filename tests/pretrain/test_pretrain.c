@@ -276,6 +276,39 @@ static void test_teacher(void **state) {
   tinytl_backbone_free(teacher);
 }
 
+/* A size a step, the same ones whatever the threads and wherever the run was ended. */
+static void test_image_sizes(void **state) {
+  (void)state;
+  tinytl_backbone *teacher = NULL;
+  assert_int_equal(tinytl_backbone_init("mobilenet-v2-0.1", MEMORY_CLASSES, TINYTL_WEIGHTS_INT8, 5,
+                                        &teacher, NULL),
+                   TINYTL_OK);
+  for (int super = 0; super < 2; super++) {
+    run *whole = make(), *rest = make();
+    whole->options.n_image_sizes = 3;
+    whole->options.image_sizes[0] = 32;
+    whole->options.image_sizes[1] = 48;
+    whole->options.image_sizes[2] = 40;
+    whole->options.lite = true;
+    if (!super) whole->options.teacher = teacher;
+    whole->train.answer[3] = rest->train.answer[3] = TINYTL_ERROR_DATA;
+    rest->options = whole->options;
+    rest->options.context = rest;
+    whole->options.save = save;
+    sink expected = super ? train_supernet(whole) : train_whole(whole);
+    const tinytl_source source = source_of(&whole->saves[8]);
+    rest->options.resume = &source;
+    rest->options.n_threads = 2;
+    sink found = super ? train_supernet(rest) : train_whole(rest);
+    assert_same(&found, &expected);
+    free(expected.bytes);
+    free(found.bytes);
+    discard(whole);
+    discard(rest);
+  }
+  tinytl_backbone_free(teacher);
+}
+
 static void test_stops(void **state) {
   (void)state;
   run *r = make();
@@ -330,6 +363,10 @@ static void test_bad_data(void **state) {
   r->options.batch = 1;
   expect_refusal(r, TINYTL_ERROR_USAGE, "batch must be 2 to 4096, not 1");
   r->options.batch = BATCH;
+  r->options.n_image_sizes = 1;
+  r->options.image_sizes[0] = 48;
+  expect_refusal(r, TINYTL_ERROR_USAGE, "must have the image size 32 among them");
+  r->options.n_image_sizes = 0;
   memory_images_init(&r->train, TRAIN, 1);
   r->train.labels[5] = MEMORY_CLASSES;
   expect_refusal(r, TINYTL_ERROR_DATA, "training picture 5 has label 3 of 3 classes");
@@ -344,6 +381,7 @@ int main(void) {
       cmocka_unit_test(test_goes_on_to_the_same_bytes),
       cmocka_unit_test(test_supernet),
       cmocka_unit_test(test_teacher),
+      cmocka_unit_test(test_image_sizes),
       cmocka_unit_test(test_stops),
       cmocka_unit_test(test_refuses_states_of_other_runs),
       cmocka_unit_test(test_memory_limit),

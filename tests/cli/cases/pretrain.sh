@@ -31,3 +31,5 @@ show tinytl pretrain mobilenet-v2-0.1 -d $fixtures/pictures -o taught.safetensor
 tinytl info taught.safetensors | grep lite
 run tinytl pretrain mobilenet-v2-0.1 -d $fixtures/pictures -o no.safetensors --teacher $fixtures/other.safetensors -q
 ls ./*.safetensors
+run tinytl pretrain mobilenet-v2-0.1 -d $fixtures/pictures -o no.safetensors --image-sizes 48,x
+run tinytl pretrain mobilenet-v2-0.1 -d $fixtures/pictures -o no.safetensors --image-size 40 --image-sizes 32,48 -q
