@@ -254,6 +254,14 @@ const char *tinytl_folder_path(const tinytl_folder *folder, int index);
 int tinytl_folder_n_skipped(const tinytl_folder *folder);
 /* Bytes of heap memory that the listing takes until the folder is freed. */
 size_t tinytl_folder_nbytes(const tinytl_folder *folder);
+/* Called for two pictures, by index, of different classes whose files hold the same bytes. */
+typedef void (*tinytl_twins_fn)(void *context, int first, int second);
+/* Looks for the same picture in two classes: which one is it? Of a file its size and its last 4 KB
+ * are read, the whole of it where these agree with another one's; files that cannot be read are
+ * passed over. A picture that is there more than twice is told of with the first of them. Takes 16
+ * bytes a picture while it runs. Error: INTERNAL (out of memory). */
+tinytl_status tinytl_folder_find_twins(const tinytl_folder *folder, tinytl_twins_fn told,
+                                       void *context, tinytl_error *error);
 /* Moves about a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val.
  * Pictures whose names differ in their last number alone are a series (film_0007.jpg,
  * film_0008.jpg) and stay together; of a series that is more than a third of its class, a run of
