@@ -1,14 +1,25 @@
-/* Depthwise convolution by rows, for kernels_impl.h. */
+/* Depthwise convolution by rows, for kernels_impl.h.
+ *
+ * A group of neighbouring outputs is summed at a time, so that a source is loaded once for all of
+ * them; channels run inside, in vectors. Source x of a group meets output p at tap
+ *
+ *     x - p * stride                                         forward; backward at stride 1
+ *     p + (n_taps - 1) / stride * stride - x * stride        "spread": backward at other strides
+ *
+ * where there is such a tap, which the compiler knows for kernels 3, 5 and 7. At an edge the range
+ * of the group's sources is cut, once for all rows and channels, and outputs beyond it are dropped.
+ * Every sum runs over rows, then sources from left to right, whatever the group. */
 
-/* Both directions are a correlation along a row: output pixel j sums, over the given rows and over
- * n_taps taps t, taps[t] * row[j * stride + first + t]. */
 typedef struct strip {
   int n_rows;
   const float *rows[TINYTL_MAX_KERNEL], *taps[TINYTL_MAX_KERNEL];
   ptrdiff_t tap_step; /* floats from tap to tap; negative: backwards */
-  int n_taps, stride, first;
-  int in_w, n_out, channels;
-  ptrdiff_t in_pixel, out_pixel;
+  int n_taps, stride;
+  bool spread;
+  int pad; /* sources of output 0 to the left of the map; spread: outputs before the map from the
+              first that reads the sources up to 0 alone */
+  int in_w, out_w, channels;
+  ptrdiff_t pixel;
   float *y;
   bool accumulate;
   const float *bias; /* NULL: no epilogue */
@@ -17,229 +28,154 @@ typedef struct strip {
   ptrdiff_t mask_pixel;
 } strip;
 
-enum {
-  STRIP_PIXELS = 4,             /* outputs of a pass, which share their loads */
-  FEW_VECTORS = W == 8 ? 2 : 1, /* channels of a pass of few taps: enough sums at a time to hide
-                                    the latency, where 16 registers have no room for the taps */
-};
+/* Outputs of a group: with a row's taps and a source they fill 16 registers at kernel 7. Maps are
+ * mostly multiples of 7 or 4 wide; where sources are spread, groups begin at multiples of 2. */
+enum { GROUP = 7, SPREAD_GROUP = 8, SMALL_GROUP = 4 };
 
-/* sum becomes output pixel j, whose `lanes` channels from `channel` it holds. */
-ALWAYS_INLINE void put_output(const strip *s, int j, int channel, int lanes, vf sum) {
+/* The outputs [first, end) of a group from pixel j on become the sums. */
+ALWAYS_INLINE void put_outputs(const strip *s, int j, int first, int end, int channel, int lanes,
+                               const int n, vf sum[]) {
   if (s->bias) {
     const vf low = act_low(s->act), high = act_high(s->act);
-    sum += load_lanes(s->bias + channel, lanes);
-    if (s->mask)
-      put_bits(s->mask + j * s->mask_pixel, channel, act_bits(sum, low, high, lanes), lanes);
-    sum = clamp(sum, low, high);
-  }
-  store_lanes(s->y + j * s->out_pixel + channel, sum, lanes);
-}
-
-ALWAYS_INLINE vf get_output(const strip *s, int j, int channel, int lanes) {
-  return s->accumulate ? load_lanes(s->y + j * s->out_pixel + channel, lanes) : (vf){0};
-}
-
-/* Output pixel j, with the taps that meet the row. */
-ALWAYS_INLINE void correlate_pixel(const strip *s, int j, int channel, int lanes, const int n_rows,
-                                   const int n_taps, const int stride) {
-  const int left = j * stride + s->first;
-  vf sum = get_output(s, j, channel, lanes);
-  for (int r = 0; r < n_rows; r++) {
-    const float *row = s->rows[r] + left * s->in_pixel + channel;
-    const float *taps = s->taps[r] + channel;
-    for (int t = 0; t < n_taps; t++)
-      if (left + t >= 0 && left + t < s->in_w)
-        sum += load_lanes(row + t * s->in_pixel, lanes) * load(taps + t * s->tap_step);
-  }
-  put_output(s, j, channel, lanes, sum);
-}
-
-/* STRIP_PIXELS outputs from j, all taps of which meet the row. */
-ALWAYS_INLINE void correlate_pixels(const strip *s, int j, int channel, int lanes, const int n_rows,
-                                    const int n_taps, const int stride) {
-  const ptrdiff_t offset = (j * stride + s->first) * s->in_pixel + channel;
-  vf sum[STRIP_PIXELS];
-  UNROLL for (int p = 0; p < STRIP_PIXELS; p++) sum[p] = get_output(s, j + p, channel, lanes);
-  for (int r = 0; r < n_rows; r++) {
-    const float *row = s->rows[r] + offset, *taps = s->taps[r] + channel;
-    for (int t = 0; t < n_taps; t++) {
-      const vf tap = load(taps + t * s->tap_step);
-      UNROLL for (int p = 0; p < STRIP_PIXELS; p++) sum[p] +=
-          load_lanes(row + (p * stride + t) * s->in_pixel, lanes) * tap;
-    }
-  }
-  UNROLL for (int p = 0; p < STRIP_PIXELS; p++) put_output(s, j + p, channel, lanes, sum[p]);
-}
-
-/* The same two, where rows and taps are so few that the compiler lays them out, and for n_vectors
- * neighbouring vectors of channels: whole ones, or one. taps NULL: they are read in the row's turn.
- * Sums run over rows, then taps, as above. */
-ALWAYS_INLINE vf few_tap(const strip *s, int channel, int r, int t, const vf taps[3][3]) {
-  return taps ? taps[r][t] : load(s->taps[r] + t * s->tap_step + channel);
-}
-
-ALWAYS_INLINE void few_pixel(const strip *s, int j, int channel, int lanes, const int n_vectors,
-                             const int n_rows, const int n_taps, const int stride,
-                             const vf taps[3][3]) {
-  const int left = j * stride + s->first;
-  const ptrdiff_t offset = left * s->in_pixel + channel;
-  vf sum[FEW_VECTORS];
-  UNROLL for (int v = 0; v < n_vectors; v++) sum[v] = get_output(s, j, channel + v * W, lanes);
-  UNROLL for (int r = 0; r < n_rows; r++) {
-    UNROLL for (int t = 0; t < n_taps; t++) {
-      if (left + t < 0 || left + t >= s->in_w) continue;
-      UNROLL for (int v = 0; v < n_vectors; v++) sum[v] +=
-          load_lanes(s->rows[r] + offset + t * s->in_pixel + v * W, lanes) *
-          few_tap(s, channel + v * W, r, t, taps);
-    }
-  }
-  UNROLL for (int v = 0; v < n_vectors; v++) put_output(s, j, channel + v * W, lanes, sum[v]);
-}
-
-/* STRIP_PIXELS outputs from j become these sums; addresses are made by walking from pixel to pixel,
- * as too many would be kept otherwise. */
-ALWAYS_INLINE void put_outputs(const strip *s, int j, int channel, int lanes, const int n_vectors,
-                               vf sum[STRIP_PIXELS][FEW_VECTORS]) {
-  if (s->bias) {
-    const vf low = act_low(s->act), high = act_high(s->act);
-    UNROLL for (int v = 0; v < n_vectors; v++) {
-      const vf bias = load_lanes(s->bias + channel + v * W, lanes);
-      UNROLL for (int p = 0; p < STRIP_PIXELS; p++) sum[p][v] += bias;
-    }
     if (s->mask) {
       uint8_t *mask = opaque(s->mask + j * s->mask_pixel);
-      UNROLL for (int p = 0; p < STRIP_PIXELS; p++, mask += s->mask_pixel) {
-        UNROLL for (int v = 0; v < n_vectors; v++)
-            put_bits(mask, channel + v * W, act_bits(sum[p][v], low, high, lanes), lanes);
+      UNROLL for (int p = 0; p < n; p++, mask += s->mask_pixel) {
+        if (p >= first && p < end)
+          put_bits(mask, channel, act_bits(sum[p], low, high, lanes), lanes);
       }
     }
-    UNROLL for (int p = 0; p < STRIP_PIXELS; p++) {
-      UNROLL for (int v = 0; v < n_vectors; v++) sum[p][v] = clamp(sum[p][v], low, high);
-    }
+    UNROLL for (int p = 0; p < n; p++) sum[p] = clamp(sum[p], low, high);
   }
-  float *y = opaque(s->y + j * s->out_pixel + channel);
-  UNROLL for (int p = 0; p < STRIP_PIXELS; p++, y = opaque(y + s->out_pixel)) {
-    UNROLL for (int v = 0; v < n_vectors; v++) store_lanes(y + v * W, sum[p][v], lanes);
+  float *y = opaque(s->y + j * s->pixel + channel);
+  UNROLL for (int p = 0; p < n; p++, y = opaque(y + s->pixel)) {
+    if (p >= first && p < end) store_lanes(y, sum[p], lanes);
   }
 }
 
-/* Each source is loaded once. */
-ALWAYS_INLINE void few_pixels(const strip *s, int j, int channel, int lanes, const int n_vectors,
-                              const int n_rows, const int n_taps, const int stride,
-                              const vf taps[3][3]) {
-  const ptrdiff_t offset = (j * stride + s->first) * s->in_pixel + channel;
-  vf sum[STRIP_PIXELS][FEW_VECTORS] = {{{0}}};
-  if (s->accumulate) {
-    UNROLL for (int p = 0; p < STRIP_PIXELS; p++) {
-      UNROLL for (int v = 0; v < n_vectors; v++) sum[p][v] =
-          get_output(s, j + p, channel + v * W, lanes);
-    }
-  }
-  UNROLL for (int r = 0; r < n_rows; r++) {
-    const float *row = opaque(s->rows[r] + offset);
-    vf tap[3][FEW_VECTORS];
-    UNROLL for (int t = 0; t < n_taps; t++) {
-      UNROLL for (int v = 0; v < n_vectors; v++) tap[t][v] =
-          few_tap(s, channel + v * W, r, t, taps);
-    }
-    UNROLL for (int x = 0; x < (STRIP_PIXELS - 1) * stride + n_taps; x++) {
-      UNROLL for (int v = 0; v < n_vectors; v++) {
-        const vf source = load_lanes(row + v * W, lanes);
-        UNROLL for (int p = 0; p < STRIP_PIXELS; p++) {
-          const int t = x - p * stride;
-          if (t >= 0 && t < n_taps) sum[p][v] += source * tap[t][v];
-        }
-      }
-      row = opaque(row + s->in_pixel);
-    }
-  }
-  put_outputs(s, j, channel, lanes, n_vectors, sum);
-}
-
-ALWAYS_INLINE void hold_taps(const strip *s, int channel, const int n_rows, const int n_taps,
-                             vf held[3][3]) {
-  UNROLL for (int r = 0; r < n_rows; r++) {
-    UNROLL for (int t = 0; t < n_taps; t++) held[r][t] = few_tap(s, channel, r, t, NULL);
+/* The sums begin with what is there, or the bias. */
+ALWAYS_INLINE void get_outputs(const strip *s, int j, int first, int end, int channel, int lanes,
+                               const int n, vf sum[]) {
+  const vf bias = s->bias ? load_lanes(s->bias + channel, lanes) : (vf){0};
+  UNROLL for (int p = 0; p < n; p++) sum[p] = bias;
+  if (!s->accumulate) return;
+  const float *y = opaque(s->y + j * s->pixel + channel);
+  UNROLL for (int p = 0; p < n; p++, y = opaque(y + s->pixel)) {
+    if (p >= first && p < end) sum[p] = load_lanes(y, lanes);
   }
 }
 
-/* `lanes` channels, of each vector, of the whole row. */
-ALWAYS_INLINE void correlate_channels(const strip *s, int channel, int lanes, const int n_vectors,
-                                      const int n_rows, const int n_taps, const int stride,
-                                      const bool few) {
-  vf held[3][3];
-  const vf(*taps)[3] = n_vectors == 1 ? held : NULL;
-  if (few && taps) hold_taps(s, channel, n_rows, n_taps, held);
-  const int room = s->in_w - s->first - n_taps; /* j * stride <= room: all taps meet the row */
-  for (int j = 0; j < s->n_out;) {
-    const bool inside = j * stride + s->first >= 0 && (j + STRIP_PIXELS - 1) * stride <= room;
-    if (inside && j + STRIP_PIXELS <= s->n_out) {
-      if (few)
-        few_pixels(s, j, channel, lanes, n_vectors, n_rows, n_taps, stride, taps);
+/* What row r adds to the sums of a group, of whose sources [low, high) are there; cut: that is not
+ * all of them. */
+ALWAYS_INLINE void add_row(const strip *s, int r, int left, int low, int high, int channel,
+                           int lanes, const int n, const int n_taps, const int stride,
+                           const bool spread, const bool cut, vf sum[]) {
+  const int reach = (n_taps - 1) / stride;
+  const int n_sources = spread ? (n - 1) / stride + reach + 1 : (n - 1) * stride + n_taps;
+  const float *source = opaque(s->rows[r] + left * s->pixel + channel);
+  const float *taps = opaque(s->taps[r] + channel);
+  vf tap[7];
+  UNROLL for (int t = 0; t < n_taps; t++, taps = opaque(taps + s->tap_step)) tap[t] = load(taps);
+  UNROLL for (int x = 0; x < n_sources; x++, source = opaque(source + s->pixel)) {
+    if (cut && (x < low || x >= high)) continue;
+    const vf v = load_lanes(source, lanes);
+    UNROLL for (int p = 0; p < n; p++) {
+      const int t = spread ? p + (reach - x) * stride : x - p * stride;
+      if (t >= 0 && t < n_taps) sum[p] += v * tap[t];
+    }
+  }
+}
+
+/* All channels from `channel` on, `lanes` at a time, of the group of n outputs from pixel j on.
+ * cut: it may reach beyond the map, else all of its sources and outputs are there. n_rows: 0 where
+ * the compiler does not know it. */
+ALWAYS_INLINE void sum_group(const strip *s, int j, int channel, int lanes, const int n,
+                             const int n_rows, const int n_taps, const int stride,
+                             const bool spread, const bool cut) {
+  const int left = spread ? (j + s->pad) / stride - (n_taps - 1) / stride : j * stride - s->pad;
+  const int low = -left, high = s->in_w - left;
+  const int first = cut && j < 0 ? -j : 0;
+  const int end = cut && s->out_w - j < n ? s->out_w - j : n;
+  for (; channel + lanes <= s->channels; channel += lanes) {
+    vf sum[SPREAD_GROUP];
+    get_outputs(s, j, first, end, channel, lanes, n, sum);
+    UNROLL for (int r = 0; r < n_rows; r++)
+        add_row(s, r, left, low, high, channel, lanes, n, n_taps, stride, spread, cut, sum);
+    for (int r = 0; n_rows == 0 && r < s->n_rows; r++)
+      add_row(s, r, left, low, high, channel, lanes, n, n_taps, stride, spread, cut, sum);
+    put_outputs(s, j, first, end, channel, lanes, n, sum);
+  }
+}
+
+ALWAYS_INLINE bool is_inside(const strip *s, int j, const int n, const int n_taps, const int stride,
+                             const bool spread) {
+  const int last = j + n - 1;
+  const int left = spread ? (j + s->pad) / stride - (n_taps - 1) / stride : j * stride - s->pad;
+  const int right = spread ? (last + s->pad) / stride : last * stride - s->pad + n_taps - 1;
+  return j >= 0 && last < s->out_w && left >= 0 && right < s->in_w;
+}
+
+ALWAYS_INLINE void sum_row(const strip *s, const int n_rows, const int n_taps, const int stride,
+                           const bool spread) {
+  const int n = spread ? SPREAD_GROUP : GROUP;
+  const int begin = spread ? -(s->pad % stride) : 0;
+  for (int j = begin; j < s->out_w;) {
+    const int wanted = s->out_w - j;
+    if (wanted % n == 0 || (wanted > SMALL_GROUP && wanted % SMALL_GROUP != 0)) {
+      if (is_inside(s, j, n, n_taps, stride, spread))
+        sum_group(s, j, 0, W, n, n_rows, n_taps, stride, spread, false);
       else
-        correlate_pixels(s, j, channel, lanes, n_rows, n_taps, stride);
-      j += STRIP_PIXELS;
-      continue;
+        sum_group(s, j, 0, W, n, n_rows, n_taps, stride, spread, true);
+      j += n;
+    } else {
+      sum_group(s, j, 0, W, SMALL_GROUP, 0, n_taps, stride, spread, true);
+      j += SMALL_GROUP;
     }
-    if (few)
-      few_pixel(s, j, channel, lanes, n_vectors, n_rows, n_taps, stride, taps);
-    else
-      correlate_pixel(s, j, channel, lanes, n_rows, n_taps, stride);
-    j++;
+  }
+  const int lanes = s->channels % W;
+  for (int j = begin; lanes > 0 && j < s->out_w; j += SMALL_GROUP)
+    sum_group(s, j, s->channels - lanes, lanes, SMALL_GROUP, 0, n_taps, stride, spread, true);
+}
+
+/* Any kernel and stride, an output at a time. */
+ALWAYS_INLINE void sum_any_row(const strip *s) {
+  for (int j = 0; j < s->out_w; j++) {
+    const int tap = s->spread ? (j + s->pad) % s->stride : 0; /* and every step-th from it */
+    const int step = s->spread ? s->stride : 1;
+    const int source = s->spread ? (j + s->pad) / s->stride : j * s->stride - s->pad;
+    for (int channel = 0; channel < s->channels; channel += W) {
+      const int lanes = s->channels - channel < W ? s->channels - channel : W;
+      vf sum[1];
+      get_outputs(s, j, 0, 1, channel, lanes, 1, sum);
+      for (int r = 0; r < s->n_rows; r++)
+        for (int t = tap, x = source; t < s->n_taps; t += step, x += s->spread ? -1 : 1)
+          if (x >= 0 && x < s->in_w)
+            sum[0] += load_lanes(s->rows[r] + x * s->pixel + channel, lanes) *
+                      load(s->taps[r] + t * s->tap_step + channel);
+      put_outputs(s, j, 0, 1, channel, lanes, 1, sum);
+    }
   }
 }
 
-/* few: n_rows and n_taps are known to the compiler, at most 3. The copy tells it that no store
- * changes the strip. */
-ALWAYS_INLINE void correlate(const strip *given, const int n_rows, const int n_taps,
-                             const int stride, const bool few) {
-  const strip s = *given;
-  int channel = 0;
-  for (; few && FEW_VECTORS > 1 && channel + FEW_VECTORS * W <= s.channels;
-       channel += FEW_VECTORS * W)
-    correlate_channels(&s, channel, W, FEW_VECTORS, n_rows, n_taps, stride, few);
-  for (; channel + W <= s.channels; channel += W)
-    correlate_channels(&s, channel, W, 1, n_rows, n_taps, stride, few);
-  if (channel < s.channels)
-    correlate_channels(&s, channel, s.channels - channel, 1, n_rows, n_taps, stride, few);
-}
-
-/* Kernel 3, and the phases of its gradient at stride 2. */
-#define FEW(rows, taps, stride)             \
-  case 100 * (stride) + 10 * (rows) + taps: \
-    correlate(s, rows, taps, stride, true); \
-    break
-
-static void correlate_row(const strip *s) {
-  switch (s->n_taps > 9 || s->n_rows > 9 ? 0 : 100 * s->stride + 10 * s->n_rows + s->n_taps) {
-    FEW(1, 1, 1);
-    FEW(1, 2, 1);
-    FEW(2, 1, 1);
-    FEW(2, 2, 1);
-    FEW(2, 3, 1);
-    FEW(3, 3, 1);
-    FEW(2, 3, 2);
-    FEW(3, 3, 2);
-  default:
-    if (s->n_taps == 5 && s->stride == 1)
-      correlate(s, s->n_rows, 5, 1, false);
-    else if (s->n_taps == 7 && s->stride == 1)
-      correlate(s, s->n_rows, 7, 1, false);
-    else
-      correlate(s, s->n_rows, s->n_taps, s->stride, false);
+/* Kernels 3, 5 and 7 at strides 1 and 2; rows 0: any number. */
+#define KNOWN(rows, taps, step, is_spread)                                               \
+  if (((rows) == 0 || s.n_rows == (rows)) && s.n_taps == (taps) && s.stride == (step) && \
+      s.spread == (is_spread)) {                                                         \
+    sum_row(&s, rows, taps, step, is_spread);                                            \
+    return;                                                                              \
   }
-}
 
-static void depthwise_row(const tinytl_depthwise_row *row) {
-  strip s = {.tap_step = row->tap,
+/* The strip is a local variable so that the compiler knows that no store changes it. */
+static void any_row(const tinytl_depthwise_row *row, bool gradient) {
+  const bool flip = gradient && row->stride == 1; /* from the last tap to the first */
+  strip s = {.tap_step = flip ? -row->tap : row->tap,
              .n_taps = row->kernel,
              .stride = row->stride,
-             .first = -row->pad,
+             .spread = gradient && !flip,
+             .pad = flip ? row->kernel - 1 - row->pad : row->pad,
              .in_w = row->in_w,
-             .n_out = row->out_w,
+             .out_w = row->out_w,
              .channels = row->channels,
-             .in_pixel = row->pixel,
-             .out_pixel = row->pixel,
+             .pixel = row->pixel,
              .y = row->y,
              .accumulate = row->accumulate,
              .bias = row->bias,
@@ -249,39 +185,29 @@ static void depthwise_row(const tinytl_depthwise_row *row) {
   for (int ky = 0; ky < row->kernel; ky++) {
     if (!row->rows[ky]) continue;
     s.rows[s.n_rows] = row->rows[ky];
-    s.taps[s.n_rows++] = row->taps + ky * row->kernel * row->tap;
+    s.taps[s.n_rows++] = row->taps + ((ky + flip) * row->kernel - flip) * row->tap;
   }
-  correlate_row(&s);
+  KNOWN(3, 3, 1, false)
+  KNOWN(0, 3, 1, false)
+  KNOWN(0, 5, 1, false)
+  KNOWN(0, 7, 1, false)
+  KNOWN(3, 3, 2, false)
+  KNOWN(0, 3, 2, false)
+  KNOWN(0, 5, 2, false)
+  KNOWN(0, 7, 2, false)
+  KNOWN(1, 3, 2, true)
+  KNOWN(2, 3, 2, true)
+  KNOWN(0, 5, 2, true)
+  KNOWN(0, 7, 2, true)
+  sum_any_row(&s);
 }
 
-/* dx[ix] sums dy[(ix + pad - kx) / stride] * taps[kx] over the kx that divide. The pixels of one
- * phase, (ix + pad) % stride, share their taps, phase + m * stride, and ask for neighbours of dy.
- */
+static void depthwise_row(const tinytl_depthwise_row *row) {
+  any_row(row, false);
+}
+
+/* dx[ix] sums dy[(ix + pad - kx) / stride] * taps[kx] over the kx that divide: at stride 1 a
+ * correlation with the flipped taps. */
 static void depthwise_row_grad(const tinytl_depthwise_row *row) {
-  const int stride = row->stride;
-  for (int phase = 0; phase < stride; phase++) {
-    const int n_taps = phase < row->kernel ? (row->kernel - 1 - phase) / stride + 1 : 0;
-    const int ahead = row->pad - phase; /* ix = q * stride - ahead, for q from q_first */
-    const int q_first = ahead > 0 ? (ahead + stride - 1) / stride : 0;
-    const int x_first = q_first * stride - ahead;
-    if (x_first >= row->out_w) continue;
-    strip s = {.tap_step = -stride * row->tap,
-               .n_taps = n_taps,
-               .stride = 1,
-               .first = q_first - (n_taps - 1),
-               .in_w = row->in_w,
-               .n_out = (row->out_w - 1 - x_first) / stride + 1,
-               .channels = row->channels,
-               .in_pixel = row->pixel,
-               .out_pixel = stride * row->pixel,
-               .y = row->y + x_first * row->pixel,
-               .accumulate = row->accumulate};
-    for (int ky = 0; ky < row->kernel && n_taps > 0; ky++) {
-      if (!row->rows[ky]) continue;
-      s.rows[s.n_rows] = row->rows[ky];
-      s.taps[s.n_rows++] =
-          row->taps + (ky * row->kernel + phase + (n_taps - 1) * stride) * row->tap;
-    }
-    correlate_row(&s);
-  }
+  any_row(row, true);
 }
