@@ -8,7 +8,8 @@
  *
  * where there is such a tap, which the compiler knows for kernels 3, 5 and 7. At an edge the range
  * of the group's sources is cut, once for all rows and channels, and outputs beyond it are dropped.
- * Every sum runs over rows, then sources from left to right, whatever the group. */
+ * Every sum runs over rows, then sources from left to right, whatever the group. Other kernels and
+ * strides are summed an output at a time. */
 
 typedef struct strip {
   int n_rows;
@@ -16,8 +17,7 @@ typedef struct strip {
   ptrdiff_t tap_step; /* floats from tap to tap; negative: backwards */
   int n_taps, stride;
   bool spread;
-  int pad; /* sources of output 0 to the left of the map; spread: outputs before the map from the
-              first that reads the sources up to 0 alone */
+  int pad; /* output j meets source 0 at tap pad - j * stride; spread: at tap j + pad */
   int in_w, out_w, channels;
   ptrdiff_t pixel;
   float *y;
