@@ -64,6 +64,14 @@ static const shape SHAPES[] = {
     {9, 9, 5, 5, 2, 4, 5, TINYTL_PAD_SYMMETRIC},
     {40, 3, 150, 150, 3, 1, 150, TINYTL_PAD_SYMMETRIC},
     {5, 6, 300, 300, 5, 1, 300, TINYTL_PAD_SAME}, /* the weight gradient's channels in tasks */
+    /* rows with groups of outputs that are inside, of whole and partial vectors */
+    {3, 23, 24, 24, 3, 1, 24, TINYTL_PAD_SYMMETRIC},
+    {5, 37, 24, 24, 3, 2, 24, TINYTL_PAD_SAME},
+    {4, 34, 17, 17, 3, 2, 17, TINYTL_PAD_SYMMETRIC},
+    {5, 25, 17, 17, 5, 1, 17, TINYTL_PAD_SYMMETRIC},
+    {6, 40, 16, 16, 5, 2, 16, TINYTL_PAD_SAME},
+    {7, 30, 18, 18, 7, 1, 18, TINYTL_PAD_SYMMETRIC},
+    {7, 45, 16, 16, 7, 2, 16, TINYTL_PAD_SYMMETRIC},
 };
 enum { N_SHAPES = sizeof SHAPES / sizeof SHAPES[0] };
 
