@@ -54,6 +54,8 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
       CLI_OPTION_OUTPUT(&args->backbone, "BACKBONE"),
       CLI_OPTION_SIZE("memory-limit", &train->memory_limit,
                       "of training, and of the search itself"),
+      CLI_OPTION_SIZE("search-limit", &args->search.search_limit,
+                      "of the search alone, where training will have less"),
       CLI_OPTION_REAL("max-macs", &args->max_mega_macs, 0, 1e6, CLI_RANGE_ABOVE_MIN,
                       "million multiply-accumulates a picture (default: any)"),
       CLI_OPTION_INT(0, "candidates", &args->search.candidates, 16, 1000,

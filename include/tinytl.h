@@ -607,7 +607,9 @@ typedef struct tinytl_search_options {
    * many as training by method bias has), augment, mirror, colour_jitter, label_smoothing and
    * dropout, for adapting. Its method is lite+bias at first, and must not be auto. */
   tinytl_train_options train;
-  uint64_t max_macs; /* of one image, forward; 0: any (default) */
+  uint64_t max_macs;   /* of one image, forward; 0: any (default) */
+  size_t search_limit; /* of the search itself, where it runs on another machine than training will;
+                          0: train.memory_limit (default) */
   int candidates;    /* to be measured, 16 to 1000; 0: 64, FULL 300 (default) */
   /* Told of each one as it was measured (depth, kernel, expand and on_front are not set), and at
    * the end of all, best first. NULL: nobody */

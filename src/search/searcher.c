@@ -125,7 +125,8 @@ static size_t other_nbytes(const tinytl_searcher *s) {
 /* The largest batch that the limit allows, or that of the search that is resumed. */
 static tinytl_status choose_batch(tinytl_searcher *s, const tinytl_search_position *resumed,
                                   tinytl_error *error) {
-  const size_t limit = s->options->train.memory_limit;
+  const size_t limit =
+      s->options->search_limit ? s->options->search_limit : s->options->train.memory_limit;
   const int first = resumed ? resumed->batch : LARGEST_BATCH;
   const int last = resumed ? resumed->batch : SMALLEST_BATCH;
   void *loader_memory;
