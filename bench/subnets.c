@@ -79,14 +79,14 @@ int main(int argc, char **argv) {
                           .base_nbytes = resident > values ? resident - values : 0};
   check(tinytl_pricer_init(&pricer, &error), &error);
   if (limit == 0) {
-    const tinytl_subnet largest = tinytl_subnet_largest();
+    const tinytl_subnet largest = tinytl_subnet_largest(&supernet->space);
     bool meets;
     check(tinytl_price(&pricer, &largest, &plan, &meets, &error), &error);
     write_subnet(&pricer, &largest, argv[3]);
     printf("%zu %zu\n", plan.total_bytes, plan.base_bytes);
   }
   for (uint64_t draw = 0; limit > 0 && n_made < n && draw < MOST_DRAWS; draw++) {
-    tinytl_subnet subnet = tinytl_genes_draw(seed, draw, 0);
+    tinytl_subnet subnet = tinytl_genes_draw(&supernet->space, seed, draw, 0);
     tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SEARCH, draw, 0);
     options.train.memory_limit = limit;
     check(tinytl_price_shrink(&pricer, &rng, &subnet, &plan, &error), &error);

@@ -1,18 +1,42 @@
 #include "pictures.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "model.h"
 #include "terminal.h"
 
 enum {
   DEFAULT_VAL_PERCENT = 10,
-  LEAST_FOR_VAL = 5 /* pictures a class: with fewer, each is worth more in training */
+  LEAST_FOR_VAL = 5, /* pictures a class: with fewer, each is worth more in training */
+  MOST_TWINS = 10    /* told of one by one */
 };
 
 void cli_note_skipped(void *context, const char *path, const char *reason) {
   (void)context;
   cli_note("left out: %s: %s", path, reason);
+}
+
+typedef struct twins {
+  const tinytl_folder *folder;
+  int n;
+} twins;
+
+static void on_twins(void *context, int first, int second) {
+  twins *self = context;
+  if (++self->n > MOST_TWINS) return;
+  char *other = strdup(tinytl_folder_path(self->folder, first));
+  cli_note("warning: the same picture in two classes: %s and %s", other ? other : "another one",
+           tinytl_folder_path(self->folder, second));
+  free(other);
+}
+
+/* They stay: which of the two classes is right is not for the program to say. */
+static tinytl_status warn_of_twins(const tinytl_folder *folder, tinytl_error *error) {
+  twins found = {.folder = folder};
+  tinytl_status status = tinytl_folder_find_twins(folder, on_twins, &found, error);
+  if (found.n > MOST_TWINS) cli_note("warning: and so are %d more", found.n - MOST_TWINS);
+  return status;
 }
 
 /* The folder `val` has classes of its own, in which one of the training classes may be missing:
@@ -64,6 +88,9 @@ tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_
       tinytl_folder_open(dir, TINYTL_PART_TRAIN, cli_note_skipped, NULL, &set->train, error);
   if (status == TINYTL_OK) {
     set->n_skipped = tinytl_folder_n_skipped(set->train);
+    status = warn_of_twins(set->train, error);
+  }
+  if (status == TINYTL_OK) {
     status = open_val(set, dir, val_share, seed, error);
   }
   if (status == TINYTL_OK && set->val) {

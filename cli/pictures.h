@@ -15,8 +15,8 @@ typedef struct cli_train_set {
   int n_skipped;
 } cli_train_set;
 
-/* val_share below 0: DIR/val where there is one, else a tenth of every class, or nothing with fewer
- * than five pictures a class. */
+/* Warns of pictures that are in two classes. val_share below 0: DIR/val where there is one, else a
+ * tenth of every class, or nothing with fewer than five pictures a class. */
 tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_share,
                                  uint64_t seed, tinytl_error *error);
 void cli_train_set_close(cli_train_set *set);

@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "checkpoint.h"
@@ -13,7 +14,7 @@
 #include "terminal.h"
 
 typedef struct pretrain_arguments {
-  const char *architecture, *dir, *backbone;
+  const char *architecture, *dir, *backbone, *teacher, *image_sizes;
   int weights;
   float val_share; /* below 0: not given */
   bool json, quiet, resume, no_mirror;
@@ -52,12 +53,18 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
       CLI_OPTION_REAL("lr", &pretrain->lr, 0, 10, CLI_RANGE_ABOVE_MIN,
                       "learning rate (default: 0.1 at batch 64, in proportion)"),
       CLI_OPTION_IMAGE_SIZE(&pretrain->image_size, "the architecture's"),
+      CLI_OPTION_TEXT(0, "image-sizes", &args->image_sizes, "LIST",
+                      "as 48,64,64,80: one is drawn every step; --image-size is one"),
       CLI_OPTION_REAL("label-smoothing", &pretrain->label_smoothing, 0, 1, CLI_RANGE_BELOW_MAX,
                       "default: 0.1"),
       CLI_OPTION_REAL("val-split", &args->val_share, 0, 0.9, CLI_RANGE_CLOSED,
                       "share for validation, 0: none (default: 0.1)"),
       CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
                       "where left and right differ, as in text and signs"),
+      CLI_OPTION_FLAG(0, "lite", &pretrain->lite,
+                      "lite residual modules too, which train then starts from"),
+      CLI_OPTION_TEXT(0, "teacher", &args->teacher, "BACKBONE",
+                      "learn from its answers too; it has the same classes"),
       CLI_OPTION_CHOICE("weights", &args->weights, cli_weights, "TYPE",
                         "of the backbone: int8 (default) or f32"),
       CLI_OPTION_SIZE("memory-limit", &pretrain->memory_limit,
@@ -215,7 +222,7 @@ static tinytl_status run_locked(pretrain_arguments *args, tinytl_error *error) {
   return status;
 }
 
-static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
+static tinytl_status run_saved(pretrain_arguments *args, tinytl_error *error) {
   cli_checkpoint *checkpoint = &args->checkpoint;
   tinytl_status status =
       cli_checkpoint_open(checkpoint, args->checkpoint_path, args->resume, args->backbone, error);
@@ -225,6 +232,35 @@ static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
   status = run_locked(args, error);
   cli_checkpoint_note_end(checkpoint, status);
   cli_checkpoint_close(checkpoint);
+  return status;
+}
+
+static tinytl_status parse_sizes(pretrain_arguments *args, tinytl_error *error) {
+  tinytl_pretrain_options *pretrain = &args->pretrain;
+  const int most = sizeof pretrain->image_sizes / sizeof *pretrain->image_sizes;
+  for (const char *rest = args->image_sizes; rest;) {
+    char *end;
+    const long size = *rest >= '0' && *rest <= '9' ? strtol(rest, &end, 10) : 0;
+    if (size < 32 || size > 1024 || (*end && *end != ',') || pretrain->n_image_sizes == most) {
+      return cli_fail(
+          error, TINYTL_ERROR_USAGE,
+          "--image-sizes wants up to %d sizes of 32 to 1024, as 48,64,80; not \"%.80s\"", most,
+          args->image_sizes);
+    }
+    pretrain->image_sizes[pretrain->n_image_sizes++] = (int)size;
+    rest = *end ? end + 1 : NULL;
+  }
+  return TINYTL_OK;
+}
+
+static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
+  cli_model teacher;
+  if (!args->teacher) return run_saved(args, error);
+  tinytl_status status = cli_model_open(&teacher, args->teacher, NULL, error);
+  if (status != TINYTL_OK) return status;
+  args->pretrain.teacher = teacher.backbone;
+  status = run_saved(args, error);
+  cli_model_close(&teacher);
   return status;
 }
 
@@ -243,6 +279,7 @@ int cli_pretrain(int argc, char **argv) {
   args.pretrain.resumed = on_resumed;
   args.pretrain.context = &args;
   tinytl_error error;
-  tinytl_status status = run(&args, &error);
+  tinytl_status status = parse_sizes(&args, &error);
+  if (status == TINYTL_OK) status = run(&args, &error);
   return status == TINYTL_OK ? TINYTL_OK : cli_report(&error);
 }

@@ -131,6 +131,11 @@ static void put_numbers(cli_json *json, const int *numbers, int n) {
   cli_json_close(json, ']');
 }
 
+/* The last stage has one block in every sub-net. */
+static bool has_lite(const tinytl_candidate *c) {
+  return c->lite_kernel[6][0] > 0;
+}
+
 static void put_arch(cli_json *json, const tinytl_candidate *c) {
   cli_json_open(json, "arch", '{');
   cli_json_open(json, "depth", '[');
@@ -142,6 +147,14 @@ static void put_arch(cli_json *json, const tinytl_candidate *c) {
   cli_json_open(json, "expand", '[');
   for (int s = 0; s < 7; s++) put_numbers(json, c->expand[s], c->depth[s]);
   cli_json_close(json, ']');
+  if (has_lite(c)) {
+    cli_json_open(json, "lite_kernel", '[');
+    for (int s = 0; s < 7; s++) put_numbers(json, c->lite_kernel[s], c->depth[s]);
+    cli_json_close(json, ']');
+    cli_json_open(json, "lite_groups", '[');
+    for (int s = 0; s < 7; s++) put_numbers(json, c->lite_groups[s], c->depth[s]);
+    cli_json_close(json, ']');
+  }
   cli_json_close(json, '}');
 }
 
@@ -160,8 +173,10 @@ static void print_candidate(const tinytl_candidate *c) {
   printf("%6.1f %%  %7.1f MB  %7.1f M  ", 100 * (double)c->top1,
          (double)(c->planned_bytes + c->base_bytes) / 1e6, (double)c->macs / 1e6);
   for (int s = 1; s < 7; s++)
-    for (int j = 0; j < c->depth[s]; j++)
+    for (int j = 0; j < c->depth[s]; j++) {
       printf("%s%d/%d", j ? " " : s > 1 ? " | " : "", c->kernel[s][j], c->expand[s][j]);
+      if (has_lite(c)) printf(":%d/%d", c->lite_kernel[s][j], c->lite_groups[s][j]);
+    }
   putchar('\n');
 }
 
@@ -172,7 +187,10 @@ static void on_measured(void *context, const tinytl_candidate *candidate) {
                100 * (double)candidate->top1, candidate->on_front);
   if (!args->json) {
     if (!candidate->on_front) return;
-    if (!args->has_header) puts("accuracy      memory       work  kernel/expand of every block");
+    if (!args->has_header) {
+      printf("accuracy      memory       work  kernel/expand%s of every block\n",
+             has_lite(candidate) ? ":lite kernel/groups" : "");
+    }
     args->has_header = true;
     print_candidate(candidate);
     return;

@@ -96,6 +96,8 @@ static void print_supernet_json(const tinytl_supernet *supernet, const tinytl_su
   cli_json_real(&json, "subnets", info->n_subnets);
   cli_json_int(&json, "smallest_macs", (long long)info->smallest_macs);
   cli_json_int(&json, "largest_macs", (long long)info->largest_macs);
+  cli_json_bool(&json, "lite", info->has_lite);
+  cli_json_int(&json, "total_stride", info->total_stride);
   cli_json_int(&json, "classes", info->n_classes);
   cli_json_open(&json, "labels", '[');
   for (int i = 0; i < info->n_classes; i++) {
@@ -118,6 +120,8 @@ void cli_supernet_print(const tinytl_supernet *supernet, const char *path, bool 
   printf("input         %d x %d\n", info.image_size, info.image_size);
   printf("space         %.1e sub-nets: kernels 3, 5, 7; expand ratios 3, 4, 6; depths 2, 3, 4\n",
          info.n_subnets);
+  printf("lite modules  %s\n", info.has_lite ? "groups 2, 4; kernels 3, 5" : "none");
+  printf("total stride  %d\n", info.total_stride);
   printf("classifier    %d classes\n", info.n_classes);
   printf("parameters    %zu as f32, %.2f MB\n", info.n_parameters,
          (double)info.n_parameters * 4 / 1e6);

@@ -137,6 +137,8 @@ typedef struct tinytl_supernet_info {
   size_t n_parameters;                  /* of all sub-nets together */
   double n_subnets;                     /* that there are to choose from */
   uint64_t largest_macs, smallest_macs; /* multiply-accumulates of one image at image_size */
+  bool has_lite;                        /* lite residual modules, which the sub-nets share */
+  int total_stride;                     /* 16 or 32: of the picture's side to the last map's */
 } tinytl_supernet_info;
 
 void tinytl_supernet_describe(const tinytl_supernet *supernet, tinytl_supernet_info *info);
@@ -252,6 +254,14 @@ const char *tinytl_folder_path(const tinytl_folder *folder, int index);
 int tinytl_folder_n_skipped(const tinytl_folder *folder);
 /* Bytes of heap memory that the listing takes until the folder is freed. */
 size_t tinytl_folder_nbytes(const tinytl_folder *folder);
+/* Called for two pictures, by index, of different classes whose files hold the same bytes. */
+typedef void (*tinytl_twins_fn)(void *context, int first, int second);
+/* Looks for the same picture in two classes: which one is it? Of a file its size and its last 4 KB
+ * are read, the whole of it where these agree with another one's; files that cannot be read are
+ * passed over. A picture that is there more than twice is told of with the first of them. Takes 16
+ * bytes a picture while it runs. Error: INTERNAL (out of memory). */
+tinytl_status tinytl_folder_find_twins(const tinytl_folder *folder, tinytl_twins_fn told,
+                                       void *context, tinytl_error *error);
 /* Moves about a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val.
  * Pictures whose names differ in their last number alone are a series (film_0007.jpg,
  * film_0008.jpg) and stay together; of a series that is more than a third of its class, a run of
@@ -521,19 +531,26 @@ tinytl_status tinytl_pretrain_state_write(const tinytl_pretrain_state *state, ti
                                           void *context, tinytl_error *error);
 
 typedef struct tinytl_pretrain_options {
-  int epochs;                  /* 1 to 10,000; default 60 */
-  int batch;                   /* 2 to 4096; default 64; memory grows with it */
-  int image_size;              /* 32 to 1024; 0: the architecture's (default) */
-  int n_threads;               /* 1 to 64; 0: one a core (default) */
-  float lr;                    /* up to 10; 0: 0.1 at batch 64, in proportion to it (default) */
-  float label_smoothing;       /* 0 to < 1; default 0.1 */
-  bool mirror;                 /* half of the samples mirrored; default true */
-  tinytl_weights weights;      /* of the backbone; default TINYTL_WEIGHTS_INT8 */
-  uint64_t seed;               /* default 0 */
-  size_t memory_limit;         /* as of tinytl_train_options; 0: none (default) */
-  const volatile int *stop;    /* as there; NULL: never */
-  tinytl_progress_fn progress; /* NULL: none */
-  tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
+  int epochs;     /* 1 to 10,000; default 60 */
+  int batch;      /* 2 to 4096; default 64; memory grows with it */
+  int image_size; /* 32 to 1024; 0: the architecture's (default) */
+  /* Sizes of which one is drawn for the pictures of every update, image_size among them; one that
+   * is named twice comes twice as often. n 0: image_size alone (default) */
+  int image_sizes[8], n_image_sizes;
+  int n_threads;                  /* 1 to 64; 0: one a core (default) */
+  float lr;                       /* up to 10; 0: 0.1 at batch 64, in proportion to it (default) */
+  float label_smoothing;          /* 0 to < 1; default 0.1 */
+  bool mirror;                    /* half of the samples mirrored; default true */
+  bool lite;                      /* lite residual modules, trained with all else; default false */
+  const tinytl_backbone *teacher; /* whose probabilities count as much as the labels: its classifier
+                                     has the pictures' classes, by name or, without names, in their
+                                     order; NULL: none (default) */
+  tinytl_weights weights;         /* of the backbone; default TINYTL_WEIGHTS_INT8 */
+  uint64_t seed;                  /* default 0 */
+  size_t memory_limit;            /* as of tinytl_train_options; 0: none (default) */
+  const volatile int *stop;       /* as there; NULL: never */
+  tinytl_progress_fn progress;    /* NULL: none */
+  tinytl_skip_fn skip;            /* told of pictures that could not be read; NULL: nobody */
   /* Told before the run what it takes, and what the process held at the call. NULL: nobody */
   void (*planned)(void *context, size_t total_bytes, size_t base_bytes);
   /* Called from the training thread to have the state written, as save of tinytl_train_options. */
@@ -561,8 +578,9 @@ typedef struct tinytl_pretrain_report {
  * classifier of the pictures' classes: every weight, by batches, with batch norms that are folded
  * into the backbone at the end. `val` (NULL: none) is for the report alone. On success the caller
  * owns *backbone; report may be NULL. Same seed, same bytes of backbone, whatever the number of
- * threads. Errors: USAGE (options), DATA (too few pictures, loss not finite), MODEL (a state that
- * is damaged or of other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
+ * threads. Errors: USAGE (options), DATA (too few pictures, loss not finite), MODEL (a teacher
+ * of other classes; a state that is damaged or of other pictures: one of other options is USAGE),
+ * MEMORY_LIMIT, INTERRUPTED. */
 tinytl_status tinytl_pretrain(const char *architecture, const tinytl_images *train,
                               const tinytl_images *val, const tinytl_pretrain_options *options,
                               tinytl_backbone **backbone, tinytl_pretrain_report *report,
@@ -583,9 +601,10 @@ tinytl_status tinytl_pretrain_supernet(const char *name, const tinytl_images *tr
  * depth are 0. */
 typedef struct tinytl_candidate {
   int depth[7], kernel[7][4], expand[7][4];
-  uint64_t macs;                    /* multiply-accumulates of one image, forward */
-  size_t planned_bytes, base_bytes; /* of training it, as tinytl_plan's total and base */
-  float top1;                       /* on held-out pictures, 0 to 1 */
+  int lite_kernel[7][4], lite_groups[7][4]; /* 0: no lite module */
+  uint64_t macs;                            /* multiply-accumulates of one image, forward */
+  size_t planned_bytes, base_bytes;         /* of training it, as tinytl_plan's total and base */
+  float top1;                               /* on held-out pictures, 0 to 1 */
   float predicted; /* what the predictor says of it, FULL; NAN: nothing, or not yet */
   bool on_front;   /* no other one beats it in accuracy with as little memory */
 } tinytl_candidate;
@@ -610,7 +629,7 @@ typedef struct tinytl_search_options {
   uint64_t max_macs;   /* of one image, forward; 0: any (default) */
   size_t search_limit; /* of the search itself, where it runs on another machine than training will;
                           0: train.memory_limit (default) */
-  int candidates;    /* to be measured, 16 to 1000; 0: 64, FULL 300 (default) */
+  int candidates;      /* to be measured, 16 to 1000; 0: 64, FULL 300 (default) */
   /* Told of each one as it was measured (depth, kernel, expand and on_front are not set), and at
    * the end of all, best first. NULL: nobody */
   void (*progress)(void *context, int n, int n_candidates, const tinytl_candidate *candidate);

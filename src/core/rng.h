@@ -13,7 +13,8 @@ typedef enum tinytl_rng_purpose {
   TINYTL_RNG_AUGMENT,  /* crop, mirror, colour */
   TINYTL_RNG_DROPOUT,
   TINYTL_RNG_SUBNET, /* of a super-net, in a step */
-  TINYTL_RNG_SEARCH  /* among sub-nets */
+  TINYTL_RNG_SEARCH, /* among sub-nets */
+  TINYTL_RNG_SIZE    /* of a step's pictures */
 } tinytl_rng_purpose;
 
 typedef struct tinytl_rng {

@@ -10,17 +10,39 @@
 #include "model/shared_values.h"
 #include "model/strings.h"
 
-#define FORMAT "super-net 1"
+#define FORMAT "super-net 2"
+#define FIRST_FORMAT "super-net 1" /* without lite modules, with a total stride of 32 */
 
 /* ---- Tensors ------------------------------------------------------------------------------ */
 
-enum { PER_LAYER = 5, MAX_TENSORS = PER_LAYER * TINYTL_MAX_LAYERS + 2 };
+enum {
+  PER_LAYER = 5,
+  MAX_TENSORS = PER_LAYER * TINYTL_MAX_LAYERS + TINYTL_LITE_TENSORS * TINYTL_SUPERNET_BLOCKS + 2
+};
 
 typedef struct value_tensor {
   char name[40];
   int n_dims, dims[4];
   size_t first; /* of the values */
 } value_tensor;
+
+/* Those of the lite modules; returns their number. */
+static int list_lite(const tinytl_shared_values *shared, value_tensor *tensors) {
+  const tinytl_arch *arch = &shared->arch;
+  int n = 0;
+  for (int m = 0; m < arch->n_lite; m++) {
+    tinytl_lite_tensor of_module[TINYTL_LITE_TENSORS];
+    tinytl_lite_tensors(&arch->lite[m], of_module);
+    for (int t = 0; t < TINYTL_LITE_TENSORS; t++, n++) {
+      tensors[n] =
+          (value_tensor){.n_dims = of_module[t].n_dims, .first = shared->params.lite[m][t]};
+      memcpy(tensors[n].dims, of_module[t].dims, sizeof tensors[n].dims);
+      snprintf(tensors[n].name, sizeof tensors[n].name, "lite.%d.%s", arch->lite[m].block,
+               of_module[t].name);
+    }
+  }
+  return n;
+}
 
 /* All of them, in the order of the file. */
 static int list_tensors(const tinytl_shared_values *shared, value_tensor tensors[MAX_TENSORS]) {
@@ -45,6 +67,7 @@ static int list_tensors(const tinytl_shared_values *shared, value_tensor tensors
       n++;
     }
   }
+  n += list_lite(shared, tensors + n);
   tensors[n++] = (value_tensor){
       "classifier.weight", 2, {arch->n_classes, arch->n_features}, params->classifier};
   tensors[n++] = (value_tensor){"classifier.bias", 1, {arch->n_classes}, params->bias};
@@ -59,19 +82,30 @@ static size_t n_values(const value_tensor *tensor) {
 
 /* ---- Reading ------------------------------------------------------------------------------ */
 
-static tinytl_status read_space(const char *text, const char *where, tinytl_space *space,
-                                tinytl_error *error) {
-  json_t *json = NULL;
+static tinytl_status read_fields(const json_t *json, bool is_first, const char *where,
+                                 tinytl_space *space, tinytl_error *error) {
   const char *name = NULL;
-  int n_classes = 0;
+  int n_classes = 0, has_lite = 0;
+  TINYTL_TRY(tinytl_json_string(json, "name", where, &name, error));
+  TINYTL_TRY(tinytl_json_int(json, "classes", 1, TINYTL_MAX_CLASSES, where, &n_classes, error));
+  if (tinytl_space_named(name, n_classes, space, NULL) != TINYTL_OK)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: expected the name supernet-W (W: 0.1 to 2.0), found \"%.60s\"", where,
+                       name);
+  if (is_first) return TINYTL_OK;
+  TINYTL_TRY(tinytl_json_int(json, "lite", 0, 1, where, &has_lite, error));
+  TINYTL_TRY(tinytl_json_int(json, "stride", 16, 32, where, &space->total_stride, error));
+  space->has_lite = has_lite;
+  if (space->total_stride == 16 || space->total_stride == 32) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: \"stride\" must be 16 or 32, found %d", where,
+                     space->total_stride);
+}
+
+static tinytl_status read_space(const char *text, bool is_first, const char *where,
+                                tinytl_space *space, tinytl_error *error) {
+  json_t *json = NULL;
   TINYTL_TRY(tinytl_json_parse(text, strlen(text), where, &json, error));
-  tinytl_status status = tinytl_json_string(json, "name", where, &name, error);
-  if (status == TINYTL_OK)
-    status = tinytl_json_int(json, "classes", 1, TINYTL_MAX_CLASSES, where, &n_classes, error);
-  if (status == TINYTL_OK && tinytl_space_named(name, n_classes, space, NULL) != TINYTL_OK)
-    status = tinytl_fail(error, TINYTL_ERROR_MODEL,
-                         "%s: expected the name supernet-W (W: 0.1 to 2.0), found \"%.60s\"", where,
-                         name);
+  const tinytl_status status = read_fields(json, is_first, where, space, error);
   json_decref(json);
   return status;
 }
@@ -106,11 +140,12 @@ static tinytl_status read_supernet(const tinytl_safetensors *file, tinytl_supern
   char where[TINYTL_ST_WHERE];
   const char *text = NULL;
   TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.format", where, &text, error));
-  if (strcmp(text, FORMAT) != 0)
+  const bool is_first = strcmp(text, FIRST_FORMAT) == 0;
+  if (!is_first && strcmp(text, FORMAT) != 0)
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected \"%s\", found \"%.40s\"", where,
                        FORMAT, text);
   TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.space", where, &text, error));
-  TINYTL_TRY(read_space(text, where, &net->space, error));
+  TINYTL_TRY(read_space(text, is_first, where, &net->space, error));
   TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.input", where, &text, error));
   TINYTL_TRY(tinytl_input_parse(text, true, where, &net->input, error));
   TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.labels", where, &text, error));
@@ -143,6 +178,8 @@ static char *print_space(const tinytl_space *space) {
   tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_string(&json, "name", space->name);
   tinytl_json_put_int(&json, "classes", space->n_classes);
+  tinytl_json_put_int(&json, "lite", space->has_lite);
+  tinytl_json_put_int(&json, "stride", space->total_stride);
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
 }

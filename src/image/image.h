@@ -146,6 +146,9 @@ tinytl_status tinytl_view_check(const tinytl_view *view, tinytl_error *error);
 /* As tinytl_picture_load, but the message does not name the file. */
 tinytl_status tinytl_picture_decode(const char *path, int index, const tinytl_view *view,
                                     uint8_t *rgb, tinytl_error *error);
+/* Opens the file, which is the caller's to close. Devices and pipes never are: opening alone may
+ * wait for ever. Errors: DATA, INTERNAL (out of files or memory). */
+tinytl_status tinytl_picture_open(const char *path, FILE **file, tinytl_error *error);
 /* Reads the header only: what picture is this file? */
 tinytl_status tinytl_picture_check(const char *path, tinytl_picture_info *info,
                                    tinytl_error *error);

@@ -91,8 +91,7 @@ static void turn_square(tinytl_turn turn, int size, uint8_t *rgb) {
 
 /* ---- Files -------------------------------------------------------------------------------- */
 
-/* Devices and pipes are never opened: opening alone may wait for ever. */
-static tinytl_status open_picture(const char *path, FILE **file, tinytl_error *error) {
+tinytl_status tinytl_picture_open(const char *path, FILE **file, tinytl_error *error) {
   struct stat about;
   if (stat(path, &about) != 0) return tinytl_fail(error, TINYTL_ERROR_DATA, "%s", strerror(errno));
   if (!S_ISREG(about.st_mode)) return tinytl_fail(error, TINYTL_ERROR_DATA, "not a regular file");
@@ -112,7 +111,7 @@ static tinytl_status decode_file(const char *path, const tinytl_picture_sink *si
   static const uint8_t png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
   FILE *file = NULL;
   char buffer[FILE_BUFFER_NBYTES];
-  TINYTL_TRY(open_picture(path, &file, error));
+  TINYTL_TRY(tinytl_picture_open(path, &file, error));
   setvbuf(file, buffer, _IOFBF, sizeof buffer);
   uint8_t start[sizeof png];
   size_t n = fread(start, 1, sizeof start, file);

@@ -89,5 +89,10 @@ typedef struct tinytl_lite_tensor {
   size_t member; /* offsetof its pointer in tinytl_lite_values */
 } tinytl_lite_tensor;
 void tinytl_lite_tensors(const tinytl_lite *lite, tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS]);
+/* Tensor t of a module before training: convolutions He fan-out normal, norm scale 1, shift 0, the
+ * final scale 0: the module is an exact identity until it is trained. stream: of random numbers,
+ * of this module alone. */
+void tinytl_lite_random(const tinytl_lite_tensor *tensor, int t, int stream, uint64_t seed,
+                        float *values);
 
 #endif

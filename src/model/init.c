@@ -27,6 +27,18 @@ static void fill_weight(const tinytl_layer *layer, int index, uint64_t seed, flo
   for (size_t i = 0; i < n; i++) w[i] = deviation * tinytl_rng_normal(&rng);
 }
 
+void tinytl_lite_random(const tinytl_lite_tensor *tensor, int t, int stream, uint64_t seed,
+                        float *values) {
+  if (t == TINYTL_LITE_CONV || t == TINYTL_LITE_POINTWISE) {
+    const int taps = t == TINYTL_LITE_CONV ? tensor->dims[1] * tensor->dims[2] : 1;
+    const float std = sqrtf(2.0f / (float)(tensor->dims[0] * taps));
+    tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_INIT, 1 + (uint64_t)stream, (uint64_t)t);
+    for (size_t i = 0; i < tensor->n; i++) values[i] = std * tinytl_rng_normal(&rng);
+  } else {
+    for (size_t i = 0; i < tensor->n; i++) values[i] = t == TINYTL_LITE_SCALE1 ? 1.0f : 0.0f;
+  }
+}
+
 /* U(-1 / sqrt(in), 1 / sqrt(in)). */
 static void fill_classifier(int n_features, size_t n, uint64_t seed, float *w) {
   const float limit = 1 / sqrtf((float)n_features);
@@ -42,11 +54,27 @@ static int most_channels(const tinytl_arch *arch) {
   return most;
 }
 
+/* All lite modules, from `next` on; with NULL it only counts. */
+static size_t fill_lite(const tinytl_arch *arch, uint64_t seed, float *next,
+                        tinytl_lite_values *lite) {
+  size_t n = 0;
+  for (int m = 0; m < arch->n_lite; m++) {
+    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+    tinytl_lite_tensors(&arch->lite[m], tensors);
+    for (int t = 0; t < TINYTL_LITE_TENSORS; n += tensors[t++].n) {
+      if (!next) continue;
+      tinytl_lite_random(&tensors[t], t, arch->n_layers + m, seed, next + n);
+      *(const float **)(void *)((char *)&lite[m] + tensors[t].member) = next + n;
+    }
+  }
+  return n;
+}
+
 static tinytl_status fill_and_build(tinytl_backbone *values, tinytl_weights weights, uint64_t seed,
                                     tinytl_backbone **backbone, tinytl_error *error) {
   const tinytl_arch *arch = &values->arch;
   const size_t n_classifier = (size_t)arch->n_classes * (size_t)arch->n_features;
-  size_t n = n_classifier + (size_t)most_channels(arch);
+  size_t n = n_classifier + (size_t)most_channels(arch) + fill_lite(arch, seed, NULL, NULL);
   for (int i = 0; i < arch->n_layers; i++) n += tinytl_layer_n_weights(&arch->layers[i]);
   float *block = calloc(n, sizeof *block);
   if (!block) return tinytl_fail_memory(error, n * sizeof *block);
@@ -62,6 +90,7 @@ static tinytl_status fill_and_build(tinytl_backbone *values, tinytl_weights weig
   fill_classifier(arch->n_features, n_classifier, seed, next);
   values->classifier.f32 = next;
   values->classifier_bias = zeros;
+  fill_lite(arch, seed, next + n_classifier, values->lite);
   tinytl_status status = tinytl_backbone_build(values, weights, backbone, error);
   free(block);
   return status;

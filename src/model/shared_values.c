@@ -5,7 +5,7 @@
 #include <string.h>
 
 void tinytl_shared_values_layout(tinytl_shared_values *shared, const tinytl_space *space) {
-  const tinytl_subnet largest = tinytl_subnet_largest();
+  const tinytl_subnet largest = tinytl_subnet_largest(space);
   tinytl_subnet_arch(space, &largest, &shared->arch, NULL);
   tinytl_batch_params_layout(&shared->params, &shared->arch);
   shared->n = shared->params.n;
@@ -83,6 +83,63 @@ static void add_weight(const tinytl_shared_values *shared, const float *all, int
   for (int o = 0; o < small->out_c; o++) add(dw + (size_t)o * row, row, to + (size_t)o * large_row);
 }
 
+/* The super-net's module beside the block that module m of the part belongs to. */
+static int whole_module(const tinytl_shared_values *shared, const tinytl_part_values *part, int m) {
+  const int layer = part->layers[part->arch.blocks[part->arch.lite[m].block].first];
+  int whole = 0;
+  while (shared->arch.blocks[shared->arch.lite[whole].block].first != layer) whole++;
+  return whole;
+}
+
+/* Where weight [o][ky][kx] [0] of a module's convolution lies among those of the whole module. */
+static size_t lite_tap(const tinytl_lite *whole, const tinytl_lite *part, int o, int ky, int kx) {
+  const int border = (whole->kernel - part->kernel) / 2;
+  const int in = whole->in_c / whole->groups;
+  const int first = o / (part->mid_c / part->groups) * (part->in_c / part->groups); /* channel */
+  return (size_t)(((o * whole->kernel + ky + border) * whole->kernel + kx + border) * in +
+                  first % in);
+}
+
+/* Copies the part's convolution out of the whole one; or, with `gradient`, adds it to that. */
+static void move_lite_conv(const tinytl_lite *whole, const tinytl_lite *part, const float *from,
+                           float *to, bool gradient) {
+  const size_t in = (size_t)(part->in_c / part->groups);
+  size_t n = 0;
+  for (int o = 0; o < part->mid_c; o++)
+    for (int ky = 0; ky < part->kernel; ky++)
+      for (int kx = 0; kx < part->kernel; kx++, n += in) {
+        const size_t tap = lite_tap(whole, part, o, ky, kx);
+        if (gradient)
+          add(from + n, in, to + tap);
+        else
+          memcpy(to + n, from + tap, in * sizeof *to);
+      }
+}
+
+static void copy_lite(const tinytl_shared_values *shared, const float *all,
+                      const tinytl_part_values *part, int m, float *values) {
+  const int whole = whole_module(shared, part, m);
+  const size_t *from = shared->params.lite[whole], *to = part->params.lite[m];
+  tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+  tinytl_lite_tensors(&part->arch.lite[m], tensors);
+  for (int t = TINYTL_LITE_CONV + 1; t < TINYTL_LITE_TENSORS; t++)
+    memcpy(values + to[t], all + from[t], tensors[t].n * sizeof *values);
+  move_lite_conv(&shared->arch.lite[whole], &part->arch.lite[m], all + from[TINYTL_LITE_CONV],
+                 values + to[TINYTL_LITE_CONV], false);
+}
+
+static void add_lite(const tinytl_shared_values *shared, const tinytl_part_values *part, int m,
+                     const float *gradient, float *all_gradient) {
+  const int whole = whole_module(shared, part, m);
+  const size_t *to = shared->params.lite[whole], *from = part->params.lite[m];
+  tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+  tinytl_lite_tensors(&part->arch.lite[m], tensors);
+  for (int t = TINYTL_LITE_CONV + 1; t < TINYTL_LITE_TENSORS; t++)
+    add(gradient + from[t], tensors[t].n, all_gradient + to[t]);
+  move_lite_conv(&shared->arch.lite[whole], &part->arch.lite[m], gradient + from[TINYTL_LITE_CONV],
+                 all_gradient + to[TINYTL_LITE_CONV], true);
+}
+
 static size_t n_classifier(const tinytl_arch *arch) {
   return (size_t)arch->n_classes * (size_t)arch->n_features;
 }
@@ -98,6 +155,7 @@ void tinytl_shared_values_copy_out(const tinytl_shared_values *shared, const flo
     memcpy(values + to->scale[i], all + from->scale[large], nbytes);
     memcpy(values + to->shift[i], all + from->shift[large], nbytes);
   }
+  for (int m = 0; m < part->arch.n_lite; m++) copy_lite(shared, all, part, m, values);
   memcpy(values + to->classifier, all + from->classifier,
          n_classifier(&part->arch) * sizeof *values);
   memcpy(values + to->bias, all + from->bias, (size_t)part->arch.n_classes * sizeof *values);
@@ -115,6 +173,7 @@ void tinytl_shared_values_add_back(const tinytl_shared_values *shared, const flo
     add(gradient + from->scale[i], out_c, all_gradient + to->scale[large]);
     add(gradient + from->shift[i], out_c, all_gradient + to->shift[large]);
   }
+  for (int m = 0; m < part->arch.n_lite; m++) add_lite(shared, part, m, gradient, all_gradient);
   add(gradient + from->classifier, n_classifier(&part->arch), all_gradient + to->classifier);
   add(gradient + from->bias, (size_t)part->arch.n_classes, all_gradient + to->bias);
 }

@@ -4,8 +4,10 @@
  * Stages of inverted residuals. Of a stage a sub-net has the first `depth` blocks; of a block the
  * first input channels x `expand` of its widened channels, and a depthwise kernel that is the
  * centre of the largest one, times a matrix: 7 -> 5, and from that 5 -> 3. A matrix belongs to a
- * layer and is the same for all of its channels. Values lie as tinytl_batch_params has them for the
- * largest sub-net, with the matrices, layer by layer, [25][25] and [9][9], behind. */
+ * layer and is the same for all of its channels. Where the space has lite residual modules, of a
+ * block's module a sub-net has the convolution's centre, and of that with twice as many groups the
+ * blocks on the diagonal. Values lie as tinytl_batch_params has them for the largest sub-net, with
+ * the matrices, layer by layer, [25][25] and [9][9], behind. */
 #ifndef TINYTL_MODEL_SUPERNET_H
 #define TINYTL_MODEL_SUPERNET_H
 
@@ -15,22 +17,31 @@ enum {
   TINYTL_SUPERNET_STAGES = 7, /* the first is fixed, the last has one block */
   TINYTL_SUPERNET_DEPTH = 4,
   TINYTL_SUPERNET_BLOCKS = TINYTL_SUPERNET_STAGES * TINYTL_SUPERNET_DEPTH, /* room for */
-  TINYTL_SUPERNET_CHOICES = 3 /* kernels 3, 5, 7; expand ratios 3, 4, 6; depths 2, 3, 4 */
+  TINYTL_SUPERNET_CHOICES = 3, /* kernels 3, 5, 7; expand ratios 3, 4, 6; depths 2, 3, 4 */
+  TINYTL_LITE_CHOICES = 2      /* kernels 3, 5; groups 2, 4 */
 };
+
+/* Pictures from this side on have a total stride of 32, smaller ones 16, so that of 64 pixels 4 x 4
+ * are left in the end. */
+enum { TINYTL_SUPERNET_LARGE_IMAGE = 128 };
 
 /* What there is to choose from. */
 typedef struct tinytl_space {
   char name[64]; /* "supernet-W" */
   int n_classes, image_size;
+  bool has_lite;
+  int total_stride; /* 32; or 16: the last stride is 1 */
   int stem, head, out_c[TINYTL_SUPERNET_STAGES];
 } tinytl_space;
 
-/* One choice; kernel and expand of block j of stage s stand at [s][j], those beyond the depth do
- * not count. */
+/* One choice; what belongs to block j of stage s stands at [s][j], what is beyond the depth does
+ * not count. Without lite modules theirs is 0. */
 typedef struct tinytl_subnet {
   uint8_t depth[TINYTL_SUPERNET_STAGES];
   uint8_t kernel[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH];
   uint8_t expand[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH];
+  uint8_t lite_kernel[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH];
+  uint8_t lite_groups[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH];
 } tinytl_subnet;
 
 /* A super-net in memory. Its values lie as tinytl_shared_values, model/shared_values.h, has them.
@@ -47,24 +58,26 @@ struct tinytl_supernet {
 /* How much of the space is open: choices 0 to n - 1, largest first. */
 typedef struct tinytl_opening {
   int n_kernels, n_depths, n_expands; /* 1 to TINYTL_SUPERNET_CHOICES */
+  int n_lites;                        /* of lite modules, 1 to TINYTL_LITE_CHOICES */
 } tinytl_opening;
 
 /* True where the name is that of a super-net. */
 bool tinytl_space_is_named(const char *name);
-/* "supernet-W", W: width multiplier, 0.1 to 2.0. Error: USAGE. */
+/* "supernet-W", W: width multiplier, 0.1 to 2.0; without lite modules, with a total stride of 32.
+ * Error: USAGE. */
 tinytl_status tinytl_space_named(const char *name, int n_classes, tinytl_space *space,
                                  tinytl_error *error);
 /* Of one stage: most blocks, fewest. */
 int tinytl_space_max_depth(int stage);
 int tinytl_space_min_depth(int stage);
 /* Number of sub-nets. */
-double tinytl_space_n_subnets(void);
+double tinytl_space_n_subnets(const tinytl_space *space);
 
-tinytl_subnet tinytl_subnet_largest(void);
-tinytl_subnet tinytl_subnet_smallest(void);
+tinytl_subnet tinytl_subnet_largest(const tinytl_space *space);
+tinytl_subnet tinytl_subnet_smallest(const tinytl_space *space);
 /* One of those that are open; the same key gives the same. */
-tinytl_subnet tinytl_subnet_draw(const tinytl_opening *opening, uint64_t seed, uint64_t first,
-                                 uint64_t second);
+tinytl_subnet tinytl_subnet_draw(const tinytl_space *space, const tinytl_opening *opening,
+                                 uint64_t seed, uint64_t first, uint64_t second);
 /* What differs in `to` from `from` alone counts: beyond the depth everything is 0. */
 void tinytl_subnet_normalise(tinytl_subnet *subnet);
 

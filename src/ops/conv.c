@@ -268,7 +268,7 @@ void tinytl_conv_forward(const tinytl_run *run, const tinytl_conv *conv, const t
   } else if (tinytl_conv_is_pointwise(conv)) {
     tinytl_conv_pointwise(run, conv, w, false, epilogue, x, y, false);
   } else {
-    tinytl_conv_dense(run, conv, w, false, x, y, false);
+    tinytl_conv_dense(run, conv, 1, w, false, x, y, false);
     row_epilogue e = {run, conv, epilogue, y};
     if (epilogue->bias || epilogue->residual)
       tinytl_parallel_for(run->pool, conv->out_h, row_epilogue_task, &e);
@@ -291,5 +291,5 @@ void tinytl_conv_backward_input(const tinytl_run *run, const tinytl_conv *conv,
   else if (tinytl_conv_is_pointwise(conv))
     tinytl_conv_pointwise(run, conv, w, true, &none, dy, dx, accumulate);
   else
-    tinytl_conv_dense(run, conv, w, true, dy, dx, accumulate);
+    tinytl_conv_dense(run, conv, 1, w, true, dy, dx, accumulate);
 }

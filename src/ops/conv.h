@@ -131,8 +131,10 @@ void tinytl_conv_pointwise(const tinytl_run *run, const tinytl_conv *conv, const
                            float *target, bool accumulate);
 size_t tinytl_conv_pointwise_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels,
                                      bool transposed);
-void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
-                       bool transposed, const float *source, float *target, bool accumulate);
+/* On n_images that follow each other. */
+void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, int n_images,
+                       const tinytl_weight *w, bool transposed, const float *source, float *target,
+                       bool accumulate);
 size_t tinytl_depthwise_scratch(const tinytl_conv *conv);
 void tinytl_depthwise(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
                       bool transposed, const tinytl_epilogue *epilogue, const float *source,

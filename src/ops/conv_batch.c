@@ -193,45 +193,31 @@ void tinytl_batch_conv_backward_weight_rgb(const tinytl_run *run, const tinytl_c
 
 /* ---- The choice --------------------------------------------------------------------------- */
 
-/* One after the other, each shared by the threads: the images, or all of them as one tall image. */
-typedef struct singles {
-  tinytl_conv conv;
-  int n;
-  ptrdiff_t in, out; /* floats of one */
-} singles;
-
-static singles singles_of(const tinytl_conv *conv, int n_images) {
-  const bool is_tall = tinytl_conv_is_pointwise(conv);
-  return (singles){.conv = is_tall ? tall(conv, n_images) : *conv,
-                   .n = is_tall ? 1 : n_images,
-                   .in = (ptrdiff_t)conv->in_h * conv->in_w * conv->in_c,
-                   .out = (ptrdiff_t)conv->out_h * conv->out_w * conv->out_c};
-}
-
 void tinytl_batch_conv_forward(const tinytl_run *run, const tinytl_conv *conv, int n_images,
                                const float *w, const float *x, float *y) {
-  if (tinytl_conv_is_depthwise(conv)) {
-    run_depthwise(run, conv, n_images, w, false, x, y, false);
-    return;
-  }
   const tinytl_weight weight = {.f32 = w};
   const tinytl_epilogue none = {0};
-  const singles s = singles_of(conv, n_images);
-  for (int image = 0; image < s.n; image++)
-    tinytl_conv_forward(run, &s.conv, &weight, &none, x + image * s.in, y + image * s.out);
+  if (tinytl_conv_is_depthwise(conv)) {
+    run_depthwise(run, conv, n_images, w, false, x, y, false);
+  } else if (tinytl_conv_is_pointwise(conv)) {
+    const tinytl_conv all = tall(conv, n_images);
+    tinytl_conv_forward(run, &all, &weight, &none, x, y);
+  } else {
+    tinytl_conv_dense(run, conv, n_images, &weight, false, x, y, false);
+  }
 }
 
 void tinytl_batch_conv_backward_input(const tinytl_run *run, const tinytl_conv *conv, int n_images,
                                       const float *w, const float *dy, float *dx, bool accumulate) {
+  const tinytl_weight weight = {.f32 = w};
   if (tinytl_conv_is_depthwise(conv)) {
     run_depthwise(run, conv, n_images, w, true, dy, dx, accumulate);
-    return;
+  } else if (tinytl_conv_is_pointwise(conv)) {
+    const tinytl_conv all = tall(conv, n_images);
+    tinytl_conv_backward_input(run, &all, &weight, dy, dx, accumulate);
+  } else {
+    tinytl_conv_dense(run, conv, n_images, &weight, true, dy, dx, accumulate);
   }
-  const tinytl_weight weight = {.f32 = w};
-  const singles s = singles_of(conv, n_images);
-  for (int image = 0; image < s.n; image++)
-    tinytl_conv_backward_input(run, &s.conv, &weight, dy + image * s.out, dx + image * s.in,
-                               accumulate);
 }
 
 void tinytl_batch_conv_backward_weight(const tinytl_run *run, const tinytl_conv *conv, int n_images,

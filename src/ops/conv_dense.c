@@ -28,7 +28,8 @@ typedef struct strip {
 
 typedef struct dense {
   tinytl_conv_panels panels;
-  const float *source;
+  int n_images;
+  const float *source; /* of image 0 */
   float *target;
   bool accumulate;
   int source_c, source_w, source_h, target_c, target_w, target_h;
@@ -124,7 +125,8 @@ static void multiply(const dense *d, const held *h, const reach *vertical, const
 }
 
 /* One target row of one panel, from what is held. */
-static void dense_row(const dense *d, const held *h, const tinytl_conv_panel *panel, int row) {
+static void dense_row(const dense *d, const held *h, const tinytl_conv_panel *panel, int row,
+                      float *target) {
   const tinytl_conv *conv = d->panels.conv;
   reach vertical = reach_of(conv, d->panels.transposed, conv->pad_top, row);
   const int above = vertical.lowest < 0 ? tinytl_min(-vertical.lowest, vertical.n) : 0;
@@ -133,8 +135,8 @@ static void dense_row(const dense *d, const held *h, const tinytl_conv_panel *pa
   vertical.n -= above;
   if (vertical.lowest + vertical.n > d->source_h)
     vertical.n = vertical.lowest < d->source_h ? d->source_h - vertical.lowest : 0;
-  float *target = d->target + (ptrdiff_t)row * d->target_w * d->target_c +
-                  panel->group * d->panels.columns + panel->column;
+  target +=
+      (ptrdiff_t)row * d->target_w * d->target_c + panel->group * d->panels.columns + panel->column;
   for (int i = 0; i < d->n_strips; i++) {
     const strip s = strip_at(d, i);
     const int n = tinytl_min(h->n, s.n - h->first);
@@ -157,8 +159,11 @@ static void dense_row(const dense *d, const held *h, const tinytl_conv_panel *pa
 
 static void dense_task(void *context, int task) {
   const dense *d = context;
-  const tinytl_conv_panel panel =
-      tinytl_conv_panels_at(&d->panels, d->panels.first + task / d->n_row_tasks);
+  const int index = task / d->n_row_tasks % d->panels.n;
+  const ptrdiff_t image = task / d->n_row_tasks / d->panels.n;
+  const tinytl_conv_panel panel = tinytl_conv_panels_at(&d->panels, d->panels.first + index);
+  const float *source = d->source + image * d->source_h * d->source_w * d->source_c;
+  float *target = d->target + image * d->target_h * d->target_w * d->target_c;
   const int row = task % d->n_row_tasks * d->rows_per_task;
   const int n_rows = tinytl_min(d->rows_per_task, d->target_h - row);
   const strip first = strip_at(d, 0);
@@ -172,11 +177,11 @@ static void dense_task(void *context, int task) {
       h.channels = tinytl_min(d->channels, d->panels.steps - h.channel);
       for (int y = 0; y < n_sources; y++)
         copy_row(d,
-                 d->source + (ptrdiff_t)(h.y + y) * d->source_w * d->source_c +
+                 source + (ptrdiff_t)(h.y + y) * d->source_w * d->source_c +
                      panel.group * d->panels.steps + h.channel,
                  d->lowest + h.first * first.source_step, h.width, h.channels,
                  buffer + (ptrdiff_t)y * h.width * h.channels);
-      for (int i = row; i < row + n_rows; i++) dense_row(d, &h, &panel, i);
+      for (int i = row; i < row + n_rows; i++) dense_row(d, &h, &panel, i, target);
     }
   }
 }
@@ -212,16 +217,18 @@ static void cut(dense *d) {
   d->piece = tinytl_ceil_div(first.n, tinytl_ceil_div(first.n, fitting));
   const int row_pixels = (d->piece - 1) * first.source_step + d->span;
   d->channels = tinytl_min(d->panels.steps, BUFFER_FLOATS / (needed * row_pixels));
-  const int balanced = tinytl_ceil_div(d->target_h * d->panels.n_panels, MIN_TASKS);
+  const int balanced = tinytl_ceil_div(d->n_images * d->target_h * d->panels.n_panels, MIN_TASKS);
   while (d->rows_per_task < tinytl_min(balanced, d->target_h) &&
          most_rows_read(d, d->rows_per_task + 1) * row_pixels * d->channels <= BUFFER_FLOATS)
     d->rows_per_task++;
   d->n_row_tasks = tinytl_ceil_div(d->target_h, d->rows_per_task);
 }
 
-void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
-                       bool transposed, const float *source, float *target, bool accumulate) {
+void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, int n_images,
+                       const tinytl_weight *w, bool transposed, const float *source, float *target,
+                       bool accumulate) {
   dense d = {.panels = tinytl_conv_panels_make(run->kernels, conv, transposed),
+             .n_images = n_images,
              .source = source,
              .target = target,
              .accumulate = accumulate,
@@ -235,7 +242,7 @@ void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, const tin
   d.panels.weight = w;
   d.panels.packed = run->scratch;
   cut(&d);
-  tinytl_pool *pool = tinytl_split_pool(run, tinytl_conv_macs(conv));
+  tinytl_pool *pool = tinytl_split_pool(run, (uint64_t)n_images * tinytl_conv_macs(conv));
   while (tinytl_conv_panels_next(&d.panels))
-    tinytl_parallel_for(pool, d.panels.n * d.n_row_tasks, dense_task, &d);
+    tinytl_parallel_for(pool, n_images * d.panels.n * d.n_row_tasks, dense_task, &d);
 }

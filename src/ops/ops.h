@@ -200,6 +200,36 @@ void tinytl_upsample_forward(const tinytl_run *run, int in_h, int in_w, int out_
 void tinytl_upsample_backward(const tinytl_run *run, int in_h, int in_w, int out_h, int out_w,
                               int channels, const float *dy, float *dx);
 
+/* ---- Lite residual module over a batch (lite_batch.c) ---------------------------------------- */
+
+typedef struct tinytl_batch_lite {
+  int in_h, in_w, out_h, out_w; /* of the block's input and output */
+  tinytl_conv conv, pointwise;
+} tinytl_batch_lite;
+
+/* Beside the block that goes from the input of convolution `first` to the output of `last`. */
+tinytl_batch_lite tinytl_batch_lite_make(const tinytl_lite *lite, const tinytl_conv *first,
+                                         const tinytl_conv *last);
+
+/* Of one image: what forward keeps for backward, and what either of them needs for itself. */
+size_t tinytl_batch_lite_kept_floats(const tinytl_batch_lite *lite);
+size_t tinytl_batch_lite_room_floats(const tinytl_batch_lite *lite);
+typedef struct tinytl_batch_lite_maps {
+  float *kept, *room; /* of all images */
+} tinytl_batch_lite_maps;
+/* Enough for the module with smaller kernels and up to 4 groups, too. */
+size_t tinytl_batch_lite_scratch(const tinytl_batch_lite *lite, int n_images,
+                                 const tinytl_kernels *kernels);
+/* y [out_h][out_w][out_c] of n_images += the module's output for x [in_h][in_w][in_c]. */
+void tinytl_batch_lite_forward(const tinytl_run *run, const tinytl_batch_lite *lite, int n_images,
+                               const tinytl_lite_values *values, const tinytl_batch_lite_maps *maps,
+                               const float *x, float *y);
+/* dx and the gradients of the values are added to; dy is only read. */
+void tinytl_batch_lite_backward(const tinytl_run *run, const tinytl_batch_lite *lite, int n_images,
+                                const tinytl_lite_values *values,
+                                const tinytl_batch_lite_maps *maps, const float *dy, float *dx,
+                                float *const gradient[TINYTL_LITE_TENSORS]);
+
 /* ---- Classifier and loss (linear.c, softmax.c) --------------------------------------------- */
 
 /* y [out] = w [out][in] x + bias. */

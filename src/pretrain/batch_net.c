@@ -36,6 +36,8 @@ static size_t scratch_nbytes(const tinytl_batch_net *net, int n_images,
     nbytes = tinytl_size_max(nbytes, conv_scratch(conv, n_images, kernels));
     nbytes = tinytl_size_max(nbytes, tinytl_batch_norm_scratch(conv->out_c));
   }
+  for (int m = 0; m < net->arch->n_lite; m++)
+    nbytes = tinytl_size_max(nbytes, tinytl_batch_lite_scratch(&net->lite[m], n_images, kernels));
   return nbytes;
 }
 
@@ -64,16 +66,21 @@ static size_t lay_out_kept(tinytl_batch_net *net, size_t used) {
     if (net->is_inner[i]) continue;
     net->maps[i].y = reserve(&used, n, n_images);
     net->maps[i].dy = reserve(&used, n, n_images);
+    const int m = net->lite_after[i];
+    if (m >= 0)
+      net->lite_kept[m] = reserve(&used, tinytl_batch_lite_kept_floats(&net->lite[m]), n_images);
     end = tinytl_size_max(end, lay_out_inside(net, first_inner, i, used));
     first_inner = i + 1;
   }
   return end;
 }
 
-/* One z, one y inside blocks; of those between blocks the newest two. */
+/* One z, one y inside blocks, one lite module's maps; of those between blocks the newest two. */
 static size_t lay_out_in_turn(tinytl_batch_net *net, size_t used) {
   const size_t n_images = (size_t)net->max_images;
-  size_t largest = 0, largest_outside = 0;
+  size_t largest = 0, largest_outside = 0, largest_lite = 0;
+  for (int m = 0; m < net->arch->n_lite; m++)
+    largest_lite = tinytl_size_max(largest_lite, tinytl_batch_lite_kept_floats(&net->lite[m]));
   for (int i = 0; i < net->arch->n_layers; i++) {
     const size_t n = map_floats(&net->conv[i]);
     largest = tinytl_size_max(largest, n);
@@ -82,11 +89,23 @@ static size_t lay_out_in_turn(tinytl_batch_net *net, size_t used) {
   const size_t z = reserve(&used, largest, n_images), inside = reserve(&used, largest, n_images);
   const size_t outside[2] = {reserve(&used, largest_outside, n_images),
                              reserve(&used, largest_outside, n_images)};
+  const size_t kept = reserve(&used, largest_lite, n_images);
+  for (int m = 0; m < net->arch->n_lite; m++) net->lite_kept[m] = kept;
   for (int i = 0, n = 0; i < net->arch->n_layers; i++) {
     net->maps[i].z = z;
     net->maps[i].y = net->is_inner[i] ? inside : outside[n++ % 2];
   }
   return used;
+}
+
+/* Does a shortcut come from farther away than from the output before its block? */
+static bool reaches_back(const tinytl_batch_net *net) {
+  for (int i = 0, before = -1, newest = -1; i < net->arch->n_layers; i++) {
+    const int add = net->arch->layers[i].add;
+    if (!net->is_inner[i]) before = newest, newest = i;
+    if (add >= 0 && add != (net->is_inner[i] ? newest : before)) return true;
+  }
+  return false;
 }
 
 static void lay_out(tinytl_batch_net *net) {
@@ -103,7 +122,12 @@ static void lay_out(tinytl_batch_net *net) {
   net->scratch = used;
   const size_t scratch = scratch_nbytes(net, net->max_images, tinytl_kernels_get());
   reserve(&used, scratch / sizeof(float) + 1, 1);
-  net->nbytes = net->has_backward ? lay_out_kept(net, used) : lay_out_in_turn(net, used);
+  size_t room = 0;
+  for (int m = 0; m < arch->n_lite; m++)
+    room = tinytl_size_max(room, tinytl_batch_lite_room_floats(&net->lite[m]));
+  net->lite_room = reserve(&used, room, n_images);
+  net->nbytes =
+      net->has_backward || reaches_back(net) ? lay_out_kept(net, used) : lay_out_in_turn(net, used);
 }
 
 static void set_shapes(tinytl_batch_net *net) {
@@ -114,6 +138,13 @@ static void set_shapes(tinytl_batch_net *net) {
     net->conv[i] = tinytl_conv_make(side, side, layer->in_c, layer->out_c, layer->kernel,
                                     layer->stride, layer->groups, layer->pad);
     side = net->conv[i].out_h;
+    net->lite_after[i] = -1;
+  }
+  for (int m = 0; m < arch->n_lite; m++) {
+    const tinytl_block *block = &arch->blocks[arch->lite[m].block];
+    net->lite[m] =
+        tinytl_batch_lite_make(&arch->lite[m], &net->conv[block->first], &net->conv[block->last]);
+    net->lite_after[block->last] = m;
   }
   net->classifier =
       tinytl_conv_make(1, 1, arch->n_features, arch->n_classes, 1, 1, 1, TINYTL_PAD_SYMMETRIC);
@@ -179,6 +210,26 @@ static void apply_norm(const tinytl_batch_run *b, int i) {
                             at(b, net->maps[i].y));
 }
 
+static tinytl_batch_lite_maps lite_maps(const tinytl_batch_run *b, int m) {
+  return (tinytl_batch_lite_maps){at(b, b->net->lite_kept[m]), at(b, b->net->lite_room)};
+}
+
+/* The layer whose output is the input of lite module m. */
+static int lite_source(const tinytl_batch_net *net, int m) {
+  return net->arch->blocks[net->arch->lite[m].block].first - 1;
+}
+
+static void add_lite(const tinytl_batch_run *b, int i) {
+  const tinytl_batch_net *net = b->net;
+  const tinytl_run run = run_of(b);
+  const int m = net->lite_after[i];
+  if (m < 0) return;
+  const tinytl_lite_values values = tinytl_batch_params_lite(&net->params, m, b->values);
+  const tinytl_batch_lite_maps maps = lite_maps(b, m);
+  tinytl_batch_lite_forward(&run, &net->lite[m], b->n_images, &values, &maps,
+                            at(b, net->maps[lite_source(net, m)].y), at(b, net->maps[i].y));
+}
+
 static void forward_layer(const tinytl_batch_run *b, int i, const tinytl_batch_statistics *given) {
   const tinytl_batch_net *net = b->net;
   const tinytl_batch_params *params = &net->params;
@@ -203,6 +254,7 @@ static void forward_layer(const tinytl_batch_run *b, int i, const tinytl_batch_s
                          b->values + params->shift[i], at(b, net->slope) + channel,
                          at(b, net->offset) + channel);
   apply_norm(b, i);
+  add_lite(b, i);
 }
 
 static void pool_task(void *context, int image) {
@@ -274,6 +326,24 @@ static void backward_shortcut(const tinytl_batch_run *b, int i, bool *opened) {
   opened[add] = true;
 }
 
+/* Hands dy of layer i, where it ends a block, to the lite module. */
+static void backward_lite(const tinytl_batch_run *b, int i, bool *opened, float *gradient) {
+  const tinytl_batch_net *net = b->net;
+  const tinytl_run run = run_of(b);
+  const int m = net->lite_after[i];
+  if (m < 0) return;
+  const int source = lite_source(net, m);
+  const tinytl_lite_values values = tinytl_batch_params_lite(&net->params, m, b->values);
+  const tinytl_batch_lite_maps maps = lite_maps(b, m);
+  float *dx = at(b, net->maps[source].dy), *gradients[TINYTL_LITE_TENSORS];
+  if (!opened[source])
+    memset(dx, 0, (size_t)b->n_images * map_floats(&net->conv[source]) * sizeof *dx);
+  opened[source] = true;
+  for (int t = 0; t < TINYTL_LITE_TENSORS; t++) gradients[t] = gradient + net->params.lite[m][t];
+  tinytl_batch_lite_backward(&run, &net->lite[m], b->n_images, &values, &maps,
+                             at(b, net->maps[i].dy), dx, gradients);
+}
+
 static void backward_layer(const tinytl_batch_run *b, int i, bool *opened, float *gradient) {
   const tinytl_batch_net *net = b->net;
   const tinytl_batch_params *params = &net->params;
@@ -282,6 +352,7 @@ static void backward_layer(const tinytl_batch_run *b, int i, bool *opened, float
   const tinytl_batch_norm norm = norm_of(b, i);
   float *dy = at(b, net->maps[i].dy), *dw = gradient + params->weight[i];
   backward_shortcut(b, i, opened);
+  backward_lite(b, i, opened, gradient);
   tinytl_batch_norm_backward(&run, b->n_images * n_pixels_of(conv), conv->out_c, &norm,
                              at(b, net->maps[i].z), dy, gradient + params->scale[i],
                              gradient + params->shift[i]);
@@ -320,6 +391,8 @@ void tinytl_batch_fold(const tinytl_batch_net *net, const tinytl_batch_statistic
     folded->weight[i].f32 = w;
     folded->bias[i] = shift;
   }
+  for (int m = 0; m < net->arch->n_lite; m++)
+    folded->lite[m] = tinytl_batch_params_lite(params, m, values);
   folded->classifier.f32 = values + params->classifier;
   folded->classifier_bias = values + params->bias;
 }

@@ -1,13 +1,16 @@
 /* A network with a batch norm behind every convolution, trained from scratch on whole batches,
  * layer by layer. A backbone has no norms: they are folded into it at the end.
  *
- *   z = conv(input),  y = act(norm(z)) (+ y of an earlier layer)
+ *   z = conv(input),  y = act(norm(z)) (+ y of an earlier layer) (+ the lite module's output)
  *
  * z is kept for backward. y is made again from it where that is the large map inside an inverted
  * residual; else it is kept too, as is its gradient. One block of memory holds it all:
  *
- *   norms, head, scratch | z (y dy) of layer 0 | of layer 1 | ... | dy and y inside the last block
- *                                              | dy and y inside an earlier block |
+ *   norms, head, scratch, room of lite modules
+ *   | z (y dy) of layer 0 | of layer 1 | ... | dy and y inside the last block
+ *                         | dy and y inside an earlier block |
+ *
+ * What a lite module keeps lies behind its block's last layer.
  *
  * Without backward nothing is kept, and layers take turns in the same memory.
  *
@@ -32,16 +35,18 @@ typedef struct tinytl_batch_net {
   bool has_backward;
   tinytl_batch_params params;
   tinytl_conv conv[TINYTL_MAX_LAYERS], classifier;
-  bool is_inner[TINYTL_MAX_LAYERS]; /* in a block, but not its last layer */
+  bool is_inner[TINYTL_MAX_LAYERS];  /* in a block, but not its last layer */
+  int lite_after[TINYTL_MAX_LAYERS]; /* module whose block ends with the layer; -1: none */
+  tinytl_batch_lite lite[TINYTL_MAX_LAYERS / 2];
+  size_t lite_kept[TINYTL_MAX_LAYERS / 2], lite_room; /* byte offsets */
   tinytl_batch_maps maps[TINYTL_MAX_LAYERS];
   size_t mean, var, slope, offset;             /* [n_channels] */
   size_t features, dfeatures, logits, scratch; /* [images][n_features or n_classes] */
   size_t nbytes;
 } tinytl_batch_net;
 
-/* Shapes and layout for up to max_images pictures of this size; arch is borrowed. Without
- * has_backward, shortcuts must come from the block's input. Error: MEMORY_LIMIT (more than the
- * address space). */
+/* Shapes and layout for up to max_images pictures of this size; arch is borrowed. Error:
+ * MEMORY_LIMIT (more than the address space). */
 tinytl_status tinytl_batch_net_init(tinytl_batch_net *net, const tinytl_arch *arch, int image_size,
                                     int max_images, bool has_backward, tinytl_error *error);
 

@@ -90,38 +90,55 @@ static tinytl_status begin(session *s, const char *architecture) {
 typedef struct pass {
   const tinytl_images *images;
   bool *unreadable; /* [n_images] */
+  int epoch;        /* of training; 0: as in use */
+  int update;       /* of the epoch, whose batch comes next */
   int n, n_given;   /* pictures of the order */
+  int n_ahead;      /* of those not given, how many the loader works on */
 } pass;
 
 /* Takes out of the order what could not be read before, and begins behind its first n_done. */
-static tinytl_status begin_pass(session *s, pass *p, int n_done, int n_most,
-                                const tinytl_view *view) {
+static tinytl_status begin_pass(session *s, pass *p, int n_done, int n_most) {
   int *order = s->p->order;
   p->n = 0;
   p->n_given = n_done;
+  p->update = n_done / s->p->batch;
   for (int i = 0; i < p->images->n_images && p->n < n_most; i++)
     if (!p->unreadable[order[i]]) order[p->n++] = order[i];
   if (n_done > p->n)
     return tinytl_fail(s->error, TINYTL_ERROR_DATA,
                        "%d training pictures could be read before, now %d", n_done, p->n);
-  return tinytl_loader_start(s->p->loader, p->images, order + n_done, p->n - n_done, view,
-                             s->error);
+  return TINYTL_OK;
 }
 
-/* Holds the next batch; it is smaller, or empty, where the pass ends. */
+/* Has up to n more pictures decoded, of the size of the next batch. */
+static tinytl_status load(session *s, pass *pass, int n) {
+  const tinytl_pretrainer *p = s->p;
+  const int size = tinytl_pretrainer_draw_size(p, pass->epoch, pass->update);
+  const tinytl_view view = tinytl_pretrainer_view(p, size, pass->epoch);
+  pass->n_ahead = n < pass->n - pass->n_given ? n : pass->n - pass->n_given;
+  return tinytl_loader_start(p->loader, pass->images, p->order + pass->n_given, pass->n_ahead,
+                             &view, s->error);
+}
+
+/* Holds the next batch; it is smaller, or empty, where the pass ends. The one behind it is decoded
+ * from now on. */
 static tinytl_status next_batch(session *s, pass *pass) {
   tinytl_pretrainer *p = s->p;
   p->n_held = 0;
   TINYTL_TRY(check_stop(s));
+  tinytl_pretrainer_set_size(p, tinytl_pretrainer_draw_size(p, pass->epoch, pass->update));
   while (p->n_held < p->batch && pass->n_given < pass->n) {
     tinytl_sample sample;
+    if (pass->n_ahead == 0) TINYTL_TRY(load(s, pass, p->batch - p->n_held));
     TINYTL_TRY(tinytl_loader_next(p->loader, &sample, s->error));
     pass->unreadable[sample.index] = sample.skipped;
     pass->n_given++;
+    pass->n_ahead--;
     if (!sample.skipped) tinytl_pretrainer_hold(p, &sample);
     tinytl_loader_release(p->loader, &sample);
   }
-  return TINYTL_OK;
+  pass->update++;
+  return pass->n_given < pass->n ? load(s, pass, p->batch) : TINYTL_OK;
 }
 
 static int count_readable(const tinytl_images *images, const bool *unreadable) {
@@ -137,10 +154,9 @@ static int count_readable(const tinytl_images *images, const bool *unreadable) {
 static tinytl_status train_epoch(session *s) {
   tinytl_pretrainer *p = s->p;
   tinytl_pretrain_position *at = &s->state.at;
-  const tinytl_view view = tinytl_pretrainer_view(p, true, at->epoch);
-  pass pass = {.images = p->train, .unreadable = p->train_unreadable};
+  pass pass = {.images = p->train, .unreadable = p->train_unreadable, .epoch = at->epoch};
   tinytl_order(p->options.seed, (uint64_t)at->epoch, p->train->n_images, p->order);
-  TINYTL_TRY(begin_pass(s, &pass, at->n_fed, p->train->n_images, &view));
+  TINYTL_TRY(begin_pass(s, &pass, at->n_fed, p->train->n_images));
   if (at->n_fed == 0) tinytl_pretrainer_begin_epoch(p, at->epoch);
   for (;;) {
     TINYTL_TRY(next_batch(s, &pass));
@@ -165,11 +181,10 @@ static tinytl_status train_epoch(session *s) {
 
 static tinytl_status validate(session *s, float *top1) {
   tinytl_pretrainer *p = s->p;
-  const tinytl_view view = tinytl_pretrainer_view(p, false, 0);
   pass pass = {.images = p->val, .unreadable = p->val_unreadable};
   int n = 0, n_right = 0;
   for (int i = 0; i < p->val->n_images; i++) p->order[i] = i;
-  TINYTL_TRY(begin_pass(s, &pass, 0, p->val->n_images, &view));
+  TINYTL_TRY(begin_pass(s, &pass, 0, p->val->n_images));
   for (;;) {
     TINYTL_TRY(next_batch(s, &pass));
     if (p->n_held == 0) break;
@@ -203,10 +218,9 @@ static tinytl_status train_epochs(session *s) {
 /* The mean over batches of training pictures, as they will be seen in use. */
 static tinytl_status estimate_statistics(session *s) {
   tinytl_pretrainer *p = s->p;
-  const tinytl_view view = tinytl_pretrainer_view(p, false, 0);
   pass pass = {.images = p->train, .unreadable = p->train_unreadable};
   tinytl_order(p->options.seed, 0, p->train->n_images, p->order);
-  TINYTL_TRY(begin_pass(s, &pass, 0, STATISTICS_IMAGES, &view));
+  TINYTL_TRY(begin_pass(s, &pass, 0, STATISTICS_IMAGES));
   for (int n = 1;; n++) {
     TINYTL_TRY(next_batch(s, &pass));
     if (p->n_held == 0 || (p->n_held < p->batch && n > 1)) break;
@@ -225,8 +239,11 @@ static tinytl_status measure(session *s, float *val_top1) {
 static tinytl_status measure_result(session *s) {
   tinytl_pretrain_report *report = &s->report;
   report->smallest_top1 = NAN;
+  tinytl_pretrainer_set_size(s->p, s->p->input.size);
   if (!s->p->shrinking) return measure(s, &report->val_top1);
-  const tinytl_subnet smallest = tinytl_subnet_smallest(), largest = tinytl_subnet_largest();
+  const tinytl_space *space = &s->p->shrinking->space;
+  const tinytl_subnet smallest = tinytl_subnet_smallest(space);
+  const tinytl_subnet largest = tinytl_subnet_largest(space);
   tinytl_pretrainer_choose(s->p, &smallest);
   TINYTL_TRY(measure(s, &report->smallest_top1));
   tinytl_pretrainer_choose(s->p, &largest);

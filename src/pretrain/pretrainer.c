@@ -6,12 +6,14 @@
 
 #include "core/arena.h"
 #include "core/pages.h"
+#include "core/rng.h"
 #include "model/strings.h"
 #include "pretrain/sgd.h"
 #include "train/optimizer.h"
 #include "train/rules.h"
 
 enum {
+  MOST_SIZES = sizeof((tinytl_pretrain_options *)NULL)->image_sizes / sizeof(int),
   DEFAULT_EPOCHS = 60,
   DEFAULT_BATCH = 64,
   STACK_NBYTES = 32 * 1024,       /* touched of a thread's stack */
@@ -70,17 +72,27 @@ static void *take(cursor *c, size_t n, size_t element_nbytes) {
   return piece;
 }
 
+/* Of the largest. */
 static size_t picture_nbytes(const tinytl_pretrainer *p) {
-  return 3 * (size_t)p->input.size * (size_t)p->input.size;
+  return 3 * (size_t)p->max_size * (size_t)p->max_size;
 }
 
 /* The next batch is decoded while this one is worked on. */
 static tinytl_loader_options loader_options(const tinytl_pretrainer *p) {
   return (tinytl_loader_options){.capacity = p->batch,
                                  .n_workers = 1,
-                                 .max_size = p->net->image_size,
+                                 .max_size = p->max_size,
                                  .skip = p->options.skip,
                                  .skip_context = p->options.context};
+}
+
+static void lay_out_teacher(tinytl_pretrainer *p, cursor *c) {
+  const tinytl_batch_params *params = &p->teacher->net.params;
+  float *values = take(c, params->n, sizeof(float));
+  tinytl_batch_statistics statistics;
+  statistics.mean = take(c, params->n_channels, sizeof(float));
+  statistics.var = take(c, params->n_channels, sizeof(float));
+  if (values) tinytl_teacher_set_values(p->teacher, values, &statistics);
 }
 
 static void lay_out(tinytl_pretrainer *p, cursor *c, void **loader_memory) {
@@ -103,14 +115,14 @@ static void lay_out(tinytl_pretrainer *p, cursor *c, void **loader_memory) {
   if (shrinking) {
     shrinking->values = take(c, p->net->params.n, sizeof(float));
     shrinking->gradient = take(c, p->net->params.n, sizeof(float));
-    shrinking->teacher = take(c, n, sizeof(float));
-    shrinking->teacher_statistics.mean = take(c, n_channels, sizeof(float));
-    shrinking->teacher_statistics.var = take(c, n_channels, sizeof(float));
-    shrinking->answers = take(c, (size_t)p->batch * (size_t)p->train->n_classes, sizeof(float));
   }
+  if (shrinking && !p->teacher) shrinking->teacher = take(c, n, sizeof(float));
+  if (p->teacher) lay_out_teacher(p, c);
+  if (shrinking || p->teacher)
+    p->answers = take(c, (size_t)p->batch * (size_t)p->train->n_classes, sizeof(float));
   *loader_memory = take(c, tinytl_loader_nbytes(&loader), 1);
   p->maps_first = c->used;
-  p->batch_run.block = take(c, p->net->nbytes, 1);
+  p->batch_run.block = take(c, p->maps_nbytes, 1);
 }
 
 static size_t load_nbytes(const tinytl_pretrainer *p) {
@@ -118,7 +130,7 @@ static size_t load_nbytes(const tinytl_pretrainer *p) {
   size_t nbytes = 0;
   for (int i = 0; i < 2; i++) {
     if (!sets[i] || !sets[i]->load_nbytes) continue;
-    const tinytl_view view = tinytl_pretrainer_view(p, i == 0, 0);
+    const tinytl_view view = tinytl_pretrainer_view(p, p->max_size, i == 0);
     nbytes = tinytl_size_max(nbytes, sets[i]->load_nbytes(sets[i]->context, &view));
   }
   return nbytes;
@@ -139,7 +151,8 @@ static tinytl_status plan(tinytl_pretrainer *p, tinytl_error *error) {
   p->total_bytes = c.used + p->load_nbytes + (size_t)(n_threads + 1) * STACK_NBYTES + HEAP_NBYTES +
                    2 * sizeof(tinytl_backbone) + sizeof *p->net + sizeof *p->arch;
   if (p->shrinking) p->total_bytes += sizeof *p->shrinking;
-  if (backbone > p->net->nbytes) p->total_bytes += backbone - p->net->nbytes;
+  if (p->teacher) p->total_bytes += sizeof *p->teacher;
+  if (backbone > p->maps_nbytes) p->total_bytes += backbone - p->maps_nbytes;
   if (p->options.planned) p->options.planned(p->options.context, p->total_bytes, p->base_bytes);
   const size_t needed = p->base_bytes + p->total_bytes + LIMIT_MARGIN;
   if (limit == 0 || needed <= limit) return TINYTL_OK;
@@ -147,8 +160,8 @@ static tinytl_status plan(tinytl_pretrainer *p, tinytl_error *error) {
                      "batches of %d pictures at image size %d do not fit in the memory limit of "
                      "%.1f MB: they need %.1f MB, and %.1f MB are taken before; the smallest limit "
                      "that would do is %.1fM, or a smaller batch",
-                     p->batch, p->net->image_size, (double)limit / 1e6,
-                     (double)p->total_bytes / 1e6, (double)p->base_bytes / 1e6,
+                     p->batch, p->max_size, (double)limit / 1e6, (double)p->total_bytes / 1e6,
+                     (double)p->base_bytes / 1e6,
                      (double)tinytl_round_up(needed, LIMIT_STEP) / 1e6);
 }
 
@@ -199,10 +212,44 @@ static void set_values(tinytl_pretrainer *p, const tinytl_backbone *random) {
            tinytl_layer_n_weights(layer) * sizeof(float));
     for (int c = 0; c < layer->out_c; c++) p->values[params->scale[i] + (size_t)c] = 1;
   }
+  for (int m = 0; m < p->arch->n_lite; m++)
+    tinytl_batch_params_set_lite(params, p->arch, m, &random->lite[m], p->values);
   memcpy(p->values + params->classifier, random->classifier.f32,
          (size_t)p->arch->n_classes * (size_t)p->arch->n_features * sizeof(float));
   for (size_t c = 0; c < params->n_channels; c++) p->running.var[c] = 1;
   if (p->shrinking) tinytl_shared_values_init_matrices(&p->shrinking->shared, p->values);
+}
+
+static tinytl_status check_sizes(const tinytl_pretrainer *p, tinytl_error *error) {
+  const tinytl_pretrain_options *options = &p->options;
+  bool has_own = options->n_image_sizes == 0;
+  TINYTL_TRY(check_int("number of image sizes", options->n_image_sizes, 0, MOST_SIZES, error));
+  for (int i = 0; i < options->n_image_sizes; i++) {
+    TINYTL_TRY(check_int("each of the image sizes", options->image_sizes[i], 32, 1024, error));
+    has_own = has_own || options->image_sizes[i] == p->input.size;
+  }
+  if (has_own) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_USAGE,
+                     "the image sizes that are drawn must have the image size %d among them",
+                     p->input.size);
+}
+
+/* Of networks for every size, the pictures' own last. */
+static tinytl_status plan_maps(tinytl_pretrainer *p, tinytl_error *error) {
+  const tinytl_pretrain_options *options = &p->options;
+  for (int i = 0; i <= options->n_image_sizes; i++) {
+    const int size = i < options->n_image_sizes ? options->image_sizes[i] : p->input.size;
+    TINYTL_TRY(tinytl_batch_net_init(p->net, p->arch, size, p->batch, true, error));
+    free(p->teacher);
+    p->teacher = NULL;
+    if (options->teacher)
+      TINYTL_TRY(
+          tinytl_teacher_create(options->teacher, p->train, size, p->batch, &p->teacher, error));
+    const size_t of_teacher = p->teacher ? p->teacher->net.nbytes : 0;
+    p->maps_nbytes = tinytl_size_max(p->maps_nbytes, tinytl_size_max(p->net->nbytes, of_teacher));
+    if (size > p->max_size) p->max_size = size;
+  }
+  return TINYTL_OK;
 }
 
 static tinytl_status set_up(tinytl_pretrainer *p, const tinytl_backbone *random,
@@ -217,7 +264,8 @@ static tinytl_status set_up(tinytl_pretrainer *p, const tinytl_backbone *random,
   p->batch = p->options.batch < p->train->n_images ? p->options.batch : p->train->n_images;
   p->epoch_steps = p->train->n_images / p->batch;
   if (p->options.lr == 0) p->options.lr = LR_OF_BATCH_64 * (float)p->batch / 64;
-  TINYTL_TRY(tinytl_batch_net_init(p->net, p->arch, p->input.size, p->batch, true, error));
+  TINYTL_TRY(check_sizes(p, error));
+  TINYTL_TRY(plan_maps(p, error));
   p->n_values = p->shrinking ? p->shrinking->shared.n : p->net->params.n;
   TINYTL_TRY(plan(p, error));
   TINYTL_TRY(take_block(p, error));
@@ -225,20 +273,41 @@ static tinytl_status set_up(tinytl_pretrainer *p, const tinytl_backbone *random,
   return TINYTL_OK;
 }
 
-/* The random backbone of the architecture, or of the largest sub-net. */
-static tinytl_status init_network(tinytl_pretrainer *p, const char *architecture,
-                                  tinytl_backbone **random, tinytl_error *error) {
-  const int n_classes = p->train->n_classes;
-  if (!tinytl_space_is_named(architecture))
-    return tinytl_backbone_init(architecture, n_classes, TINYTL_WEIGHTS_F32, p->options.seed,
-                                random, error);
+static tinytl_status init_space(tinytl_pretrainer *p, const char *name, tinytl_arch *arch,
+                                int *image_size, tinytl_error *error) {
+  const tinytl_pretrain_options *options = &p->options;
   p->shrinking = calloc(1, sizeof *p->shrinking);
   if (!p->shrinking) return tinytl_fail_memory(error, sizeof *p->shrinking);
   tinytl_space *space = &p->shrinking->space;
-  TINYTL_TRY(tinytl_space_named(architecture, n_classes, space, error));
+  TINYTL_TRY(tinytl_space_named(name, p->train->n_classes, space, error));
+  space->has_lite = options->lite;
+  *image_size = space->image_size;
+  if (options->image_size && options->image_size < TINYTL_SUPERNET_LARGE_IMAGE)
+    space->total_stride /= 2;
   tinytl_shared_values_layout(&p->shrinking->shared, space);
-  return tinytl_backbone_random(&p->shrinking->shared.arch, space->image_size, TINYTL_WEIGHTS_F32,
-                                p->options.seed, random, error);
+  *arch = p->shrinking->shared.arch;
+  return TINYTL_OK;
+}
+
+/* The random backbone of the architecture, or of the largest sub-net. */
+static tinytl_status init_network(tinytl_pretrainer *p, const char *architecture,
+                                  tinytl_backbone **random, tinytl_error *error) {
+  int image_size = 0;
+  tinytl_arch *arch = malloc(sizeof *arch);
+  if (!arch) return tinytl_fail_memory(error, sizeof *arch);
+  tinytl_status status;
+  if (tinytl_space_is_named(architecture)) {
+    status = init_space(p, architecture, arch, &image_size, error);
+  } else {
+    status = tinytl_arch_named(architecture, p->train->n_classes, arch, &image_size, error);
+    if (status == TINYTL_OK && p->options.lite)
+      tinytl_arch_default_lite(arch, arch->lite, &arch->n_lite);
+  }
+  if (status == TINYTL_OK)
+    status = tinytl_backbone_random(arch, image_size, TINYTL_WEIGHTS_F32, p->options.seed, random,
+                                    error);
+  free(arch);
+  return status;
 }
 
 tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_images *train,
@@ -278,13 +347,29 @@ void tinytl_pretrainer_free(tinytl_pretrainer *p) {
   free(p->arch);
   free(p->net);
   free(p->shrinking);
+  free(p->teacher);
   free(p);
 }
 
-tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, bool training, int epoch) {
-  return (tinytl_view){.size = p->input.size,
-                       .resize = p->input.resize,
-                       .augment = training,
+int tinytl_pretrainer_draw_size(const tinytl_pretrainer *p, int epoch, int update) {
+  const int n = p->options.n_image_sizes;
+  if (n == 0 || epoch == 0) return p->input.size;
+  tinytl_rng rng =
+      tinytl_rng_make(p->options.seed, TINYTL_RNG_SIZE, (uint64_t)epoch, (uint64_t)update);
+  return p->options.image_sizes[tinytl_rng_below(&rng, (uint32_t)n)];
+}
+
+void tinytl_pretrainer_set_size(tinytl_pretrainer *p, int size) {
+  if (p->net->image_size == size) return;
+  /* Cannot fail: every size was planned before. */
+  tinytl_batch_net_init(p->net, p->arch, size, p->batch, true, NULL);
+  if (p->teacher) tinytl_teacher_set_size(p->teacher, size);
+}
+
+tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, int size, int epoch) {
+  return (tinytl_view){.size = size,
+                       .resize = tinytl_input_default_resize(size),
+                       .augment = epoch > 0,
                        .min_scale = TINYTL_MIN_CROP_SCALE,
                        .mirror = p->options.mirror,
                        .seed = p->options.seed,
@@ -295,7 +380,8 @@ tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, bool training, in
 /* ---- Steps -------------------------------------------------------------------------------- */
 
 void tinytl_pretrainer_hold(tinytl_pretrainer *p, const tinytl_sample *sample) {
-  memcpy(p->pixels + (size_t)p->n_held * picture_nbytes(p), sample->rgb, picture_nbytes(p));
+  const size_t side = (size_t)p->net->image_size;
+  memcpy(p->pixels + (size_t)p->n_held * picture_nbytes(p), sample->rgb, 3 * side * side);
   p->labels[p->n_held++] = sample->label;
 }
 
@@ -322,15 +408,13 @@ static void blend_statistics(tinytl_pretrainer *p, float share) {
 
 /* The gradient of the whole network; returns the sum of losses. */
 static double add_gradient(tinytl_pretrainer *p) {
-  const int n_classes = p->arch->n_classes;
-  double loss = 0;
+  if (p->teacher) tinytl_pretrainer_ask(p);
   p->batch_run.net = p->net;
   p->batch_run.values = p->values;
   float *logits = tinytl_pretrainer_forward(p, NULL);
-  blend_statistics(p, RUNNING_SHARE);
-  for (int i = 0; i < p->n_held; i++, logits += n_classes)
-    loss += (double)tinytl_cross_entropy(n_classes, p->labels[i], p->options.label_smoothing,
-                                         1.0f / (float)p->n_held, logits);
+  if (p->net->image_size == p->input.size) blend_statistics(p, RUNNING_SHARE);
+  const double loss =
+      tinytl_pretrainer_losses(p, p->teacher != NULL, 1.0f / (float)p->n_held, logits);
   tinytl_batch_backward(&p->batch_run, p->gradient);
   return loss;
 }

@@ -25,27 +25,37 @@ typedef struct tinytl_phase {
   float lr_share;         /* of the run's learning rate */
 } tinytl_phase;
 
-/* What a super-net's run has more. The teacher is the largest sub-net as its phase left it. */
+/* A given teacher: a backbone as a network whose norms change nothing. */
+typedef struct tinytl_teacher {
+  const tinytl_backbone *backbone;
+  tinytl_batch_net net;
+  float *values;
+  tinytl_batch_statistics statistics;
+  int classes[]; /* of its classes, for each of the pictures' */
+} tinytl_teacher;
+
+/* What a super-net's run has more. Without a given teacher the largest sub-net is it, as its phase
+ * left it. */
 typedef struct tinytl_shrinking {
   tinytl_space space;
   tinytl_shared_values shared;
   tinytl_part_values part; /* the sub-net that is worked on, and its network */
   tinytl_batch_net net;
   float *values, *gradient; /* its own, in the block */
-  float *teacher;           /* [shared.n] */
-  tinytl_batch_statistics teacher_statistics;
-  float *answers; /* the teacher's probabilities, [batch][n_classes] */
+  float *teacher;           /* [shared.n]; NULL: one is given */
 } tinytl_shrinking;
 
 /* Everything lies in one block, in this order:
  *
  *   values | gradient | moment | running mean and variance | flags, order, batch | what a super-net
- *   has more | loader | maps */
+ *   has more | teacher | loader | maps */
 typedef struct tinytl_pretrainer {
   tinytl_pretrain_options options;
   const tinytl_images *train, *val; /* val may be NULL */
   tinytl_arch *arch;                /* of a super-net: of its largest sub-net */
   tinytl_shrinking *shrinking;      /* NULL: a backbone */
+  tinytl_teacher *teacher;          /* NULL: none is given */
+  float *answers;                   /* of a teacher: probabilities, [batch][n_classes] */
   size_t n_values;
   tinytl_input input;
   tinytl_batch_net *net;
@@ -58,13 +68,15 @@ typedef struct tinytl_pretrainer {
   size_t load_nbytes; /* of heap, for decoding one picture */
   size_t max_load_nbytes;
   size_t total_bytes, base_bytes; /* planned; held before */
+  int max_size;                   /* of pictures */
+  size_t maps_nbytes;             /* of networks of all sizes, which take turns */
   unsigned char *block;
   size_t block_nbytes, maps_first;         /* the maps end the block */
   float *values, *gradient, *moment;       /* [n_values] */
   tinytl_batch_statistics running;         /* of training batches, for validation */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;
-  uint8_t *pixels;     /* [batch][size][size][3], of the batch's pictures */
+  uint8_t *pixels;     /* of the batch's pictures: [batch], room for the largest each */
   const uint8_t **rgb; /* [batch] */
   int *labels;         /* [batch] */
   int n_held;          /* pictures in it now */
@@ -77,7 +89,12 @@ tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_im
                                        tinytl_pretrainer **pretrainer, tinytl_error *error);
 void tinytl_pretrainer_free(tinytl_pretrainer *pretrainer); /* NULL is allowed */
 
-tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, bool training, int epoch);
+/* Side of the pictures of an update of an epoch (from 1); 0: as in use. */
+int tinytl_pretrainer_draw_size(const tinytl_pretrainer *p, int epoch, int update);
+/* The networks are for pictures of this size from now on. */
+void tinytl_pretrainer_set_size(tinytl_pretrainer *p, int size);
+/* Of a picture of an epoch; 0: as in use. */
+tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, int size, int epoch);
 
 /* Adds a picture to the batch. */
 void tinytl_pretrainer_hold(tinytl_pretrainer *p, const tinytl_sample *sample);
@@ -97,6 +114,29 @@ tinytl_status tinytl_pretrainer_finish_supernet(tinytl_pretrainer *p, tinytl_sup
                                                 tinytl_error *error);
 /* Forward through the network that is worked on, by given statistics or the batch's own. */
 float *tinytl_pretrainer_forward(tinytl_pretrainer *p, const tinytl_batch_statistics *given);
+
+/* ---- Teachers (teacher.c) ------------------------------------------------------------------ */
+
+/* The backbone is borrowed; values are set later. Errors: MODEL (other classes), MEMORY_LIMIT. */
+tinytl_status tinytl_teacher_create(const tinytl_backbone *backbone, const tinytl_images *images,
+                                    int image_size, int max_images, tinytl_teacher **teacher,
+                                    tinytl_error *error);
+/* Copies the backbone's values to values [net.params.n] and statistics [net.params.n_channels],
+ * which are borrowed. */
+void tinytl_teacher_set_values(tinytl_teacher *teacher, float *values,
+                               const tinytl_batch_statistics *statistics);
+/* Shapes for pictures of another size; may take more or less. */
+void tinytl_teacher_set_size(tinytl_teacher *teacher, int image_size);
+/* Probabilities [n_images][n_classes] for the pictures of a run, whose block, net.nbytes at least,
+ * it works in. */
+void tinytl_teacher_answer(const tinytl_teacher *teacher, const tinytl_batch_run *pupil,
+                           float *answers);
+
+/* Fills `answers` for the pictures held. */
+void tinytl_pretrainer_ask(tinytl_pretrainer *p);
+/* Logits of the pictures held become their gradient times weight; returns the sum of their cross
+ * entropies to the labels. is_taught: the cross entropy to the answers counts as much. */
+double tinytl_pretrainer_losses(tinytl_pretrainer *p, bool is_taught, float weight, float *logits);
 
 /* ---- Super-nets (shrinking.c) -------------------------------------------------------------- */
 

@@ -1,4 +1,5 @@
-/* Progressive shrinking: after the largest sub-net, ever smaller ones, taught by it. */
+/* Progressive shrinking: after the largest sub-net, ever smaller ones, taught by it or by a given
+ * teacher. */
 #include <math.h>
 #include <string.h>
 
@@ -12,8 +13,8 @@ static const struct {
   float share;
   int n_subnets;
   tinytl_opening opening;
-} phases[] = {{0.35f, 0, {1, 1, 1}},  {0.2f, 1, {3, 1, 1}},  {0.05f, 2, {3, 2, 1}},
-              {0.175f, 2, {3, 3, 1}}, {0.05f, 4, {3, 3, 2}}, {0.175f, 4, {3, 3, 3}}};
+} phases[] = {{0.35f, 0, {1, 1, 1, 1}},  {0.2f, 1, {3, 1, 1, 2}},  {0.05f, 2, {3, 2, 1, 2}},
+              {0.175f, 2, {3, 3, 1, 2}}, {0.05f, 4, {3, 3, 2, 2}}, {0.175f, 4, {3, 3, 3, 2}}};
 enum { N_PHASES = sizeof phases / sizeof *phases };
 
 /* First epoch of a phase; that of the phase behind the last one ends the run. */
@@ -43,12 +44,8 @@ void tinytl_pretrainer_begin_epoch(tinytl_pretrainer *p, int epoch) {
   tinytl_shrinking *s = p->shrinking;
   if (!s || epoch == 1 || epoch != phase.first_epoch) return;
   const tinytl_phase last = tinytl_pretrainer_phase(p, epoch - 1);
-  const size_t n_channels = p->net->params.n_channels;
-  if (last.n_subnets == 0) {
+  if (last.n_subnets == 0 && !p->teacher)
     memcpy(s->teacher, p->values, p->n_values * sizeof *s->teacher);
-    memcpy(s->teacher_statistics.mean, p->running.mean, n_channels * sizeof(float));
-    memcpy(s->teacher_statistics.var, p->running.var, n_channels * sizeof(float));
-  }
   if (last.opening.n_expands == 1 && phase.opening.n_expands > 1)
     tinytl_shared_values_sort(&s->shared, p->values, s->gradient);
   memset(p->moment, 0, p->n_values * sizeof *p->moment);
@@ -59,45 +56,14 @@ void tinytl_pretrainer_choose(tinytl_pretrainer *p, const tinytl_subnet *subnet)
   tinytl_part_values_layout(&s->part, &s->space, subnet);
   tinytl_shared_values_copy_out(&s->shared, p->values, &s->part, s->values);
   /* Cannot fail: it takes no more than the largest one. */
-  tinytl_batch_net_init(&s->net, &s->part.arch, p->input.size, p->batch, true, NULL);
+  tinytl_batch_net_init(&s->net, &s->part.arch, p->net->image_size, p->batch, true, NULL);
   p->batch_run.net = &s->net;
   p->batch_run.values = s->values;
 }
 
-static void ask_teacher(tinytl_pretrainer *p) {
-  tinytl_shrinking *s = p->shrinking;
-  const int n_classes = p->arch->n_classes;
-  p->batch_run.net = p->net;
-  p->batch_run.values = s->teacher;
-  const float *logits = tinytl_pretrainer_forward(p, &s->teacher_statistics);
-  memcpy(s->answers, logits, (size_t)p->n_held * (size_t)n_classes * sizeof *logits);
-  for (int i = 0; i < p->n_held; i++)
-    tinytl_softmax(n_classes, s->answers + (size_t)i * (size_t)n_classes);
-}
-
-/* Logits become the gradient of weight * (cross entropy to the label + cross entropy to the
- * teacher's probabilities); returns the first. After the first, the gradient is weight * (p -
- * target): p - answer is that over weight, + target - answer. */
-static float taught_cross_entropy(int n, int label, float smoothing, float weight,
-                                  const float *answer, float *logits) {
-  const float loss = tinytl_cross_entropy(n, label, smoothing, weight, logits);
-  for (int k = 0; k < n; k++) {
-    const float target = (k == label ? 1 - smoothing : 0) + smoothing / (float)n;
-    logits[k] = 2 * logits[k] + weight * (target - answer[k]);
-  }
-  return loss;
-}
-
 static double add_subnet(tinytl_pretrainer *p, float weight) {
   tinytl_shrinking *s = p->shrinking;
-  const int n_classes = p->arch->n_classes;
-  double loss = 0;
-  float *logits = tinytl_pretrainer_forward(p, NULL);
-  for (int i = 0; i < p->n_held; i++) {
-    const size_t row = (size_t)i * (size_t)n_classes;
-    loss += (double)taught_cross_entropy(n_classes, p->labels[i], p->options.label_smoothing,
-                                         weight, s->answers + row, logits + row);
-  }
+  const double loss = tinytl_pretrainer_losses(p, true, weight, tinytl_pretrainer_forward(p, NULL));
   memset(s->gradient, 0, s->part.params.n * sizeof *s->gradient);
   tinytl_batch_backward(&p->batch_run, s->gradient);
   tinytl_shared_values_add_back(&s->shared, p->values, &s->part, s->gradient, p->gradient);
@@ -107,10 +73,10 @@ static double add_subnet(tinytl_pretrainer *p, float weight) {
 double tinytl_pretrainer_shrink(tinytl_pretrainer *p, const tinytl_phase *phase, uint64_t step) {
   const float weight = 1.0f / (float)(p->n_held * phase->n_subnets);
   double loss = 0;
-  ask_teacher(p);
+  tinytl_pretrainer_ask(p);
   for (int n = 0; n < phase->n_subnets; n++) {
-    const tinytl_subnet subnet =
-        tinytl_subnet_draw(&phase->opening, p->options.seed, step, (uint64_t)n);
+    const tinytl_subnet subnet = tinytl_subnet_draw(&p->shrinking->space, &phase->opening,
+                                                    p->options.seed, step, (uint64_t)n);
     tinytl_pretrainer_choose(p, &subnet);
     loss += add_subnet(p, weight) / phase->n_subnets;
   }

@@ -9,18 +9,24 @@
 
 static char *print_run(const tinytl_pretrainer *p, const char *architecture) {
   const tinytl_pretrain_options *options = &p->options;
-  char seed[24]; /* beyond the whole numbers that JSON readers keep */
+  char seed[24], sizes[64] = ""; /* seed: beyond the whole numbers that JSON readers keep */
   tinytl_json_text json = {0};
   snprintf(seed, sizeof seed, "%llu", (unsigned long long)options->seed);
+  for (int i = 0, n = 0; i < options->n_image_sizes; i++)
+    n += snprintf(sizes + n, sizeof sizes - (size_t)n, "%s%d", i ? "," : "",
+                  options->image_sizes[i]);
   tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_string(&json, "architecture", architecture);
   tinytl_json_put_string(&json, "seed", seed);
   tinytl_json_put_int(&json, "image_size", p->input.size);
+  tinytl_json_put_string(&json, "image_sizes", sizes);
   tinytl_json_put_int(&json, "batch", p->batch);
   tinytl_json_put_int(&json, "epochs", options->epochs);
   tinytl_json_put_float(&json, "lr", options->lr);
   tinytl_json_put_float(&json, "label_smoothing", options->label_smoothing);
   tinytl_json_put_int(&json, "mirror", options->mirror);
+  tinytl_json_put_int(&json, "lite", options->lite);
+  tinytl_json_put_string(&json, "teacher", options->teacher ? options->teacher->sha256 : "");
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
 }
@@ -44,7 +50,7 @@ void tinytl_pretrain_state_clear(tinytl_pretrain_state *state) {
 
 /* ---- Vectors ------------------------------------------------------------------------------ */
 
-enum { MAX_VECTORS = 9 };
+enum { MAX_VECTORS = 7 };
 
 typedef struct vector {
   const char *name;
@@ -61,12 +67,8 @@ static int list_vectors(const tinytl_pretrainer *p, vector vectors[MAX_VECTORS])
   vectors[count++] = (vector){"moment", TINYTL_DTYPE_F32, p->moment, n};
   vectors[count++] = (vector){"running.mean", TINYTL_DTYPE_F32, p->running.mean, n_channels};
   vectors[count++] = (vector){"running.var", TINYTL_DTYPE_F32, p->running.var, n_channels};
-  if (p->shrinking) {
-    const tinytl_batch_statistics *teacher = &p->shrinking->teacher_statistics;
+  if (p->shrinking && !p->teacher)
     vectors[count++] = (vector){"teacher", TINYTL_DTYPE_F32, p->shrinking->teacher, n};
-    vectors[count++] = (vector){"teacher.mean", TINYTL_DTYPE_F32, teacher->mean, n_channels};
-    vectors[count++] = (vector){"teacher.var", TINYTL_DTYPE_F32, teacher->var, n_channels};
-  }
   vectors[count++] = (vector){"unreadable.train", TINYTL_DTYPE_I8, p->train_unreadable,
                               (size_t)p->train->n_images};
   if (p->val)

@@ -65,7 +65,8 @@ void tinytl_adaptation_begin(tinytl_searcher *s) {
 }
 
 tinytl_status tinytl_adaptation_init(tinytl_searcher *s, tinytl_error *error) {
-  const tinytl_subnet smallest = tinytl_subnet_smallest(), largest = tinytl_subnet_largest();
+  const tinytl_subnet smallest = tinytl_subnet_smallest(&s->supernet->space);
+  const tinytl_subnet largest = tinytl_subnet_largest(&s->supernet->space);
   tinytl_adaptation *a = calloc(1, sizeof *a);
   if (!a) return tinytl_fail_memory(error, sizeof *a);
   s->adaptation = a;

@@ -86,7 +86,7 @@ static tinytl_subnet breed(const evolution *e, uint64_t key, int child, int draw
   const tinytl_subnet *mother = &e->all[tinytl_rng_below(&rng, n_parents)].subnet;
   if (child % 2)
     return tinytl_genes_cross(mother, &e->all[tinytl_rng_below(&rng, n_parents)].subnet, &rng);
-  const tinytl_subnet other = tinytl_genes_draw(seed, key, second);
+  const tinytl_subnet other = tinytl_genes_draw(&e->s->supernet->space, seed, key, second);
   return tinytl_genes_mutate(mother, &other, &rng);
 }
 

@@ -43,7 +43,7 @@ tinytl_status tinytl_price(tinytl_pricer *pricer, const tinytl_subnet *subnet, t
 }
 
 tinytl_status tinytl_price_check_limits(tinytl_pricer *pricer, tinytl_error *error) {
-  const tinytl_subnet smallest = tinytl_subnet_smallest();
+  const tinytl_subnet smallest = tinytl_subnet_smallest(&pricer->supernet->space);
   tinytl_plan plan;
   bool meets;
   TINYTL_TRY(tinytl_price(pricer, &smallest, &plan, &meets, error));
@@ -57,7 +57,7 @@ tinytl_status tinytl_price_check_limits(tinytl_pricer *pricer, tinytl_error *err
 
 tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, tinytl_rng *rng, tinytl_subnet *subnet,
                                   tinytl_plan *plan, tinytl_error *error) {
-  const tinytl_subnet smallest = tinytl_subnet_smallest();
+  const tinytl_subnet smallest = tinytl_subnet_smallest(&pricer->supernet->space);
   bool meets;
   for (int tenths = 1;; tenths++) {
     TINYTL_TRY(tinytl_price(pricer, subnet, plan, &meets, error));

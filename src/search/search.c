@@ -88,10 +88,10 @@ static tinytl_status draw_and_add_gradient(search *s, double *loss) {
   const bool is_limited = s->options.train.memory_limit || s->options.max_macs;
   bool fits = false;
   for (uint64_t draw = 0; draw < DRAWS && !fits; draw++) {
-    tinytl_subnet subnet = tinytl_genes_draw(seed, key, draw);
+    tinytl_subnet subnet = tinytl_genes_draw(&s->pricer.supernet->space, seed, key, draw);
     tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SEARCH, key, draw);
     tinytl_plan plan;
-    if (draw == DRAWS - 1) subnet = tinytl_subnet_smallest();
+    if (draw == DRAWS - 1) subnet = tinytl_subnet_smallest(&s->pricer.supernet->space);
     if (is_limited) TINYTL_TRY(tinytl_price_shrink(&s->pricer, &rng, &subnet, &plan, s->error));
     TINYTL_TRY(tinytl_adaptation_add_gradient(s->searcher, &subnet, &fits, loss, s->error));
   }
@@ -171,17 +171,18 @@ static tinytl_subnet breed(const search *s, tinytl_rng *rng, uint64_t draw) {
   const tinytl_subnet *parent = &ranked[tinytl_rng_below(rng, n_parents)]->subnet;
   if (tinytl_rng_uniform(rng) < 0.5f)
     return tinytl_genes_cross(parent, &ranked[tinytl_rng_below(rng, n_parents)]->subnet, rng);
-  const tinytl_subnet other = tinytl_genes_draw(s->options.train.seed, (uint64_t)n, DRAWS + draw);
+  const tinytl_subnet other = tinytl_genes_draw(&s->pricer.supernet->space, s->options.train.seed,
+                                                (uint64_t)n, DRAWS + draw);
   return tinytl_genes_mutate(parent, &other, rng);
 }
 
 /* A predictor wants sub-nets of all kinds: in the full mode none are bred. */
 static tinytl_subnet propose(const search *s, tinytl_rng *rng, uint64_t draw) {
   const int n = s->searcher->at.n_measured;
-  if (n == 0 && draw == 0) return tinytl_subnet_largest();
-  if (n == 1 && draw == 0) return tinytl_subnet_smallest();
+  if (n == 0 && draw == 0) return tinytl_subnet_largest(&s->pricer.supernet->space);
+  if (n == 1 && draw == 0) return tinytl_subnet_smallest(&s->pricer.supernet->space);
   if (n >= FIRST_CANDIDATES && s->options.mode == TINYTL_SEARCH_QUICK) return breed(s, rng, draw);
-  return tinytl_genes_draw(s->options.train.seed, (uint64_t)n, draw);
+  return tinytl_genes_draw(&s->pricer.supernet->space, s->options.train.seed, (uint64_t)n, draw);
 }
 
 static void set_price(tinytl_measured *one, const tinytl_plan *plan) {
@@ -215,6 +216,8 @@ static void describe(const search *s, const tinytl_measured *one, tinytl_candida
     for (int j = 0; j < TINYTL_SUPERNET_DEPTH; j++) {
       info->kernel[stage][j] = one->subnet.kernel[stage][j];
       info->expand[stage][j] = one->subnet.expand[stage][j];
+      info->lite_kernel[stage][j] = one->subnet.lite_kernel[stage][j];
+      info->lite_groups[stage][j] = one->subnet.lite_groups[stage][j];
     }
   }
 }

@@ -233,7 +233,8 @@ static tinytl_status restore_measured(const tinytl_search_state *state,
         tinytl_sealed_read(file, top1 + i * sizeof one->top1, &one->top1, sizeof one->top1, error));
     TINYTL_TRY(tinytl_sealed_read(file, subnets + i * sizeof one->subnet, &one->subnet,
                                   sizeof one->subnet, error));
-    if (!(one->top1 >= 0 && one->top1 <= 1) || !tinytl_genes_are_valid(&one->subnet))
+    if (!(one->top1 >= 0 && one->top1 <= 1) ||
+        !tinytl_genes_are_valid(&state->searcher->supernet->space, &one->subnet))
       return tinytl_fail(error, TINYTL_ERROR_MODEL,
                          "%s: sub-net %zu is none of the space, or its accuracy no share",
                          file->source->name, i);

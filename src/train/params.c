@@ -92,19 +92,6 @@ static const float **lite_member(tinytl_lite_values *values, const tinytl_lite_t
   return (const float **)(void *)((char *)values + tensor->member);
 }
 
-/* Convolutions He fan-out normal, norm scale 1, shift 0, the final scale 0: the module is an exact
- * identity until it is trained. */
-static void init_lite_tensor(const tinytl_lite_tensor *tensor, int t, tinytl_rng rng,
-                             float *values) {
-  if (t == TINYTL_LITE_CONV || t == TINYTL_LITE_POINTWISE) {
-    const int taps = t == TINYTL_LITE_CONV ? tensor->dims[1] * tensor->dims[2] : 1;
-    const float std = sqrtf(2.0f / (float)(tensor->dims[0] * taps));
-    for (size_t i = 0; i < tensor->n; i++) values[i] = std * tinytl_rng_normal(&rng);
-  } else {
-    for (size_t i = 0; i < tensor->n; i++) values[i] = t == TINYTL_LITE_SCALE1 ? 1.0f : 0.0f;
-  }
-}
-
 static void init_lite(const tinytl_segment *segment, tinytl_network *network, uint64_t seed,
                       float *values) {
   const int m = segment->lite;
@@ -114,9 +101,7 @@ static void init_lite(const tinytl_segment *segment, tinytl_network *network, ui
   if (network->backbone->arch.n_lite > 0)
     memcpy(values, *lite_member(&network->lite_values[m], tensor), segment->n * sizeof *values);
   else
-    init_lite_tensor(
-        tensor, segment->tensor,
-        tinytl_rng_make(seed, TINYTL_RNG_INIT, 1 + (uint64_t)m, (uint64_t)segment->tensor), values);
+    tinytl_lite_random(tensor, segment->tensor, m, seed, values);
   *lite_member(&network->lite_values[m], tensor) = values;
 }
 

@@ -118,8 +118,8 @@ tinytl_status tinytl_trainer_prepare(tinytl_trainer *t, const tinytl_backbone *b
   const bool lite = tinytl_method_trains_lite(choices->method);
   /* All that the programs depend on; a plan tries many choices. Tests recompute nothing. */
   if (t->choices.method != choices->method) free_programs(t);
-  const bool have_programs = (t->train_program || t->test_program) &&
-                             t->choices.recompute == choices->recompute;
+  const bool have_programs =
+      (t->train_program || t->test_program) && t->choices.recompute == choices->recompute;
   t->choices = *choices;
   if (!t->network) t->network = malloc(sizeof *t->network);
   if (!t->params) t->params = malloc(sizeof *t->params);

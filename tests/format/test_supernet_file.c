@@ -11,22 +11,24 @@
 enum { CLASSES = 3 };
 static char *labels[] = {"a", "b", "c\xff"};
 
-static tinytl_supernet make(tinytl_shared_values *shared) {
+static tinytl_supernet make(tinytl_shared_values *shared, bool with_lite) {
   tinytl_supernet net = {
       .labels = labels,
       .n_labels = CLASSES,
       .input = {
           .size = 64, .resize = 73, .mean = {0.5f, 0.5f, 0.5f}, .std = {0.25f, 0.25f, 0.25f}}};
   assert_int_equal(tinytl_space_named("supernet-0.1", CLASSES, &net.space, NULL), TINYTL_OK);
+  net.space.has_lite = with_lite;
+  if (with_lite) net.space.total_stride = 16;
   tinytl_shared_values_layout(shared, &net.space);
   net.n_values = shared->n;
   net.values = op_random(shared->n, 1);
   return net;
 }
 
-static sink write_file(void) {
+static sink write_file(bool with_lite) {
   tinytl_shared_values *shared = malloc(sizeof *shared);
-  tinytl_supernet net = make(shared);
+  tinytl_supernet net = make(shared, with_lite);
   sink file = {0};
   assert_int_equal(tinytl_supernet_write(&net, sink_write, &file, NULL), TINYTL_OK);
   free(net.values);
@@ -37,9 +39,9 @@ static sink write_file(void) {
 static void test_round_trip(void **state) {
   (void)state;
   tinytl_shared_values *shared = malloc(sizeof *shared);
-  tinytl_supernet net = make(shared), *opened = NULL;
+  tinytl_supernet net = make(shared, true), *opened = NULL;
   tinytl_supernet_info info;
-  sink file = write_file();
+  sink file = write_file(true);
   assert_int_equal(tinytl_supernet_open(file.bytes, file.nbytes, "f", &opened, NULL), TINYTL_OK);
   assert_int_equal(opened->n_values, net.n_values);
   assert_memory_equal(opened->values, net.values, net.n_values * sizeof(float));
@@ -51,7 +53,9 @@ static void test_round_trip(void **state) {
   assert_int_equal(info.image_size, 64);
   assert_int_equal(info.n_classes, CLASSES);
   assert_int_equal(info.n_parameters, net.n_values);
-  assert_true(info.n_subnets > 1e20);
+  assert_true(info.n_subnets > 1e28);
+  assert_true(info.has_lite);
+  assert_int_equal(info.total_stride, 16);
   assert_true(info.smallest_macs > 0 && info.smallest_macs < info.largest_macs / 2);
   tinytl_supernet_free(opened);
   free(file.bytes);
@@ -70,7 +74,7 @@ static void expect_refusal(const sink *file, const char *part) {
 
 static void test_refusals(void **state) {
   (void)state;
-  sink file = write_file();
+  sink file = write_file(true);
   assert_true(sink_replace(&file, "supernet-0.1", "supernet-9.9"));
   expect_refusal(&file, "expected the name supernet-W (W: 0.1 to 2.0), found \"supernet-9.9\"");
   assert_true(sink_replace(&file, "supernet-9.9", "supernet-0.9"));
@@ -78,18 +82,43 @@ static void test_refusals(void **state) {
   assert_true(sink_replace(&file, "supernet-0.9", "supernet-0.1"));
   assert_true(sink_replace(&file, "layers.4.matrix5", "layers.4.matrix6"));
   expect_refusal(&file, "layers.4.matrix5");
+  assert_true(sink_replace(&file, "layers.4.matrix6", "layers.4.matrix5"));
+  assert_true(sink_replace(&file, "\\\"stride\\\":16", "\\\"stride\\\":24"));
+  expect_refusal(&file, "\"stride\" must be 16 or 32, found 24");
+  assert_true(sink_replace(&file, "\\\"stride\\\":24", "\\\"stride\\\":16"));
+  assert_true(sink_replace(&file, "\\\"lite\\\":1", "\\\"lite\\\":0"));
+  expect_refusal(&file, "lite.1.conv.weight");
+  assert_true(sink_replace(&file, "super-net 2", "super-net 3"));
+  expect_refusal(&file, "expected \"super-net 2\", found \"super-net 3\"");
+  free(file.bytes);
+}
+
+/* Files of format 1 say nothing of lite modules and strides. */
+static void test_first_format(void **state) {
+  (void)state;
+  sink file = write_file(false);
+  tinytl_supernet *opened = NULL;
+  tinytl_supernet_info info;
+  assert_true(sink_replace(&file, "super-net 2", "super-net 1"));
+  assert_true(sink_replace(&file, "\\\"lite\\\"", "\\\"litx\\\""));
+  assert_true(sink_replace(&file, "\\\"stride\\\":32", "\\\"stridx\\\":32"));
+  assert_int_equal(tinytl_supernet_open(file.bytes, file.nbytes, "f", &opened, NULL), TINYTL_OK);
+  tinytl_supernet_describe(opened, &info);
+  assert_false(info.has_lite);
+  assert_int_equal(info.total_stride, 32);
+  tinytl_supernet_free(opened);
   free(file.bytes);
 }
 
 /* Each in the place of the other. */
 static void test_other_kinds(void **state) {
   (void)state;
-  sink file = write_file(), other = {0};
+  sink file = write_file(true), other = {0};
   tinytl_backbone *backbone = tiny_backbone(TINYTL_WEIGHTS_F32, TINYTL_PAD_SAME, false);
   tinytl_backbone *opened = NULL;
   tinytl_error error;
   assert_int_equal(tinytl_backbone_write(backbone, sink_write, &other, NULL), TINYTL_OK);
-  expect_refusal(&other, "expected \"super-net 1\", found \"backbone 1\"");
+  expect_refusal(&other, "expected \"super-net 2\", found \"backbone 1\"");
   assert_int_equal(tinytl_backbone_open(file.bytes, file.nbytes, "f", &opened, &error),
                    TINYTL_ERROR_MODEL);
   assert_non_null(strstr(error.message, "expected a backbone, found a super-net"));
@@ -107,16 +136,15 @@ static int read_file(const void *bytes, size_t nbytes) {
 
 static void test_damage(void **state) {
   (void)state;
-  sink file = write_file();
+  sink file = write_file(true);
   sink_damage(&file, 200, TINYTL_ERROR_MODEL, read_file);
   free(file.bytes);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_round_trip),
-      cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_other_kinds),
+      cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_first_format), cmocka_unit_test(test_other_kinds),
       cmocka_unit_test(test_damage),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@ typedef struct fixture {
 static fixture *make(void) {
   fixture *f = calloc(1, sizeof *f);
   assert_int_equal(tinytl_space_named("supernet-0.1", CLASSES, &f->space, NULL), TINYTL_OK);
+  f->space.has_lite = true;
   tinytl_shared_values_layout(&f->shared, &f->space);
   f->all = op_random(f->shared.n, 1);
   f->values = calloc(f->shared.params.n, sizeof(float));
@@ -32,8 +33,8 @@ static void discard(fixture *f) {
   free(f);
 }
 
-static tinytl_subnet draw(int n) {
-  return tinytl_subnet_draw(&(tinytl_opening){3, 3, 3}, 7, n, 0);
+static tinytl_subnet draw(const fixture *f, int n) {
+  return tinytl_subnet_draw(&f->space, &(tinytl_opening){3, 3, 3, 2}, 7, n, 0);
 }
 
 /* Weight [o][ky][kx][i] of a sub-net's layer, looked up in the super-net where it lies. */
@@ -58,6 +59,46 @@ static float in_place(const fixture *f, int layer, int o, int ky, int kx, int i)
   return least;
 }
 
+/* The super-net's block that module m of the part is beside. */
+static int block_in_place(const fixture *f, int m) {
+  const int layer = f->part.layers[f->part.arch.blocks[f->part.arch.lite[m].block].first];
+  for (int b = 0; b < f->shared.arch.n_blocks; b++)
+    if (f->shared.arch.blocks[b].first == layer) return b;
+  return -1;
+}
+
+/* Weight between input channel i (of all) and output channel o of a lite module's convolution;
+ * elsewhere than in o's group there is none. */
+static void look_up_lite(const fixture *f, int m, float *values) {
+  const tinytl_lite *small = &f->part.arch.lite[m];
+  const int whole = block_in_place(f, m) - 1, k = small->kernel;
+  const tinytl_lite *large = &f->shared.arch.lite[whole];
+  const size_t *to = f->part.params.lite[m], *from = f->shared.params.lite[whole];
+  const int in = small->in_c / small->groups, large_in = large->in_c / large->groups;
+  const int border = (large->kernel - k) / 2;
+  for (int o = 0; o < small->mid_c; o++)
+    for (int i = 0; i < small->in_c; i++)
+      for (int t = 0; t < k * k; t++) {
+        if (i / in != o * small->groups / small->mid_c) continue;
+        assert_int_equal(i / large_in, o * large->groups / large->mid_c);
+        values[to[TINYTL_LITE_CONV] + (o * k * k + t) * in + i % in] =
+            f->all[from[TINYTL_LITE_CONV] +
+                   ((o * large->kernel + t / k + border) * large->kernel + t % k + border) *
+                       large_in +
+                   i % large_in];
+      }
+  for (int i = 0; i < small->mid_c; i++) {
+    values[to[TINYTL_LITE_SCALE1] + i] = f->all[from[TINYTL_LITE_SCALE1] + i];
+    values[to[TINYTL_LITE_SHIFT1] + i] = f->all[from[TINYTL_LITE_SHIFT1] + i];
+  }
+  for (int i = 0; i < small->out_c; i++) {
+    values[to[TINYTL_LITE_SCALE2] + i] = f->all[from[TINYTL_LITE_SCALE2] + i];
+    values[to[TINYTL_LITE_SHIFT2] + i] = f->all[from[TINYTL_LITE_SHIFT2] + i];
+  }
+  for (int i = 0; i < small->out_c * small->mid_c; i++)
+    values[to[TINYTL_LITE_POINTWISE] + i] = f->all[from[TINYTL_LITE_POINTWISE] + i];
+}
+
 /* Fills vector `values` of a sub-net by looking every single one up. */
 static void look_up(const fixture *f, float *values) {
   const tinytl_batch_params *to = &f->part.params, *from = &f->shared.params;
@@ -76,6 +117,7 @@ static void look_up(const fixture *f, float *values) {
       values[to->shift[n] + o] = f->all[from->shift[index] + o];
     }
   }
+  for (int m = 0; m < f->part.arch.n_lite; m++) look_up_lite(f, m, values);
   for (int i = 0; i < CLASSES * f->part.arch.n_features; i++)
     values[to->classifier + i] = f->all[from->classifier + i];
   for (int i = 0; i < CLASSES; i++) values[to->bias + i] = f->all[from->bias + i];
@@ -101,9 +143,9 @@ static void test_copied_out_is_in_place(void **state) {
   fixture *f = make();
   float *expected = calloc(f->shared.params.n, sizeof(float));
   for (int n = 0; n < 12; n++) {
-    const tinytl_subnet subnet = n == 0   ? tinytl_subnet_largest()
-                                 : n == 1 ? tinytl_subnet_smallest()
-                                          : draw(n);
+    const tinytl_subnet subnet = n == 0   ? tinytl_subnet_largest(&f->space)
+                                 : n == 1 ? tinytl_subnet_smallest(&f->space)
+                                          : draw(f, n);
     double copied_logits[IMAGES * CLASSES], in_place_logits[IMAGES * CLASSES];
     tinytl_part_values_layout(&f->part, &f->space, &subnet);
     tinytl_shared_values_copy_out(&f->shared, f->all, &f->part, f->values);
@@ -128,7 +170,7 @@ static void test_gradient_goes_back(void **state) {
   float *direction = op_random(f->shared.n, 3), *back = calloc(f->shared.n, sizeof(float));
   float *d = op_random(f->shared.params.n, 4);
   for (int n = 0; n < 4; n++) {
-    const tinytl_subnet subnet = draw(n);
+    const tinytl_subnet subnet = draw(f, n);
     double forward = 0, backward = 0, size = 0;
     tinytl_part_values_layout(&f->part, &f->space, &subnet);
     for (size_t i = 0; i < f->shared.n; i++) moved[i] = f->all[i] + h * direction[i];
@@ -164,7 +206,7 @@ static double importance(const fixture *f, const tinytl_block *block, int channe
 static void test_sorting(void **state) {
   (void)state;
   fixture *f = make();
-  const tinytl_subnet largest = tinytl_subnet_largest();
+  const tinytl_subnet largest = tinytl_subnet_largest(&f->space);
   double before[IMAGES * CLASSES], after[IMAGES * CLASSES];
   float *room = malloc(f->shared.n * sizeof(float));
   tinytl_part_values_layout(&f->part, &f->space, &largest);
@@ -185,7 +227,7 @@ static void test_sorting(void **state) {
 static void test_matrices_that_change_nothing(void **state) {
   (void)state;
   fixture *f = make();
-  const tinytl_subnet smallest = tinytl_subnet_smallest();
+  const tinytl_subnet smallest = tinytl_subnet_smallest(&f->space);
   tinytl_part_values_layout(&f->part, &f->space, &smallest);
   tinytl_shared_values_init_matrices(&f->shared, f->all);
   tinytl_shared_values_copy_out(&f->shared, f->all, &f->part, f->values);

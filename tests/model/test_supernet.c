@@ -26,20 +26,29 @@ static void test_names(void **state) {
   assert_int_equal(tinytl_space_named("supernet-1", 0, &space, NULL), TINYTL_ERROR_USAGE);
   space = space_of("supernet-1.0");
   assert_int_equal(space.stem, 32);
+  assert_int_equal(space.total_stride, 32);
+  assert_false(space.has_lite);
   assert_int_equal(space.out_c[6], 320);
 }
 
-/* 9 choices a block, depth 2 to 4 in five stages, one block in the last. */
+/* 9 choices a block, depth 2 to 4 in five stages, one block in the last. With lite modules 4 times
+ * as many a block; twice where their kernel is 3, which is behind the last stride. */
 static void test_size_of_space(void **state) {
   (void)state;
+  tinytl_space space = space_of("supernet-1.0");
   const double of_stage = 81 + 729 + 6561;
-  assert_true(tinytl_space_n_subnets() == pow(of_stage, 5) * 9);
+  assert_true(tinytl_space_n_subnets(&space) == pow(of_stage, 5) * 9);
+  space.has_lite = true;
+  const double whole = pow(36, 2) + pow(36, 3) + pow(36, 4);
+  const double small = 36 * (18 + pow(18, 2) + pow(18, 3));
+  assert_true(tinytl_space_n_subnets(&space) == pow(whole, 4) * small * 18);
 }
 
 static void test_largest_and_smallest(void **state) {
   (void)state;
   const tinytl_space space = space_of("supernet-1.0");
-  const tinytl_subnet largest = tinytl_subnet_largest(), smallest = tinytl_subnet_smallest();
+  const tinytl_subnet largest = tinytl_subnet_largest(&space),
+                      smallest = tinytl_subnet_smallest(&space);
   tinytl_arch *arch = malloc(sizeof *arch);
   int layers[TINYTL_MAX_LAYERS];
   tinytl_subnet_arch(&space, &largest, arch, layers);
@@ -62,14 +71,14 @@ static void test_largest_and_smallest(void **state) {
 static void test_drawn(void **state) {
   (void)state;
   const tinytl_space space = space_of("supernet-0.35");
-  const tinytl_subnet largest = tinytl_subnet_largest();
-  const tinytl_opening all = {3, 3, 3}, kernel_alone = {3, 1, 1};
+  const tinytl_subnet largest = tinytl_subnet_largest(&space);
+  const tinytl_opening all = {3, 3, 3, 2}, kernel_alone = {3, 1, 1, 1};
   tinytl_arch *large = malloc(sizeof *large), *arch = malloc(sizeof *arch);
   int layers[TINYTL_MAX_LAYERS];
   tinytl_subnet_arch(&space, &largest, large, NULL);
   for (int n = 0; n < 200; n++) {
-    const tinytl_subnet subnet = tinytl_subnet_draw(&all, 1, n, 0);
-    const tinytl_subnet again = tinytl_subnet_draw(&all, 1, n, 0);
+    const tinytl_subnet subnet = tinytl_subnet_draw(&space, &all, 1, n, 0);
+    const tinytl_subnet again = tinytl_subnet_draw(&space, &all, 1, n, 0);
     assert_memory_equal(&subnet, &again, sizeof subnet);
     tinytl_subnet_arch(&space, &subnet, arch, layers);
     assert_int_equal(tinytl_arch_finish(arch, "drawn", NULL), TINYTL_OK);
@@ -81,13 +90,64 @@ static void test_drawn(void **state) {
       assert_int_equal(part->groups > 1, whole->groups > 1);
       assert_true(i == 0 || layers[i] > layers[i - 1]);
     }
-    const tinytl_subnet deep = tinytl_subnet_draw(&kernel_alone, 1, n, 0);
+    const tinytl_subnet deep = tinytl_subnet_draw(&space, &kernel_alone, 1, n, 0);
     for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) {
       assert_int_equal(deep.depth[s], tinytl_space_max_depth(s));
       assert_int_equal(deep.expand[s][0], 6);
     }
   }
   free(large);
+  free(arch);
+}
+
+/* Beside every block but the first; a part's is a part of the whole one. */
+static void test_lite_modules(void **state) {
+  (void)state;
+  tinytl_space space = space_of("supernet-0.35");
+  space.has_lite = true;
+  const tinytl_opening all = {3, 3, 3, 2}, closed = {3, 3, 3, 1};
+  tinytl_arch *arch = malloc(sizeof *arch);
+  int n_small = 0, n_fine = 0;
+  for (int n = 0; n < 100; n++) {
+    const tinytl_subnet subnet = tinytl_subnet_draw(&space, &all, 1, n, 0);
+    tinytl_subnet_arch(&space, &subnet, arch, NULL);
+    assert_int_equal(arch->n_lite, arch->n_blocks - 1);
+    assert_int_equal(tinytl_arch_check_lite(arch, "drawn", NULL), TINYTL_OK);
+    for (int m = 0; m < arch->n_lite; m++) {
+      n_small += arch->lite[m].kernel == 3;
+      n_fine += arch->lite[m].groups == 4;
+    }
+    const tinytl_subnet whole = tinytl_subnet_draw(&space, &closed, 1, n, 0);
+    for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) assert_int_equal(whole.lite_groups[s][0], 2);
+  }
+  assert_true(n_small > 0 && n_fine > 0);
+  /* As the rule of plain architectures has them, which is for 256 pixels. */
+  tinytl_lite lite[TINYTL_SUPERNET_BLOCKS];
+  int n_lite;
+  const tinytl_subnet largest = tinytl_subnet_largest(&space);
+  tinytl_subnet_arch(&space, &largest, arch, NULL);
+  tinytl_arch_default_lite(arch, lite, &n_lite);
+  assert_int_equal(n_lite, arch->n_lite);
+  assert_memory_equal(lite, arch->lite, n_lite * sizeof *lite);
+  const tinytl_subnet smallest = tinytl_subnet_smallest(&space);
+  for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) {
+    assert_int_equal(smallest.lite_kernel[s][0], 3);
+    assert_int_equal(smallest.lite_groups[s][0], 4);
+  }
+  free(arch);
+}
+
+static void test_total_stride(void **state) {
+  (void)state;
+  tinytl_space space = space_of("supernet-0.35");
+  tinytl_arch *arch = malloc(sizeof *arch);
+  for (space.total_stride = 16; space.total_stride <= 32; space.total_stride *= 2) {
+    const tinytl_subnet subnet = tinytl_subnet_smallest(&space);
+    int stride = 1;
+    tinytl_subnet_arch(&space, &subnet, arch, NULL);
+    for (int i = 0; i < arch->n_layers; i++) stride *= arch->layers[i].stride;
+    assert_int_equal(stride, space.total_stride);
+  }
   free(arch);
 }
 
@@ -151,6 +211,8 @@ int main(void) {
       cmocka_unit_test(test_size_of_space),
       cmocka_unit_test(test_largest_and_smallest),
       cmocka_unit_test(test_drawn),
+      cmocka_unit_test(test_lite_modules),
+      cmocka_unit_test(test_total_stride),
       cmocka_unit_test(test_kernels),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,9 +20,9 @@ typedef struct fixture {
   const uint8_t *rgb[IMAGES];
 } fixture;
 
-static fixture *make(tinytl_pad pad) {
+static fixture *make(tinytl_pad pad, bool with_lite) {
   fixture *f = calloc(1, sizeof *f);
-  f->backbone = tiny_backbone(TINYTL_WEIGHTS_F32, pad, false);
+  f->backbone = tiny_backbone(TINYTL_WEIGHTS_F32, pad, with_lite);
   assert_int_equal(
       tinytl_batch_net_init(&f->net, &f->backbone->arch, TINY_SIZE, MOST_IMAGES, true, NULL),
       TINYTL_OK);
@@ -57,8 +57,8 @@ static void reference(const fixture *f, const double *values, double *logits) {
                           logits);
 }
 
-static void check_forward(tinytl_pad pad) {
-  fixture *f = make(pad);
+static void check_forward(tinytl_pad pad, bool with_lite) {
+  fixture *f = make(pad, with_lite);
   double expected[IMAGES * TINY_CLASSES], *wide = op_widen(f->values, f->net.params.n);
   /* What is in the block before does not matter. */
   memset(f->run.block, 0xff, f->net.nbytes);
@@ -95,8 +95,8 @@ static void check_direction(const fixture *f, const float *dlogits, size_t first
   free(point);
 }
 
-static void check_gradients(tinytl_pad pad) {
-  fixture *f = make(pad);
+static void check_gradients(tinytl_pad pad, bool with_lite) {
+  fixture *f = make(pad, with_lite);
   const tinytl_batch_params *params = &f->net.params;
   float *dlogits = op_random(IMAGES * TINY_CLASSES, 9);
   memset(f->run.block, 0xff, f->net.nbytes);
@@ -109,6 +109,12 @@ static void check_gradients(tinytl_pad pad) {
     check_direction(f, dlogits, params->scale[i], layer->out_c);
     check_direction(f, dlogits, params->shift[i], layer->out_c);
   }
+  for (int m = 0; m < f->net.arch->n_lite; m++) {
+    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+    tinytl_lite_tensors(&f->net.arch->lite[m], tensors);
+    for (int t = 0; t < TINYTL_LITE_TENSORS; t++)
+      check_direction(f, dlogits, params->lite[m][t], tensors[t].n);
+  }
   check_direction(f, dlogits, params->classifier, (size_t)TINY_CLASSES * f->net.arch->n_features);
   check_direction(f, dlogits, params->bias, TINY_CLASSES);
   free(dlogits);
@@ -117,20 +123,22 @@ static void check_gradients(tinytl_pad pad) {
 
 static void test_forward(void **state) {
   (void)state;
-  check_forward(TINYTL_PAD_SYMMETRIC);
-  check_forward(TINYTL_PAD_SAME);
+  check_forward(TINYTL_PAD_SYMMETRIC, false);
+  check_forward(TINYTL_PAD_SAME, false);
+  check_forward(TINYTL_PAD_SYMMETRIC, true);
 }
 
 static void test_gradients(void **state) {
   (void)state;
-  check_gradients(TINYTL_PAD_SYMMETRIC);
-  check_gradients(TINYTL_PAD_SAME);
+  check_gradients(TINYTL_PAD_SYMMETRIC, false);
+  check_gradients(TINYTL_PAD_SAME, false);
+  check_gradients(TINYTL_PAD_SYMMETRIC, true);
 }
 
 /* The batch's own statistics, given, change nothing; with them an image is by itself. */
 static void test_given_statistics(void **state) {
   (void)state;
-  fixture *f = make(TINYTL_PAD_SYMMETRIC);
+  fixture *f = make(TINYTL_PAD_SYMMETRIC, true);
   const size_t n = f->net.params.n_channels;
   float own_logits[IMAGES * TINY_CLASSES], *kept = malloc(2 * n * sizeof(float));
   memcpy(own_logits, tinytl_batch_forward(&f->run, NULL), sizeof own_logits);
@@ -150,12 +158,13 @@ static void test_given_statistics(void **state) {
 /* Without backward there is less memory, and the same outputs. */
 static void test_without_backward(void **state) {
   (void)state;
-  fixture *f = make(TINYTL_PAD_SYMMETRIC);
+  fixture *f = make(TINYTL_PAD_SYMMETRIC, true);
   const size_t whole = f->net.nbytes;
   tinytl_space space;
   tinytl_arch *arch = malloc(sizeof *arch);
-  const tinytl_subnet subnet = tinytl_subnet_draw(&(tinytl_opening){3, 3, 3}, 1, 2, 3);
   assert_int_equal(tinytl_space_named("supernet-0.1", TINY_CLASSES, &space, NULL), TINYTL_OK);
+  space.has_lite = true;
+  const tinytl_subnet subnet = tinytl_subnet_draw(&space, &(tinytl_opening){3, 3, 3, 2}, 1, 2, 3);
   tinytl_subnet_arch(&space, &subnet, arch, NULL);
   float logits[2][IMAGES * TINY_CLASSES], *values = NULL;
   for (int backward = 1; backward >= 0; backward--) {
@@ -184,18 +193,20 @@ static void test_sub_nets_take_no_more(void **state) {
   (void)state;
   tinytl_arch *arch = malloc(sizeof *arch);
   tinytl_batch_net *net = malloc(sizeof *net);
-  const tinytl_subnet largest = tinytl_subnet_largest(), smallest = tinytl_subnet_smallest();
-  for (int i = 0; i < 6; i++) {
-    const int batch = 2 << (i / 2 * 2);
+  for (int i = 0; i < 8; i++) {
+    const int batch = 2 << (i / 4 * 4);
     const bool backward = i % 2;
     tinytl_space space;
     assert_int_equal(tinytl_space_named("supernet-0.5", 10, &space, NULL), TINYTL_OK);
+    space.has_lite = i / 2 % 2;
+    const tinytl_subnet largest = tinytl_subnet_largest(&space);
+    const tinytl_subnet smallest = tinytl_subnet_smallest(&space);
     tinytl_subnet_arch(&space, &largest, arch, NULL);
     assert_int_equal(tinytl_batch_net_init(net, arch, 64, batch, backward, NULL), TINYTL_OK);
     const size_t most = net->nbytes;
     for (int n = 0; n < 100; n++) {
       const tinytl_subnet subnet =
-          n == 0 ? smallest : tinytl_subnet_draw(&(tinytl_opening){3, 3, 3}, 5, n, 0);
+          n == 0 ? smallest : tinytl_subnet_draw(&space, &(tinytl_opening){3, 3, 3, 2}, 5, n, 0);
       tinytl_subnet_arch(&space, &subnet, arch, NULL);
       assert_int_equal(tinytl_batch_net_init(net, arch, 64, batch, backward, NULL), TINYTL_OK);
       assert_true(net->nbytes <= most);

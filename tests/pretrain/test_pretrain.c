@@ -7,7 +7,7 @@
 #include "support/memory_images.h"
 #include "support/sink.h"
 
-enum { TRAIN = 50, VAL = 12, BATCH = 8, EPOCHS = 3, MAX_SAVES = 64 };
+enum { TRAIN = 50, VAL = 12, BATCH = 8, EPOCHS = 3, MAX_SAVES = 128 };
 
 typedef struct run {
   memory_images train, val;
@@ -109,17 +109,8 @@ static void test_threads(void **state) {
   discard(three);
 }
 
-/* The file that it writes, as float, gets as many pictures right as the run says: norms are folded
- * as they are. */
-static void test_backbone_is_the_network(void **state) {
-  (void)state;
-  run *r = make();
-  tinytl_backbone *backbone = NULL;
+static int count_right(run *r, const tinytl_backbone *backbone) {
   tinytl_predictor *predictor = NULL;
-  r->options.weights = TINYTL_WEIGHTS_F32;
-  r->options.epochs = 8;
-  assert_int_equal(train(r, &backbone), TINYTL_OK);
-  assert_string_equal(tinytl_backbone_label(backbone, 1), r->train.images.class_names[1]);
   assert_int_equal(tinytl_predictor_create(backbone, NULL, 0, 1, &predictor, NULL), TINYTL_OK);
   const tinytl_view view = tinytl_predictor_view(predictor);
   uint8_t *rgb = malloc(3 * view.size * view.size);
@@ -131,11 +122,30 @@ static void test_backbone_is_the_network(void **state) {
     const int label = r->val.labels[i];
     n_right += p[label] >= p[0] && p[label] >= p[1] && p[label] >= p[2];
   }
-  assert_float_equal(r->report.val_top1, (float)n_right / VAL, 1e-6);
   free(rgb);
   tinytl_predictor_free(predictor);
-  tinytl_backbone_free(backbone);
-  discard(r);
+  return n_right;
+}
+
+/* The file that it writes, as float, gets as many pictures right as the run says: norms are folded
+ * as they are. */
+static void test_backbone_is_the_network(void **state) {
+  (void)state;
+  for (int lite = 0; lite < 2; lite++) {
+    run *r = make();
+    tinytl_backbone *backbone = NULL;
+    tinytl_backbone_info info;
+    r->options.weights = TINYTL_WEIGHTS_F32;
+    r->options.epochs = 8;
+    r->options.lite = lite;
+    assert_int_equal(train(r, &backbone), TINYTL_OK);
+    tinytl_backbone_describe(backbone, &info);
+    assert_int_equal(info.n_lite, lite ? info.n_blocks - 1 : 0);
+    assert_string_equal(tinytl_backbone_label(backbone, 1), r->train.images.class_names[1]);
+    assert_float_equal(r->report.val_top1, (float)count_right(r, backbone) / VAL, 1e-6);
+    tinytl_backbone_free(backbone);
+    discard(r);
+  }
 }
 
 static bool read_bytes(void *context, uint64_t offset, void *bytes, size_t nbytes) {
@@ -189,14 +199,15 @@ static void test_supernet(void **state) {
   enum { SUPERNET_EPOCHS = 20 };
   run *whole = make();
   whole->options.epochs = SUPERNET_EPOCHS;
-  whole->options.batch = 25;
+  whole->options.batch = 10;
   whole->options.lr = 0.05f;
+  whole->options.lite = true;
   whole->options.save = save;
   whole->options.save_seconds = 1e6f;
   sink expected = train_supernet(whole);
   assert_true(whole->report.val_top1 > 0.6f);
   assert_true(isfinite(whole->report.smallest_top1));
-  for (int n = 1; n < 2 * SUPERNET_EPOCHS; n += 7) {
+  for (int n = 1; n < SUPERNET_EPOCHS * TRAIN / 10; n += 60) {
     run *part = make(), *rest = make();
     part->options = whole->options;
     part->options.context = part;
@@ -223,6 +234,79 @@ static void test_supernet(void **state) {
   }
   free(expected.bytes);
   discard(whole);
+}
+
+/* In every phase; a state goes on with the same teacher alone. */
+static void test_teacher(void **state) {
+  (void)state;
+  tinytl_backbone *teacher = NULL;
+  assert_int_equal(tinytl_backbone_init("mobilenet-v2-0.1", MEMORY_CLASSES, TINYTL_WEIGHTS_INT8, 5,
+                                        &teacher, NULL),
+                   TINYTL_OK);
+  for (int lite = 0; lite < 2; lite++) {
+    run *alone = make(), *taught = make(), *rest = make();
+    alone->options.lite = taught->options.lite = rest->options.lite = lite;
+    taught->options.teacher = rest->options.teacher = teacher;
+    taught->options.save = save;
+    rest->options.n_threads = 2;
+    sink without, with, again;
+    if (lite) {
+      without = train_supernet(alone);
+      with = train_supernet(taught);
+    } else {
+      without = train_whole(alone);
+      with = train_whole(taught);
+    }
+    assert_true(without.nbytes == with.nbytes);
+    assert_true(memcmp(without.bytes, with.bytes, with.nbytes) != 0);
+    const tinytl_source source = source_of(&taught->saves[7]);
+    rest->options.resume = &source;
+    again = lite ? train_supernet(rest) : train_whole(rest);
+    assert_same(&again, &with);
+    tinytl_backbone *none = NULL;
+    alone->options.resume = &source;
+    assert_int_equal(train(alone, &none), TINYTL_ERROR_USAGE);
+    free(without.bytes);
+    free(with.bytes);
+    free(again.bytes);
+    discard(alone);
+    discard(taught);
+    discard(rest);
+  }
+  tinytl_backbone_free(teacher);
+}
+
+/* A size a step, the same ones whatever the threads and wherever the run was ended. */
+static void test_image_sizes(void **state) {
+  (void)state;
+  tinytl_backbone *teacher = NULL;
+  assert_int_equal(tinytl_backbone_init("mobilenet-v2-0.1", MEMORY_CLASSES, TINYTL_WEIGHTS_INT8, 5,
+                                        &teacher, NULL),
+                   TINYTL_OK);
+  for (int super = 0; super < 2; super++) {
+    run *whole = make(), *rest = make();
+    whole->options.n_image_sizes = 3;
+    whole->options.image_sizes[0] = 32;
+    whole->options.image_sizes[1] = 48;
+    whole->options.image_sizes[2] = 40;
+    whole->options.lite = true;
+    if (!super) whole->options.teacher = teacher;
+    whole->train.answer[3] = rest->train.answer[3] = TINYTL_ERROR_DATA;
+    rest->options = whole->options;
+    rest->options.context = rest;
+    whole->options.save = save;
+    sink expected = super ? train_supernet(whole) : train_whole(whole);
+    const tinytl_source source = source_of(&whole->saves[8]);
+    rest->options.resume = &source;
+    rest->options.n_threads = 2;
+    sink found = super ? train_supernet(rest) : train_whole(rest);
+    assert_same(&found, &expected);
+    free(expected.bytes);
+    free(found.bytes);
+    discard(whole);
+    discard(rest);
+  }
+  tinytl_backbone_free(teacher);
 }
 
 static void test_stops(void **state) {
@@ -279,6 +363,10 @@ static void test_bad_data(void **state) {
   r->options.batch = 1;
   expect_refusal(r, TINYTL_ERROR_USAGE, "batch must be 2 to 4096, not 1");
   r->options.batch = BATCH;
+  r->options.n_image_sizes = 1;
+  r->options.image_sizes[0] = 48;
+  expect_refusal(r, TINYTL_ERROR_USAGE, "must have the image size 32 among them");
+  r->options.n_image_sizes = 0;
   memory_images_init(&r->train, TRAIN, 1);
   r->train.labels[5] = MEMORY_CLASSES;
   expect_refusal(r, TINYTL_ERROR_DATA, "training picture 5 has label 3 of 3 classes");
@@ -292,6 +380,8 @@ int main(void) {
       cmocka_unit_test(test_backbone_is_the_network),
       cmocka_unit_test(test_goes_on_to_the_same_bytes),
       cmocka_unit_test(test_supernet),
+      cmocka_unit_test(test_teacher),
+      cmocka_unit_test(test_image_sizes),
       cmocka_unit_test(test_stops),
       cmocka_unit_test(test_refuses_states_of_other_runs),
       cmocka_unit_test(test_memory_limit),

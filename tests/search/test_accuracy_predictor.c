@@ -28,9 +28,11 @@ static float worth(const tinytl_subnet *subnet, tinytl_rng *noise) {
 static fixture *make(tinytl_pool *pool) {
   const tinytl_kernels *kernels = tinytl_kernels_get();
   fixture *f = calloc(1, sizeof *f);
+  tinytl_space space;
+  assert_int_equal(tinytl_space_named("supernet-0.1", 3, &space, NULL), TINYTL_OK);
   tinytl_rng noise = tinytl_rng_make(12, TINYTL_RNG_INIT, 0, 0);
   for (int i = 0; i < ALL; i++) {
-    f->subnets[i] = tinytl_genes_draw(3, (uint64_t)i, 0);
+    f->subnets[i] = tinytl_genes_draw(&space, 3, (uint64_t)i, 0);
     f->pointers[i] = &f->subnets[i];
     f->accuracies[i] = worth(&f->subnets[i], &noise);
   }

@@ -32,7 +32,7 @@ static void note_front(void *context, const tinytl_candidate *c) {
   if (c->on_front) f->front[f->n_front++] = *c;
 }
 
-static fixture *make(void) {
+static fixture *make(bool with_lite) {
   fixture *f = calloc(1, sizeof *f);
   tinytl_pretrain_options pretrain;
   memory_images_init(&f->train, TRAIN, 1);
@@ -41,6 +41,7 @@ static fixture *make(void) {
   pretrain.epochs = 8;
   pretrain.batch = 15;
   pretrain.image_size = 32;
+  pretrain.lite = with_lite;
   assert_int_equal(tinytl_pretrain_supernet("supernet-0.1", &f->train.images, NULL, &pretrain,
                                             &f->supernet, NULL, NULL),
                    TINYTL_OK);
@@ -75,7 +76,7 @@ static sink search(fixture *f) {
 
 static void test_chooses_the_best_it_measured(void **state) {
   (void)state;
-  fixture *f = make();
+  fixture *f = make(false);
   free(search(f).bytes);
   assert_int_equal(f->n_measured, CANDIDATES);
   assert_int_equal(f->n_told, CANDIDATES);
@@ -95,7 +96,7 @@ static void test_chooses_the_best_it_measured(void **state) {
 
 static void test_same_whatever_the_threads(void **state) {
   (void)state;
-  fixture *f = make();
+  fixture *f = make(false);
   sink one = search(f);
   f->options.train.n_threads = 3;
   sink three = search(f);
@@ -109,7 +110,7 @@ static void test_same_whatever_the_threads(void **state) {
 /* The backbone is the sub-net that was chosen, and can be planned as it was priced. */
 static void test_backbone(void **state) {
   (void)state;
-  fixture *f = make();
+  fixture *f = make(true);
   tinytl_backbone *backbone = NULL;
   tinytl_backbone_info info;
   tinytl_train_options train = f->options.train;
@@ -119,6 +120,7 @@ static void test_backbone(void **state) {
   int n_blocks = 0;
   for (int s = 0; s < 7; s++) n_blocks += f->report.chosen.depth[s];
   assert_int_equal(info.n_blocks, n_blocks);
+  assert_int_equal(info.n_lite, n_blocks - 1);
   assert_string_equal(info.architecture, "supernet-0.1");
   assert_string_equal(tinytl_backbone_label(backbone, 0), f->train.images.class_names[0]);
   assert_int_equal(tinytl_plan_make(backbone, MEMORY_CLASSES, TRAIN, VAL, &train, &plan, NULL),
@@ -131,7 +133,7 @@ static void test_backbone(void **state) {
 
 static void test_limits(void **state) {
   (void)state;
-  fixture *f = make();
+  fixture *f = make(false);
   free(search(f).bytes);
   const tinytl_candidate *largest = &f->measured[0], *smallest = &f->measured[1];
   assert_true(smallest->macs < largest->macs);
@@ -152,7 +154,7 @@ static void test_limits(void **state) {
 
 static void test_refusals(void **state) {
   (void)state;
-  fixture *f = make();
+  fixture *f = make(false);
   tinytl_backbone *backbone = NULL;
   volatile int stop = 1;
   f->options.candidates = 15;
@@ -175,7 +177,7 @@ static void test_refusals(void **state) {
 /* ---- The full mode ------------------------------------------------------------------------ */
 
 static fixture *make_full(void) {
-  fixture *f = make();
+  fixture *f = make(true);
   f->options.mode = TINYTL_SEARCH_FULL;
   f->options.train.epochs = 2;
   return f;

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "support/reference.h"
+
 static int index_of(const tinytl_layer *layer, int o, int ky, int kx, int i) {
   const int k = layer->kernel;
   if (layer->groups > 1) return (ky * k + kx) * layer->out_c + o;
@@ -56,6 +58,23 @@ static double *input_of(const tinytl_batch_net *net, const uint8_t *const *rgb, 
   return x;
 }
 
+/* Adds what the lite module has that is beside a block which ends with layer i. */
+static void add_lite(const tinytl_batch_net *net, const double *values, int i, int n_images,
+                     double *const *y, double *z) {
+  for (int m = 0; m < net->arch->n_lite; m++) {
+    const tinytl_block *block = &net->arch->blocks[net->arch->lite[m].block];
+    const tinytl_conv *first = &net->conv[block->first], *last = &net->conv[i];
+    const double *tensors[TINYTL_LITE_TENSORS];
+    if (block->last != i) continue;
+    for (int t = 0; t < TINYTL_LITE_TENSORS; t++) tensors[t] = values + net->params.lite[m][t];
+    for (int image = 0; image < n_images; image++)
+      reference_lite(&net->arch->lite[m], tensors,
+                     y[block->first - 1] + image * first->in_h * first->in_w * first->in_c,
+                     first->in_h, first->in_w, z + image * last->out_h * last->out_w * last->out_c,
+                     last->out_h, last->out_w);
+  }
+}
+
 static double *run_layer(const tinytl_batch_net *net, const double *values, int i, int n_images,
                          double *const *y, const double *input) {
   const tinytl_layer *layer = &net->arch->layers[i];
@@ -69,6 +88,7 @@ static double *run_layer(const tinytl_batch_net *net, const double *values, int 
   normalise(n_images * conv->out_h * conv->out_w, conv->out_c, values + net->params.scale[i],
             values + net->params.shift[i], layer->act, z);
   for (int k = 0; layer->add >= 0 && k < n_out * n_images; k++) z[k] += y[layer->add][k];
+  add_lite(net, values, i, n_images, y, z);
   return z;
 }
 

@@ -221,24 +221,38 @@ static map upsample(map x, int h, int w) {
 
 /* ---- The network --------------------------------------------------------------------------- */
 
-static map lite_forward(const reference_net *net, int index, map x, int out_h, int out_w,
-                        uint64_t *pattern) {
-  const tinytl_lite *lite = &net->arch.lite[index];
+static map lite_module(const tinytl_lite *lite, const double *const values[TINYTL_LITE_TENSORS],
+                       map x, int out_h, int out_w, uint64_t *pattern) {
   window grouped = {lite->mid_c, lite->kernel, lite->stride, lite->groups, TINYTL_PAD_SYMMETRIC};
   window pointwise = {lite->out_c, 1, 1, 1, TINYTL_PAD_SYMMETRIC};
   map pooled = average_pool(x);
-  map mid = convolve(pooled, &grouped, values_of(net, REFERENCE_LITE_CONV, index));
-  group_norm(mid, values_of(net, REFERENCE_LITE_SCALE1, index),
-             values_of(net, REFERENCE_LITE_SHIFT1, index));
+  map mid = convolve(pooled, &grouped, values[TINYTL_LITE_CONV]);
+  group_norm(mid, values[TINYTL_LITE_SCALE1], values[TINYTL_LITE_SHIFT1]);
   activate(mid, TINYTL_ACT_RELU, pattern);
-  map out = convolve(mid, &pointwise, values_of(net, REFERENCE_LITE_POINTWISE, index));
-  group_norm(out, values_of(net, REFERENCE_LITE_SCALE2, index),
-             values_of(net, REFERENCE_LITE_SHIFT2, index));
+  map out = convolve(mid, &pointwise, values[TINYTL_LITE_POINTWISE]);
+  group_norm(out, values[TINYTL_LITE_SCALE2], values[TINYTL_LITE_SHIFT2]);
   map y = upsample(out, out_h, out_w);
   free(pooled.at);
   free(mid.at);
   free(out.at);
   return y;
+}
+
+void reference_lite(const tinytl_lite *lite, const double *const values[TINYTL_LITE_TENSORS],
+                    const double *x, int in_h, int in_w, double *y, int out_h, int out_w) {
+  uint64_t pattern = 0;
+  map in = {.h = in_h, .w = in_w, .c = lite->in_c, .at = (double *)x};
+  map out = lite_module(lite, values, in, out_h, out_w, &pattern);
+  add_map((map){.h = out_h, .w = out_w, .c = lite->out_c, .at = y}, out);
+  free(out.at);
+}
+
+static map lite_forward(const reference_net *net, int index, map x, int out_h, int out_w,
+                        uint64_t *pattern) {
+  const double *values[TINYTL_LITE_TENSORS];
+  for (int t = 0; t < TINYTL_LITE_TENSORS; t++)
+    values[t] = values_of(net, (reference_kind)(REFERENCE_LITE_CONV + t), index);
+  return lite_module(&net->arch.lite[index], values, x, out_h, out_w, pattern);
 }
 
 static map input_map(const tinytl_input *input, const uint8_t *rgb, int size) {

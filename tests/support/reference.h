@@ -62,4 +62,9 @@ double reference_loss(const reference_net *net, const uint8_t *rgb, int size, in
 bool reference_derivative(reference_net *net, const double *direction, double h, const uint8_t *rgb,
                           int size, int label, double smoothing, double *derivative);
 
+/* y [out_h][out_w][out] += a lite residual module's output for x [in_h][in_w][in]; values in the
+ * order of its tensors. */
+void reference_lite(const tinytl_lite *lite, const double *const values[TINYTL_LITE_TENSORS],
+                    const double *x, int in_h, int in_w, double *y, int out_h, int out_w);
+
 #endif

@@ -35,6 +35,12 @@ run tinytl predict -a out.safetensors --threads 1 "some/$class/cut.png" nowhere.
 show tinytl predict -a out.safetensors "$(picture 1)" nowhere.png
 run sh -c "tinytl predict -a out.safetensors nowhere.png '$(picture 1)' --json 2>&1 | grep -c probability"
 
+# The same picture in two classes is told of and stays.
+cp -r "$fixtures/pictures/train" twice
+other=$(ls twice | sed -n 2p)
+cp "twice/$class/$(ls "twice/$class" | head -n 1)" "twice/$other/again.png"
+run sh -c "$train -d twice 2>&1 | grep warning"
+
 # DIR/val chooses the best epoch unless --val-split is given; it may lack a class of DIR/train.
 mkdir parts
 cp -r "$fixtures/pictures/train" parts/train

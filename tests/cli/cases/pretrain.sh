@@ -24,3 +24,12 @@ run tinytl pretrain mobilenet-v3 -d $fixtures/pictures -o no.safetensors
 run tinytl pretrain -d $fixtures/pictures -o no.safetensors
 run $pretrain -o no.safetensors --batch 1
 ls
+
+# A teacher: as trained before; one of other classes is none.
+tinytl pretrain mobilenet-v2-0.1 -d $fixtures/pictures -o teacher.safetensors --image-size 32 --epochs 1 --batch 25 -q >/dev/null
+show tinytl pretrain mobilenet-v2-0.1 -d $fixtures/pictures -o taught.safetensors --image-size 32 --epochs 1 --batch 25 -q --lite --teacher teacher.safetensors
+tinytl info taught.safetensors | grep lite
+run tinytl pretrain mobilenet-v2-0.1 -d $fixtures/pictures -o no.safetensors --teacher $fixtures/other.safetensors -q
+ls ./*.safetensors
+run tinytl pretrain mobilenet-v2-0.1 -d $fixtures/pictures -o no.safetensors --image-sizes 48,x
+run tinytl pretrain mobilenet-v2-0.1 -d $fixtures/pictures -o no.safetensors --image-size 40 --image-sizes 32,48 -q

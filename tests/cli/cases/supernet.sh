@@ -1,5 +1,5 @@
 # A super-net from nothing: what info says of it, going on after SIGKILL, and where it is not wanted.
-pretrain="tinytl pretrain supernet-0.1 -d $fixtures/pictures --image-size 32 --epochs 3 --batch 25"
+pretrain="tinytl pretrain supernet-0.1 --lite -d $fixtures/pictures --image-size 32 --epochs 3 --batch 25"
 $pretrain -o whole.safetensors --json -q | tail -n 1 | json_check event architecture epochs
 run tinytl info whole.safetensors
 tinytl info whole.safetensors --json | json_check kind architecture classes parameters
@@ -17,7 +17,7 @@ search="tinytl search -m whole.safetensors -d $fixtures/pictures --candidates 16
 $search -o chosen.safetensors --json -q >events
 grep -c '"front"' events | sed 's/^[1-9][0-9]*$/a front/'
 tail -n 1 events | json_check event candidates backbone
-tinytl info chosen.safetensors --json | json_check architecture image_size classes
+tinytl info chosen.safetensors --json | json_check architecture image_size classes; tinytl info chosen.safetensors | grep lite | sed "s,[1-9][0-9]*$,N,"
 show tinytl train -m chosen.safetensors -d $fixtures/pictures -o adapter.safetensors $small
 $search -o again.safetensors -q --threads 1 | head -n 1
 cmp again.safetensors chosen.safetensors && echo "the same backbone"
