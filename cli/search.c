@@ -1,11 +1,13 @@
 #include <stdio.h>
 
+#include "checkpoint.h"
 #include "command.h"
 #include "io.h"
 #include "json.h"
 #include "model.h"
 #include "options.h"
 #include "pictures.h"
+#include "plot.h"
 #include "summary.h"
 #include "terminal.h"
 
@@ -15,7 +17,11 @@ typedef struct search_arguments {
   const char *supernet, *dir, *backbone;
   int method, optimizer;
   float val_share, max_mega_macs;
-  bool json, quiet, has_header;
+  int mode;
+  bool json, quiet, has_header, no_mirror, resume;
+  const char *plot_path, *checkpoint_path;
+  cli_checkpoint checkpoint;
+  cli_plot plot;
   tinytl_search_options search;
 } search_arguments;
 
@@ -27,12 +33,18 @@ static const cli_syntax search_syntax = {
                 "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
                 "--memory-limit 12M\n"
                 "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
-                "--max-macs 20\n",
+                "--max-macs 20\n"
+                "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
+                "--mode full --plot front.svg\n",
     .notes =
-        "Nothing is trained: train -m BACKBONE adapts what was chosen. Limits are those of that\n"
+        "Mode quick trains nothing. Mode full adapts biases and a classifier of the super-net to\n"
+        "the pictures first, and breeds sub-nets by a predictor of their accuracy.\n"
+        "train -m BACKBONE adapts what was chosen. Limits are those of that\n"
         "training, with --method, --batch, --image-size and --optimizer as it will have them.\n"
         "Held-out pictures: DIR/val, or a fifth of DIR/train. Sizes: K, M, G are 10^3, 10^6,\n"
         "10^9 bytes.\n"};
+
+static const char *const search_modes[] = {"quick", "full", NULL}; /* tinytl_search_mode */
 
 static bool parse(int argc, char **argv, search_arguments *args, int *exit_code) {
   tinytl_train_options *train = &args->search.train;
@@ -42,10 +54,18 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
       CLI_OPTION_OUTPUT(&args->backbone, "BACKBONE"),
       CLI_OPTION_SIZE("memory-limit", &train->memory_limit,
                       "of training, and of the search itself"),
+      CLI_OPTION_SIZE("search-limit", &args->search.search_limit,
+                      "of the search alone, where training will have less"),
       CLI_OPTION_REAL("max-macs", &args->max_mega_macs, 0, 1e6, CLI_RANGE_ABOVE_MIN,
                       "million multiply-accumulates a picture (default: any)"),
       CLI_OPTION_INT(0, "candidates", &args->search.candidates, 16, 1000,
-                     "sub-nets to measure (default: 64)"),
+                     "sub-nets to measure (default: 64; full: 300)"),
+      CLI_OPTION_CHOICE("mode", &args->mode, search_modes, "MODE",
+                        "quick (default) or full: as above"),
+      CLI_OPTION_INT(0, "epochs", &train->epochs, 1, 10000,
+                     "full: of adapting (default: as train --method bias)"),
+      CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
+                      "full: where left and right differ, as in text and signs"),
       CLI_OPTION_CHOICE("method", &args->method, cli_methods, "METHOD",
                         "of training: lite+bias (default), last, bias or lite"),
       CLI_OPTION_INT(0, "batch", &train->batch, 1, 4096, "of training (default: 8)"),
@@ -54,6 +74,14 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
       CLI_OPTION_IMAGE_SIZE(&train->image_size, "the super-net's"),
       CLI_OPTION_REAL("val-split", &args->val_share, 0.05, 0.9, CLI_RANGE_CLOSED,
                       "share that is held out (default: 0.2)"),
+      CLI_OPTION_TEXT(0, "plot", &args->plot_path, "FILE",
+                      "accuracy against memory of all that was measured, as SVG"),
+      CLI_OPTION_TEXT(0, "checkpoint", &args->checkpoint_path, "FILE",
+                      "save the state of the search there; removed at its end"),
+      CLI_OPTION_FLAG(0, "resume", &args->resume,
+                      "go on from the checkpoint if it is there: same backbone"),
+      CLI_OPTION_REAL("checkpoint-every", &train->save_seconds, 0, 86400, CLI_RANGE_CLOSED,
+                      "seconds between saves, 0: every step (default: 30)"),
       CLI_OPTION_SEED("seed", &train->seed, "same seed, same backbone (default: 0)"),
       CLI_OPTION_THREADS(&train->n_threads),
       CLI_OPTION_JSON(&args->json),
@@ -71,6 +99,30 @@ static void on_progress(void *context, int n, int n_candidates, const tinytl_can
   const search_arguments *args = context;
   (void)candidate;
   if (!args->quiet) cli_progress_count("sub-net", n, n_candidates);
+}
+
+static void on_adapting(void *context, const tinytl_epoch *epoch) {
+  const search_arguments *args = context;
+  if (!args->quiet) cli_progress(epoch);
+}
+
+static tinytl_status write_state(const void *state, tinytl_write_fn write, void *context,
+                                 tinytl_error *error) {
+  return tinytl_search_state_write(state, write, context, error);
+}
+
+static void on_save(void *context, const tinytl_search_state *state) {
+  search_arguments *args = context;
+  cli_checkpoint_save(&args->checkpoint, write_state, state);
+}
+
+static void on_resumed(void *context, int epoch, int n_measured) {
+  const search_arguments *args = context;
+  if (args->quiet) return;
+  if (n_measured > 0 || args->search.mode == TINYTL_SEARCH_QUICK)
+    cli_note("going on from %s: %d sub-nets measured", args->checkpoint_path, n_measured);
+  else
+    cli_note("going on from %s: epoch %d of adapting", args->checkpoint_path, epoch);
 }
 
 static void put_numbers(cli_json *json, const int *numbers, int n) {
@@ -114,6 +166,7 @@ static void put_candidate(cli_json *json, const char *event, const tinytl_candid
   cli_json_int(json, "planned_bytes", (long long)c->planned_bytes);
   cli_json_int(json, "base_rss_bytes", (long long)c->base_bytes);
   cli_json_real(json, "val_top1", (double)c->top1);
+  cli_json_real(json, "predicted_top1", (double)c->predicted);
 }
 
 static void print_candidate(const tinytl_candidate *c) {
@@ -127,10 +180,13 @@ static void print_candidate(const tinytl_candidate *c) {
   putchar('\n');
 }
 
-static void on_front(void *context, const tinytl_candidate *candidate) {
+static void on_measured(void *context, const tinytl_candidate *candidate) {
   search_arguments *args = context;
   cli_progress_end();
+  cli_plot_add(&args->plot, (double)(candidate->planned_bytes + candidate->base_bytes) / 1e6,
+               100 * (double)candidate->top1, candidate->on_front);
   if (!args->json) {
+    if (!candidate->on_front) return;
     if (!args->has_header) {
       printf("accuracy      memory       work  kernel/expand%s of every block\n",
              has_lite(candidate) ? ":lite kernel/groups" : "");
@@ -140,7 +196,7 @@ static void on_front(void *context, const tinytl_candidate *candidate) {
     return;
   }
   cli_json json = {0};
-  put_candidate(&json, "front", candidate);
+  put_candidate(&json, candidate->on_front ? "front" : "candidate", candidate);
   cli_json_close(&json, '}');
   cli_json_end(&json);
 }
@@ -151,6 +207,9 @@ static void print_done(const search_arguments *args, const tinytl_search_report 
     cli_json json = {0};
     put_candidate(&json, "done", chosen);
     cli_json_int(&json, "candidates", report->candidates);
+    cli_json_real(&json, "tau", (double)report->tau);
+    cli_json_int(&json, "search_planned_bytes", (long long)report->planned_bytes);
+    cli_json_int(&json, "search_base_bytes", (long long)report->search_base_bytes);
     cli_json_real(&json, "seconds", report->seconds);
     cli_json_int(&json, "peak_rss_bytes", (long long)cli_peak_rss());
     cli_json_text(&json, "backbone", args->backbone);
@@ -159,7 +218,12 @@ static void print_done(const search_arguments *args, const tinytl_search_report 
     return;
   }
   printf("chosen      the first of these, of %d sub-nets measured\n", report->candidates);
-  printf("memory      measured peak of the search %.1f MB\n", (double)cli_peak_rss() / 1e6);
+  if (args->search.mode == TINYTL_SEARCH_FULL)
+    printf("predictor   Kendall's tau %.2f on sub-nets that it had not seen\n",
+           (double)report->tau);
+  printf("memory      of the search: %.1f MB planned, %.1f MB held before; measured peak %.1f MB\n",
+         (double)report->planned_bytes / 1e6, (double)report->search_base_bytes / 1e6,
+         (double)cli_peak_rss() / 1e6);
   printf("time        %.1f s\n", report->seconds);
   printf("backbone    ");
   cli_put_text(stdout, args->backbone);
@@ -192,8 +256,17 @@ static tinytl_status search_into(cli_output *output, const tinytl_supernet *supe
   return status;
 }
 
-static tinytl_status run(const tinytl_supernet *supernet, const search_arguments *args,
-                         tinytl_error *error) {
+static tinytl_status write_plot(search_arguments *args, tinytl_error *error) {
+  cli_output output;
+  if (!args->plot_path) return TINYTL_OK;
+  tinytl_status status = cli_output_open(&output, args->plot_path, args->supernet, error);
+  if (status != TINYTL_OK) return status;
+  cli_plot_write(&args->plot, cli_output_write, &output); /* the output knows where it failed */
+  return cli_output_finish(&output, TINYTL_OK, error);
+}
+
+static tinytl_status run_locked(const tinytl_supernet *supernet, search_arguments *args,
+                                tinytl_error *error) {
   cli_output output;
   cli_train_set set;
   tinytl_search_report report;
@@ -207,9 +280,27 @@ static tinytl_status run(const tinytl_supernet *supernet, const search_arguments
     return status;
   }
   status = search_into(&output, supernet, &set, args, &report, error);
+  if (status == TINYTL_OK) status = write_plot(args, error);
   status = cli_output_finish(&output, status, error);
-  if (status == TINYTL_OK) print_done(args, &report);
+  if (status == TINYTL_OK) {
+    cli_checkpoint_remove(&args->checkpoint);
+    print_done(args, &report);
+  }
   cli_train_set_close(&set);
+  return status;
+}
+
+static tinytl_status run(const tinytl_supernet *supernet, search_arguments *args,
+                         tinytl_error *error) {
+  cli_checkpoint *checkpoint = &args->checkpoint;
+  tinytl_status status =
+      cli_checkpoint_open(checkpoint, args->checkpoint_path, args->resume, args->backbone, error);
+  if (status != TINYTL_OK) return status;
+  if (args->checkpoint_path) args->search.save = on_save;
+  args->search.resume = cli_checkpoint_source(checkpoint);
+  status = run_locked(supernet, args, error);
+  cli_checkpoint_note_end(checkpoint, status);
+  cli_checkpoint_close(checkpoint);
   return status;
 }
 
@@ -220,14 +311,18 @@ int cli_search(int argc, char **argv) {
   args.method = args.search.train.method;
   args.optimizer = args.search.train.optimizer;
   if (!parse(argc, argv, &args, &exit_code)) return exit_code;
+  args.search.mode = (tinytl_search_mode)args.mode;
   args.search.train.method = (tinytl_method)args.method;
+  if (args.no_mirror) args.search.train.mirror = TINYTL_SWITCH_OFF;
   args.search.train.optimizer = (tinytl_optimizer)args.optimizer;
   args.search.max_macs = (uint64_t)((double)args.max_mega_macs * 1e6);
   args.search.train.stop = cli_stop_flag();
   args.search.train.skip = cli_note_skipped;
   args.search.train.context = &args;
   args.search.progress = on_progress;
-  args.search.front = on_front;
+  args.search.measured = on_measured;
+  args.search.adapting = on_adapting;
+  args.search.resumed = on_resumed;
   tinytl_error error;
   tinytl_supernet *supernet;
   tinytl_status status = open_supernet(args.supernet, &supernet, &error);

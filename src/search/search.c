@@ -1,265 +1,361 @@
-/* tinytl_search: evolution among the sub-nets that meet the limits (after Real et al., "Regularized
- * Evolution", 2019, and Cai et al., "Once-for-All", 2020). Every candidate is priced by the planner
- * that training has, and measured: search/measure.h. */
+/* tinytl_search: adapts the super-net where that is asked for, measures sub-nets that meet the
+ * limits, and chooses. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
 #include "core/pages.h"
-#include "core/rng.h"
-#include "search/measure.h"
+#include "search/searcher.h"
 #include "train/trainer.h"
 
 enum {
   MOST_CANDIDATES = 1000,
+  QUICK_CANDIDATES = 64,
+  FULL_CANDIDATES = 300,
   FIRST_CANDIDATES = 16, /* drawn, the largest and smallest that meet the limits among them */
   PARENT_SHARE = 4,      /* the best quarter of those measured */
   DRAWS = 64             /* tries to find one that was not measured yet */
 };
-#define MUTATION 0.1f /* chance of a gene */
+#define PROGRESS_INTERVAL 0.1 /* seconds */
+#define SAVE_SHARE 0.01       /* of the time, at most, for checkpoints */
 
 void tinytl_search_options_init(tinytl_search_options *options) {
-  *options = (tinytl_search_options){.candidates = 64};
+  *options = (tinytl_search_options){.mode = TINYTL_SEARCH_QUICK};
   tinytl_train_options_init(&options->train);
   options->train.method = TINYTL_METHOD_LITE_BIAS;
 }
 
-typedef struct candidate {
-  tinytl_subnet subnet;
-  tinytl_candidate info;
-} candidate;
-
 typedef struct search {
-  const tinytl_supernet *supernet;
-  const tinytl_images *train, *val;
-  const tinytl_search_options *options;
+  tinytl_search_options options; /* with defaults filled in */
   tinytl_error *error;
-  tinytl_measure *measure;
-  tinytl_backbone *shape; /* for the planner: an architecture, and where weights would be */
-  size_t base_nbytes;     /* what a process that trains holds before */
-  candidate *candidates;
-  int n;
-  double start;
+  tinytl_searcher *searcher;
+  tinytl_search_position at; /* that is gone on from */
+  tinytl_sealed_file file;   /* of it */
+  tinytl_pricer pricer;
+  tinytl_search_state state;
+  tinytl_measured *measured; /* [candidates + TINYTL_FINALISTS] */
+  float tau;
+  double start, last_progress, last_save, save_time;
+  bool is_saved;
 } search;
 
-/* ---- Price -------------------------------------------------------------------------------- */
+/* ---- Checkpoints -------------------------------------------------------------------------- */
 
-/* Points everything at one value: the planner reads none. */
-static void set_shape(tinytl_backbone *shape, const tinytl_supernet *supernet,
-                      const tinytl_subnet *subnet) {
-  static const int8_t no_weight;
-  static const float no_value;
-  const tinytl_weight weight = {.i8 = &no_weight, .scale = &no_value};
-  tinytl_subnet_arch(&supernet->space, subnet, &shape->arch, NULL);
-  shape->input = supernet->input;
-  shape->classifier = weight;
-  shape->classifier_bias = &no_value;
-  for (int i = 0; i < shape->arch.n_layers; i++) {
-    shape->weight[i] = weight;
-    shape->bias[i] = &no_value;
+static void save(search *s) {
+  if (!s->options.save || s->is_saved || !s->state.searcher) return;
+  const double begin = tinytl_now();
+  s->options.save(s->options.train.context, &s->state);
+  s->is_saved = true;
+  s->last_save = tinytl_now();
+  s->save_time = s->last_save - begin;
+}
+
+/* From here the search could go on. Saves it where that is due. */
+static void settle(search *s) {
+  const double interval = (double)s->options.train.save_seconds;
+  s->is_saved = false;
+  if (interval == 0 || tinytl_now() - s->last_save >= fmax(interval, s->save_time / SAVE_SHARE))
+    save(s);
+}
+
+/* ---- Adaptation --------------------------------------------------------------------------- */
+
+static void report_epoch(search *s, bool finished) {
+  const tinytl_search_position *at = &s->searcher->at;
+  const tinytl_adaptation *a = s->searcher->adaptation;
+  const double time = tinytl_now(), elapsed = time - s->start;
+  if (!s->options.adapting || (!finished && time - s->last_progress < PROGRESS_INTERVAL)) return;
+  s->last_progress = time;
+  const double done = (double)a->optimizer.step / (double)a->n_steps;
+  const tinytl_epoch event = {.epoch = at->epoch,
+                              .n_epochs = a->n_epochs,
+                              .image = at->n_fed,
+                              .n_images = s->searcher->train->n_images,
+                              .finished = finished,
+                              .loss = at->n_fed > 0 ? (float)(at->loss_sum / at->n_fed) : NAN,
+                              .val_top1 = NAN,
+                              .images_per_second = (double)a->optimizer.step * a->batch /
+                                                   (elapsed > 0 ? elapsed : 1),
+                              .seconds_left = done > 0 ? elapsed * (1 - done) / done : NAN};
+  s->options.adapting(s->options.train.context, &event);
+}
+
+/* One of those that could be chosen: what is trained is for them. The smallest one always fits. */
+static tinytl_status draw_and_add_gradient(search *s, double *loss) {
+  const uint64_t seed = s->options.train.seed;
+  const uint64_t key = TINYTL_KEY_ADAPTATION + s->searcher->adaptation->optimizer.step;
+  const bool is_limited = s->options.train.memory_limit || s->options.max_macs;
+  bool fits = false;
+  for (uint64_t draw = 0; draw < DRAWS && !fits; draw++) {
+    tinytl_subnet subnet = tinytl_genes_draw(&s->pricer.supernet->space, seed, key, draw);
+    tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SEARCH, key, draw);
+    tinytl_plan plan;
+    if (draw == DRAWS - 1) subnet = tinytl_subnet_smallest(&s->pricer.supernet->space);
+    if (is_limited) TINYTL_TRY(tinytl_price_shrink(&s->pricer, &rng, &subnet, &plan, s->error));
+    TINYTL_TRY(tinytl_adaptation_add_gradient(s->searcher, &subnet, &fits, loss, s->error));
   }
+  return TINYTL_OK;
 }
 
-/* *meets: both limits. */
-static tinytl_status price(search *s, const tinytl_subnet *subnet, tinytl_plan *plan, bool *meets) {
-  const tinytl_search_options *options = s->options;
-  tinytl_train_options train = options->train;
-  if (train.image_size == 0) train.image_size = s->supernet->input.size;
-  set_shape(s->shape, s->supernet, subnet);
-  const tinytl_status status =
-      tinytl_plan_upon(s->shape, s->train->n_classes, s->train->n_images, s->val->n_images, &train,
-                       s->base_nbytes, plan, s->error);
-  *meets = status == TINYTL_OK && (options->max_macs == 0 || plan->macs <= options->max_macs);
-  return status == TINYTL_ERROR_MEMORY_LIMIT ? TINYTL_OK : status;
+/* Pictures that do not fill a batch at the end are left out: those of another epoch will be others.
+ */
+static tinytl_status adapt_epoch(search *s) {
+  tinytl_searcher *searcher = s->searcher;
+  tinytl_search_position *at = &searcher->at;
+  const int batch = searcher->adaptation->batch;
+  tinytl_search_pass pass;
+  TINYTL_TRY(tinytl_searcher_begin_epoch(searcher, at->epoch, at->n_fed, &pass, s->error));
+  for (;;) {
+    double loss = 0;
+    TINYTL_TRY(tinytl_searcher_next(searcher, &pass, batch, s->error));
+    if (searcher->n_held < batch) break;
+    TINYTL_TRY(draw_and_add_gradient(s, &loss));
+    if (!isfinite(loss))
+      return tinytl_fail(s->error, TINYTL_ERROR_DATA,
+                         "the loss is not finite in epoch %d of adapting: expected a number, found "
+                         "%g",
+                         at->epoch, loss);
+    tinytl_adaptation_update(searcher);
+    at->loss_sum += loss;
+    at->n_fed += searcher->n_held;
+    settle(s);
+    report_epoch(s, false);
+  }
+  if (at->n_fed > 0) return TINYTL_OK;
+  return tinytl_fail(s->error, TINYTL_ERROR_DATA,
+                     "expected %d training pictures that can be read, a batch, found fewer", batch);
 }
 
-/* The smallest sub-net must meet the limits, or none does. */
-static tinytl_status check_limits(search *s) {
-  const tinytl_subnet smallest = tinytl_subnet_smallest(&s->supernet->space);
-  tinytl_plan plan;
-  bool meets;
-  TINYTL_TRY(price(s, &smallest, &plan, &meets));
-  if (meets) return TINYTL_OK;
-  return tinytl_fail(s->error, TINYTL_ERROR_MEMORY_LIMIT,
-                     "no sub-net meets the limits: the smallest one, of %d blocks, takes %.1f "
-                     "million multiply-accumulates, and a memory limit of %.1fM for method %s",
-                     s->shape->arch.n_blocks, (double)plan.macs / 1e6,
-                     (double)plan.smallest_bytes / 1e6, tinytl_method_name(plan.method));
+static tinytl_status adapt(search *s) {
+  tinytl_search_position *at = &s->searcher->at;
+  while (at->epoch <= s->searcher->adaptation->n_epochs) {
+    TINYTL_TRY(adapt_epoch(s));
+    report_epoch(s, true);
+    at->epoch++;
+    at->n_fed = 0;
+    at->loss_sum = 0;
+    settle(s);
+  }
+  return TINYTL_OK;
 }
 
 /* ---- Candidates --------------------------------------------------------------------------- */
 
-static tinytl_rng rng_of(const search *s, uint64_t draw) {
-  return tinytl_rng_make(s->options->train.seed, TINYTL_RNG_SEARCH, (uint64_t)s->n, draw);
-}
-
 static bool is_known(const search *s, const tinytl_subnet *subnet) {
-  for (int i = 0; i < s->n; i++)
-    if (memcmp(&s->candidates[i].subnet, subnet, sizeof *subnet) == 0) return true;
+  for (int i = 0; i < s->searcher->at.n_measured; i++)
+    if (tinytl_genes_are_equal(&s->measured[i].subnet, subnet)) return true;
   return false;
 }
 
-static void take_gene(uint8_t *to, uint8_t from, bool taken) {
-  if (from && (taken || !*to)) *to = from;
-}
-
-/* Takes each gene with this chance, and those that blocks beyond the own depth do not have. */
-static void take_genes(tinytl_subnet *to, const tinytl_subnet *from, float chance, bool has_lite,
-                       tinytl_rng *rng) {
-  for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) {
-    const bool depth = tinytl_rng_uniform(rng) < chance;
-    for (int j = 0; j < TINYTL_SUPERNET_DEPTH; j++) {
-      take_gene(&to->kernel[s][j], from->kernel[s][j], tinytl_rng_uniform(rng) < chance);
-      take_gene(&to->expand[s][j], from->expand[s][j], tinytl_rng_uniform(rng) < chance);
-      if (!has_lite) continue;
-      take_gene(&to->lite_kernel[s][j], from->lite_kernel[s][j], tinytl_rng_uniform(rng) < chance);
-      take_gene(&to->lite_groups[s][j], from->lite_groups[s][j], tinytl_rng_uniform(rng) < chance);
-    }
-    if (depth) to->depth[s] = from->depth[s];
-  }
-  tinytl_subnet_normalise(to);
-}
-
 static int by_rank(const void *left, const void *right) {
-  const candidate *x = *(const candidate *const *)left, *y = *(const candidate *const *)right;
-  if (x->info.top1 != y->info.top1) return x->info.top1 < y->info.top1 ? 1 : -1;
-  if (x->info.macs != y->info.macs) return x->info.macs > y->info.macs ? 1 : -1;
+  const tinytl_measured *x = *(const tinytl_measured *const *)left;
+  const tinytl_measured *y = *(const tinytl_measured *const *)right;
+  if (x->top1 != y->top1) return x->top1 < y->top1 ? 1 : -1;
+  if (x->macs != y->macs) return x->macs > y->macs ? 1 : -1;
   return x < y ? -1 : x > y;
 }
 
 /* Best first; of equal accuracy the one of less work. */
-static void rank(const search *s, const candidate **ranked) {
-  for (int i = 0; i < s->n; i++) ranked[i] = &s->candidates[i];
-  qsort(ranked, (size_t)s->n, sizeof *ranked, by_rank);
+static void rank(const search *s, const tinytl_measured **ranked) {
+  const int n = s->searcher->at.n_measured;
+  for (int i = 0; i < n; i++) ranked[i] = &s->measured[i];
+  qsort(ranked, (size_t)n, sizeof *ranked, by_rank);
 }
 
 static tinytl_subnet breed(const search *s, tinytl_rng *rng, uint64_t draw) {
-  const tinytl_opening all = {TINYTL_SUPERNET_CHOICES, TINYTL_SUPERNET_CHOICES,
-                              TINYTL_SUPERNET_CHOICES, TINYTL_LITE_CHOICES};
-  const candidate *ranked[MOST_CANDIDATES];
-  const uint32_t n_parents = (uint32_t)(s->n / PARENT_SHARE);
+  const tinytl_measured *ranked[MOST_CANDIDATES + TINYTL_FINALISTS];
+  const int n = s->searcher->at.n_measured;
+  const uint32_t n_parents = (uint32_t)(n / PARENT_SHARE);
   rank(s, ranked);
-  tinytl_subnet child = ranked[tinytl_rng_below(rng, n_parents)]->subnet;
-  if (tinytl_rng_uniform(rng) < 0.5f) {
-    take_genes(&child, &ranked[tinytl_rng_below(rng, n_parents)]->subnet, 0.5f,
-               s->supernet->space.has_lite, rng);
-  } else {
-    const tinytl_subnet other = tinytl_subnet_draw(
-        &s->supernet->space, &all, s->options->train.seed, (uint64_t)s->n, DRAWS + draw);
-    take_genes(&child, &other, MUTATION, s->supernet->space.has_lite, rng);
-  }
-  return child;
+  const tinytl_subnet *parent = &ranked[tinytl_rng_below(rng, n_parents)]->subnet;
+  if (tinytl_rng_uniform(rng) < 0.5f)
+    return tinytl_genes_cross(parent, &ranked[tinytl_rng_below(rng, n_parents)]->subnet, rng);
+  const tinytl_subnet other = tinytl_genes_draw(&s->pricer.supernet->space, s->options.train.seed,
+                                                (uint64_t)n, DRAWS + draw);
+  return tinytl_genes_mutate(parent, &other, rng);
 }
 
+/* A predictor wants sub-nets of all kinds: in the full mode none are bred. */
 static tinytl_subnet propose(const search *s, tinytl_rng *rng, uint64_t draw) {
-  const tinytl_opening all = {TINYTL_SUPERNET_CHOICES, TINYTL_SUPERNET_CHOICES,
-                              TINYTL_SUPERNET_CHOICES, TINYTL_LITE_CHOICES};
-  if (s->n == 0 && draw == 0) return tinytl_subnet_largest(&s->supernet->space);
-  if (s->n == 1 && draw == 0) return tinytl_subnet_smallest(&s->supernet->space);
-  if (s->n >= FIRST_CANDIDATES) return breed(s, rng, draw);
-  return tinytl_subnet_draw(&s->supernet->space, &all, s->options->train.seed, (uint64_t)s->n,
-                            draw);
+  const int n = s->searcher->at.n_measured;
+  if (n == 0 && draw == 0) return tinytl_subnet_largest(&s->pricer.supernet->space);
+  if (n == 1 && draw == 0) return tinytl_subnet_smallest(&s->pricer.supernet->space);
+  if (n >= FIRST_CANDIDATES && s->options.mode == TINYTL_SEARCH_QUICK) return breed(s, rng, draw);
+  return tinytl_genes_draw(&s->pricer.supernet->space, s->options.train.seed, (uint64_t)n, draw);
 }
 
-/* Makes ever more genes those of the smallest sub-net, until it meets the limits. */
-static tinytl_status shrink_to_limits(search *s, tinytl_rng *rng, candidate *c) {
-  const tinytl_subnet smallest = tinytl_subnet_smallest(&s->supernet->space);
-  tinytl_plan plan;
-  bool meets;
-  for (int tenths = 1;; tenths++) {
-    TINYTL_TRY(price(s, &c->subnet, &plan, &meets));
-    if (meets) break;
-    take_genes(&c->subnet, &smallest, (float)tenths / 10, s->supernet->space.has_lite, rng);
-  }
-  c->info.macs = plan.macs;
-  c->info.planned_bytes = plan.total_bytes;
-  c->info.base_bytes = plan.base_bytes;
-  return TINYTL_OK;
+static void set_price(tinytl_measured *one, const tinytl_plan *plan) {
+  one->macs = plan->macs;
+  one->planned_bytes = plan->total_bytes;
 }
 
 /* *found false: all that were drawn were measured before. */
-static tinytl_status find_new(search *s, candidate *c, bool *found) {
+static tinytl_status find_new(search *s, tinytl_measured *one, bool *found) {
   for (uint64_t draw = 0; draw < DRAWS; draw++) {
-    tinytl_rng rng = rng_of(s, draw);
-    c->subnet = propose(s, &rng, draw);
-    TINYTL_TRY(shrink_to_limits(s, &rng, c));
-    *found = !is_known(s, &c->subnet);
+    tinytl_rng rng = tinytl_rng_make(s->options.train.seed, TINYTL_RNG_SEARCH,
+                                     (uint64_t)s->searcher->at.n_measured, draw);
+    tinytl_plan plan;
+    *one = (tinytl_measured){.subnet = propose(s, &rng, draw), .predicted = NAN};
+    TINYTL_TRY(tinytl_price_shrink(&s->pricer, &rng, &one->subnet, &plan, s->error));
+    set_price(one, &plan);
+    *found = !is_known(s, &one->subnet);
     if (*found) return TINYTL_OK;
   }
   return TINYTL_OK;
 }
 
-static tinytl_status measure_candidates(search *s) {
-  const tinytl_search_options *options = s->options;
-  while (s->n < options->candidates) {
-    candidate *c = &s->candidates[s->n];
-    bool found;
-    TINYTL_TRY(find_new(s, c, &found));
-    if (!found) break;
-    TINYTL_TRY(tinytl_measure_run(s->measure, &c->subnet, &c->info.top1, s->error));
-    s->n++;
-    if (options->progress)
-      options->progress(options->train.context, s->n, options->candidates, &c->info);
-  }
-  return TINYTL_OK;
-}
-
-/* ---- The end ------------------------------------------------------------------------------ */
-
-static void describe(const candidate *c, tinytl_candidate *info) {
-  *info = c->info;
+static void describe(const search *s, const tinytl_measured *one, tinytl_candidate *info) {
+  *info = (tinytl_candidate){.macs = one->macs,
+                             .planned_bytes = one->planned_bytes,
+                             .base_bytes = s->pricer.base_nbytes,
+                             .top1 = one->top1,
+                             .predicted = one->predicted};
   for (int stage = 0; stage < TINYTL_SUPERNET_STAGES; stage++) {
-    info->depth[stage] = c->subnet.depth[stage];
+    info->depth[stage] = one->subnet.depth[stage];
     for (int j = 0; j < TINYTL_SUPERNET_DEPTH; j++) {
-      info->kernel[stage][j] = c->subnet.kernel[stage][j];
-      info->expand[stage][j] = c->subnet.expand[stage][j];
-      info->lite_kernel[stage][j] = c->subnet.lite_kernel[stage][j];
-      info->lite_groups[stage][j] = c->subnet.lite_groups[stage][j];
+      info->kernel[stage][j] = one->subnet.kernel[stage][j];
+      info->expand[stage][j] = one->subnet.expand[stage][j];
+      info->lite_kernel[stage][j] = one->subnet.lite_kernel[stage][j];
+      info->lite_groups[stage][j] = one->subnet.lite_groups[stage][j];
     }
   }
 }
 
-/* What no other one beats in accuracy with as little memory, best first. */
-static void tell_front(const search *s) {
-  const candidate *ranked[MOST_CANDIDATES];
+/* Measures the next one, which is in its place. */
+static tinytl_status measure_next(search *s, int n_all) {
+  tinytl_measured *one = &s->measured[s->searcher->at.n_measured];
+  tinytl_candidate info;
+  TINYTL_TRY(tinytl_searcher_measure(s->searcher, &one->subnet, &one->top1, s->error));
+  s->searcher->at.n_measured++;
+  settle(s);
+  describe(s, one, &info);
+  if (s->options.progress)
+    s->options.progress(s->options.train.context, s->searcher->at.n_measured, n_all, &info);
+  return TINYTL_OK;
+}
+
+static tinytl_status measure_candidates(search *s, int n_all) {
+  tinytl_search_position *at = &s->searcher->at;
+  while (at->n_drawn == 0 && at->n_measured < s->options.candidates) {
+    bool found;
+    TINYTL_TRY(find_new(s, &s->measured[at->n_measured], &found));
+    if (!found) break;
+    TINYTL_TRY(measure_next(s, n_all));
+  }
+  if (at->n_drawn == 0) at->n_drawn = at->n_measured;
+  return TINYTL_OK;
+}
+
+/* Those that the predictor thinks best are measured too. Of a search that goes on, some are
+ * already. */
+static tinytl_status measure_finalists(search *s) {
+  tinytl_measured finalists[TINYTL_FINALISTS];
+  const int n_before = s->searcher->at.n_measured, n = s->searcher->at.n_drawn;
+  int n_finalists;
+  TINYTL_TRY(tinytl_searcher_evolve(s->searcher, &s->pricer, s->measured, n, finalists,
+                                    &n_finalists, &s->tau, s->error));
+  for (int i = 0; i < n_finalists; i++) {
+    tinytl_plan plan;
+    bool meets;
+    for (int k = n; k < n_before; k++)
+      if (tinytl_genes_are_equal(&s->measured[k].subnet, &finalists[i].subnet))
+        s->measured[k].predicted = finalists[i].predicted;
+    if (is_known(s, &finalists[i].subnet)) continue;
+    TINYTL_TRY(tinytl_price(&s->pricer, &finalists[i].subnet, &plan, &meets, s->error));
+    set_price(&finalists[i], &plan);
+    s->measured[s->searcher->at.n_measured] = finalists[i];
+    TINYTL_TRY(measure_next(s, n + n_finalists));
+  }
+  return TINYTL_OK;
+}
+
+/* ---- Beginning and end -------------------------------------------------------------------- */
+
+/* Prices of what was measured before are found anew. */
+static tinytl_status go_on(search *s) {
+  s->searcher->at = s->at;
+  TINYTL_TRY(tinytl_search_state_restore(&s->state, &s->file, s->error));
+  for (int i = 0; i < s->at.n_measured; i++) {
+    tinytl_plan plan;
+    bool meets;
+    TINYTL_TRY(tinytl_price(&s->pricer, &s->measured[i].subnet, &plan, &meets, s->error));
+    set_price(&s->measured[i], &plan);
+    s->measured[i].predicted = NAN;
+  }
+  s->is_saved = true;
+  if (s->options.resumed)
+    s->options.resumed(s->options.train.context, s->at.epoch, s->at.n_measured);
+  return TINYTL_OK;
+}
+
+static tinytl_status check_position(const search *s) {
+  const tinytl_adaptation *a = s->searcher->adaptation;
+  if (s->at.n_measured <= s->options.candidates + TINYTL_FINALISTS &&
+      s->at.n_drawn <= s->options.candidates && s->at.epoch <= (a ? a->n_epochs : 0) + 1)
+    return TINYTL_OK;
+  return tinytl_fail(s->error, TINYTL_ERROR_MODEL,
+                     "%s: expected at most %d sub-nets and epoch %d, found %d and %d",
+                     s->options.resume->name, s->options.candidates + TINYTL_FINALISTS,
+                     (a ? a->n_epochs : 0) + 1, s->at.n_measured, s->at.epoch);
+}
+
+static tinytl_status begin(search *s) {
+  const tinytl_pricer *pricer = &s->pricer;
+  const tinytl_search_options *options = &s->options;
+  const bool resumes = options->resume;
+  TINYTL_TRY(tinytl_search_state_init(&s->state, pricer->supernet, pricer->train, pricer->val,
+                                      options, s->error));
+  if (resumes) {
+    TINYTL_TRY(tinytl_search_state_open(&s->state, options->resume, &s->file, &s->at, s->error));
+    s->pricer.base_nbytes = s->at.base_nbytes;
+  }
+  TINYTL_TRY(tinytl_pricer_init(&s->pricer, s->error));
+  TINYTL_TRY(tinytl_price_check_limits(&s->pricer, s->error));
+  s->measured = calloc((size_t)options->candidates + TINYTL_FINALISTS, sizeof *s->measured);
+  if (!s->measured)
+    return tinytl_fail_memory(s->error, (size_t)options->candidates * sizeof *s->measured);
+  TINYTL_TRY(tinytl_searcher_create(pricer->supernet, pricer->train, pricer->val, options,
+                                    resumes ? &s->at : NULL, &s->searcher, s->error));
+  s->searcher->at = (tinytl_search_position){
+      .epoch = 1, .batch = s->searcher->batch, .base_nbytes = pricer->base_nbytes};
+  s->state.searcher = s->searcher;
+  s->state.measured = s->measured;
+  s->last_save = tinytl_now();
+  if (!resumes) return TINYTL_OK;
+  TINYTL_TRY(check_position(s));
+  return go_on(s);
+}
+
+/* Best first. The front: what no other one beats in accuracy with as little memory. */
+static void tell(const search *s, const tinytl_measured *const *ranked) {
   size_t least = SIZE_MAX;
-  rank(s, ranked);
-  for (int i = 0; i < s->n && s->options->front; i++) {
+  for (int i = 0; i < s->searcher->at.n_measured && s->options.measured; i++) {
     tinytl_candidate info;
-    if (ranked[i]->info.planned_bytes >= least) continue;
-    least = ranked[i]->info.planned_bytes;
-    describe(ranked[i], &info);
-    s->options->front(s->options->train.context, &info);
+    describe(s, ranked[i], &info);
+    info.on_front = info.planned_bytes < least;
+    if (info.on_front) least = info.planned_bytes;
+    s->options.measured(s->options.train.context, &info);
   }
 }
 
 static tinytl_status run(search *s, tinytl_backbone **backbone, tinytl_search_report *report) {
-  const tinytl_search_options *options = s->options;
-  const candidate *ranked[MOST_CANDIDATES];
-  const tinytl_measure_options measure = {.supernet = s->supernet,
-                                          .train = s->train,
-                                          .val = s->val,
-                                          .image_size = options->train.image_size,
-                                          .n_threads = options->train.n_threads,
-                                          .seed = options->train.seed,
-                                          .memory_limit = options->train.memory_limit,
-                                          .base_nbytes = tinytl_resident_nbytes(),
-                                          .stop = options->train.stop,
-                                          .skip = options->train.skip,
-                                          .context = options->train.context};
-  s->candidates = calloc((size_t)options->candidates, sizeof *s->candidates);
-  s->shape = calloc(1, sizeof *s->shape);
-  if (!s->candidates || !s->shape) return tinytl_fail_memory(s->error, sizeof *s->shape);
-  TINYTL_TRY(check_limits(s));
-  TINYTL_TRY(tinytl_measure_create(&measure, &s->measure, s->error));
-  TINYTL_TRY(measure_candidates(s));
-  tell_front(s);
+  const tinytl_measured *ranked[MOST_CANDIDATES + TINYTL_FINALISTS];
+  const bool full = s->options.mode == TINYTL_SEARCH_FULL;
+  TINYTL_TRY(begin(s));
+  if (full) TINYTL_TRY(adapt(s));
+  TINYTL_TRY(measure_candidates(s, s->options.candidates + (full ? TINYTL_FINALISTS : 0)));
+  if (full) TINYTL_TRY(measure_finalists(s));
   rank(s, ranked);
-  TINYTL_TRY(tinytl_measure_make_backbone(s->measure, &ranked[0]->subnet, TINYTL_WEIGHTS_INT8,
-                                          backbone, s->error));
+  TINYTL_TRY(tinytl_searcher_finish(s->searcher, &ranked[0]->subnet, backbone, s->error));
+  tell(s, ranked);
   if (report) {
-    describe(ranked[0], &report->chosen);
-    report->candidates = s->n;
+    describe(s, ranked[0], &report->chosen);
+    report->chosen.on_front = true;
+    report->candidates = s->searcher->at.n_measured;
+    report->tau = s->tau;
+    report->planned_bytes = s->searcher->total_bytes;
+    report->search_base_bytes = s->searcher->base_bytes;
     report->seconds = tinytl_now() - s->start;
   }
   return TINYTL_OK;
@@ -274,6 +370,7 @@ static tinytl_status check(const tinytl_images *train, const tinytl_images *val,
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
                        "a search wants the method that will be trained, "
                        "not auto");
+  TINYTL_TRY(tinytl_trainer_check_options(&options->train, error));
   if (train->n_classes < 2 || train->n_images < 2 || !val || val->n_images < 1 ||
       val->n_classes != train->n_classes)
     return tinytl_fail(error, TINYTL_ERROR_DATA,
@@ -287,20 +384,25 @@ tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images
                             const tinytl_images *val, const tinytl_search_options *options,
                             tinytl_backbone **backbone, tinytl_search_report *report,
                             tinytl_error *error) {
-  search s = {.supernet = supernet,
-              .train = train,
-              .val = val,
-              .options = options,
-              .error = error,
-              .start = tinytl_now()};
+  search s = {.options = *options, .error = error, .start = tinytl_now(), .tau = NAN};
+  if (s.options.candidates == 0)
+    s.options.candidates =
+        s.options.mode == TINYTL_SEARCH_FULL ? FULL_CANDIDATES : QUICK_CANDIDATES;
+  TINYTL_TRY(check(train, val, &s.options, error));
   /* Training holds a backbone, which its plan counts, in the place of the super-net. */
   const size_t resident = tinytl_resident_nbytes();
   const size_t values = supernet->n_values * sizeof *supernet->values;
-  s.base_nbytes = resident > values ? resident - values : 0;
-  TINYTL_TRY(check(train, val, options, error));
+  s.pricer = (tinytl_pricer){.supernet = supernet,
+                             .train = train,
+                             .val = val,
+                             .options = &s.options,
+                             .base_nbytes = resident > values ? resident - values : 0};
   const tinytl_status status = run(&s, backbone, report);
-  tinytl_measure_free(s.measure);
-  free(s.shape);
-  free(s.candidates);
+  if (status == TINYTL_INTERRUPTED) save(&s);
+  tinytl_sealed_close(&s.file);
+  tinytl_searcher_free(s.searcher);
+  tinytl_pricer_clear(&s.pricer);
+  tinytl_search_state_clear(&s.state);
+  free(s.measured);
   return status;
 }

@@ -237,10 +237,17 @@ static bool make_choices(const tinytl_trainer *t, tinytl_method method, unsigned
 /* The choices for a method that were looked at. */
 typedef struct search {
   bool fits;
-  tinytl_choices chosen, least; /* the first that fits; the smallest */
+  unsigned savings;             /* of `chosen` */
+  tinytl_choices chosen, least; /* the cheapest that fits; the smallest */
   size_t max_load_nbytes;       /* with `chosen` */
   size_t smallest_nbytes;
 } search;
+
+/* The sets in another order: programs are built anew where SAVE_RECOMPUTE changes alone. */
+static unsigned nth_savings(unsigned n) {
+  return (n & (SAVE_DEFER | SAVE_SPILL)) | (n & SAVE_RECOMPUTE ? SAVE_ADAM8 : 0) |
+         (n & SAVE_ADAM8 ? SAVE_RECOMPUTE : 0);
+}
 
 /* Looks at every set of savings, with pictures taking max_load_nbytes at most (0: any). */
 static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backbone,
@@ -248,15 +255,18 @@ static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backb
                                  tinytl_error *error) {
   const size_t limit = t->options.memory_limit;
   t->max_load_nbytes = max_load_nbytes;
-  for (unsigned savings = 0; savings < N_SAVINGS; savings++) {
+  for (unsigned n = 0; n < N_SAVINGS; n++) {
+    const unsigned savings = nth_savings(n);
     tinytl_choices choices;
     if (!make_choices(t, method, savings, &choices)) continue;
     TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
     if (savings == 0) t->load_nbytes = load_nbytes(t);
     if (!tinytl_trainer_count(t)) continue;
     const size_t total = t->plan.total_bytes;
-    if (!found->fits && (limit == 0 || t->plan.base_bytes + total + LIMIT_MARGIN <= limit)) {
+    const bool fits = limit == 0 || t->plan.base_bytes + total + LIMIT_MARGIN <= limit;
+    if (fits && (!found->fits || savings < found->savings)) {
       found->fits = true;
+      found->savings = savings;
       found->chosen = choices;
       found->max_load_nbytes = max_load_nbytes;
     }

@@ -86,7 +86,8 @@ static void free_programs(tinytl_trainer *t) {
 
 static tinytl_status make_programs(tinytl_trainer *t, tinytl_error *error) {
   const tinytl_kernels *kernels = tinytl_kernels_get();
-  free_programs(t);
+  tinytl_program_free(t->train_program);
+  t->train_program = NULL;
   tinytl_program_options options = {.goal = TINYTL_GOAL_TRAIN,
                                     .recompute = t->choices.recompute,
                                     .fuse_above = TINYTL_FUSE_ABOVE};
@@ -94,7 +95,7 @@ static tinytl_status make_programs(tinytl_trainer *t, tinytl_error *error) {
     TINYTL_TRY(
         tinytl_program_create(t->network, t->params, &options, kernels, &t->train_program, error));
   options.goal = t->head_only ? TINYTL_GOAL_FEATURES : TINYTL_GOAL_LOGITS;
-  if (t->head_only || t->val)
+  if ((t->head_only || t->val) && !t->test_program)
     TINYTL_TRY(tinytl_program_create(t->network, NULL, &options, kernels, &t->test_program, error));
   t->train_machine = (tinytl_machine){.network = t->network,
                                       .program = t->train_program,
@@ -115,10 +116,10 @@ static bool augments(const tinytl_trainer *t) {
 tinytl_status tinytl_trainer_prepare(tinytl_trainer *t, const tinytl_backbone *backbone,
                                      const tinytl_choices *choices, tinytl_error *error) {
   const bool lite = tinytl_method_trains_lite(choices->method);
-  /* All that the programs depend on; a plan tries many choices. */
-  const bool have_programs = (t->train_program || t->test_program) &&
-                             t->choices.method == choices->method &&
-                             t->choices.recompute == choices->recompute;
+  /* All that the programs depend on; a plan tries many choices. Tests recompute nothing. */
+  if (t->choices.method != choices->method) free_programs(t);
+  const bool have_programs =
+      (t->train_program || t->test_program) && t->choices.recompute == choices->recompute;
   t->choices = *choices;
   if (!t->network) t->network = malloc(sizeof *t->network);
   if (!t->params) t->params = malloc(sizeof *t->params);

@@ -7,7 +7,7 @@
 #include "support/memory_images.h"
 #include "support/sink.h"
 
-enum { TRAIN = 45, VAL = 24, CANDIDATES = 20 };
+enum { TRAIN = 45, VAL = 24, CANDIDATES = 20, FINALISTS = 10 };
 
 typedef struct fixture {
   memory_images train, val;
@@ -15,20 +15,21 @@ typedef struct fixture {
   tinytl_search_options options;
   tinytl_search_report report;
   tinytl_error error;
-  tinytl_candidate measured[CANDIDATES], front[CANDIDATES];
-  int n_measured, n_front;
+  tinytl_candidate measured[CANDIDATES + FINALISTS], front[CANDIDATES + FINALISTS];
+  int n_measured, n_front, n_told;
 } fixture;
 
 static void note_measured(void *context, int n, int n_candidates, const tinytl_candidate *c) {
   fixture *f = context;
-  assert_int_equal(n_candidates, CANDIDATES);
+  assert_true(n_candidates == CANDIDATES || f->options.mode == TINYTL_SEARCH_FULL);
   assert_int_equal(n, f->n_measured + 1);
   f->measured[f->n_measured++] = *c;
 }
 
 static void note_front(void *context, const tinytl_candidate *c) {
   fixture *f = context;
-  f->front[f->n_front++] = *c;
+  f->n_told++;
+  if (c->on_front) f->front[f->n_front++] = *c;
 }
 
 static fixture *make(bool with_lite) {
@@ -47,7 +48,7 @@ static fixture *make(bool with_lite) {
   tinytl_search_options_init(&f->options);
   f->options.candidates = CANDIDATES;
   f->options.progress = note_measured;
-  f->options.front = note_front;
+  f->options.measured = note_front;
   f->options.train.context = f;
   f->options.train.n_threads = 1;
   return f;
@@ -59,7 +60,7 @@ static void discard(fixture *f) {
 }
 
 static tinytl_status run(fixture *f, tinytl_backbone **backbone) {
-  f->n_measured = f->n_front = 0;
+  f->n_measured = f->n_front = f->n_told = 0;
   return tinytl_search(f->supernet, &f->train.images, &f->val.images, &f->options, backbone,
                        &f->report, &f->error);
 }
@@ -78,6 +79,7 @@ static void test_chooses_the_best_it_measured(void **state) {
   fixture *f = make(false);
   free(search(f).bytes);
   assert_int_equal(f->n_measured, CANDIDATES);
+  assert_int_equal(f->n_told, CANDIDATES);
   for (int i = 0; i < CANDIDATES; i++) {
     assert_true(f->measured[i].top1 <= f->report.chosen.top1);
     assert_true(f->measured[i].top1 < f->report.chosen.top1 ||
@@ -172,6 +174,117 @@ static void test_refusals(void **state) {
   discard(f);
 }
 
+/* ---- The full mode ------------------------------------------------------------------------ */
+
+static fixture *make_full(void) {
+  fixture *f = make(true);
+  f->options.mode = TINYTL_SEARCH_FULL;
+  f->options.train.epochs = 2;
+  return f;
+}
+
+/* The choice meets the limits, has a classifier of the pictures' classes, and finalists, which a
+ * predictor knows, were measured beside the candidates. */
+static void test_full(void **state) {
+  (void)state;
+  fixture *f = make_full();
+  tinytl_backbone *backbone = NULL;
+  tinytl_backbone_info info;
+  f->options.max_macs = 1000 * 1000;
+  assert_int_equal(run(f, &backbone), TINYTL_OK);
+  tinytl_backbone_describe(backbone, &info);
+  assert_int_equal(info.n_classes, MEMORY_CLASSES);
+  assert_string_equal(tinytl_backbone_label(backbone, 2), f->train.images.class_names[2]);
+  assert_true(f->n_measured > CANDIDATES && f->n_measured <= CANDIDATES + FINALISTS);
+  assert_true(f->report.tau >= -1 && f->report.tau <= 1);
+  for (int i = 0; i < f->n_front; i++) assert_true(f->front[i].predicted > -1);
+  tinytl_backbone_free(backbone);
+  for (int i = 0; i < f->n_measured; i++) assert_true(f->measured[i].macs <= f->options.max_macs);
+  discard(f);
+}
+
+/* A search that is stopped wherever a state was saved, and goes on from it, threads or none,
+ * chooses the same to the byte. */
+typedef struct saved {
+  fixture f; /* must be first: the callbacks' context */
+  sink states[512];
+  int n_states;
+} saved;
+
+static void note_state(void *context, const tinytl_search_state *state) {
+  saved *s = context;
+  assert_true(s->n_states < 512);
+  assert_int_equal(tinytl_search_state_write(state, sink_write, &s->states[s->n_states++], NULL),
+                   TINYTL_OK);
+}
+
+static bool read_state(void *context, uint64_t offset, void *bytes, size_t nbytes) {
+  const sink *from = context;
+  memcpy(bytes, from->bytes + offset, nbytes);
+  return true;
+}
+
+static void check_going_on(tinytl_search_mode mode) {
+  fixture *made = make_full();
+  saved *s = calloc(1, sizeof *s);
+  s->f = *made;
+  memory_images_init(&s->f.train, TRAIN, 1);
+  memory_images_init(&s->f.val, VAL, 2);
+  s->f.train.answer[7] = s->f.val.answer[3] = TINYTL_ERROR_DATA;
+  s->f.options.mode = mode;
+  s->f.options.train.context = s;
+  s->f.options.save = note_state;
+  s->f.options.train.save_seconds = 0;
+  const sink whole = search(&s->f);
+  const int n_states = s->n_states;
+  assert_true(n_states >= CANDIDATES);
+  s->f.options.save = NULL;
+  s->f.options.train.n_threads = 2;
+  /* One state while it adapts, one near the end. */
+  const int tried[] = {2, n_states - 2};
+  for (int k = 0; k < 2; k++) {
+    const int i = tried[k];
+    const tinytl_source source = {.name = "state",
+                                  .nbytes = s->states[i].nbytes,
+                                  .context = &s->states[i],
+                                  .read = read_state};
+    s->f.options.resume = &source;
+    s->f.options.progress = NULL;
+    const sink again = search(&s->f);
+    assert_int_equal(again.nbytes, whole.nbytes);
+    assert_memory_equal(again.bytes, whole.bytes, whole.nbytes);
+    free(again.bytes);
+  }
+  /* Refusals: other options, other pictures, a damaged file. */
+  tinytl_backbone *backbone = NULL;
+  const tinytl_source source = {
+      .name = "state", .nbytes = s->states[0].nbytes, .context = &s->states[0], .read = read_state};
+  s->f.options.resume = &source;
+  s->f.options.train.seed = 9;
+  assert_int_equal(run(&s->f, &backbone), TINYTL_ERROR_USAGE);
+  s->f.options.train.seed = 0;
+  s->f.val.images.n_images--;
+  assert_int_equal(run(&s->f, &backbone), TINYTL_ERROR_MODEL);
+  s->f.val.images.n_images++;
+  s->states[0].bytes[s->states[0].nbytes / 2] ^= 1;
+  assert_int_equal(run(&s->f, &backbone), TINYTL_ERROR_MODEL);
+  assert_null(backbone);
+  for (int i = 0; i < n_states; i++) free(s->states[i].bytes);
+  free(whole.bytes);
+  free(s);
+  discard(made);
+}
+
+static void test_goes_on(void **state) {
+  (void)state;
+  check_going_on(TINYTL_SEARCH_FULL);
+}
+
+static void test_quick_goes_on(void **state) {
+  (void)state;
+  check_going_on(TINYTL_SEARCH_QUICK);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_chooses_the_best_it_measured),
@@ -179,6 +292,9 @@ int main(void) {
       cmocka_unit_test(test_backbone),
       cmocka_unit_test(test_limits),
       cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_full),
+      cmocka_unit_test(test_goes_on),
+      cmocka_unit_test(test_quick_goes_on),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

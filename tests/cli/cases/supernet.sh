@@ -28,6 +28,29 @@ run tinytl search -m "$TINYTL_MODEL" -d $fixtures/pictures -o no.safetensors
 run tinytl search -m whole.safetensors -d $fixtures/pictures -o no.safetensors --method auto
 rm -f events chosen.safetensors again.safetensors adapter.safetensors
 
+# The full mode, killed on its way, and its plot.
+full="$search --mode full --epochs 1"
+$full -o chosen.safetensors --plot front.svg --json -q --threads 1 >events
+grep -c '"candidate"\|"front"' events | sed 's/^[1-9][0-9]*$/all that was measured/'
+tail -n 1 events | json_check event backbone
+head -c 4 front.svg && echo " plot"
+tinytl info chosen.safetensors --json | json_check architecture classes
+$full -o again.safetensors --checkpoint run.ckpt --checkpoint-every 0 -q --threads 1 >/dev/null &
+pid=$!
+while [ ! -s run.ckpt ] && kill -0 $pid 2>/dev/null; do sleep 0.02; done
+kill -s KILL $pid
+wait $pid 2>/dev/null
+run $full -o again.safetensors --checkpoint run.ckpt --resume -q --candidates 17 | sed 's/{.*/.../'
+$full -o again.safetensors --checkpoint run.ckpt --resume -q --threads 2 >/dev/null
+cmp again.safetensors chosen.safetensors && echo "the same backbone"
+$full -o again.safetensors --checkpoint run.ckpt --checkpoint-every 0 -q >/dev/null 2>&1 &
+pid=$!
+while [ ! -s run.ckpt ] && kill -0 $pid 2>/dev/null; do sleep 0.02; done
+kill -s TERM $pid
+wait $pid
+echo "exit $?"
+rm -f events chosen.safetensors again.safetensors front.svg run.ckpt
+
 run tinytl train -m whole.safetensors -d $fixtures/pictures -o no.safetensors $small
 run tinytl plan -m whole.safetensors
 run tinytl pretrain supernet-9 -d $fixtures/pictures -o no.safetensors

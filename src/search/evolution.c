@@ -1,0 +1,171 @@
+/* Evolution by a predictor (after Real et al., "Regularized Evolution", 2019, and Cai et al.,
+ * "Once-for-All", 2020). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "search/accuracy_predictor.h"
+#include "search/searcher.h"
+
+/* As in the paper. */
+enum { POPULATION = 100, PARENTS = POPULATION / 4, ITERATIONS = 500 };
+
+enum {
+  PATIENCE = 20,  /* iterations without a new parent, after which none is to be hoped for */
+  SEEN_SHARE = 5, /* one in five is held back for tau */
+  DRAWS = 64      /* tries to breed a child that is new */
+};
+
+typedef struct individual {
+  tinytl_subnet subnet;
+  float predicted;
+  bool meets; /* the limits */
+} individual;
+
+typedef struct evolution {
+  tinytl_searcher *s;
+  tinytl_pricer *pricer;
+  tinytl_error *error;
+  tinytl_accuracy_predictor predictor;
+  individual all[PARENTS + POPULATION]; /* parents, best first, then children */
+  int n_parents, n;
+} evolution;
+
+/* ---- The predictor ------------------------------------------------------------------------ */
+
+static tinytl_status fit(evolution *e, const tinytl_subnet **subnets, const float *top1, int n) {
+  const tinytl_train_options *train = &e->s->options->train;
+  return tinytl_accuracy_predictor_fit(&e->predictor, train->seed, subnets, top1, n, train->stop,
+                                       e->error);
+}
+
+/* The last ones are held back: but for the first two, all were drawn alike. */
+static tinytl_status fit_predictor(evolution *e, tinytl_measured *measured, int n, float *tau) {
+  const int n_unseen = n / SEEN_SHARE, n_seen = n - n_unseen;
+  const tinytl_subnet **subnets = malloc((size_t)n * sizeof *subnets);
+  float *top1 = malloc(2 * (size_t)n * sizeof *top1), *predicted = top1 + n;
+  tinytl_status status =
+      subnets && top1 ? TINYTL_OK : tinytl_fail_memory(e->error, 2 * (size_t)n * sizeof *top1);
+  for (int i = 0; status == TINYTL_OK && i < n; i++) {
+    subnets[i] = &measured[i].subnet;
+    top1[i] = measured[i].top1;
+  }
+  if (status == TINYTL_OK) status = fit(e, subnets, top1, n_seen);
+  if (status == TINYTL_OK) {
+    tinytl_accuracy_predictor_run(&e->predictor, subnets + n_seen, n_unseen, predicted);
+    *tau = tinytl_kendall_tau(top1 + n_seen, predicted, n_unseen);
+    status = fit(e, subnets, top1, n);
+  }
+  if (status == TINYTL_OK) {
+    tinytl_accuracy_predictor_run(&e->predictor, subnets, n, predicted);
+    for (int i = 0; i < n; i++) measured[i].predicted = predicted[i];
+  }
+  free(subnets);
+  free(top1);
+  return status;
+}
+
+/* ---- Breeding ----------------------------------------------------------------------------- */
+
+static int by_prediction(const void *left, const void *right) {
+  const individual *x = left, *y = right;
+  if (x->predicted != y->predicted) return x->predicted < y->predicted ? 1 : -1;
+  return memcmp(&x->subnet, &y->subnet, sizeof x->subnet);
+}
+
+static bool is_known(const evolution *e, const tinytl_subnet *subnet) {
+  for (int i = 0; i < e->n; i++)
+    if (tinytl_genes_are_equal(&e->all[i].subnet, subnet)) return true;
+  return false;
+}
+
+static tinytl_subnet breed(const evolution *e, uint64_t key, int child, int draw) {
+  const uint64_t seed = e->s->options->train.seed;
+  const uint64_t second = (uint64_t)child * DRAWS + (uint64_t)draw;
+  const uint32_t n_parents = (uint32_t)e->n_parents;
+  tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SEARCH, key, second);
+  const tinytl_subnet *mother = &e->all[tinytl_rng_below(&rng, n_parents)].subnet;
+  if (child % 2)
+    return tinytl_genes_cross(mother, &e->all[tinytl_rng_below(&rng, n_parents)].subnet, &rng);
+  const tinytl_subnet other = tinytl_genes_draw(&e->s->supernet->space, seed, key, second);
+  return tinytl_genes_mutate(mother, &other, &rng);
+}
+
+static void add_children(evolution *e, uint64_t key) {
+  const tinytl_subnet *subnets[POPULATION];
+  float predicted[POPULATION];
+  const int first = e->n_parents;
+  e->n = first;
+  for (int child = 0; child < POPULATION; child++)
+    for (int draw = 0; draw < DRAWS; draw++) {
+      const tinytl_subnet subnet = breed(e, key, child, draw);
+      if (is_known(e, &subnet)) continue;
+      e->all[e->n++] = (individual){.subnet = subnet};
+      break;
+    }
+  const int n = e->n - first;
+  for (int i = 0; i < n; i++) subnets[i] = &e->all[first + i].subnet;
+  tinytl_accuracy_predictor_run(&e->predictor, subnets, n, predicted);
+  for (int i = 0; i < n; i++) e->all[first + i].predicted = predicted[i];
+}
+
+/* The best that meet the limits become the parents. Only those that would be are priced, which is
+ * what takes time. */
+static tinytl_status select_parents(evolution *e, bool *changed) {
+  int n_parents = 0;
+  *changed = false;
+  qsort(e->all, (size_t)e->n, sizeof *e->all, by_prediction);
+  for (int i = 0; i < e->n && n_parents < PARENTS; i++) {
+    individual *one = &e->all[i];
+    if (!one->meets) {
+      tinytl_plan plan;
+      TINYTL_TRY(tinytl_price(e->pricer, &one->subnet, &plan, &one->meets, e->error));
+      *changed = *changed || one->meets;
+    }
+    if (one->meets) e->all[n_parents++] = *one;
+  }
+  e->n_parents = e->n = n_parents;
+  return TINYTL_OK;
+}
+
+static tinytl_status take_first_parents(evolution *e, const tinytl_measured *measured, int n) {
+  individual *all = malloc((size_t)n * sizeof *all);
+  if (!all) return tinytl_fail_memory(e->error, (size_t)n * sizeof *all);
+  for (int i = 0; i < n; i++)
+    all[i] = (individual){measured[i].subnet, measured[i].predicted, true};
+  qsort(all, (size_t)n, sizeof *all, by_prediction);
+  e->n_parents = n < PARENTS ? n : PARENTS;
+  memcpy(e->all, all, (size_t)e->n_parents * sizeof *all);
+  free(all);
+  return TINYTL_OK;
+}
+
+static tinytl_status breed_all(evolution *e) {
+  const volatile int *stop = e->s->options->train.stop;
+  for (int i = 0, unchanged = 0; i < ITERATIONS && unchanged < PATIENCE; i++, unchanged++) {
+    bool changed;
+    if (stop && *stop) return tinytl_fail(e->error, TINYTL_INTERRUPTED, "stopped on request");
+    add_children(e, TINYTL_KEY_EVOLUTION + (uint64_t)i);
+    TINYTL_TRY(select_parents(e, &changed));
+    if (changed) unchanged = -1;
+  }
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_searcher_evolve(tinytl_searcher *s, tinytl_pricer *pricer,
+                                     tinytl_measured *measured, int n, tinytl_measured *finalists,
+                                     int *n_finalists, float *tau, tinytl_error *error) {
+  evolution *e = calloc(1, sizeof *e);
+  if (!e) return tinytl_fail_memory(error, sizeof *e);
+  e->s = s;
+  e->pricer = pricer;
+  e->error = error;
+  tinytl_accuracy_predictor_place(&e->predictor, &s->run.run, n, s->work);
+  tinytl_status status = fit_predictor(e, measured, n, tau);
+  if (status == TINYTL_OK) status = take_first_parents(e, measured, n);
+  if (status == TINYTL_OK) status = breed_all(e);
+  *n_finalists = e->n_parents < TINYTL_FINALISTS ? e->n_parents : TINYTL_FINALISTS;
+  for (int i = 0; i < *n_finalists; i++)
+    finalists[i] = (tinytl_measured){.subnet = e->all[i].subnet, .predicted = e->all[i].predicted};
+  free(e);
+  return status;
+}

@@ -1,0 +1,32 @@
+/* What a sub-net takes: by the planner that training has. */
+#ifndef TINYTL_SEARCH_PRICE_H
+#define TINYTL_SEARCH_PRICE_H
+
+#include "search/genes.h"
+#include "tinytl.h"
+
+typedef struct tinytl_pricer {
+  const tinytl_supernet *supernet;
+  const tinytl_images *train, *val;
+  const tinytl_search_options *options;
+  size_t base_nbytes;     /* what a process that trains holds before */
+  tinytl_backbone *shape; /* an architecture, and where weights would be; owned */
+} tinytl_pricer;
+
+/* shape is made; all else is borrowed and set before. */
+tinytl_status tinytl_pricer_init(tinytl_pricer *pricer, tinytl_error *error);
+void tinytl_pricer_clear(tinytl_pricer *pricer);
+
+/* *meets: both limits, options->train.memory_limit and max_macs. */
+tinytl_status tinytl_price(tinytl_pricer *pricer, const tinytl_subnet *subnet, tinytl_plan *plan,
+                           bool *meets, tinytl_error *error);
+/* The smallest sub-net must meet the limits, or none does: MEMORY_LIMIT. */
+tinytl_status tinytl_price_check_limits(tinytl_pricer *pricer, tinytl_error *error);
+/* Makes ever more genes those of the smallest sub-net, until it meets the limits. */
+tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, tinytl_rng *rng, tinytl_subnet *subnet,
+                                  tinytl_plan *plan, tinytl_error *error);
+/* Points everything of the shape at one value: the planner reads none. */
+void tinytl_shape_set(tinytl_backbone *shape, const tinytl_supernet *supernet,
+                      const tinytl_subnet *subnet);
+
+#endif

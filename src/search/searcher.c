@@ -1,0 +1,348 @@
+#include "search/searcher.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/arena.h"
+#include "core/pages.h"
+#include "search/accuracy_predictor.h"
+#include "train/rules.h"
+
+enum {
+  LARGEST_BATCH = 64,
+  SMALLEST_BATCH = 4,
+  STATISTICS_IMAGES = 256,
+  VAL_IMAGES = 512, /* most held-out pictures */
+  STACK_NBYTES = 32 * 1024,
+  HEAP_NBYTES = 256 * 1024,
+  LIMIT_MARGIN = 256 * 1024,
+  LOAD_NBYTES = 64 * 1000 * 1000 /* most that decoding a picture may take */
+};
+
+/* ---- Memory ------------------------------------------------------------------------------- */
+
+static void *take(unsigned char *base, size_t *used, size_t n, size_t element_nbytes) {
+  void *piece = base ? base + *used : NULL;
+  *used += tinytl_round_up(n * element_nbytes, TINYTL_ARENA_ALIGN);
+  return piece;
+}
+
+static size_t picture_nbytes(const tinytl_searcher *s) {
+  return 3 * (size_t)s->input.size * (size_t)s->input.size;
+}
+
+static tinytl_loader_options loader_options(const tinytl_searcher *s) {
+  return (tinytl_loader_options){.capacity = s->batch,
+                                 .n_workers = 1,
+                                 .max_size = s->input.size,
+                                 .skip = s->options->train.skip,
+                                 .skip_context = s->options->train.context};
+}
+
+/* Maps, a program's arena and the predictor take turns. */
+static size_t count_work(const tinytl_searcher *s) {
+  if (!s->adaptation) return s->net.nbytes;
+  const size_t predictor =
+      tinytl_accuracy_predictor_nbytes(s->options->candidates, tinytl_kernels_get());
+  return tinytl_size_max(s->net.nbytes, tinytl_size_max(predictor, s->adaptation->program_nbytes));
+}
+
+static void lay_out_adaptation(tinytl_searcher *s, unsigned char *base, size_t *used) {
+  tinytl_adaptation *a = s->adaptation;
+  a->values = take(base, used, a->params->n, sizeof(float));
+  a->gradient = take(base, used, a->params->n, sizeof(float));
+  void *moments = take(base, used, tinytl_optimizer_nbytes(TINYTL_OPTIMIZER_ADAM, a->params), 1);
+  a->class_weights = take(base, used, (size_t)s->train->n_classes, sizeof(float));
+  if (base) tinytl_optimizer_init(&a->optimizer, TINYTL_OPTIMIZER_ADAM, a->params, moments);
+}
+
+/* With base NULL it only counts; s->net is of the largest sub-net. */
+static size_t lay_out(tinytl_searcher *s, unsigned char *base, void **loader_memory) {
+  const size_t n_train = (size_t)s->train->n_images, n_val = (size_t)s->val->n_images;
+  const size_t n_channels = s->shared.params.n_channels, batch = (size_t)s->batch;
+  const size_t n_classes = (size_t)s->train->n_classes;
+  const tinytl_loader_options loader = loader_options(s);
+  size_t used = 0;
+  s->values = take(base, &used, s->shared.params.n, sizeof(float));
+  s->running.mean = take(base, &used, n_channels, sizeof(float));
+  s->running.var = take(base, &used, n_channels, sizeof(float));
+  s->logits = take(base, &used, n_classes, sizeof(float));
+  if (s->adaptation) {
+    lay_out_adaptation(s, base, &used);
+  } else {
+    s->means = take(base, &used, n_classes * (size_t)s->shared.arch.n_features, sizeof(float));
+    s->counts = take(base, &used, n_classes, sizeof(int));
+  }
+  s->train_unreadable = take(base, &used, n_train, sizeof(bool));
+  s->val_unreadable = take(base, &used, n_val, sizeof(bool));
+  s->order = take(base, &used, n_train > n_val ? n_train : n_val, sizeof(int));
+  s->pixels = take(base, &used, batch, picture_nbytes(s));
+  s->rgb = take(base, &used, batch, sizeof *s->rgb);
+  s->labels = take(base, &used, batch, sizeof *s->labels);
+  s->indices = take(base, &used, batch, sizeof *s->indices);
+  *loader_memory = take(base, &used, tinytl_loader_nbytes(&loader), 1);
+  s->work_nbytes = count_work(s);
+  s->run.block = s->work = take(base, &used, s->work_nbytes, 1);
+  return used;
+}
+
+static tinytl_view view_of(const tinytl_searcher *s, int epoch) {
+  const tinytl_train_options *train = &s->options->train;
+  return (tinytl_view){.size = s->input.size,
+                       .resize = s->input.resize,
+                       .augment = epoch > 0 && train->augment != TINYTL_SWITCH_OFF,
+                       .min_scale = TINYTL_MIN_CROP_SCALE,
+                       .mirror = train->mirror != TINYTL_SWITCH_OFF,
+                       .colour_jitter = train->colour_jitter,
+                       .seed = train->seed,
+                       .epoch = (uint64_t)epoch,
+                       .max_nbytes = LOAD_NBYTES};
+}
+
+static size_t load_nbytes(const tinytl_searcher *s) {
+  const tinytl_images *const sets[] = {s->train, s->val};
+  size_t nbytes = 0;
+  for (int i = 0; i < 2; i++) {
+    const tinytl_view view = view_of(s, i == 0 && s->adaptation ? 1 : 0);
+    if (sets[i]->load_nbytes)
+      nbytes = tinytl_size_max(nbytes, sets[i]->load_nbytes(sets[i]->context, &view));
+  }
+  return nbytes;
+}
+
+/* What lies outside of the block. At the end the backbone, twice at most while it is quantised,
+ * takes the place of the work. */
+static size_t other_nbytes(const tinytl_searcher *s) {
+  const int n_threads =
+      s->options->train.n_threads ? s->options->train.n_threads : tinytl_n_cores();
+  const size_t backbone = 2 * s->shared.params.n * sizeof(float);
+  return sizeof *s + load_nbytes(s) + (size_t)(n_threads + 1) * STACK_NBYTES + HEAP_NBYTES +
+         (size_t)s->options->candidates * sizeof(tinytl_measured) +
+         (s->adaptation ? tinytl_adaptation_heap_nbytes(s) : 0) +
+         (backbone > s->work_nbytes ? backbone - s->work_nbytes : 0);
+}
+
+/* The largest batch that the limit allows, or that of the search that is resumed. */
+static tinytl_status choose_batch(tinytl_searcher *s, const tinytl_search_position *resumed,
+                                  tinytl_error *error) {
+  const size_t limit =
+      s->options->search_limit ? s->options->search_limit : s->options->train.memory_limit;
+  const int first = resumed ? resumed->batch : LARGEST_BATCH;
+  const int last = resumed ? resumed->batch : SMALLEST_BATCH;
+  void *loader_memory;
+  for (s->batch = first; s->batch >= last; s->batch /= 2) {
+    TINYTL_TRY(
+        tinytl_batch_net_init(&s->net, &s->shared.arch, s->input.size, s->batch, false, error));
+    s->block_nbytes = lay_out(s, NULL, &loader_memory);
+    s->total_bytes = s->block_nbytes + other_nbytes(s);
+    if (limit == 0 || s->base_bytes + s->total_bytes + LIMIT_MARGIN <= limit) return TINYTL_OK;
+  }
+  return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
+                     "the search itself does not fit in the memory limit of %.1f MB: it needs %.1f "
+                     "MB, of which %.1f MB are taken before",
+                     (double)limit / 1e6,
+                     (double)(s->base_bytes + s->total_bytes + LIMIT_MARGIN) / 1e6,
+                     (double)s->base_bytes / 1e6);
+}
+
+static tinytl_status set_up(tinytl_searcher *s, const tinytl_search_position *resumed,
+                            tinytl_error *error) {
+  const tinytl_train_options *options = &s->options->train;
+  void *loader_memory;
+  s->base_bytes = tinytl_resident_nbytes();
+  s->input = s->supernet->input;
+  if (options->image_size) {
+    s->input.size = options->image_size;
+    s->input.resize = tinytl_input_default_resize(s->input.size);
+  }
+  tinytl_shared_values_layout(&s->shared, &s->supernet->space);
+  if (s->options->mode == TINYTL_SEARCH_FULL) TINYTL_TRY(tinytl_adaptation_init(s, error));
+  TINYTL_TRY(choose_batch(s, resumed, error));
+  s->block = tinytl_pages_take(s->block_nbytes);
+  if (!s->block) return tinytl_fail_memory(error, s->block_nbytes);
+  lay_out(s, s->block, &loader_memory);
+  if (s->adaptation) tinytl_adaptation_begin(s);
+  for (int i = 0; i < s->batch; i++) s->rgb[i] = s->pixels + (size_t)i * picture_nbytes(s);
+  TINYTL_TRY(tinytl_pool_create(options->n_threads, &s->pool, error));
+  const tinytl_loader_options loader = loader_options(s);
+  TINYTL_TRY(tinytl_loader_create(&loader, loader_memory, &s->loader, error));
+  s->run.net = &s->net;
+  s->run.run = (tinytl_run){.kernels = tinytl_kernels_get(), .pool = s->pool};
+  s->run.values = s->values;
+  s->run.rgb = s->rgb;
+  for (int c = 0; c < 3; c++) {
+    s->run.input_scale[c] = 1.0f / (255.0f * s->input.std[c]);
+    s->run.input_shift[c] = -s->input.mean[c] / s->input.std[c];
+  }
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_searcher_create(const tinytl_supernet *supernet, const tinytl_images *train,
+                                     const tinytl_images *val, const tinytl_search_options *options,
+                                     const tinytl_search_position *resumed,
+                                     tinytl_searcher **searcher, tinytl_error *error) {
+  tinytl_searcher *made = calloc(1, sizeof *made);
+  if (!made) return tinytl_fail_memory(error, sizeof *made);
+  made->supernet = supernet;
+  made->train = train;
+  made->val = val;
+  made->options = options;
+  const tinytl_status status = set_up(made, resumed, error);
+  if (status != TINYTL_OK)
+    tinytl_searcher_free(made);
+  else
+    *searcher = made;
+  return status;
+}
+
+static void stop_threads(tinytl_searcher *s) {
+  tinytl_loader_free(s->loader);
+  tinytl_pool_free(s->pool);
+  s->loader = NULL;
+  s->pool = NULL;
+}
+
+void tinytl_searcher_free(tinytl_searcher *s) {
+  if (!s) return;
+  stop_threads(s);
+  tinytl_pages_free(s->block, s->block_nbytes);
+  tinytl_adaptation_free(s->adaptation);
+  free(s);
+}
+
+/* ---- Pictures ----------------------------------------------------------------------------- */
+
+/* Takes out of the first n of the order what could not be read before, and begins behind n_done. */
+static tinytl_status start(tinytl_searcher *s, const tinytl_images *images, int n, int n_done,
+                           int epoch, tinytl_search_pass *pass, tinytl_error *error) {
+  const tinytl_view view = view_of(s, epoch);
+  int n_readable = 0;
+  *pass = (tinytl_search_pass){
+      .images = images, .unreadable = images == s->train ? s->train_unreadable : s->val_unreadable};
+  for (int i = 0; i < n; i++)
+    if (!pass->unreadable[s->order[i]]) s->order[n_readable++] = s->order[i];
+  if (n_done > n_readable)
+    return tinytl_fail(error, TINYTL_ERROR_DATA,
+                       "%d training pictures could be read before, now %d", n_done, n_readable);
+  pass->n_left = n_readable - n_done;
+  return tinytl_loader_start(s->loader, images, s->order + n_done, pass->n_left, &view, error);
+}
+
+tinytl_status tinytl_searcher_begin(tinytl_searcher *s, const tinytl_images *images, int most,
+                                    tinytl_search_pass *pass, tinytl_error *error) {
+  tinytl_order(s->options->train.seed, 0, images->n_images, s->order);
+  return start(s, images, images->n_images < most ? images->n_images : most, 0, 0, pass, error);
+}
+
+tinytl_status tinytl_searcher_begin_epoch(tinytl_searcher *s, int epoch, int n_done,
+                                          tinytl_search_pass *pass, tinytl_error *error) {
+  tinytl_order(s->options->train.seed, (uint64_t)epoch, s->train->n_images, s->order);
+  return start(s, s->train, s->train->n_images, n_done, epoch, pass, error);
+}
+
+tinytl_status tinytl_searcher_next(tinytl_searcher *s, tinytl_search_pass *pass, int n,
+                                   tinytl_error *error) {
+  const volatile int *stop = s->options->train.stop;
+  if (stop && *stop) return tinytl_fail(error, TINYTL_INTERRUPTED, "stopped on request");
+  for (s->n_held = 0; s->n_held < n && pass->n_left > 0; pass->n_left--) {
+    tinytl_sample sample;
+    TINYTL_TRY(tinytl_loader_next(s->loader, &sample, error));
+    pass->unreadable[sample.index] = sample.skipped;
+    if (!sample.skipped) {
+      memcpy(s->pixels + (size_t)s->n_held * picture_nbytes(s), sample.rgb, picture_nbytes(s));
+      s->labels[s->n_held] = sample.label;
+      s->indices[s->n_held++] = sample.index;
+    }
+    tinytl_loader_release(s->loader, &sample);
+  }
+  s->run.n_images = s->n_held;
+  return TINYTL_OK;
+}
+
+/* ---- Sub-nets ----------------------------------------------------------------------------- */
+
+tinytl_status tinytl_searcher_choose(tinytl_searcher *s, const tinytl_subnet *subnet,
+                                     tinytl_error *error) {
+  tinytl_part_values_layout(&s->part, &s->supernet->space, subnet);
+  tinytl_shared_values_copy_out(&s->shared, s->supernet->values, &s->part, s->values);
+  /* It takes no more than the largest one. */
+  return tinytl_batch_net_init(&s->net, &s->part.arch, s->input.size, s->batch, false, error);
+}
+
+/* A batch that is not full would count too much, unless there is no other. */
+tinytl_status tinytl_searcher_estimate(tinytl_searcher *s, tinytl_error *error) {
+  const tinytl_batch_statistics own = tinytl_batch_own_statistics(&s->run);
+  tinytl_search_pass pass;
+  TINYTL_TRY(tinytl_searcher_begin(s, s->train, STATISTICS_IMAGES, &pass, error));
+  for (int n = 1;; n++) {
+    TINYTL_TRY(tinytl_searcher_next(s, &pass, s->batch, error));
+    if (s->n_held == 0 || (s->n_held < s->batch && n > 1)) return TINYTL_OK;
+    tinytl_batch_forward(&s->run, NULL);
+    for (size_t c = 0; c < s->net.params.n_channels; c++) {
+      if (n == 1) s->running.mean[c] = s->running.var[c] = 0;
+      s->running.mean[c] += (own.mean[c] - s->running.mean[c]) / (float)n;
+      s->running.var[c] += (own.var[c] - s->running.var[c]) / (float)n;
+    }
+  }
+}
+
+void tinytl_searcher_fold(tinytl_searcher *s, const tinytl_batch_statistics *statistics) {
+  s->folded.arch = s->part.arch;
+  s->folded.input = s->input;
+  tinytl_batch_fold(&s->net, statistics, s->values, &s->folded);
+}
+
+/* Of the pictures held, by the features in the network. */
+static int count_right(tinytl_searcher *s) {
+  const float *features = tinytl_batch_features(&s->run);
+  int n_right = 0;
+  for (int i = 0; i < s->n_held; i++, features += s->shared.arch.n_features) {
+    const int class = s->adaptation ? tinytl_adaptation_predict(s, features)
+                                    : tinytl_searcher_nearest_mean(s, features);
+    n_right += class == s->labels[i];
+  }
+  return n_right;
+}
+
+tinytl_status tinytl_searcher_measure(tinytl_searcher *s, const tinytl_subnet *subnet, float *top1,
+                                      tinytl_error *error) {
+  tinytl_search_pass pass;
+  int n = 0, n_right = 0;
+  TINYTL_TRY(tinytl_searcher_choose(s, subnet, error));
+  TINYTL_TRY(tinytl_searcher_estimate(s, error));
+  if (s->adaptation)
+    tinytl_adaptation_add_biases(s);
+  else
+    TINYTL_TRY(tinytl_searcher_find_means(s, error));
+  TINYTL_TRY(tinytl_searcher_begin(s, s->val, VAL_IMAGES, &pass, error));
+  for (;;) {
+    TINYTL_TRY(tinytl_searcher_next(s, &pass, s->batch, error));
+    if (s->n_held == 0) break;
+    tinytl_batch_forward(&s->run, &s->running);
+    n_right += count_right(s);
+    n += s->n_held;
+  }
+  if (n == 0) return tinytl_fail(error, TINYTL_ERROR_DATA, "no held-out picture can be read");
+  *top1 = (float)n_right / (float)n;
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_searcher_finish(tinytl_searcher *s, const tinytl_subnet *subnet,
+                                     tinytl_backbone **backbone, tinytl_error *error) {
+  const tinytl_supernet *supernet = s->supernet;
+  const tinytl_adaptation *a = s->adaptation;
+  TINYTL_TRY(tinytl_searcher_choose(s, subnet, error));
+  TINYTL_TRY(tinytl_searcher_estimate(s, error));
+  stop_threads(s);
+  tinytl_searcher_fold(s, &s->running);
+  s->folded.labels = a ? (char **)s->train->class_names : supernet->labels;
+  s->folded.n_labels = a ? s->train->n_classes : supernet->n_labels;
+  if (a) {
+    tinytl_adaptation_add_biases(s);
+    s->folded.arch.n_classes = s->train->n_classes;
+    s->folded.classifier = (tinytl_weight){.f32 = a->values};
+    s->folded.classifier_bias = a->values + a->params->segments[1].offset;
+  }
+  tinytl_pages_drop(s->work, s->work_nbytes);
+  return tinytl_backbone_build(&s->folded, TINYTL_WEIGHTS_INT8, backbone, error);
+}

@@ -1,0 +1,194 @@
+/* One search: its memory, planned and taken at once, and a sub-net at work on batches of pictures.
+ * Two ways to say how good a sub-net is: by class means, of the super-net as it is (means.c), or by
+ * a classifier and biases that were adapted to the pictures together with it (adapt.c). */
+#ifndef TINYTL_SEARCH_SEARCHER_H
+#define TINYTL_SEARCH_SEARCHER_H
+
+#include "data/data.h"
+#include "format/sealed_file.h"
+#include "model/shared_values.h"
+#include "pretrain/batch_net.h"
+#include "search/genes.h"
+#include "search/price.h"
+#include "train/optimizer.h"
+#include "train/program.h"
+
+#define TINYTL_SEARCH_FORMAT "search 1"
+
+/* Keys of what is drawn: those of candidates are their numbers. */
+#define TINYTL_KEY_ADAPTATION ((uint64_t)1 << 32)
+#define TINYTL_KEY_EVOLUTION ((uint64_t)2 << 32)
+
+/* Where a search is. */
+typedef struct tinytl_search_position {
+  int epoch;       /* of adaptation, that is going on, from 1; one more than there are: all done */
+  int n_fed;       /* of its pictures: the first ones of its order that can be read */
+  double loss_sum; /* of them */
+  int n_measured;  /* sub-nets */
+  int n_drawn;     /* of them before the finalists; 0: not all are measured yet */
+  int batch;       /* pictures at a time, by which statistics are estimated */
+  size_t base_nbytes; /* that candidates are priced upon */
+} tinytl_search_position;
+
+/* A sub-net that was measured, and its price. */
+typedef struct tinytl_measured {
+  tinytl_subnet subnet;
+  float top1, predicted;
+  uint64_t macs;
+  size_t planned_bytes;
+} tinytl_measured;
+
+/* What all sub-nets share that is trained: the classifier of the target's classes, from 0, and for
+ * every channel of the largest sub-net what is added to its bias, from 0 too. One vector, in the
+ * segments of method bias for the largest sub-net; a sub-net has the first ones of a segment. */
+typedef struct tinytl_adaptation {
+  int n_epochs, batch; /* batch: pictures of an update */
+  float lr[TINYTL_N_GROUPS];
+  uint64_t n_steps, n_warmup;
+  float *class_weights; /* [n_classes] */
+  tinytl_params *params;
+  float *values, *gradient; /* [params->n] */
+  tinytl_optimizer_state optimizer;
+  tinytl_network *network; /* of the sub-net that is worked on, folded */
+  tinytl_gradients *gradients;
+  size_t program_nbytes; /* of the arena, for any sub-net that is drawn */
+} tinytl_adaptation;
+
+/* Everything lies in one block, in this order:
+ *
+ *   values of a sub-net | statistics | class means, or adaptation: values, gradient, moments |
+ *   flags, order, batch | loader | work: maps, or a program's arena, or the predictor, in turn */
+typedef struct tinytl_searcher {
+  const tinytl_supernet *supernet;
+  const tinytl_images *train, *val;
+  const tinytl_search_options *options;
+  tinytl_shared_values shared;
+  tinytl_part_values part; /* the sub-net that is worked on, and its network */
+  tinytl_batch_net net;
+  tinytl_batch_run run;
+  tinytl_backbone folded; /* the part folded, pointing at `values` */
+  tinytl_input input;
+  tinytl_pool *pool;
+  tinytl_loader *loader;
+  int batch, n_held;
+  unsigned char *block, *work;
+  size_t block_nbytes, work_nbytes;
+  size_t total_bytes, base_bytes;  /* planned; held before */
+  float *values;                   /* of the part */
+  tinytl_batch_statistics running; /* the mean over batches */
+  float *means;                    /* [n_classes][n_features], of unit length; class means */
+  int *counts;                     /* [n_classes] */
+  float *logits;                   /* [n_classes] */
+  tinytl_adaptation *adaptation;   /* NULL: class means */
+  bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
+  int *order;
+  uint8_t *pixels;
+  const uint8_t **rgb;
+  int *labels, *indices; /* of the pictures held */
+  tinytl_search_position at;
+} tinytl_searcher;
+
+/* Plans, and takes the memory. All is borrowed. `resumed` (NULL: a new search): its batch is kept
+ * to. With a limit, batches are as large as fit. Errors: MEMORY_LIMIT, INTERNAL. */
+tinytl_status tinytl_searcher_create(const tinytl_supernet *supernet, const tinytl_images *train,
+                                     const tinytl_images *val, const tinytl_search_options *options,
+                                     const tinytl_search_position *resumed,
+                                     tinytl_searcher **searcher, tinytl_error *error);
+void tinytl_searcher_free(tinytl_searcher *s); /* NULL is allowed */
+
+/* Works on this sub-net from now on. */
+tinytl_status tinytl_searcher_choose(tinytl_searcher *s, const tinytl_subnet *subnet,
+                                     tinytl_error *error);
+
+/* ---- Pictures ----------------------------------------------------------------------------- */
+
+/* A pass over pictures in s->order, n left of them. */
+typedef struct tinytl_search_pass {
+  const tinytl_images *images;
+  bool *unreadable;
+  int n_left;
+} tinytl_search_pass;
+
+/* Up to `most` pictures, the same ones every time. */
+tinytl_status tinytl_searcher_begin(tinytl_searcher *s, const tinytl_images *images, int most,
+                                    tinytl_search_pass *pass, tinytl_error *error);
+/* Training pictures in the order of an epoch, behind the first n_done that can be read, augmented.
+ */
+tinytl_status tinytl_searcher_begin_epoch(tinytl_searcher *s, int epoch, int n_done,
+                                          tinytl_search_pass *pass, tinytl_error *error);
+/* Holds the next ones, n at most; fewer, or none, where the pass ends. Error: INTERRUPTED. */
+tinytl_status tinytl_searcher_next(tinytl_searcher *s, tinytl_search_pass *pass, int n,
+                                   tinytl_error *error);
+
+/* Statistics of the chosen sub-net's norms, as pre-training left it, on training pictures. */
+tinytl_status tinytl_searcher_estimate(tinytl_searcher *s, tinytl_error *error);
+/* Folds the chosen sub-net, by these statistics, into s->folded. */
+void tinytl_searcher_fold(tinytl_searcher *s, const tinytl_batch_statistics *statistics);
+
+/* ---- Accuracy ----------------------------------------------------------------------------- */
+
+/* top1: a share of held-out pictures, 0 to 1. The same sub-net gives the same. Errors: DATA (no
+ * held-out picture can be read), INTERRUPTED. */
+tinytl_status tinytl_searcher_measure(tinytl_searcher *s, const tinytl_subnet *subnet, float *top1,
+                                      tinytl_error *error);
+tinytl_status tinytl_searcher_find_means(tinytl_searcher *s, tinytl_error *error); /* means.c */
+int tinytl_searcher_nearest_mean(const tinytl_searcher *s, const float *features);
+
+/* The sub-net as a backbone with int8 weights, its norms folded by its own statistics: with the
+ * super-net's classifier, or with what was adapted. Ends the search: its memory goes back. */
+tinytl_status tinytl_searcher_finish(tinytl_searcher *s, const tinytl_subnet *subnet,
+                                     tinytl_backbone **backbone, tinytl_error *error);
+
+/* ---- Adaptation (adapt.c) ----------------------------------------------------------------- */
+
+/* Makes s->adaptation, for s->input and the largest sub-net. */
+tinytl_status tinytl_adaptation_init(tinytl_searcher *s, tinytl_error *error);
+void tinytl_adaptation_free(tinytl_adaptation *a); /* NULL is allowed */
+/* Once s->batch is known and memory is there: sets epochs, batch and rates. */
+void tinytl_adaptation_begin(tinytl_searcher *s);
+/* Heap that it takes beside the block. */
+size_t tinytl_adaptation_heap_nbytes(const tinytl_searcher *s);
+/* Biases of s->folded, or shifts of s->values, += what was adapted. */
+void tinytl_adaptation_add_biases(const tinytl_searcher *s);
+int tinytl_adaptation_predict(const tinytl_searcher *s, const float *features);
+/* Adds the gradient of the sum of losses of the pictures held, through this sub-net with the norms'
+ * statistics of this batch, to a->gradient; returns the sum of losses. *fits false: nothing was
+ * done, its program is larger than what was planned. */
+tinytl_status tinytl_adaptation_add_gradient(tinytl_searcher *s, const tinytl_subnet *subnet,
+                                             bool *fits, double *loss, tinytl_error *error);
+/* By the mean over the pictures held. */
+void tinytl_adaptation_update(tinytl_searcher *s);
+
+/* ---- Evolution (evolution.c) -------------------------------------------------------------- */
+
+enum { TINYTL_FINALISTS = 10 };
+
+/* Fits a predictor to measured [n], whose `predicted` it sets, and breeds from them by it. Fills
+ * finalists [TINYTL_FINALISTS], best first, with sub-nets that meet the limits, and *tau with how a
+ * predictor fitted to four fifths ranks the others. Errors: INTERRUPTED. */
+tinytl_status tinytl_searcher_evolve(tinytl_searcher *s, tinytl_pricer *pricer,
+                                     tinytl_measured *measured, int n, tinytl_measured *finalists,
+                                     int *n_finalists, float *tau, tinytl_error *error);
+
+/* ---- Checkpoints (state.c) ---------------------------------------------------------------- */
+
+struct tinytl_search_state {
+  char *run, *data; /* all that decides the bytes of a search's backbone, as JSON; owned */
+  const tinytl_searcher *searcher;
+  tinytl_measured *measured; /* [searcher->at.n_measured] */
+};
+
+tinytl_status tinytl_search_state_init(tinytl_search_state *state, const tinytl_supernet *supernet,
+                                       const tinytl_images *train, const tinytl_images *val,
+                                       const tinytl_search_options *options, tinytl_error *error);
+void tinytl_search_state_clear(tinytl_search_state *state);
+/* Refuses what is not of this search, and says where it was. Close the file even where that fails.
+ */
+tinytl_status tinytl_search_state_open(const tinytl_search_state *state,
+                                       const tinytl_source *source, tinytl_sealed_file *file,
+                                       tinytl_search_position *at, tinytl_error *error);
+/* Brings searcher and measured to there; searcher->at is set. */
+tinytl_status tinytl_search_state_restore(const tinytl_search_state *state,
+                                          const tinytl_sealed_file *file, tinytl_error *error);
+
+#endif

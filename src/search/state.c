@@ -1,0 +1,272 @@
+/* What a search's state is: docs/format.md. */
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/json_text.h"
+#include "search/searcher.h"
+#include "train/checkpoint.h"
+
+static void print_sha256(const tinytl_supernet *supernet, char hex[2 * SHA256_DIGEST_LENGTH + 1]) {
+  uint8_t digest[SHA256_DIGEST_LENGTH];
+  SHA2_CTX sha256;
+  SHA256Init(&sha256);
+  SHA256Update(&sha256, (const uint8_t *)supernet->values,
+               supernet->n_values * sizeof *supernet->values);
+  SHA256Final(digest, &sha256);
+  for (int i = 0; i < SHA256_DIGEST_LENGTH; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
+static void put_whole(tinytl_json_text *json, const char *name, uint64_t value) {
+  char text[24]; /* beyond the whole numbers that JSON readers keep */
+  snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+  tinytl_json_put_string(json, name, text);
+}
+
+static char *print_run(const tinytl_supernet *supernet, const tinytl_search_options *options) {
+  const tinytl_train_options *train = &options->train;
+  char sha256[2 * SHA256_DIGEST_LENGTH + 1];
+  tinytl_json_text json = {0};
+  print_sha256(supernet, sha256);
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_string(&json, "supernet", sha256);
+  tinytl_json_put_string(&json, "mode", options->mode == TINYTL_SEARCH_FULL ? "full" : "quick");
+  put_whole(&json, "seed", train->seed);
+  put_whole(&json, "memory_limit", train->memory_limit);
+  put_whole(&json, "max_macs", options->max_macs);
+  tinytl_json_put_int(&json, "candidates", options->candidates);
+  tinytl_json_put_string(&json, "method", tinytl_method_name(train->method));
+  tinytl_json_put_int(&json, "optimizer", (int)train->optimizer);
+  tinytl_json_put_int(&json, "batch", train->batch);
+  tinytl_json_put_int(&json, "image_size", train->image_size);
+  tinytl_json_put_int(&json, "epochs", train->epochs);
+  tinytl_json_put_int(&json, "augment", (int)train->augment);
+  tinytl_json_put_int(&json, "mirror", (int)train->mirror);
+  tinytl_json_put_float(&json, "colour_jitter", train->colour_jitter);
+  tinytl_json_put_float(&json, "label_smoothing", train->label_smoothing);
+  tinytl_json_put_float(&json, "dropout", train->dropout);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
+}
+
+tinytl_status tinytl_search_state_init(tinytl_search_state *state, const tinytl_supernet *supernet,
+                                       const tinytl_images *train, const tinytl_images *val,
+                                       const tinytl_search_options *options, tinytl_error *error) {
+  *state = (tinytl_search_state){.run = print_run(supernet, options),
+                                 .data = tinytl_print_images(train, val)};
+  if (state->run && state->data) return TINYTL_OK;
+  tinytl_search_state_clear(state);
+  return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
+}
+
+void tinytl_search_state_clear(tinytl_search_state *state) {
+  free(state->run);
+  free(state->data);
+  state->run = state->data = NULL;
+}
+
+/* ---- Vectors ------------------------------------------------------------------------------ */
+
+enum { MAX_VECTORS = 5 + TINYTL_N_MOMENTS };
+
+typedef struct vector {
+  const char *name;
+  tinytl_dtype dtype;
+  void *data; /* NULL: of what was measured */
+  size_t n;
+} vector;
+
+/* In the order of the file: floats, then bytes. */
+static int list_vectors(const tinytl_searcher *s, vector vectors[MAX_VECTORS]) {
+  const size_t n_measured = (size_t)s->at.n_measured;
+  int count = 0;
+  if (n_measured > 0) vectors[count++] = (vector){"top1", TINYTL_DTYPE_F32, NULL, n_measured};
+  if (s->adaptation) {
+    const tinytl_adaptation *a = s->adaptation;
+    tinytl_moments moments[TINYTL_N_MOMENTS];
+    vectors[count++] = (vector){"values", TINYTL_DTYPE_F32, a->values, a->params->n};
+    tinytl_optimizer_moments(&a->optimizer, a->params, moments);
+    for (int i = 0; i < TINYTL_N_MOMENTS && moments[i].n > 0; i++)
+      vectors[count++] = (vector){moments[i].name, TINYTL_DTYPE_F32, moments[i].data, moments[i].n};
+  }
+  if (n_measured > 0)
+    vectors[count++] =
+        (vector){"subnets", TINYTL_DTYPE_I8, NULL, n_measured * sizeof(tinytl_subnet)};
+  vectors[count++] = (vector){"unreadable.train", TINYTL_DTYPE_I8, s->train_unreadable,
+                              (size_t)s->train->n_images};
+  vectors[count++] =
+      (vector){"unreadable.val", TINYTL_DTYPE_I8, s->val_unreadable, (size_t)s->val->n_images};
+  return count;
+}
+
+static size_t vector_nbytes(const vector *v) {
+  return v->n * (v->dtype == TINYTL_DTYPE_F32 ? sizeof(float) : 1);
+}
+
+/* ---- Writing ------------------------------------------------------------------------------ */
+
+static char *print_position(const tinytl_searcher *s) {
+  const tinytl_search_position *at = &s->at;
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_int(&json, "epoch", at->epoch);
+  tinytl_json_put_int(&json, "images", at->n_fed);
+  tinytl_json_put_double(&json, "loss_sum", at->loss_sum);
+  tinytl_json_put_int(&json, "measured", at->n_measured);
+  tinytl_json_put_int(&json, "drawn", at->n_drawn);
+  tinytl_json_put_int(&json, "batch", at->batch);
+  tinytl_json_put_double(&json, "base_bytes", (double)at->base_nbytes);
+  tinytl_json_put_double(&json, "step", s->adaptation ? (double)s->adaptation->optimizer.step : 0);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
+}
+
+/* The array of what was measured has more between them. */
+static tinytl_status write_measured(const tinytl_search_state *state, size_t first, size_t nbytes,
+                                    tinytl_sealer *sealer, tinytl_error *error) {
+  for (int i = 0; i < state->searcher->at.n_measured; i++)
+    TINYTL_TRY(
+        tinytl_sealer_write(sealer, (const char *)&state->measured[i] + first, nbytes, error));
+  return TINYTL_OK;
+}
+
+static tinytl_status write_vector(const tinytl_search_state *state, const vector *v,
+                                  tinytl_sealer *sealer, tinytl_error *error) {
+  if (v->data) return tinytl_sealer_write(sealer, v->data, vector_nbytes(v), error);
+  return v->dtype == TINYTL_DTYPE_F32
+             ? write_measured(state, offsetof(tinytl_measured, top1), sizeof(float), sealer, error)
+             : write_measured(state, offsetof(tinytl_measured, subnet), sizeof(tinytl_subnet),
+                              sealer, error);
+}
+
+tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl_write_fn write,
+                                        void *context, tinytl_error *error) {
+  vector vectors[MAX_VECTORS];
+  tinytl_tensor tensors[MAX_VECTORS + 1];
+  tinytl_sealer sealer;
+  const int n = list_vectors(state->searcher, vectors);
+  for (int i = 0; i < n; i++)
+    tensors[i] = (tinytl_tensor){.name = vectors[i].name,
+                                 .dtype = vectors[i].dtype,
+                                 .n_dims = 1,
+                                 .dims = {vectors[i].n},
+                                 .nbytes = vector_nbytes(&vectors[i])};
+  char *position = print_position(state->searcher);
+  if (!position)
+    return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
+  const char *const meta[] = {
+      "tinytl.format", TINYTL_SEARCH_FORMAT, "tinytl.run", state->run, "tinytl.data",
+      state->data,     "tinytl.state",       position,     NULL};
+  tinytl_status status = tinytl_sealer_begin(&sealer, meta, tensors, n, write, context, error);
+  free(position);
+  for (int i = 0; i < n && status == TINYTL_OK; i++)
+    status = write_vector(state, &vectors[i], &sealer, error);
+  return status == TINYTL_OK ? tinytl_sealer_finish(&sealer, error) : status;
+}
+
+/* ---- Reading ------------------------------------------------------------------------------ */
+
+enum { MOST_MEASURED = 1000 + TINYTL_FINALISTS, MOST_EPOCHS = 10000, MOST_BATCH = 4096 };
+
+static tinytl_status number(const json_t *json, const char *key, double most, const char *where,
+                            double *value, tinytl_error *error) {
+  const json_t *found = json_object_get(json, key);
+  *value = json_is_number(found) ? json_number_value(found) : -1;
+  if (*value >= 0 && *value <= most) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a number \"%s\" of 0 to %g", where,
+                     key, most);
+}
+
+static tinytl_status parse_position(const json_t *json, const char *where,
+                                    tinytl_search_position *at, tinytl_error *error) {
+  double base;
+  TINYTL_TRY(tinytl_json_int(json, "epoch", 1, MOST_EPOCHS + 1, where, &at->epoch, error));
+  TINYTL_TRY(tinytl_json_int(json, "images", 0, 1 << 30, where, &at->n_fed, error));
+  TINYTL_TRY(tinytl_json_int(json, "measured", 0, MOST_MEASURED, where, &at->n_measured, error));
+  TINYTL_TRY(tinytl_json_int(json, "drawn", 0, at->n_measured, where, &at->n_drawn, error));
+  TINYTL_TRY(tinytl_json_int(json, "batch", 1, MOST_BATCH, where, &at->batch, error));
+  TINYTL_TRY(number(json, "loss_sum", 1e30, where, &at->loss_sum, error));
+  TINYTL_TRY(number(json, "base_bytes", 1e15, where, &base, error));
+  at->base_nbytes = (size_t)base;
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_search_state_open(const tinytl_search_state *state,
+                                       const tinytl_source *source, tinytl_sealed_file *file,
+                                       tinytl_search_position *at, tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  json_t *json = NULL;
+  TINYTL_TRY(tinytl_sealed_open(file, source, TINYTL_SEARCH_FORMAT, error));
+  TINYTL_TRY(tinytl_sealed_compare(file, "tinytl.run", state->run, TINYTL_ERROR_USAGE,
+                                   "a search with other options", error));
+  TINYTL_TRY(tinytl_sealed_compare(file, "tinytl.data", state->data, TINYTL_ERROR_MODEL,
+                                   "a search on other pictures", error));
+  TINYTL_TRY(tinytl_sealed_object(file, "tinytl.state", where, &json, error));
+  const tinytl_status status = parse_position(json, where, at, error);
+  json_decref(json);
+  return status;
+}
+
+/* Any other byte in a bool is undefined behaviour. */
+static tinytl_status check_flags(const vector *v, const char *file, tinytl_error *error) {
+  const unsigned char *flags = v->data;
+  for (size_t i = 0; v->dtype == TINYTL_DTYPE_I8 && i < v->n; i++)
+    if (flags[i] > 1)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "%s: tensor \"%s\": value %zu must be 0 or 1, found %d", file, v->name, i,
+                         flags[i]);
+  return TINYTL_OK;
+}
+
+static tinytl_status restore_measured(const tinytl_search_state *state,
+                                      const tinytl_sealed_file *file, tinytl_error *error) {
+  const size_t n = (size_t)state->searcher->at.n_measured;
+  uint64_t top1, subnets;
+  if (n == 0) return TINYTL_OK;
+  TINYTL_TRY(tinytl_sealed_find(file, "top1", TINYTL_DTYPE_F32, n, &top1, error));
+  TINYTL_TRY(tinytl_sealed_find(file, "subnets", TINYTL_DTYPE_I8, n * sizeof(tinytl_subnet),
+                                &subnets, error));
+  for (size_t i = 0; i < n; i++) {
+    tinytl_measured *one = &state->measured[i];
+    TINYTL_TRY(
+        tinytl_sealed_read(file, top1 + i * sizeof one->top1, &one->top1, sizeof one->top1, error));
+    TINYTL_TRY(tinytl_sealed_read(file, subnets + i * sizeof one->subnet, &one->subnet,
+                                  sizeof one->subnet, error));
+    if (!(one->top1 >= 0 && one->top1 <= 1) ||
+        !tinytl_genes_are_valid(&state->searcher->supernet->space, &one->subnet))
+      return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "%s: sub-net %zu is none of the space, or its accuracy no share",
+                         file->source->name, i);
+  }
+  return TINYTL_OK;
+}
+
+static tinytl_status restore_step(const tinytl_searcher *s, const tinytl_sealed_file *file,
+                                  tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  json_t *json = NULL;
+  double step;
+  TINYTL_TRY(tinytl_sealed_object(file, "tinytl.state", where, &json, error));
+  const tinytl_status status = number(json, "step", 1e15, where, &step, error);
+  json_decref(json);
+  if (status == TINYTL_OK) s->adaptation->optimizer.step = (uint64_t)step;
+  return status;
+}
+
+tinytl_status tinytl_search_state_restore(const tinytl_search_state *state,
+                                          const tinytl_sealed_file *file, tinytl_error *error) {
+  const tinytl_searcher *s = state->searcher;
+  vector vectors[MAX_VECTORS];
+  const int n = list_vectors(s, vectors);
+  if (s->adaptation) TINYTL_TRY(restore_step(s, file, error));
+  for (int i = 0; i < n; i++) {
+    uint64_t from;
+    if (!vectors[i].data) continue;
+    TINYTL_TRY(
+        tinytl_sealed_find(file, vectors[i].name, vectors[i].dtype, vectors[i].n, &from, error));
+    TINYTL_TRY(tinytl_sealed_read(file, from, vectors[i].data, vector_nbytes(&vectors[i]), error));
+    TINYTL_TRY(check_flags(&vectors[i], file->source->name, error));
+  }
+  return restore_measured(state, file, error);
+}

@@ -1,0 +1,231 @@
+/* Adapting: gradients against the double-precision reference, and memory against the plan. */
+#include "support/cmocka.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "search/searcher.h"
+#include "support/memory_images.h"
+#include "support/reference.h"
+
+enum { TRAIN = 40, VAL = 12 };
+
+typedef struct fixture {
+  memory_images train, val;
+  tinytl_supernet *supernet;
+  tinytl_search_options options;
+  tinytl_searcher *s;
+} fixture;
+
+static fixture *make(void) {
+  fixture *f = calloc(1, sizeof *f);
+  tinytl_pretrain_options pretrain;
+  memory_images_init(&f->train, TRAIN, 1);
+  memory_images_init(&f->val, VAL, 2);
+  tinytl_pretrain_options_init(&pretrain);
+  pretrain.epochs = 8;
+  pretrain.batch = 20;
+  pretrain.image_size = 32;
+  assert_int_equal(tinytl_pretrain_supernet("supernet-0.1", &f->train.images, NULL, &pretrain,
+                                            &f->supernet, NULL, NULL),
+                   TINYTL_OK);
+  tinytl_search_options_init(&f->options);
+  f->options.mode = TINYTL_SEARCH_FULL;
+  f->options.candidates = 16;
+  f->options.train.n_threads = 1;
+  f->options.train.dropout = 0;
+  assert_int_equal(tinytl_searcher_create(f->supernet, &f->train.images, &f->val.images,
+                                          &f->options, NULL, &f->s, NULL),
+                   TINYTL_OK);
+  f->s->at.epoch = 1;
+  return f;
+}
+
+static void discard(fixture *f) {
+  tinytl_searcher_free(f->s);
+  tinytl_supernet_free(f->supernet);
+  free(f);
+}
+
+static void hold(tinytl_searcher *s) {
+  tinytl_search_pass pass;
+  assert_int_equal(tinytl_searcher_begin_epoch(s, 1, 0, &pass, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_searcher_next(s, &pass, s->adaptation->batch, NULL), TINYTL_OK);
+  assert_int_equal(s->n_held, s->adaptation->batch);
+}
+
+static void set_values(tinytl_searcher *s) {
+  tinytl_rng rng = tinytl_rng_make(4, TINYTL_RNG_INIT, 0, 0);
+  for (size_t i = 0; i < s->adaptation->params->n; i++)
+    s->adaptation->values[i] = 0.1f * tinytl_rng_normal(&rng);
+}
+
+/* The folded sub-net, with what is adapted, in double precision. */
+static reference_net *reference_of(const tinytl_searcher *s) {
+  const tinytl_adaptation *a = s->adaptation;
+  tinytl_backbone *model = malloc(sizeof *model);
+  *model = s->folded;
+  model->arch.n_classes = MEMORY_CLASSES;
+  model->classifier = (tinytl_weight){.f32 = a->values};
+  model->classifier_bias = a->values + a->params->segments[1].offset;
+  reference_net *net = reference_net_make(model);
+  free(model);
+  return net;
+}
+
+/* A random direction over the shared values, and the same in the reference of the sub-net; returns
+ * the gradient along it. */
+static double draw_direction(const tinytl_searcher *s, const reference_net *net, uint64_t seed,
+                             double *direction) {
+  const tinytl_adaptation *a = s->adaptation;
+  tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_INIT, 1, 0);
+  double along = 0;
+  memset(direction, 0, net->n_values * sizeof *direction);
+  for (int k = 0; k < 2 + s->part.arch.n_layers; k++) {
+    const reference_segment *segment = k == 0   ? reference_find(net, REFERENCE_CLASSIFIER, 0)
+                                       : k == 1 ? reference_find(net, REFERENCE_CLASSIFIER_BIAS, 0)
+                                                : reference_find(net, REFERENCE_BIAS, k - 2);
+    const size_t shared = a->params->segments[k < 2 ? k : 2 + s->part.layers[k - 2]].offset;
+    for (size_t i = 0; i < segment->n; i++) {
+      direction[segment->first + i] = (double)tinytl_rng_normal(&rng);
+      along += direction[segment->first + i] * (double)a->gradient[shared + i];
+    }
+  }
+  return along;
+}
+
+static void check_gradient(tinytl_searcher *s, const tinytl_subnet *subnet) {
+  bool fits = false;
+  double loss = 0, expected_loss = 0;
+  memset(s->adaptation->gradient, 0, s->adaptation->params->n * sizeof(float));
+  assert_int_equal(tinytl_adaptation_add_gradient(s, subnet, &fits, &loss, NULL), TINYTL_OK);
+  assert_true(fits);
+  reference_net *net = reference_of(s);
+  double *direction = malloc(net->n_values * sizeof *direction);
+  for (int i = 0; i < s->n_held; i++)
+    expected_loss += reference_loss(net, s->rgb[i], s->input.size, s->labels[i], 0.1, NULL);
+  assert_true(fabs(loss - expected_loss) < 1e-4 * expected_loss);
+  int n_checked = 0;
+  for (uint64_t seed = 0; seed < 4; seed++) {
+    const double along = draw_direction(s, net, seed, direction);
+    double difference = 0;
+    bool smooth = true;
+    for (int i = 0; smooth && i < s->n_held; i++) {
+      double one;
+      smooth = reference_derivative(net, direction, 1e-7, s->rgb[i], s->input.size, s->labels[i],
+                                    0.1, &one);
+      difference += smooth ? one : 0;
+    }
+    if (!smooth) continue;
+    n_checked++;
+    if (fabs(along - difference) > 2e-3 * (fabs(difference) + 1))
+      fail_msg("%g instead of %g", along, difference);
+  }
+  assert_true(n_checked > 0);
+  free(direction);
+  reference_net_free(net);
+}
+
+static void test_gradient(void **state) {
+  (void)state;
+  fixture *f = make();
+  const tinytl_subnet drawn = tinytl_genes_draw(&f->supernet->space, 5, 0, 0),
+                      smallest = tinytl_subnet_smallest(&f->supernet->space);
+  set_values(f->s);
+  hold(f->s);
+  check_gradient(f->s, &drawn);
+  check_gradient(f->s, &smallest);
+  discard(f);
+}
+
+/* What a sub-net does not have stays as it is, but for momentum, which is 0 at first. */
+static void test_update_is_of_the_subnet(void **state) {
+  (void)state;
+  fixture *f = make();
+  tinytl_searcher *s = f->s;
+  const tinytl_adaptation *a = s->adaptation;
+  const tinytl_subnet smallest = tinytl_subnet_smallest(&f->supernet->space);
+  bool fits, has[TINYTL_MAX_LAYERS] = {false};
+  double loss;
+  hold(s);
+  assert_int_equal(tinytl_adaptation_add_gradient(s, &smallest, &fits, &loss, NULL), TINYTL_OK);
+  tinytl_adaptation_update(s);
+  for (int i = 0; i < s->part.arch.n_layers; i++) has[s->part.layers[i]] = true;
+  /* From a classifier of 0 no gradient goes back: a second update moves biases. */
+  assert_int_equal(tinytl_adaptation_add_gradient(s, &smallest, &fits, &loss, NULL), TINYTL_OK);
+  tinytl_adaptation_update(s);
+  int n_moved = 0;
+  for (int i = 0; i < s->shared.arch.n_layers; i++) {
+    const tinytl_segment *segment = &a->params->segments[2 + i];
+    for (size_t c = 0; c < segment->n; c++) {
+      const float value = a->values[segment->offset + c];
+      if (!has[i]) assert_true(value == 0);
+      n_moved += value != 0;
+    }
+  }
+  assert_true(n_moved > 0);
+  discard(f);
+}
+
+/* Any sub-net's program fits where the largest and the smallest ones do, or says that it does not;
+ * with TINYTL_GUARDS, writing beyond it would be told. */
+static void test_memory(void **state) {
+  (void)state;
+  fixture *f = make();
+  tinytl_searcher *s = f->s;
+  hold(s);
+  for (uint64_t i = 0; i < 8; i++) {
+    const tinytl_subnet subnet = tinytl_genes_draw(&f->supernet->space, 6, i, 0);
+    bool fits = false;
+    double loss;
+    assert_int_equal(tinytl_adaptation_add_gradient(s, &subnet, &fits, &loss, NULL), TINYTL_OK);
+    assert_true(fits);
+  }
+  /* Nothing is done where there is no room. */
+  const size_t room = s->work_nbytes;
+  const tinytl_subnet largest = tinytl_subnet_largest(&f->supernet->space);
+  bool fits = true;
+  double loss = -1;
+  s->work_nbytes = s->adaptation->program_nbytes / 2;
+  assert_int_equal(tinytl_adaptation_add_gradient(s, &largest, &fits, &loss, NULL), TINYTL_OK);
+  assert_false(fits);
+  assert_true(loss == -1);
+  s->work_nbytes = room;
+  discard(f);
+}
+
+/* In one sub-net the loss falls: that of the last epoch is below that of the first. (In a super-net
+ * that has hardly been trained, features of different sub-nets have little in common.) */
+static void test_learns(void **state) {
+  (void)state;
+  fixture *f = make();
+  tinytl_searcher *s = f->s;
+  const tinytl_subnet subnet = tinytl_subnet_largest(&f->supernet->space);
+  tinytl_search_pass pass;
+  enum { UPDATES = 100, EPOCH = 5 };
+  double first = 0, last = 0;
+  for (int i = 0; i < UPDATES; i++) {
+    bool fits;
+    double loss;
+    if (i % EPOCH == 0)
+      assert_int_equal(tinytl_searcher_begin_epoch(s, 1 + i / EPOCH, 0, &pass, NULL), TINYTL_OK);
+    assert_int_equal(tinytl_searcher_next(s, &pass, s->adaptation->batch, NULL), TINYTL_OK);
+    assert_int_equal(tinytl_adaptation_add_gradient(s, &subnet, &fits, &loss, NULL), TINYTL_OK);
+    tinytl_adaptation_update(s);
+    first += i < EPOCH ? loss : 0;
+    last += i >= UPDATES - EPOCH ? loss : 0;
+  }
+  if (!(last < 0.95 * first)) fail_msg("%g, at first %g", last, first);
+  discard(f);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_gradient),
+      cmocka_unit_test(test_update_is_of_the_subnet),
+      cmocka_unit_test(test_memory),
+      cmocka_unit_test(test_learns),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
