@@ -38,7 +38,8 @@ static const cli_syntax pretrain_syntax = {
         "Pictures: as of train; DIR/val, or a tenth of DIR/train where there is none, is for the\n"
         "accuracy that is told. Architectures: mobilenet-v2-W (W: width multiplier, 0.1 to 2.0),\n"
         "proxyless-mobile, mcunet-5fps; supernet-W is the super-net of ProxylessNAS. Sizes: K, M, "
-        "G are 10^3, 10^6, 10^9 bytes.\n",
+        "G are 10^3, 10^6, 10^9 bytes.\nBuilt with MPI, mpirun -n N tinytl pretrain ... splits "
+        "each batch over N processes.\n",
     .min_operands = 1,
     .max_operands = 1};
 
