@@ -1,7 +1,7 @@
 # A short front for CMake: see CMakePresets.json.
 JOBS ?= $(shell nproc)
 
-.PHONY: all demo test check-asan check-clang check-arm64 check-tsan check-lint check-format fuzz format install clean
+.PHONY: all demo test check-asan check-clang check-arm64 check-tsan check-mpi check-lint check-format fuzz format install clean
 
 all:
 	cmake --preset release
@@ -43,6 +43,13 @@ check-tsan:
 	cmake --build --preset tsan -j $(JOBS)
 	ctest --preset tsan
 
+# Pre-training over ranks that mpirun starts.
+check-mpi:
+	tools/install_packages.sh build test mpi
+	cmake --preset mpi
+	cmake --build --preset mpi -j $(JOBS)
+	ctest --preset mpi
+
 # Every target for FUZZ_SECONDS; a corpus grows in build-fuzz/corpus. docs/robustness.md.
 FUZZ_SECONDS ?= 5
 fuzz:
@@ -69,4 +76,4 @@ install: all
 	cmake --install build
 
 clean:
-	rm -rf build build-asan build-clang build-arm64 build-tsan build-fuzz
+	rm -rf build build-asan build-clang build-arm64 build-tsan build-mpi build-fuzz

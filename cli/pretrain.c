@@ -10,6 +10,7 @@
 #include "model.h"
 #include "options.h"
 #include "pictures.h"
+#include "ranks.h"
 #include "summary.h"
 #include "terminal.h"
 
@@ -37,7 +38,8 @@ static const cli_syntax pretrain_syntax = {
         "Pictures: as of train; DIR/val, or a tenth of DIR/train where there is none, is for the\n"
         "accuracy that is told. Architectures: mobilenet-v2-W (W: width multiplier, 0.1 to 2.0),\n"
         "proxyless-mobile, mcunet-5fps; supernet-W is the super-net of ProxylessNAS. Sizes: K, M, "
-        "G are 10^3, 10^6, 10^9 bytes.\n",
+        "G are 10^3, 10^6, 10^9 bytes.\nBuilt with MPI, mpirun -n N tinytl pretrain ... splits "
+        "each batch over N processes.\n",
     .min_operands = 1,
     .max_operands = 1};
 
@@ -124,6 +126,11 @@ static bool is_supernet(const pretrain_arguments *args) {
   return strncmp(args->architecture, "supernet-", strlen("supernet-")) == 0;
 }
 
+/* Of the ranks: it alone writes files and messages. */
+static bool is_first(const pretrain_arguments *args) {
+  return !args->pretrain.group || args->pretrain.group->rank == 0;
+}
+
 static void print_done(const pretrain_arguments *args, const cli_train_set *set,
                        const tinytl_pretrain_report *report) {
   int n_skipped = set->n_skipped + report->skipped_images;
@@ -180,7 +187,7 @@ static tinytl_status pretrain_supernet_into(cli_output *output, const cli_train_
       tinytl_pretrain_supernet(args->architecture, tinytl_folder_images(set->train),
                                cli_train_set_val(set), &args->pretrain, &supernet, report, error);
   cli_progress_end();
-  if (status != TINYTL_OK) return status;
+  if (status != TINYTL_OK || !is_first(args)) return status;
   status = tinytl_supernet_write(supernet, cli_output_write, output, error);
   tinytl_supernet_free(supernet);
   return status;
@@ -195,28 +202,41 @@ static tinytl_status pretrain_into(cli_output *output, const cli_train_set *set,
       tinytl_pretrain(args->architecture, tinytl_folder_images(set->train), cli_train_set_val(set),
                       &args->pretrain, &backbone, report, error);
   cli_progress_end();
-  if (status != TINYTL_OK) return status;
+  if (status != TINYTL_OK || !is_first(args)) return status;
   status = tinytl_backbone_write(backbone, cli_output_write, output, error);
   tinytl_backbone_free(backbone);
   return status;
 }
 
-static tinytl_status run_locked(pretrain_arguments *args, tinytl_error *error) {
-  cli_output output;
-  cli_train_set set;
-  tinytl_pretrain_report report;
-  tinytl_status status = cli_output_open(&output, args->backbone, NULL, error);
-  if (status != TINYTL_OK) return status;
-  status = cli_train_set_open(&set, args->dir, args->val_share, args->pretrain.seed, error);
-  if (status != TINYTL_OK) {
-    cli_output_discard(&output);
-    return status;
-  }
-  status = pretrain_into(&output, &set, args, &report, error);
-  status = cli_output_finish(&output, status, error);
+static tinytl_status open_all(pretrain_arguments *args, cli_output *output, cli_train_set *set,
+                              tinytl_error *error) {
+  tinytl_status status =
+      cli_output_open(output, is_first(args) ? args->backbone : "/dev/null", NULL, error);
   if (status == TINYTL_OK) {
-    cli_checkpoint_remove(&args->checkpoint);
-    print_done(args, &set, &report);
+    status = cli_train_set_open(set, args->dir, args->val_share, args->pretrain.seed, error);
+  }
+  status = tinytl_rank_group_agree(args->pretrain.group, status, error);
+  if (status == TINYTL_OK) return TINYTL_OK;
+  cli_train_set_close(set);
+  cli_output_discard(output);
+  return status;
+}
+
+static tinytl_status run_locked(pretrain_arguments *args, tinytl_error *error) {
+  cli_output output = {0};
+  cli_train_set set = {0};
+  tinytl_pretrain_report report;
+  tinytl_status status = open_all(args, &output, &set, error);
+  if (status != TINYTL_OK) return status;
+  status = pretrain_into(&output, &set, args, &report, error);
+  if (!is_first(args)) {
+    cli_output_discard(&output);
+  } else {
+    status = cli_output_finish(&output, status, error);
+    if (status == TINYTL_OK) {
+      cli_checkpoint_remove(&args->checkpoint);
+      print_done(args, &set, &report);
+    }
   }
   cli_train_set_close(&set);
   return status;
@@ -226,7 +246,11 @@ static tinytl_status run_saved(pretrain_arguments *args, tinytl_error *error) {
   cli_checkpoint *checkpoint = &args->checkpoint;
   tinytl_status status =
       cli_checkpoint_open(checkpoint, args->checkpoint_path, args->resume, args->backbone, error);
-  if (status != TINYTL_OK) return status;
+  const tinytl_status agreed = tinytl_rank_group_agree(args->pretrain.group, status, error);
+  if (agreed != TINYTL_OK) {
+    if (status == TINYTL_OK) cli_checkpoint_close(checkpoint);
+    return agreed;
+  }
   if (args->checkpoint_path) args->pretrain.save = on_save;
   args->pretrain.resume = cli_checkpoint_source(checkpoint);
   status = run_locked(args, error);
@@ -256,8 +280,12 @@ static tinytl_status parse_sizes(pretrain_arguments *args, tinytl_error *error) 
 static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
   cli_model teacher;
   if (!args->teacher) return run_saved(args, error);
-  tinytl_status status = cli_model_open(&teacher, args->teacher, NULL, error);
-  if (status != TINYTL_OK) return status;
+  const tinytl_status opened = cli_model_open(&teacher, args->teacher, NULL, error);
+  tinytl_status status = tinytl_rank_group_agree(args->pretrain.group, opened, error);
+  if (status != TINYTL_OK) {
+    if (opened == TINYTL_OK) cli_model_close(&teacher);
+    return status;
+  }
   args->pretrain.teacher = teacher.backbone;
   status = run_saved(args, error);
   cli_model_close(&teacher);
@@ -280,6 +308,16 @@ int cli_pretrain(int argc, char **argv) {
   args.pretrain.context = &args;
   tinytl_error error;
   tinytl_status status = parse_sizes(&args, &error);
-  if (status == TINYTL_OK) status = run(&args, &error);
-  return status == TINYTL_OK ? TINYTL_OK : cli_report(&error);
+  if (status == TINYTL_OK) status = cli_ranks_begin(&args.pretrain.group, &error);
+  if (status != TINYTL_OK) return cli_report(&error);
+  if (!is_first(&args)) {
+    args.quiet = true;
+    args.json = args.resume = false;
+    args.checkpoint_path = NULL;
+  }
+  status = run(&args, &error);
+  if (status != TINYTL_OK && is_first(&args)) cli_report(&error);
+  fflush(stdout);
+  cli_ranks_end();
+  return status;
 }

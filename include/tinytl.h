@@ -530,6 +530,24 @@ typedef struct tinytl_pretrain_state tinytl_pretrain_state;
 tinytl_status tinytl_pretrain_state_write(const tinytl_pretrain_state *state, tinytl_write_fn write,
                                           void *context, tinytl_error *error);
 
+/* Ranks that pre-train together: processes on one machine or several, or threads, of which each
+ * calls tinytl_pretrain with the same options and pictures. The functions are called from the
+ * training thread, by all ranks in the same order, and return when all have called; false: a rank
+ * is gone, and the run ends with INTERNAL. Sums must have the same bits on all ranks. */
+typedef struct tinytl_rank_group {
+  int rank, n_ranks;                                          /* 0 to n_ranks - 1; 1 or more */
+  void *context;                                              /* of the functions */
+  bool (*sum_floats)(void *context, float *values, size_t n); /* become their sums over ranks */
+  bool (*sum_doubles)(void *context, double *values, size_t n);
+  bool (*broadcast)(void *context, int from, void *bytes, size_t nbytes); /* become rank from's */
+} tinytl_rank_group;
+
+/* Every rank calls it with the status of something that may have failed on it alone, and the error
+ * where it did. All return the same: OK where nobody failed, else the status and error of the first
+ * rank that did. group NULL: status, and nothing happens. */
+tinytl_status tinytl_rank_group_agree(const tinytl_rank_group *group, tinytl_status status,
+                                      tinytl_error *error);
+
 typedef struct tinytl_pretrain_options {
   int epochs;     /* 1 to 10,000; default 60 */
   int batch;      /* 2 to 4096; default 64; memory grows with it */
@@ -560,6 +578,11 @@ typedef struct tinytl_pretrain_options {
                                   weights and memory limit may differ; all else must be the same */
   void (*resumed)(void *context, const tinytl_epoch *at); /* told where; NULL: nobody */
   void *context;                                          /* of the six callbacks */
+  /* NULL: this process alone (default). Else each batch is split over the ranks, at most as many as
+   * it has pictures; the result is one rank's up to rounding. resume counts on rank 0 alone, which
+   * may have had any number of ranks. A stop or failure on one rank ends all at the same update,
+   * with the same error. skip is told of a picture on the rank that loaded it. */
+  const tinytl_rank_group *group;
 } tinytl_pretrain_options;
 
 void tinytl_pretrain_options_init(tinytl_pretrain_options *options);
@@ -577,10 +600,10 @@ typedef struct tinytl_pretrain_report {
 /* Trains a backbone of a named architecture (tinytl_backbone_init) from random weights, with a
  * classifier of the pictures' classes: every weight, by batches, with batch norms that are folded
  * into the backbone at the end. `val` (NULL: none) is for the report alone. On success the caller
- * owns *backbone; report may be NULL. Same seed, same bytes of backbone, whatever the number of
- * threads. Errors: USAGE (options), DATA (too few pictures, loss not finite), MODEL (a teacher
- * of other classes; a state that is damaged or of other pictures: one of other options is USAGE),
- * MEMORY_LIMIT, INTERRUPTED. */
+ * owns *backbone; report may be NULL. Of a group rank 0 alone gets it, the others NULL. Same seed,
+ * same bytes of backbone, whatever the number of threads. Errors: USAGE (options), DATA (too few
+ * pictures, loss not finite), MODEL (a teacher of other classes; a state that is damaged or of
+ * other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
 tinytl_status tinytl_pretrain(const char *architecture, const tinytl_images *train,
                               const tinytl_images *val, const tinytl_pretrain_options *options,
                               tinytl_backbone **backbone, tinytl_pretrain_report *report,

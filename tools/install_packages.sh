@@ -1,6 +1,6 @@
 #!/bin/sh
 # install_packages.sh GROUP...: installs what is missing of the packages that a group of work
-# needs. Groups: build, test, clang, fuzz, lint, format, arm64. Debian and Ubuntu; elsewhere it names them.
+# needs. Groups: build, test, clang, fuzz, lint, format, arm64, mpi. Debian and Ubuntu; elsewhere it names them.
 set -eu
 
 packages_of() {
@@ -10,6 +10,7 @@ packages_of() {
     clang) echo clang ;;
     fuzz) echo clang libclang-rt-dev ;;
     lint) echo clang-tidy cppcheck git ;;
+    mpi) echo libopenmpi-dev openmpi-bin openssh-client procps ;;
     format) echo clang-format git ;;
     arm64)
       echo gcc-aarch64-linux-gnu qemu-user

@@ -98,6 +98,23 @@ static void statistics_task(void *context, int task) {
   }
 }
 
+/* Makes mean and squares those of all ranks; returns their number of pixels. Between ranks go sums,
+ * not about the mean, which is not known yet: doubles have the digits for it. */
+static double combine_ranks(tinytl_ranks *ranks, int n_pixels, int channels, double *mean) {
+  double *squares = mean + channels, *n = squares + channels;
+  for (int c = 0; c < channels; c++) {
+    squares[c] += mean[c] * mean[c] * n_pixels;
+    mean[c] *= n_pixels;
+  }
+  *n = n_pixels;
+  tinytl_ranks_sum_doubles(ranks, mean, 2 * (size_t)channels + 1);
+  for (int c = 0; c < channels; c++) {
+    mean[c] /= *n;
+    squares[c] = fmax(squares[c] - mean[c] * mean[c] * *n, 0);
+  }
+  return *n;
+}
+
 void tinytl_batch_norm_statistics(const tinytl_run *run, int n_pixels, int channels, const float *x,
                                   float *mean, float *var) {
   statistics s = {run->kernels, cut_pixels(n_pixels, channels), x, run->scratch};
@@ -110,9 +127,10 @@ void tinytl_batch_norm_statistics(const tinytl_run *run, int n_pixels, int chann
     for (int c = 0; c < channels; c++)
       combine(first, &total[c], &squares[c], n, part[c], part[channels + c]);
   }
+  const double n = run->ranks ? combine_ranks(run->ranks, n_pixels, channels, total) : n_pixels;
   for (int c = 0; c < channels; c++) {
     mean[c] = (float)total[c];
-    var[c] = (float)(squares[c] / n_pixels);
+    var[c] = (float)(squares[c] / n);
   }
 }
 
@@ -165,6 +183,7 @@ void tinytl_batch_norm_forward(const tinytl_run *run, int n_pixels, int channels
 
 typedef struct norm_backward {
   const tinytl_kernels *kernels;
+  tinytl_ranks *ranks;
   cut cut;
   const tinytl_batch_norm *norm;
   const float *x;
@@ -202,11 +221,18 @@ static void grad_task(void *context, int task) {
 
 /* dx = dy * factor - (x * slope + offset), with x_hat written out. */
 static void find_coefficients(const norm_backward *n, float *dscale, float *dshift) {
-  const int channels = n->cut.channels, n_pixels = n->cut.n_pixels;
+  const int channels = n->cut.channels;
+  double n_pixels = n->cut.n_pixels;
   for (int task = 1; task < n->cut.n_tasks; task++) {
     const double *part = n->sums + (size_t)task * task_doubles(&n->cut);
     for (int c = 0; c < 2 * channels; c++) n->sums[c] += part[c];
   }
+  if (n->ranks) {
+    n->sums[2 * channels] = n_pixels;
+    tinytl_ranks_sum_doubles(n->ranks, n->sums, 2 * (size_t)channels + 1);
+    n_pixels = n->sums[2 * channels];
+  }
+  const bool adds = !n->ranks || tinytl_ranks_own(n->ranks) == 0;
   for (int c = 0; c < channels; c++) {
     const double mean = n->norm->mean[c], rstd = rstd_of(n->norm->var[c]);
     const double sum = n->sums[channels + c], sum_x_hat = (n->sums[c] - mean * sum) * rstd;
@@ -214,6 +240,7 @@ static void find_coefficients(const norm_backward *n, float *dscale, float *dshi
     n->factor[c] = n->norm->slope[c];
     n->slope[c] = (float)slope;
     n->offset[c] = (float)(n->norm->slope[c] * sum / n_pixels - mean * slope);
+    if (!adds) continue;
     dscale[c] += (float)sum_x_hat;
     dshift[c] += (float)sum;
   }
@@ -223,6 +250,7 @@ void tinytl_batch_norm_backward(const tinytl_run *run, int n_pixels, int channel
                                 const tinytl_batch_norm *norm, const float *x, float *dy,
                                 float *dscale, float *dshift) {
   norm_backward n = {.kernels = run->kernels,
+                     .ranks = run->ranks,
                      .cut = cut_pixels(n_pixels, channels),
                      .norm = norm,
                      .x = x,

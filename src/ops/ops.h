@@ -7,6 +7,7 @@
 #define TINYTL_OPS_H
 
 #include "core/parallel.h"
+#include "core/ranks.h"
 #include "kernels/kernels.h"
 #include "model/backbone.h"
 
@@ -15,6 +16,8 @@ typedef struct tinytl_run {
   const tinytl_kernels *kernels;
   tinytl_pool *pool; /* NULL: one thread */
   void *scratch;     /* aligned to 64 */
+  /* Of batch norm: the batch is that of all ranks together. NULL: of one */
+  tinytl_ranks *ranks;
 } tinytl_run;
 
 /* ---- Convolution (conv.c: dense and pointwise; depthwise.c; *_weight.c) ---------------------- */
@@ -174,7 +177,8 @@ void tinytl_batch_norm_fold(int channels, const float *mean, const float *var, c
 void tinytl_batch_norm_forward(const tinytl_run *run, int n_pixels, int channels,
                                const tinytl_batch_norm *norm, const float *x, const float *residual,
                                float *y);
-/* Where the statistics are those of x: dy becomes dx in place; dscale, dshift are added to. */
+/* Where the statistics are those of x: dy becomes dx in place; dscale, dshift are added to, by the
+ * first rank for all. */
 void tinytl_batch_norm_backward(const tinytl_run *run, int n_pixels, int channels,
                                 const tinytl_batch_norm *norm, const float *x, float *dy,
                                 float *dscale, float *dshift);

@@ -1,5 +1,6 @@
 /* tinytl_pretrain: epochs of batches, validation, statistics of the norms, the backbone. */
 #include <math.h>
+#include <string.h>
 
 #include "core/clock.h"
 #include "pretrain/pretrainer.h"
@@ -69,9 +70,13 @@ static void settle(session *s) {
 
 static tinytl_status begin(session *s, const char *architecture) {
   const tinytl_pretrain_options *options = &s->p->options;
-  TINYTL_TRY(tinytl_pretrain_state_init(&s->state, s->p, architecture, s->error));
-  if (options->resume) {
-    TINYTL_TRY(tinytl_pretrain_state_restore(&s->state, options->resume, s->error));
+  const bool resumes = options->resume && tinytl_ranks_own(&s->p->ranks) == 0;
+  tinytl_status status = tinytl_pretrain_state_init(&s->state, s->p, architecture, s->error);
+  if (status == TINYTL_OK && resumes)
+    status = tinytl_pretrain_state_restore(&s->state, options->resume, s->error);
+  TINYTL_TRY(tinytl_rank_group_agree(options->group, status, s->error));
+  TINYTL_TRY(tinytl_pretrain_state_share(&s->state, &s->p->ranks, s->error));
+  if (resumes) {
     s->is_saved = true;
     const tinytl_epoch at = {.epoch = s->state.at.epoch,
                              .n_epochs = options->epochs,
@@ -96,14 +101,19 @@ typedef struct pass {
   int n_ahead;      /* of those not given, how many the loader works on */
 } pass;
 
-/* Takes out of the order what could not be read before, and begins behind its first n_done. */
-static tinytl_status begin_pass(session *s, pass *p, int n_done, int n_most) {
+/* Takes what could not be read out of the order's first n_in, of which n_most stay. */
+static void leave_out(const session *s, pass *p, int n_in, int n_most) {
   int *order = s->p->order;
   p->n = 0;
+  for (int i = 0; i < n_in && p->n < n_most; i++)
+    if (!p->unreadable[order[i]]) order[p->n++] = order[i];
+}
+
+/* Begins behind the first n_done of the order, of which n_most count. */
+static tinytl_status begin_pass(session *s, pass *p, int n_done, int n_most) {
   p->n_given = n_done;
   p->update = n_done / s->p->batch;
-  for (int i = 0; i < p->images->n_images && p->n < n_most; i++)
-    if (!p->unreadable[order[i]]) order[p->n++] = order[i];
+  leave_out(s, p, p->images->n_images, n_most);
   if (n_done > p->n)
     return tinytl_fail(s->error, TINYTL_ERROR_DATA,
                        "%d training pictures could be read before, now %d", n_done, p->n);
@@ -116,14 +126,43 @@ static tinytl_status load(session *s, pass *pass, int n) {
   const int size = tinytl_pretrainer_draw_size(p, pass->epoch, pass->update);
   const tinytl_view view = tinytl_pretrainer_view(p, size, pass->epoch);
   pass->n_ahead = n < pass->n - pass->n_given ? n : pass->n - pass->n_given;
-  return tinytl_loader_start(p->loader, pass->images, p->order + pass->n_given, pass->n_ahead,
-                             &view, s->error);
+  const int *indices = p->order + pass->n_given;
+  int n_own = pass->n_ahead;
+  if (p->own) {
+    n_own = tinytl_pretrainer_share(p, indices, n_own, p->own);
+    indices = p->own;
+  }
+  return tinytl_loader_start(p->loader, pass->images, indices, n_own, &view, s->error);
+}
+
+/* next_batch of several ranks. Where one of them could not read a picture, all begin the batch
+ * again without it. */
+static tinytl_status next_shared_batch(session *s, pass *pass) {
+  tinytl_pretrainer *p = s->p;
+  tinytl_pretrainer_set_size(p, tinytl_pretrainer_draw_size(p, pass->epoch, pass->update));
+  for (;;) {
+    const int *order = p->order + pass->n_given;
+    p->n_held = 0;
+    p->n_batch = pass->n - pass->n_given < p->batch ? pass->n - pass->n_given : p->batch;
+    memset(p->meeting, 0, (1 + (size_t)p->n_batch) * sizeof *p->meeting);
+    tinytl_status status = check_stop(s);
+    if (status == TINYTL_OK && pass->n_ahead == 0) status = load(s, pass, p->batch);
+    if (status == TINYTL_OK) status = tinytl_pretrainer_hold_share(p, p->n_batch, s->error);
+    TINYTL_TRY(tinytl_pretrainer_meet(p, p->n_batch, status, s->error));
+    pass->n_ahead = 0;
+    if (!tinytl_pretrainer_mark(p, order, p->n_batch, pass->unreadable)) break;
+    leave_out(s, pass, pass->n, pass->n);
+  }
+  pass->n_given += p->n_batch;
+  pass->update++;
+  return pass->n_given < pass->n ? load(s, pass, p->batch) : TINYTL_OK;
 }
 
 /* Holds the next batch; it is smaller, or empty, where the pass ends. The one behind it is decoded
  * from now on. */
 static tinytl_status next_batch(session *s, pass *pass) {
   tinytl_pretrainer *p = s->p;
+  if (p->own) return next_shared_batch(s, pass);
   p->n_held = 0;
   TINYTL_TRY(check_stop(s));
   tinytl_pretrainer_set_size(p, tinytl_pretrainer_draw_size(p, pass->epoch, pass->update));
@@ -137,6 +176,7 @@ static tinytl_status next_batch(session *s, pass *pass) {
     if (!sample.skipped) tinytl_pretrainer_hold(p, &sample);
     tinytl_loader_release(p->loader, &sample);
   }
+  p->n_batch = p->n_held;
   pass->update++;
   return pass->n_given < pass->n ? load(s, pass, p->batch) : TINYTL_OK;
 }
@@ -160,16 +200,17 @@ static tinytl_status train_epoch(session *s) {
   if (at->n_fed == 0) tinytl_pretrainer_begin_epoch(p, at->epoch);
   for (;;) {
     TINYTL_TRY(next_batch(s, &pass));
-    if (p->n_held < p->batch) break;
+    if (p->n_batch < p->batch) break;
     const double loss = tinytl_pretrainer_step(p, at);
+    TINYTL_TRY(tinytl_ranks_check(&p->ranks, s->error));
     if (!isfinite(loss))
       return tinytl_fail(s->error, TINYTL_ERROR_DATA,
                          "the loss is not finite in epoch %d: expected a number, found %g; a lower "
                          "learning rate may help",
                          at->epoch, loss);
     at->loss_sum += loss;
-    at->n_fed += p->n_held;
-    s->n_run += (uint64_t)p->n_held;
+    at->n_fed += p->n_batch;
+    s->n_run += (uint64_t)p->n_batch;
     settle(s);
     report_progress(s, NAN, false);
   }
@@ -182,15 +223,18 @@ static tinytl_status train_epoch(session *s) {
 static tinytl_status validate(session *s, float *top1) {
   tinytl_pretrainer *p = s->p;
   pass pass = {.images = p->val, .unreadable = p->val_unreadable};
-  int n = 0, n_right = 0;
+  int n = 0;
+  double n_right = 0;
   for (int i = 0; i < p->val->n_images; i++) p->order[i] = i;
   TINYTL_TRY(begin_pass(s, &pass, 0, p->val->n_images));
   for (;;) {
     TINYTL_TRY(next_batch(s, &pass));
-    if (p->n_held == 0) break;
+    if (p->n_batch == 0) break;
     n_right += tinytl_pretrainer_count_right(p);
-    n += p->n_held;
+    n += p->n_batch;
   }
+  tinytl_ranks_sum_doubles(&p->ranks, &n_right, 1);
+  TINYTL_TRY(tinytl_ranks_check(&p->ranks, s->error));
   if (n == 0) return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read");
   *top1 = (float)n_right / (float)n;
   return TINYTL_OK;
@@ -223,7 +267,7 @@ static tinytl_status estimate_statistics(session *s) {
   TINYTL_TRY(begin_pass(s, &pass, 0, STATISTICS_IMAGES));
   for (int n = 1;; n++) {
     TINYTL_TRY(next_batch(s, &pass));
-    if (p->n_held == 0 || (p->n_held < p->batch && n > 1)) break;
+    if (p->n_batch < tinytl_ranks_n(&p->ranks) || (p->n_batch < p->batch && n > 1)) break;
     tinytl_pretrainer_average_statistics(p, n);
   }
   return TINYTL_OK;
@@ -270,6 +314,7 @@ static tinytl_status run(session *s, const char *architecture, tinytl_backbone *
   save(s);
   TINYTL_TRY(measure_result(s));
   complete_report(s);
+  if (tinytl_ranks_own(&s->p->ranks) > 0) return TINYTL_OK;
   return backbone ? tinytl_pretrainer_finish(s->p, backbone, s->error)
                   : tinytl_pretrainer_finish_supernet(s->p, supernet, s->error);
 }
@@ -279,8 +324,13 @@ static tinytl_status pretrain(const char *architecture, const tinytl_images *tra
                               tinytl_backbone **backbone, tinytl_supernet **supernet,
                               tinytl_pretrain_report *report, tinytl_error *error) {
   session s = {.error = error, .start = tinytl_now()};
+  tinytl_backbone *made = NULL;
+  tinytl_supernet *made_supernet = NULL;
   tinytl_status status = tinytl_pretrainer_create(architecture, train, val, options, &s.p, error);
-  if (status == TINYTL_OK) status = run(&s, architecture, backbone, supernet);
+  status = tinytl_rank_group_agree(options->group, status, error);
+  if (status == TINYTL_OK) status = run(&s, architecture, backbone ? &made : NULL, &made_supernet);
+  if (status == TINYTL_OK && backbone) *backbone = made;
+  if (status == TINYTL_OK && supernet) *supernet = made_supernet;
   if (status == TINYTL_INTERRUPTED) save(&s);
   if (status == TINYTL_OK && report) *report = s.report;
   tinytl_pretrain_state_clear(&s.state);

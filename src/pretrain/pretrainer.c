@@ -79,7 +79,7 @@ static size_t picture_nbytes(const tinytl_pretrainer *p) {
 
 /* The next batch is decoded while this one is worked on. */
 static tinytl_loader_options loader_options(const tinytl_pretrainer *p) {
-  return (tinytl_loader_options){.capacity = p->batch,
+  return (tinytl_loader_options){.capacity = p->share,
                                  .n_workers = 1,
                                  .max_size = p->max_size,
                                  .skip = p->options.skip,
@@ -107,10 +107,14 @@ static void lay_out(tinytl_pretrainer *p, cursor *c, void **loader_memory) {
   p->running.var = take(c, n_channels, sizeof(float));
   p->train_unreadable = take(c, n_train, sizeof(bool));
   p->val_unreadable = take(c, n_val, sizeof(bool));
-  p->order = take(c, n_train > n_val ? n_train : n_val, sizeof(int));
-  p->pixels = take(c, (size_t)p->batch, picture_nbytes(p));
-  p->rgb = take(c, (size_t)p->batch, sizeof *p->rgb);
-  p->labels = take(c, (size_t)p->batch, sizeof *p->labels);
+  p->order = take(c, tinytl_size_max(n_train, n_val), sizeof(int));
+  if (tinytl_ranks_n(&p->ranks) > 1) {
+    p->own = take(c, (size_t)p->share, sizeof(int));
+    p->meeting = take(c, 1 + (size_t)p->batch, sizeof(double));
+  }
+  p->pixels = take(c, (size_t)p->share, picture_nbytes(p));
+  p->rgb = take(c, (size_t)p->share, sizeof *p->rgb);
+  p->labels = take(c, (size_t)p->share, sizeof *p->labels);
   tinytl_shrinking *shrinking = p->shrinking;
   if (shrinking) {
     shrinking->values = take(c, p->net->params.n, sizeof(float));
@@ -119,7 +123,7 @@ static void lay_out(tinytl_pretrainer *p, cursor *c, void **loader_memory) {
   if (shrinking && !p->teacher) shrinking->teacher = take(c, n, sizeof(float));
   if (p->teacher) lay_out_teacher(p, c);
   if (shrinking || p->teacher)
-    p->answers = take(c, (size_t)p->batch * (size_t)p->train->n_classes, sizeof(float));
+    p->answers = take(c, (size_t)p->share * (size_t)p->train->n_classes, sizeof(float));
   *loader_memory = take(c, tinytl_loader_nbytes(&loader), 1);
   p->maps_first = c->used;
   p->batch_run.block = take(c, p->maps_nbytes, 1);
@@ -177,9 +181,10 @@ static tinytl_status take_block(tinytl_pretrainer *p, tinytl_error *error) {
   tinytl_batch_run *b = &p->batch_run;
   b->net = p->net;
   b->run = (tinytl_run){.kernels = tinytl_kernels_get(), .pool = p->pool};
+  if (tinytl_ranks_n(&p->ranks) > 1) b->run.ranks = &p->ranks;
   b->values = p->values;
   b->rgb = p->rgb;
-  for (int i = 0; i < p->batch; i++) p->rgb[i] = p->pixels + (size_t)i * picture_nbytes(p);
+  for (int i = 0; i < p->share; i++) p->rgb[i] = p->pixels + (size_t)i * picture_nbytes(p);
   for (int c3 = 0; c3 < 3; c3++) {
     b->input_scale[c3] = 1.0f / (255.0f * p->input.std[c3]);
     b->input_shift[c3] = -p->input.mean[c3] / p->input.std[c3];
@@ -239,12 +244,12 @@ static tinytl_status plan_maps(tinytl_pretrainer *p, tinytl_error *error) {
   const tinytl_pretrain_options *options = &p->options;
   for (int i = 0; i <= options->n_image_sizes; i++) {
     const int size = i < options->n_image_sizes ? options->image_sizes[i] : p->input.size;
-    TINYTL_TRY(tinytl_batch_net_init(p->net, p->arch, size, p->batch, true, error));
+    TINYTL_TRY(tinytl_batch_net_init(p->net, p->arch, size, p->share, true, error));
     free(p->teacher);
     p->teacher = NULL;
     if (options->teacher)
       TINYTL_TRY(
-          tinytl_teacher_create(options->teacher, p->train, size, p->batch, &p->teacher, error));
+          tinytl_teacher_create(options->teacher, p->train, size, p->share, &p->teacher, error));
     const size_t of_teacher = p->teacher ? p->teacher->net.nbytes : 0;
     p->maps_nbytes = tinytl_size_max(p->maps_nbytes, tinytl_size_max(p->net->nbytes, of_teacher));
     if (size > p->max_size) p->max_size = size;
@@ -262,6 +267,12 @@ static tinytl_status set_up(tinytl_pretrainer *p, const tinytl_backbone *random,
   if (p->options.image_size) p->input.size = p->options.image_size;
   p->input.resize = tinytl_input_default_resize(p->input.size);
   p->batch = p->options.batch < p->train->n_images ? p->options.batch : p->train->n_images;
+  const int n_ranks = tinytl_ranks_n(&p->ranks);
+  if (n_ranks > p->batch)
+    return tinytl_fail(error, TINYTL_ERROR_USAGE,
+                       "a batch of %d pictures can be split over %d ranks at most, not %d",
+                       p->batch, p->batch, n_ranks);
+  p->share = (p->batch + n_ranks - 1) / n_ranks;
   p->epoch_steps = p->train->n_images / p->batch;
   if (p->options.lr == 0) p->options.lr = LR_OF_BATCH_64 * (float)p->batch / 64;
   TINYTL_TRY(check_sizes(p, error));
@@ -321,6 +332,7 @@ tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_im
   tinytl_pretrainer *made = calloc(1, sizeof *made);
   if (!made) return tinytl_fail_memory(error, sizeof *made);
   made->options = *options;
+  made->ranks.group = options->group;
   made->train = train;
   made->val = val;
   tinytl_status status = init_network(made, architecture, &random, error);
@@ -362,7 +374,7 @@ int tinytl_pretrainer_draw_size(const tinytl_pretrainer *p, int epoch, int updat
 void tinytl_pretrainer_set_size(tinytl_pretrainer *p, int size) {
   if (p->net->image_size == size) return;
   /* Cannot fail: every size was planned before. */
-  tinytl_batch_net_init(p->net, p->arch, size, p->batch, true, NULL);
+  tinytl_batch_net_init(p->net, p->arch, size, p->share, true, NULL);
   if (p->teacher) tinytl_teacher_set_size(p->teacher, size);
 }
 
@@ -396,7 +408,7 @@ static void blend_statistics(tinytl_pretrainer *p, float share) {
   const tinytl_batch_statistics own = tinytl_batch_own_statistics(&p->batch_run);
   for (int i = 0; i < net->arch->n_layers; i++) {
     const tinytl_conv *conv = &net->conv[i];
-    const float n = (float)p->n_held * (float)conv->out_h * (float)conv->out_w;
+    const float n = (float)p->n_batch * (float)conv->out_h * (float)conv->out_w;
     const float unbiased = n > 1 ? n / (n - 1) : 1;
     const size_t first = net->params.channel[i];
     for (size_t c = first; c < first + (size_t)conv->out_c; c++) {
@@ -414,7 +426,7 @@ static double add_gradient(tinytl_pretrainer *p) {
   float *logits = tinytl_pretrainer_forward(p, NULL);
   if (p->net->image_size == p->input.size) blend_statistics(p, RUNNING_SHARE);
   const double loss =
-      tinytl_pretrainer_losses(p, p->teacher != NULL, 1.0f / (float)p->n_held, logits);
+      tinytl_pretrainer_losses(p, p->teacher != NULL, 1.0f / (float)p->n_batch, logits);
   tinytl_batch_backward(&p->batch_run, p->gradient);
   return loss;
 }
@@ -425,10 +437,12 @@ double tinytl_pretrainer_step(tinytl_pretrainer *p, const tinytl_pretrain_positi
                  in_epoch = (uint64_t)(at->n_fed / p->batch);
   const uint64_t n_steps = (uint64_t)phase.n_epochs * epoch_steps;
   const uint64_t step = (uint64_t)(at->epoch - phase.first_epoch) * epoch_steps + in_epoch;
-  const double loss =
+  double loss =
       phase.n_subnets == 0
           ? add_gradient(p)
           : tinytl_pretrainer_shrink(p, &phase, (uint64_t)at->epoch * epoch_steps + in_epoch);
+  tinytl_ranks_sum_doubles(&p->ranks, &loss, 1);
+  tinytl_ranks_sum_floats(&p->ranks, p->gradient, p->n_values);
   const float share = tinytl_schedule(step, n_steps / WARMUP_SHARE, n_steps);
   const tinytl_sgd sgd = {.n = p->n_values,
                           .n_decayed = p->net->params.n_decayed,
@@ -443,6 +457,7 @@ double tinytl_pretrainer_step(tinytl_pretrainer *p, const tinytl_pretrain_positi
 
 int tinytl_pretrainer_count_right(tinytl_pretrainer *p) {
   const int n_classes = p->arch->n_classes;
+  if (p->n_held == 0) return 0; /* the others have the last pictures */
   const float *logits = tinytl_pretrainer_forward(p, &p->running);
   int n_right = 0;
   for (int i = 0; i < p->n_held; i++, logits += n_classes) {

@@ -63,7 +63,9 @@ typedef struct tinytl_pretrainer {
   tinytl_pool *pool;
   tinytl_loader *loader;
 
+  tinytl_ranks ranks; /* that each batch is split over */
   int batch;          /* pictures of an update */
+  int share;          /* of them on this rank, at most */
   int epoch_steps;    /* updates of an epoch */
   size_t load_nbytes; /* of heap, for decoding one picture */
   size_t max_load_nbytes;
@@ -76,10 +78,12 @@ typedef struct tinytl_pretrainer {
   tinytl_batch_statistics running;         /* of training batches, for validation */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;
-  uint8_t *pixels;     /* of the batch's pictures: [batch], room for the largest each */
-  const uint8_t **rgb; /* [batch] */
-  int *labels;         /* [batch] */
-  int n_held;          /* pictures in it now */
+  int *own;            /* [share]: what of a batch this rank loads; NULL with one rank */
+  double *meeting;     /* [1 + batch]: ranks that failed, pictures that cannot be read; as own */
+  uint8_t *pixels;     /* of the batch's pictures: [share], room for the largest each */
+  const uint8_t **rgb; /* [share] */
+  int *labels;         /* [share] */
+  int n_held, n_batch; /* pictures in it now, on this rank and on all */
 } tinytl_pretrainer;
 
 /* Plans, and takes the memory. Errors: USAGE, DATA, MEMORY_LIMIT. */
@@ -138,6 +142,20 @@ void tinytl_pretrainer_ask(tinytl_pretrainer *p);
  * entropies to the labels. is_taught: the cross entropy to the answers counts as much. */
 double tinytl_pretrainer_losses(tinytl_pretrainer *p, bool is_taught, float weight, float *logits);
 
+/* ---- Ranks (share.c) ---------------------------------------------------------------------- */
+
+/* Of n pictures, from the first one of a batch on, those that this rank loads: every n_ranks-th of
+ * a batch. Returns how many. */
+int tinytl_pretrainer_share(const tinytl_pretrainer *p, const int *order, int n, int *own);
+/* Holds this rank's share of a batch of n pictures; those that cannot be read are in `meeting`. */
+tinytl_status tinytl_pretrainer_hold_share(tinytl_pretrainer *p, int n, tinytl_error *error);
+/* All ranks meet behind the loading of a batch of n pictures: the same status on all, and
+ * `meeting` is of all. */
+tinytl_status tinytl_pretrainer_meet(tinytl_pretrainer *p, int n, tinytl_status status,
+                                     tinytl_error *error);
+/* Marks those of the batch, the next n of the order, that a rank could not read; false: none. */
+bool tinytl_pretrainer_mark(const tinytl_pretrainer *p, const int *order, int n, bool *unreadable);
+
 /* ---- Super-nets (shrinking.c) -------------------------------------------------------------- */
 
 tinytl_phase tinytl_pretrainer_phase(const tinytl_pretrainer *p, int epoch);
@@ -164,5 +182,9 @@ void tinytl_pretrain_state_clear(tinytl_pretrain_state *state);
 /* Refuses what is not of this run, and brings values and position to where it was saved. */
 tinytl_status tinytl_pretrain_state_restore(tinytl_pretrain_state *state,
                                             const tinytl_source *source, tinytl_error *error);
+/* The state of rank 0 becomes that of all ranks. Errors: USAGE, DATA where one of them has other
+ * options or pictures. */
+tinytl_status tinytl_pretrain_state_share(tinytl_pretrain_state *state, tinytl_ranks *ranks,
+                                          tinytl_error *error);
 
 #endif

@@ -56,7 +56,7 @@ void tinytl_pretrainer_choose(tinytl_pretrainer *p, const tinytl_subnet *subnet)
   tinytl_part_values_layout(&s->part, &s->space, subnet);
   tinytl_shared_values_copy_out(&s->shared, p->values, &s->part, s->values);
   /* Cannot fail: it takes no more than the largest one. */
-  tinytl_batch_net_init(&s->net, &s->part.arch, p->net->image_size, p->batch, true, NULL);
+  tinytl_batch_net_init(&s->net, &s->part.arch, p->net->image_size, p->share, true, NULL);
   p->batch_run.net = &s->net;
   p->batch_run.values = s->values;
 }
@@ -71,7 +71,7 @@ static double add_subnet(tinytl_pretrainer *p, float weight) {
 }
 
 double tinytl_pretrainer_shrink(tinytl_pretrainer *p, const tinytl_phase *phase, uint64_t step) {
-  const float weight = 1.0f / (float)(p->n_held * phase->n_subnets);
+  const float weight = 1.0f / (float)(p->n_batch * phase->n_subnets);
   double loss = 0;
   tinytl_pretrainer_ask(p);
   for (int n = 0; n < phase->n_subnets; n++) {

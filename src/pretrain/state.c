@@ -81,6 +81,36 @@ static size_t vector_nbytes(const vector *v) {
   return v->n * (v->dtype == TINYTL_DTYPE_F32 ? sizeof(float) : 1);
 }
 
+/* ---- Ranks -------------------------------------------------------------------------------- */
+
+/* Whether rank 0's text is this one. */
+static bool is_of_all(tinytl_ranks *ranks, const char *text) {
+  char own[2 * TINYTL_CHECKSUM_NBYTES + 1], first[sizeof own];
+  SHA256Data((const uint8_t *)text, strlen(text), own);
+  memcpy(first, own, sizeof own);
+  tinytl_ranks_broadcast(ranks, first, sizeof first);
+  return memcmp(own, first, sizeof own) == 0;
+}
+
+tinytl_status tinytl_pretrain_state_share(tinytl_pretrain_state *state, tinytl_ranks *ranks,
+                                          tinytl_error *error) {
+  vector vectors[MAX_VECTORS];
+  const int n = list_vectors(state->pretrainer, vectors);
+  const bool same_run = is_of_all(ranks, state->run), same_data = is_of_all(ranks, state->data);
+  tinytl_status status = TINYTL_OK;
+  if (!same_run)
+    status = tinytl_fail(error, TINYTL_ERROR_USAGE, "expected the options of rank 0, found %s",
+                         state->run);
+  else if (!same_data)
+    status = tinytl_fail(error, TINYTL_ERROR_DATA, "expected the pictures of rank 0, found %s",
+                         state->data);
+  TINYTL_TRY(tinytl_rank_group_agree(ranks->group, status, error));
+  tinytl_ranks_broadcast(ranks, &state->at, sizeof state->at);
+  for (int i = 0; i < n; i++)
+    tinytl_ranks_broadcast(ranks, vectors[i].data, vector_nbytes(&vectors[i]));
+  return tinytl_ranks_check(ranks, error);
+}
+
 /* ---- Writing ------------------------------------------------------------------------------ */
 
 static char *print_position(const tinytl_pretrain_position *at) {
