@@ -70,9 +70,9 @@ static tinytl_status label_as_trained(cli_train_set *set, tinytl_error *error) {
 }
 
 static tinytl_status open_val(cli_train_set *set, const char *dir, float val_share, uint64_t seed,
-                              tinytl_error *error) {
+                              tinytl_skip_fn skip, tinytl_error *error) {
   if (val_share < 0 && tinytl_folder_has_part(dir, TINYTL_PART_VAL)) {
-    return tinytl_folder_open(dir, TINYTL_PART_VAL, cli_note_skipped, NULL, &set->val, error);
+    return tinytl_folder_open(dir, TINYTL_PART_VAL, skip, NULL, &set->val, error);
   }
   const tinytl_images *train = tinytl_folder_images(set->train);
   bool few = train->n_images < LEAST_FOR_VAL * train->n_classes;
@@ -82,16 +82,16 @@ static tinytl_status open_val(cli_train_set *set, const char *dir, float val_sha
 }
 
 tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_share,
-                                 uint64_t seed, tinytl_error *error) {
+                                 uint64_t seed, bool tells, tinytl_error *error) {
+  tinytl_skip_fn skip = tells ? cli_note_skipped : NULL;
   *set = (cli_train_set){0};
-  tinytl_status status =
-      tinytl_folder_open(dir, TINYTL_PART_TRAIN, cli_note_skipped, NULL, &set->train, error);
+  tinytl_status status = tinytl_folder_open(dir, TINYTL_PART_TRAIN, skip, NULL, &set->train, error);
   if (status == TINYTL_OK) {
     set->n_skipped = tinytl_folder_n_skipped(set->train);
-    status = warn_of_twins(set->train, error);
+    if (tells) status = warn_of_twins(set->train, error);
   }
   if (status == TINYTL_OK) {
-    status = open_val(set, dir, val_share, seed, error);
+    status = open_val(set, dir, val_share, seed, skip, error);
   }
   if (status == TINYTL_OK && set->val) {
     set->n_skipped += tinytl_folder_n_skipped(set->val);

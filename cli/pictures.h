@@ -15,10 +15,11 @@ typedef struct cli_train_set {
   int n_skipped;
 } cli_train_set;
 
-/* Warns of pictures that are in two classes. val_share below 0: DIR/val where there is one, else a
- * tenth of every class, or nothing with fewer than five pictures a class. */
+/* `tells`: of pictures that are left out, and of those that are in two classes. val_share below 0:
+ * DIR/val where there is one, else a tenth of every class, or nothing with fewer than five pictures
+ * a class. */
 tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_share,
-                                 uint64_t seed, tinytl_error *error);
+                                 uint64_t seed, bool tells, tinytl_error *error);
 void cli_train_set_close(cli_train_set *set);
 /* The validation pictures; NULL: none. */
 const tinytl_images *cli_train_set_val(const cli_train_set *set);

@@ -66,7 +66,7 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
       CLI_OPTION_FLAG(0, "lite", &pretrain->lite,
                       "lite residual modules too, which train then starts from"),
       CLI_OPTION_TEXT(0, "teacher", &args->teacher, "BACKBONE",
-                      "learn from its answers too; it has the same classes"),
+                      "learn from its answers too; same classes, same picture size"),
       CLI_OPTION_CHOICE("weights", &args->weights, cli_weights, "TYPE",
                         "of the backbone: int8 (default) or f32"),
       CLI_OPTION_SIZE("memory-limit", &pretrain->memory_limit,
@@ -213,7 +213,8 @@ static tinytl_status open_all(pretrain_arguments *args, cli_output *output, cli_
   tinytl_status status =
       cli_output_open(output, is_first(args) ? args->backbone : "/dev/null", NULL, error);
   if (status == TINYTL_OK) {
-    status = cli_train_set_open(set, args->dir, args->val_share, args->pretrain.seed, error);
+    status = cli_train_set_open(set, args->dir, args->val_share, args->pretrain.seed,
+                                is_first(args), error);
   }
   status = tinytl_rank_group_agree(args->pretrain.group, status, error);
   if (status == TINYTL_OK) return TINYTL_OK;
@@ -288,6 +289,10 @@ static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
   }
   args->pretrain.teacher = teacher.backbone;
   status = run_saved(args, error);
+  if (status == TINYTL_ERROR_MODEL && strncmp(error->message, "the teacher", 11) == 0) {
+    const tinytl_error inner = *error;
+    cli_fail(error, status, "%s: %s", args->teacher, inner.message);
+  }
   cli_model_close(&teacher);
   return status;
 }

@@ -63,6 +63,7 @@ void cli_ranks_end(void) {
 tinytl_status cli_ranks_begin(const tinytl_rank_group **group, tinytl_error *error) {
   const char *n_ranks = getenv("OMPI_COMM_WORLD_SIZE");
   *group = NULL;
+  if (!n_ranks) n_ranks = getenv("PMI_SIZE"); /* MPICH and its kin */
   if (!n_ranks || atoi(n_ranks) <= 1) return TINYTL_OK;
   return cli_fail(error, TINYTL_ERROR_USAGE,
                   "started by mpirun as %s ranks, but built without MPI (TINYTL_MPI)", n_ranks);

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "checkpoint.h"
 #include "command.h"
@@ -256,6 +257,18 @@ static tinytl_status search_into(cli_output *output, const tinytl_supernet *supe
   return status;
 }
 
+/* Found out before the search what would keep the plot from being written. */
+static tinytl_status check_plot(const search_arguments *args, tinytl_error *error) {
+  cli_output output;
+  if (!args->plot_path) return TINYTL_OK;
+  if (strcmp(args->plot_path, args->backbone) == 0) {
+    return cli_fail(error, TINYTL_ERROR_USAGE, "%s: -o and --plot want two files", args->plot_path);
+  }
+  tinytl_status status = cli_output_open(&output, args->plot_path, args->supernet, error);
+  if (status == TINYTL_OK) cli_output_discard(&output);
+  return status;
+}
+
 static tinytl_status write_plot(search_arguments *args, tinytl_error *error) {
   cli_output output;
   if (!args->plot_path) return TINYTL_OK;
@@ -270,21 +283,24 @@ static tinytl_status run_locked(const tinytl_supernet *supernet, search_argument
   cli_output output;
   cli_train_set set;
   tinytl_search_report report;
-  tinytl_status status = cli_output_open(&output, args->backbone, args->supernet, error);
+  tinytl_status status = check_plot(args, error);
+  if (status == TINYTL_OK) {
+    status = cli_output_open(&output, args->backbone, args->supernet, error);
+  }
   if (status != TINYTL_OK) return status;
   const bool has_val = tinytl_folder_has_part(args->dir, TINYTL_PART_VAL);
   const float share = args->val_share < 0 && !has_val ? VAL_SHARE : args->val_share;
-  status = cli_train_set_open(&set, args->dir, share, args->search.train.seed, error);
+  status = cli_train_set_open(&set, args->dir, share, args->search.train.seed, true, error);
   if (status != TINYTL_OK) {
     cli_output_discard(&output);
     return status;
   }
   status = search_into(&output, supernet, &set, args, &report, error);
-  if (status == TINYTL_OK) status = write_plot(args, error);
   status = cli_output_finish(&output, status, error);
   if (status == TINYTL_OK) {
     cli_checkpoint_remove(&args->checkpoint);
     print_done(args, &report);
+    status = write_plot(args, error);
   }
   cli_train_set_close(&set);
   return status;
@@ -312,6 +328,10 @@ int cli_search(int argc, char **argv) {
   args.optimizer = args.search.train.optimizer;
   if (!parse(argc, argv, &args, &exit_code)) return exit_code;
   args.search.mode = (tinytl_search_mode)args.mode;
+  if (args.search.mode != TINYTL_SEARCH_FULL && (args.no_mirror || args.search.train.epochs)) {
+    cli_error("--epochs and --no-mirror are of --mode full");
+    return TINYTL_ERROR_USAGE;
+  }
   args.search.train.method = (tinytl_method)args.method;
   if (args.no_mirror) args.search.train.mirror = TINYTL_SWITCH_OFF;
   args.search.train.optimizer = (tinytl_optimizer)args.optimizer;

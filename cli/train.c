@@ -270,7 +270,7 @@ static tinytl_status run_locked(const cli_model *model, train_arguments *args,
   if (status != TINYTL_OK) return status;
   char *spill_dir = output.temporary ? cli_output_directory(&output) : NULL;
   args->train.spill_dir = spill_dir;
-  status = cli_train_set_open(&set, args->dir, args->val_share, args->train.seed, error);
+  status = cli_train_set_open(&set, args->dir, args->val_share, args->train.seed, true, error);
   if (status == TINYTL_OK) {
     status = train_into(&output, model, &set, args, &report, error);
     status = cli_output_finish(&output, status, error);

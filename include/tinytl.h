@@ -562,7 +562,8 @@ typedef struct tinytl_pretrain_options {
   bool lite;                      /* lite residual modules, trained with all else; default false */
   const tinytl_backbone *teacher; /* whose probabilities count as much as the labels: its classifier
                                      has the pictures' classes, by name or, without names, in their
-                                     order; NULL: none (default) */
+                                     order; it sees pictures as large as the pupil does. NULL: none
+                                     (default) */
   tinytl_weights weights;         /* of the backbone; default TINYTL_WEIGHTS_INT8 */
   uint64_t seed;                  /* default 0 */
   size_t memory_limit;            /* as of tinytl_train_options; 0: none (default) */
@@ -653,16 +654,16 @@ typedef struct tinytl_search_options {
   size_t search_limit; /* of the search itself, where it runs on another machine than training will;
                           0: train.memory_limit (default) */
   int candidates;      /* to be measured, 16 to 1000; 0: 64, FULL 300 (default) */
-  /* Told of each one as it was measured (depth, kernel, expand and on_front are not set), and at
-   * the end of all, best first. NULL: nobody */
+  /* Told of each one as it was measured (on_front is not set), and at the end of all, best first.
+   * NULL: nobody */
   void (*progress)(void *context, int n, int n_candidates, const tinytl_candidate *candidate);
   void (*measured)(void *context, const tinytl_candidate *candidate);
   /* FULL: adapting goes on. NULL: nobody */
   void (*adapting)(void *context, const tinytl_epoch *epoch);
   /* Handed the state every train.save_seconds, and where the search is interrupted. NULL: nobody */
   void (*save)(void *context, const tinytl_search_state *state);
-  const tinytl_source *resume; /* state to go on from; NULL: from the beginning (default). Threads
-                                  may differ; all else must be the same */
+  const tinytl_source *resume; /* state to go on from; NULL: from the beginning (default). All that
+                                  changes the result must be the same: threads too under a limit */
   /* Told where; epoch: of adapting, n_epochs + 1 where that is done. NULL: nobody */
   void (*resumed)(void *context, int epoch, int n_measured);
 } tinytl_search_options;
@@ -682,7 +683,8 @@ typedef struct tinytl_search_report {
  * same classes, within options->train.memory_limit and max_macs; how, stands in docs/supernet.md.
  * *backbone, which is the caller's, has int8 weights; its classifier is the super-net's or, in mode
  * FULL, one of the pictures' classes, and its biases are adapted to them. Same seed, same bytes,
- * whatever the number of threads. Errors: USAGE (options; a state of others), DATA, MODEL (a state
+ * whatever the number of threads; under a memory limit their stacks count, so it must be the same.
+ * Errors: USAGE (options; a state of others), DATA, MODEL (a state
  * that is damaged, or of another super-net or other pictures), MEMORY_LIMIT (no sub-net meets the
  * limits: the message says what the smallest takes; or the search does not), INTERRUPTED. */
 tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images *train,

@@ -30,7 +30,8 @@ tinytl_status tinytl_ranks_check(const tinytl_ranks *ranks, tinytl_error *error)
 
 tinytl_status tinytl_ranks_agree(tinytl_ranks *ranks, double n_failed, tinytl_status status,
                                  tinytl_error *error) {
-  for (int rank = 0; n_failed > 0 && !ranks->is_broken; rank++) {
+  const int n = n_failed > 0 ? tinytl_ranks_n(ranks) : 0;
+  for (int rank = 0; rank < n && !ranks->is_broken; rank++) {
     tinytl_error first = {.status = TINYTL_OK};
     if (rank == tinytl_ranks_own(ranks) && status != TINYTL_OK) {
       if (error) first = *error;
@@ -41,7 +42,10 @@ tinytl_status tinytl_ranks_agree(tinytl_ranks *ranks, double n_failed, tinytl_st
     if (rank == 0) return tinytl_fail(error, first.status, "%s", first.message);
     return tinytl_fail(error, first.status, "rank %d: %.480s", rank, first.message);
   }
-  return tinytl_ranks_check(ranks, error);
+  TINYTL_TRY(tinytl_ranks_check(ranks, error));
+  return n == 0 ? TINYTL_OK
+                : tinytl_fail(error, TINYTL_ERROR_INTERNAL,
+                              "a rank of the run failed and did not say why");
 }
 
 tinytl_status tinytl_rank_group_agree(const tinytl_rank_group *group, tinytl_status status,

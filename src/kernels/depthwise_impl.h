@@ -8,7 +8,8 @@
  *
  * where there is such a tap, which the compiler knows for kernels 3, 5 and 7. At an edge the range
  * of the group's sources is cut, once for all rows and channels, and outputs beyond it are dropped.
- * Every sum runs over rows, then sources from left to right, whatever the group. Other kernels and
+ * Every sum runs over rows, then sources from left to right (where they are
+ * spread, of other kernels, from right to left), whatever the group. Other kernels and
  * strides are summed an output at a time. */
 
 typedef struct strip {

@@ -66,6 +66,7 @@ size_t tinytl_batch_lite_scratch(const tinytl_batch_lite *lite, int n_images,
   const size_t channels = (size_t)(lite->conv.out_c + lite->pointwise.out_c);
   size_t nbytes = tinytl_size_max(MAX_PARTS * 2 * channels * sizeof(float),
                                   tinytl_batch_conv_scratch(&lite->pointwise, n_images, kernels));
+  nbytes = tinytl_size_max(nbytes, tinytl_batch_conv_scratch(&lite->conv, n_images, kernels));
   for (int kernel = lite->conv.kernel; kernel > 0; kernel -= 2)
     for (int groups = lite->conv.groups;
          groups <= MOST_GROUPS && lite->conv.in_c % groups == 0 && lite->conv.out_c % groups == 0;

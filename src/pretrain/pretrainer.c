@@ -55,6 +55,10 @@ static tinytl_status check_options(const tinytl_pretrain_options *options, tinyt
   if (!(options->lr >= 0 && options->lr <= 10))
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "learning rate must be 0 to 10, not %g",
                        (double)options->lr);
+  const tinytl_rank_group *group = options->group;
+  if (group && (group->n_ranks < 1 || group->rank < 0 || group->rank >= group->n_ranks))
+    return tinytl_fail(error, TINYTL_ERROR_USAGE, "rank %d of %d: expected 0 to less than that",
+                       group->rank, group->n_ranks);
   return TINYTL_OK;
 }
 
@@ -155,7 +159,7 @@ static tinytl_status plan(tinytl_pretrainer *p, tinytl_error *error) {
   p->total_bytes = c.used + p->load_nbytes + (size_t)(n_threads + 1) * STACK_NBYTES + HEAP_NBYTES +
                    2 * sizeof(tinytl_backbone) + sizeof *p->net + sizeof *p->arch;
   if (p->shrinking) p->total_bytes += sizeof *p->shrinking;
-  if (p->teacher) p->total_bytes += sizeof *p->teacher;
+  if (p->teacher) p->total_bytes += tinytl_teacher_nbytes(p->teacher);
   if (backbone > p->maps_nbytes) p->total_bytes += backbone - p->maps_nbytes;
   if (p->options.planned) p->options.planned(p->options.context, p->total_bytes, p->base_bytes);
   const size_t needed = p->base_bytes + p->total_bytes + LIMIT_MARGIN;

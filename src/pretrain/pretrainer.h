@@ -131,6 +131,9 @@ void tinytl_teacher_set_values(tinytl_teacher *teacher, float *values,
                                const tinytl_batch_statistics *statistics);
 /* Shapes for pictures of another size; may take more or less. */
 void tinytl_teacher_set_size(tinytl_teacher *teacher, int image_size);
+/* Beside its values: the backbone's weights count, as those of a mapped file come into memory when
+ * they are read. */
+size_t tinytl_teacher_nbytes(const tinytl_teacher *teacher);
 /* Probabilities [n_images][n_classes] for the pictures of a run, whose block, net.nbytes at least,
  * it works in. */
 void tinytl_teacher_answer(const tinytl_teacher *teacher, const tinytl_batch_run *pupil,

@@ -56,6 +56,12 @@ void tinytl_teacher_set_size(tinytl_teacher *t, int image_size) {
   tinytl_batch_net_init(&t->net, &t->backbone->arch, image_size, t->net.max_images, false, NULL);
 }
 
+size_t tinytl_teacher_nbytes(const tinytl_teacher *t) {
+  tinytl_backbone_info info;
+  tinytl_backbone_describe(t->backbone, &info);
+  return sizeof *t + (size_t)info.n_classes * sizeof *t->classes + info.weight_nbytes;
+}
+
 static void widen(const tinytl_layer *layer, const tinytl_weight *weight, float *values) {
   const tinytl_weight_shape shape = tinytl_weight_shape_of(layer);
   if (weight->i8)

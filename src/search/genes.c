@@ -73,15 +73,17 @@ static bool is_block_valid(const tinytl_space *space, const tinytl_subnet *subne
 }
 
 bool tinytl_genes_are_valid(const tinytl_space *space, const tinytl_subnet *subnet) {
+  const tinytl_subnet largest = tinytl_subnet_largest(space);
   tinytl_subnet same = *subnet;
   for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) {
     const int depth = subnet->depth[s];
     if (depth < tinytl_space_min_depth(s) || depth > tinytl_space_max_depth(s)) return false;
     for (int j = 0; j < depth; j++)
-      if (!is_block_valid(space, subnet, s, j)) return false;
+      if (!is_block_valid(space, subnet, s, j) ||
+          subnet->lite_kernel[s][j] > largest.lite_kernel[s][j])
+        return false;
   }
   /* The first stage is that of any sub-net, and 0 stands beyond the depth. */
-  const tinytl_subnet largest = tinytl_subnet_largest(space);
   same.depth[0] = largest.depth[0];
   memcpy(same.kernel[0], largest.kernel[0], sizeof same.kernel[0]);
   memcpy(same.expand[0], largest.expand[0], sizeof same.expand[0]);

@@ -1,4 +1,5 @@
-/* A sub-net's genes: the depth of every stage, the kernel and expand ratio of every block. */
+/* A sub-net's genes: the depth of every stage, kernel and expand ratio of every
+ * block, kernel and groups of its lite module. */
 #ifndef TINYTL_SEARCH_GENES_H
 #define TINYTL_SEARCH_GENES_H
 

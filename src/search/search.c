@@ -37,6 +37,7 @@ typedef struct search {
   tinytl_measured *measured; /* [candidates + TINYTL_FINALISTS] */
   float tau;
   double start, last_progress, last_save, save_time;
+  uint64_t first_step; /* of adapting, of this process */
   bool is_saved;
 } search;
 
@@ -67,7 +68,8 @@ static void report_epoch(search *s, bool finished) {
   const double time = tinytl_now(), elapsed = time - s->start;
   if (!s->options.adapting || (!finished && time - s->last_progress < PROGRESS_INTERVAL)) return;
   s->last_progress = time;
-  const double done = (double)a->optimizer.step / (double)a->n_steps;
+  const double n_now = (double)(a->optimizer.step - s->first_step), n_steps = (double)a->n_steps;
+  const double left = n_steps - (double)a->optimizer.step;
   const tinytl_epoch event = {.epoch = at->epoch,
                               .n_epochs = a->n_epochs,
                               .image = at->n_fed,
@@ -75,9 +77,8 @@ static void report_epoch(search *s, bool finished) {
                               .finished = finished,
                               .loss = at->n_fed > 0 ? (float)(at->loss_sum / at->n_fed) : NAN,
                               .val_top1 = NAN,
-                              .images_per_second = (double)a->optimizer.step * a->batch /
-                                                   (elapsed > 0 ? elapsed : 1),
-                              .seconds_left = done > 0 ? elapsed * (1 - done) / done : NAN};
+                              .images_per_second = n_now * a->batch / (elapsed > 0 ? elapsed : 1),
+                              .seconds_left = n_now > 0 ? elapsed * left / n_now : NAN};
   s->options.adapting(s->options.train.context, &event);
 }
 
@@ -262,6 +263,8 @@ static tinytl_status measure_finalists(search *s) {
       if (tinytl_genes_are_equal(&s->measured[k].subnet, &finalists[i].subnet))
         s->measured[k].predicted = finalists[i].predicted;
     if (is_known(s, &finalists[i].subnet)) continue;
+    /* A search that goes on with other kernels may find other finalists. */
+    if (s->searcher->at.n_measured == n + TINYTL_FINALISTS) break;
     TINYTL_TRY(tinytl_price(&s->pricer, &finalists[i].subnet, &plan, &meets, s->error));
     set_price(&finalists[i], &plan);
     s->measured[s->searcher->at.n_measured] = finalists[i];
@@ -284,6 +287,7 @@ static tinytl_status go_on(search *s) {
     s->measured[i].predicted = NAN;
   }
   s->is_saved = true;
+  if (s->searcher->adaptation) s->first_step = s->searcher->adaptation->optimizer.step;
   if (s->options.resumed)
     s->options.resumed(s->options.train.context, s->at.epoch, s->at.n_measured);
   return TINYTL_OK;
@@ -291,13 +295,15 @@ static tinytl_status go_on(search *s) {
 
 static tinytl_status check_position(const search *s) {
   const tinytl_adaptation *a = s->searcher->adaptation;
-  if (s->at.n_measured <= s->options.candidates + TINYTL_FINALISTS &&
-      s->at.n_drawn <= s->options.candidates && s->at.epoch <= (a ? a->n_epochs : 0) + 1)
+  const bool is_drawn = s->at.n_drawn > 0;
+  const int most = is_drawn ? s->at.n_drawn + (a ? TINYTL_FINALISTS : 0) : s->options.candidates;
+  const int last_epoch = (a ? a->n_epochs : 0) + 1;
+  if (s->at.n_measured <= most && s->at.n_drawn <= s->options.candidates &&
+      s->at.epoch <= last_epoch)
     return TINYTL_OK;
   return tinytl_fail(s->error, TINYTL_ERROR_MODEL,
                      "%s: expected at most %d sub-nets and epoch %d, found %d and %d",
-                     s->options.resume->name, s->options.candidates + TINYTL_FINALISTS,
-                     (a ? a->n_epochs : 0) + 1, s->at.n_measured, s->at.epoch);
+                     s->options.resume->name, most, last_epoch, s->at.n_measured, s->at.epoch);
 }
 
 static tinytl_status begin(search *s) {

@@ -9,7 +9,6 @@
 #include "train/rules.h"
 
 enum {
-  LARGEST_BATCH = 64,
   SMALLEST_BATCH = 4,
   STATISTICS_IMAGES = 256,
   VAL_IMAGES = 512, /* most held-out pictures */
@@ -127,7 +126,7 @@ static tinytl_status choose_batch(tinytl_searcher *s, const tinytl_search_positi
                                   tinytl_error *error) {
   const size_t limit =
       s->options->search_limit ? s->options->search_limit : s->options->train.memory_limit;
-  const int first = resumed ? resumed->batch : LARGEST_BATCH;
+  const int first = resumed ? resumed->batch : TINYTL_SEARCH_BATCH;
   const int last = resumed ? resumed->batch : SMALLEST_BATCH;
   void *loader_memory;
   for (s->batch = first; s->batch >= last; s->batch /= 2) {

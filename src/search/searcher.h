@@ -19,6 +19,8 @@
 #define TINYTL_KEY_ADAPTATION ((uint64_t)1 << 32)
 #define TINYTL_KEY_EVOLUTION ((uint64_t)2 << 32)
 
+enum { TINYTL_SEARCH_BATCH = 64 }; /* most pictures that go through a sub-net at once */
+
 /* Where a search is. */
 typedef struct tinytl_search_position {
   int epoch;       /* of adaptation, that is going on, from 1; one more than there are: all done */

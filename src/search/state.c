@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/parallel.h"
 #include "format/json_text.h"
 #include "search/searcher.h"
 #include "train/checkpoint.h"
@@ -26,6 +27,8 @@ static void put_whole(tinytl_json_text *json, const char *name, uint64_t value) 
 
 static char *print_run(const tinytl_supernet *supernet, const tinytl_search_options *options) {
   const tinytl_train_options *train = &options->train;
+  const bool is_limited = train->memory_limit || options->search_limit;
+  const int n_threads = train->n_threads ? train->n_threads : tinytl_n_cores();
   char sha256[2 * SHA256_DIGEST_LENGTH + 1];
   tinytl_json_text json = {0};
   print_sha256(supernet, sha256);
@@ -35,6 +38,8 @@ static char *print_run(const tinytl_supernet *supernet, const tinytl_search_opti
   put_whole(&json, "seed", train->seed);
   put_whole(&json, "memory_limit", train->memory_limit);
   put_whole(&json, "max_macs", options->max_macs);
+  tinytl_json_put_int(&json, "threads", is_limited ? n_threads : 0); /* their stacks are priced */
+  tinytl_json_put_int(&json, "spills", train->spill_dir != NULL);
   tinytl_json_put_int(&json, "candidates", options->candidates);
   tinytl_json_put_string(&json, "method", tinytl_method_name(train->method));
   tinytl_json_put_int(&json, "optimizer", (int)train->optimizer);
@@ -167,7 +172,7 @@ tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl
 
 /* ---- Reading ------------------------------------------------------------------------------ */
 
-enum { MOST_MEASURED = 1000 + TINYTL_FINALISTS, MOST_EPOCHS = 10000, MOST_BATCH = 4096 };
+enum { MOST_MEASURED = 1000 + TINYTL_FINALISTS, MOST_EPOCHS = 10000 };
 
 static tinytl_status number(const json_t *json, const char *key, double most, const char *where,
                             double *value, tinytl_error *error) {
@@ -185,7 +190,7 @@ static tinytl_status parse_position(const json_t *json, const char *where,
   TINYTL_TRY(tinytl_json_int(json, "images", 0, 1 << 30, where, &at->n_fed, error));
   TINYTL_TRY(tinytl_json_int(json, "measured", 0, MOST_MEASURED, where, &at->n_measured, error));
   TINYTL_TRY(tinytl_json_int(json, "drawn", 0, at->n_measured, where, &at->n_drawn, error));
-  TINYTL_TRY(tinytl_json_int(json, "batch", 1, MOST_BATCH, where, &at->batch, error));
+  TINYTL_TRY(tinytl_json_int(json, "batch", 1, TINYTL_SEARCH_BATCH, where, &at->batch, error));
   TINYTL_TRY(number(json, "loss_sum", 1e30, where, &at->loss_sum, error));
   TINYTL_TRY(number(json, "base_bytes", 1e15, where, &base, error));
   at->base_nbytes = (size_t)base;

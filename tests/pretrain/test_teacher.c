@@ -109,10 +109,28 @@ static void test_classes(void **state) {
   tinytl_backbone_free(backbone);
 }
 
+/* A mapped file's weights are in memory once they were read: the plan must have them. */
+static void test_weights_count(void **state) {
+  (void)state;
+  const char *names[TINY_CLASSES] = {"a"};
+  tinytl_backbone *backbone = tiny_backbone(TINYTL_WEIGHTS_F32, TINYTL_PAD_SYMMETRIC, true);
+  tinytl_backbone_info info;
+  tinytl_teacher *teacher = NULL;
+  tinytl_backbone_describe(backbone, &info);
+  assert_int_equal(tinytl_teacher_create(backbone, images_with(names, TINY_CLASSES), TINY_SIZE,
+                                         IMAGES, &teacher, NULL),
+                   TINYTL_OK);
+  assert_true(info.weight_nbytes > 0);
+  assert_true(tinytl_teacher_nbytes(teacher) >= sizeof *teacher + info.weight_nbytes);
+  free(teacher);
+  tinytl_backbone_free(backbone);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_answers_are_predictions),
       cmocka_unit_test(test_classes),
+      cmocka_unit_test(test_weights_count),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
