@@ -117,8 +117,7 @@ static tinytl_status select_parents(evolution *e, bool *changed) {
   for (int i = 0; i < e->n && n_parents < PARENTS; i++) {
     individual *one = &e->all[i];
     if (!one->meets) {
-      tinytl_plan plan;
-      TINYTL_TRY(tinytl_price(e->pricer, &one->subnet, &plan, &one->meets, e->error));
+      TINYTL_TRY(tinytl_price_meets(e->pricer, &one->subnet, &one->meets, e->error));
       *changed = *changed || one->meets;
     }
     if (one->meets) e->all[n_parents++] = *one;

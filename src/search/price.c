@@ -42,6 +42,34 @@ tinytl_status tinytl_price(tinytl_pricer *pricer, const tinytl_subnet *subnet, t
   return status == TINYTL_ERROR_MEMORY_LIMIT ? TINYTL_OK : status;
 }
 
+static tinytl_status count_macs(tinytl_pricer *pricer, const tinytl_subnet *subnet, uint64_t *macs,
+                                tinytl_error *error) {
+  const tinytl_train_options *train = &pricer->options->train;
+  const int size = train->image_size ? train->image_size : pricer->supernet->input.size;
+  tinytl_network *network = malloc(sizeof *network);
+  if (!network) return tinytl_fail_memory(error, sizeof *network);
+  tinytl_shape_set(pricer->shape, pricer->supernet, subnet);
+  const tinytl_status status =
+      tinytl_network_init(network, pricer->shape, size, pricer->train->n_classes,
+                          tinytl_method_trains_lite(train->method), error);
+  if (status == TINYTL_OK) *macs = tinytl_network_macs(network);
+  free(network);
+  return status;
+}
+
+tinytl_status tinytl_price_meets(tinytl_pricer *pricer, const tinytl_subnet *subnet, bool *meets,
+                                 tinytl_error *error) {
+  const uint64_t most = pricer->options->max_macs;
+  uint64_t macs = 0;
+  tinytl_plan plan;
+  if (pricer->options->train.memory_limit) return tinytl_price(pricer, subnet, &plan, meets, error);
+  *meets = true;
+  if (most == 0) return TINYTL_OK;
+  TINYTL_TRY(count_macs(pricer, subnet, &macs, error));
+  *meets = macs <= most;
+  return TINYTL_OK;
+}
+
 tinytl_status tinytl_price_check_limits(tinytl_pricer *pricer, tinytl_error *error) {
   const tinytl_subnet smallest = tinytl_subnet_smallest(&pricer->supernet->space);
   tinytl_plan plan;
@@ -60,7 +88,10 @@ tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, tinytl_rng *rng, tinytl
   const tinytl_subnet smallest = tinytl_subnet_smallest(&pricer->supernet->space);
   bool meets;
   for (int tenths = 1;; tenths++) {
-    TINYTL_TRY(tinytl_price(pricer, subnet, plan, &meets, error));
+    if (plan)
+      TINYTL_TRY(tinytl_price(pricer, subnet, plan, &meets, error));
+    else
+      TINYTL_TRY(tinytl_price_meets(pricer, subnet, &meets, error));
     if (meets) return TINYTL_OK;
     tinytl_genes_take(subnet, &smallest, (float)tenths / 10, rng);
   }

@@ -20,9 +20,13 @@ void tinytl_pricer_clear(tinytl_pricer *pricer);
 /* *meets: both limits, options->train.memory_limit and max_macs. */
 tinytl_status tinytl_price(tinytl_pricer *pricer, const tinytl_subnet *subnet, tinytl_plan *plan,
                            bool *meets, tinytl_error *error);
+/* The same alone. Where there is no memory limit, work is counted and nothing planned. */
+tinytl_status tinytl_price_meets(tinytl_pricer *pricer, const tinytl_subnet *subnet, bool *meets,
+                                 tinytl_error *error);
 /* The smallest sub-net must meet the limits, or none does: MEMORY_LIMIT. */
 tinytl_status tinytl_price_check_limits(tinytl_pricer *pricer, tinytl_error *error);
-/* Makes ever more genes those of the smallest sub-net, until it meets the limits. */
+/* Makes ever more genes those of the smallest sub-net, until it meets the limits. plan may be
+ * NULL. */
 tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, tinytl_rng *rng, tinytl_subnet *subnet,
                                   tinytl_plan *plan, tinytl_error *error);
 /* Points everything of the shape at one value: the planner reads none. */

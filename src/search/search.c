@@ -91,9 +91,8 @@ static tinytl_status draw_and_add_gradient(search *s, double *loss) {
   for (uint64_t draw = 0; draw < DRAWS && !fits; draw++) {
     tinytl_subnet subnet = tinytl_genes_draw(&s->pricer.supernet->space, seed, key, draw);
     tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SEARCH, key, draw);
-    tinytl_plan plan;
     if (draw == DRAWS - 1) subnet = tinytl_subnet_smallest(&s->pricer.supernet->space);
-    if (is_limited) TINYTL_TRY(tinytl_price_shrink(&s->pricer, &rng, &subnet, &plan, s->error));
+    if (is_limited) TINYTL_TRY(tinytl_price_shrink(&s->pricer, &rng, &subnet, NULL, s->error));
     TINYTL_TRY(tinytl_adaptation_add_gradient(s->searcher, &subnet, &fits, loss, s->error));
   }
   return TINYTL_OK;

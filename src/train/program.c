@@ -135,22 +135,24 @@ void tinytl_program_free(tinytl_program *program) {
 
 /* ---- The peak ----------------------------------------------------------------------------- */
 
+static bool is_alive(const tinytl_buffer *buffer, int step) {
+  return buffer->first_use <= step && step <= buffer->last_use;
+}
+
 tinytl_program_peak tinytl_program_find_peak(const tinytl_program *program) {
   tinytl_program_peak peak = {0};
   size_t highest = 0;
   for (int step = 0; step < program->n_steps; step++) {
-    size_t nbytes[TINYTL_N_PURPOSES] = {0}, total = 0;
-    for (int i = 0; i < program->n_buffers; i++) {
-      const tinytl_buffer *buffer = &program->buffers[i];
-      if (step < buffer->first_use || step > buffer->last_use) continue;
-      nbytes[program->purposes[i]] += buffer->nbytes;
-      total += buffer->nbytes;
-    }
+    size_t total = 0;
+    for (int i = 0; i < program->n_buffers; i++)
+      total += is_alive(&program->buffers[i], step) ? program->buffers[i].nbytes : 0;
     if (total <= highest) continue;
     highest = total;
     peak.step = step;
-    memcpy(peak.nbytes, nbytes, sizeof nbytes);
   }
+  for (int i = 0; i < program->n_buffers; i++)
+    if (is_alive(&program->buffers[i], peak.step))
+      peak.nbytes[program->purposes[i]] += program->buffers[i].nbytes;
   return peak;
 }
 

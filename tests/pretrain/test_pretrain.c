@@ -207,31 +207,28 @@ static void test_supernet(void **state) {
   sink expected = train_supernet(whole);
   assert_true(whole->report.val_top1 > 0.6f);
   assert_true(isfinite(whole->report.smallest_top1));
-  for (int n = 1; n < SUPERNET_EPOCHS * TRAIN / 10; n += 60) {
-    run *part = make(), *rest = make();
-    part->options = whole->options;
-    part->options.context = part;
-    part->options.stop = &part->stop;
-    part->options.save_seconds = 0;
-    part->stop_after = n;
-    tinytl_supernet *none = NULL;
-    assert_int_equal(tinytl_pretrain_supernet("supernet-0.1", &part->train.images,
-                                              &part->val.images, &part->options, &none, NULL,
-                                              &part->error),
-                     TINYTL_INTERRUPTED);
-    const tinytl_source source = source_of(&part->saves[part->n_saves - 1]);
-    rest->options = whole->options;
-    rest->options.context = rest;
-    rest->options.stop = &rest->stop;
-    rest->options.resumed = NULL;
-    rest->options.resume = &source;
-    rest->options.n_threads = 2;
-    sink found = train_supernet(rest);
-    assert_same(&found, &expected);
-    free(found.bytes);
-    discard(part);
-    discard(rest);
-  }
+  run *part = make(), *rest = make();
+  part->options = whole->options;
+  part->options.context = part;
+  part->options.stop = &part->stop;
+  part->options.save_seconds = 0;
+  part->stop_after = SUPERNET_EPOCHS * (TRAIN / 10) * 2 / 3; /* depths shrink there */
+  tinytl_supernet *none = NULL;
+  assert_int_equal(tinytl_pretrain_supernet("supernet-0.1", &part->train.images, &part->val.images,
+                                            &part->options, &none, NULL, &part->error),
+                   TINYTL_INTERRUPTED);
+  const tinytl_source source = source_of(&part->saves[part->n_saves - 1]);
+  rest->options = whole->options;
+  rest->options.context = rest;
+  rest->options.stop = &rest->stop;
+  rest->options.resumed = NULL;
+  rest->options.resume = &source;
+  rest->options.n_threads = 2;
+  sink found = train_supernet(rest);
+  assert_same(&found, &expected);
+  free(found.bytes);
+  discard(part);
+  discard(rest);
   free(expected.bytes);
   discard(whole);
 }

@@ -88,6 +88,7 @@ static void test_classes(void **state) {
     names[k] = labels[TINY_CLASSES - 1 - k];
   }
   ask(backbone, images_with(names, TINY_CLASSES), rgb, in_order); /* it has no names yet */
+  char **no_labels = backbone->labels;
   backbone->labels = of_backbone;
   backbone->n_labels = TINY_CLASSES;
   ask(backbone, images_with(names, TINY_CLASSES), rgb, turned);
@@ -104,7 +105,7 @@ static void test_classes(void **state) {
                    TINYTL_ERROR_MODEL);
   assert_non_null(strstr(error.message, "classes of the pictures, found"));
   assert_null(teacher);
-  backbone->labels = NULL;
+  backbone->labels = no_labels;
   backbone->n_labels = 0;
   tinytl_backbone_free(backbone);
 }
