@@ -32,19 +32,38 @@ static void note_front(void *context, const tinytl_candidate *c) {
   if (c->on_front) f->front[f->n_front++] = *c;
 }
 
+/* Without and with lite modules; no search changes them. */
+static tinytl_supernet *supernets[2];
+
+static int make_supernets(void **state) {
+  (void)state;
+  memory_images train;
+  memory_images_init(&train, TRAIN, 1);
+  for (int lite = 0; lite < 2; lite++) {
+    tinytl_pretrain_options pretrain;
+    tinytl_pretrain_options_init(&pretrain);
+    pretrain.epochs = 8;
+    pretrain.batch = 15;
+    pretrain.image_size = 32;
+    pretrain.lite = lite;
+    if (tinytl_pretrain_supernet("supernet-0.1", &train.images, NULL, &pretrain, &supernets[lite],
+                                 NULL, NULL) != TINYTL_OK)
+      return -1;
+  }
+  return 0;
+}
+
+static int free_supernets(void **state) {
+  (void)state;
+  for (int lite = 0; lite < 2; lite++) tinytl_supernet_free(supernets[lite]);
+  return 0;
+}
+
 static fixture *make(bool with_lite) {
   fixture *f = calloc(1, sizeof *f);
-  tinytl_pretrain_options pretrain;
   memory_images_init(&f->train, TRAIN, 1);
   memory_images_init(&f->val, VAL, 2);
-  tinytl_pretrain_options_init(&pretrain);
-  pretrain.epochs = 8;
-  pretrain.batch = 15;
-  pretrain.image_size = 32;
-  pretrain.lite = with_lite;
-  assert_int_equal(tinytl_pretrain_supernet("supernet-0.1", &f->train.images, NULL, &pretrain,
-                                            &f->supernet, NULL, NULL),
-                   TINYTL_OK);
+  f->supernet = supernets[with_lite];
   tinytl_search_options_init(&f->options);
   f->options.candidates = CANDIDATES;
   f->options.progress = note_measured;
@@ -52,11 +71,6 @@ static fixture *make(bool with_lite) {
   f->options.train.context = f;
   f->options.train.n_threads = 1;
   return f;
-}
-
-static void discard(fixture *f) {
-  tinytl_supernet_free(f->supernet);
-  free(f);
 }
 
 static tinytl_status run(fixture *f, tinytl_backbone **backbone) {
@@ -91,7 +105,7 @@ static void test_chooses_the_best_it_measured(void **state) {
     for (int j = 0; j < CANDIDATES; j++)
       assert_false(f->measured[j].top1 > f->front[i].top1 &&
                    f->measured[j].planned_bytes < f->front[i].planned_bytes);
-  discard(f);
+  free(f);
 }
 
 static void test_same_whatever_the_threads(void **state) {
@@ -104,7 +118,7 @@ static void test_same_whatever_the_threads(void **state) {
   assert_memory_equal(one.bytes, three.bytes, one.nbytes);
   free(one.bytes);
   free(three.bytes);
-  discard(f);
+  free(f);
 }
 
 /* The backbone is the sub-net that was chosen, and can be planned as it was priced. */
@@ -128,7 +142,7 @@ static void test_backbone(void **state) {
   assert_int_equal(plan.total_bytes, f->report.chosen.planned_bytes);
   assert_true(plan.macs == f->report.chosen.macs);
   tinytl_backbone_free(backbone);
-  discard(f);
+  free(f);
 }
 
 static void test_limits(void **state) {
@@ -149,7 +163,7 @@ static void test_limits(void **state) {
   assert_int_equal(run(f, &backbone), TINYTL_ERROR_MEMORY_LIMIT);
   assert_non_null(strstr(f->error.message, "no sub-net meets the limits"));
   assert_null(backbone);
-  discard(f);
+  free(f);
 }
 
 static void test_refusals(void **state) {
@@ -171,7 +185,7 @@ static void test_refusals(void **state) {
   memory_images_init(&f->val, 0, 2);
   assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
   assert_null(backbone);
-  discard(f);
+  free(f);
 }
 
 /* ---- The full mode ------------------------------------------------------------------------ */
@@ -185,22 +199,19 @@ static fixture *make_full(void) {
 
 /* The choice meets the limits, has a classifier of the pictures' classes, and finalists, which a
  * predictor knows, were measured beside the candidates. */
-static void test_full(void **state) {
-  (void)state;
-  fixture *f = make_full();
+static void check_full(const fixture *f, const sink *file) {
   tinytl_backbone *backbone = NULL;
   tinytl_backbone_info info;
-  f->options.max_macs = 1000 * 1000;
-  assert_int_equal(run(f, &backbone), TINYTL_OK);
+  assert_int_equal(tinytl_backbone_open(file->bytes, file->nbytes, "chosen", &backbone, NULL),
+                   TINYTL_OK);
   tinytl_backbone_describe(backbone, &info);
   assert_int_equal(info.n_classes, MEMORY_CLASSES);
   assert_string_equal(tinytl_backbone_label(backbone, 2), f->train.images.class_names[2]);
   assert_true(f->n_measured > CANDIDATES && f->n_measured <= CANDIDATES + FINALISTS);
   assert_true(f->report.tau >= -1 && f->report.tau <= 1);
   for (int i = 0; i < f->n_front; i++) assert_true(f->front[i].predicted > -1);
-  tinytl_backbone_free(backbone);
   for (int i = 0; i < f->n_measured; i++) assert_true(f->measured[i].macs <= f->options.max_macs);
-  discard(f);
+  tinytl_backbone_free(backbone);
 }
 
 /* A search that is stopped wherever a state was saved, and goes on from it, threads or none,
@@ -235,7 +246,9 @@ static void check_going_on(tinytl_search_mode mode) {
   s->f.options.train.context = s;
   s->f.options.save = note_state;
   s->f.options.train.save_seconds = 0;
+  if (mode == TINYTL_SEARCH_FULL) s->f.options.max_macs = 1000 * 1000;
   const sink whole = search(&s->f);
+  if (mode == TINYTL_SEARCH_FULL) check_full(&s->f, &whole);
   const int n_states = s->n_states;
   assert_true(n_states >= CANDIDATES);
   s->f.options.save = NULL;
@@ -272,7 +285,7 @@ static void check_going_on(tinytl_search_mode mode) {
   for (int i = 0; i < n_states; i++) free(s->states[i].bytes);
   free(whole.bytes);
   free(s);
-  discard(made);
+  free(made);
 }
 
 static void test_goes_on(void **state) {
@@ -292,9 +305,8 @@ int main(void) {
       cmocka_unit_test(test_backbone),
       cmocka_unit_test(test_limits),
       cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_full),
       cmocka_unit_test(test_goes_on),
       cmocka_unit_test(test_quick_goes_on),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests(tests, make_supernets, free_supernets);
 }
