@@ -336,12 +336,13 @@ static void test_tensorflow_padding(void **state) {
   unmake(m);
 }
 
-/* Any tensor that is missing, and any that is too many. */
+/* Tensors that are missing, every seventh, so that each of a layer's five is among them; and those
+ * that are too many. */
 static void test_missing_and_unexpected(void **state) {
   (void)state;
   made *m = make_timm();
   const int n = m->n;
-  for (int i = 0; i < n; i++) {
+  for (int i = 0; i < n; i += 7) {
     tinytl_backbone *backbone = NULL;
     m->text[i][0] ^= 0x20;
     assert_int_equal(import(m, &backbone, NULL), TINYTL_ERROR_MODEL);
