@@ -4,12 +4,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+size_t tinytl_sealed_vector_nbytes(const tinytl_sealed_vector *v) {
+  return v->n * (v->dtype == TINYTL_DTYPE_F32 ? sizeof(float) : 1);
+}
+
 /* ---- Writing ------------------------------------------------------------------------------ */
 
 static bool write_hashed(void *context, const void *bytes, size_t nbytes) {
   tinytl_sealer *sealer = context;
   SHA256Update(&sealer->sha256, bytes, nbytes);
   return sealer->write(sealer->context, bytes, nbytes);
+}
+
+void tinytl_sealed_describe(const tinytl_sealed_vector *vectors, int n, tinytl_tensor *tensors) {
+  for (int i = 0; i < n; i++)
+    tensors[i] = (tinytl_tensor){.name = vectors[i].name,
+                                 .dtype = vectors[i].dtype,
+                                 .n_dims = 1,
+                                 .dims = {vectors[i].n},
+                                 .nbytes = tinytl_sealed_vector_nbytes(&vectors[i])};
 }
 
 tinytl_status tinytl_sealer_begin(tinytl_sealer *sealer, const char *const *meta,
@@ -181,4 +194,25 @@ tinytl_status tinytl_sealed_find(const tinytl_sealed_file *f, const char *name, 
                        f->source->name, name, n, is_float ? "F32" : "I8");
   *offset = f->data + tensor->offset;
   return TINYTL_OK;
+}
+
+tinytl_status tinytl_sealed_check_flags(const tinytl_sealed_file *file, const char *name,
+                                        const void *flags, size_t n, tinytl_error *error) {
+  const unsigned char *bytes = flags;
+  for (size_t i = 0; i < n; i++)
+    if (bytes[i] > 1)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "%s: tensor \"%s\": value %zu must be 0 or 1, found %d",
+                         file->source->name, name, i, bytes[i]);
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_sealed_read_vector(const tinytl_sealed_file *file,
+                                        const tinytl_sealed_vector *v, tinytl_error *error) {
+  uint64_t from = 0;
+  TINYTL_TRY(tinytl_sealed_find(file, v->name, v->dtype, v->n, &from, error));
+  TINYTL_TRY(tinytl_sealed_read(file, from, v->data, tinytl_sealed_vector_nbytes(v), error));
+  return v->dtype == TINYTL_DTYPE_I8
+             ? tinytl_sealed_check_flags(file, v->name, v->data, v->n, error)
+             : TINYTL_OK;
 }

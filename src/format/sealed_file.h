@@ -13,6 +13,16 @@ enum {
   TINYTL_CHECKSUM_NBYTES = 32
 };
 
+/* A tensor of one dimension: numbers (F32), or flags (I8) that are 0 or 1. */
+typedef struct tinytl_sealed_vector {
+  const char *name;
+  tinytl_dtype dtype;
+  void *data; /* [n]; NULL: the caller writes and reads what it is made of */
+  size_t n;
+} tinytl_sealed_vector;
+
+size_t tinytl_sealed_vector_nbytes(const tinytl_sealed_vector *vector);
+
 /* ---- Writing ------------------------------------------------------------------------------ */
 
 typedef struct tinytl_sealer {
@@ -21,6 +31,8 @@ typedef struct tinytl_sealer {
   SHA2_CTX sha256;
 } tinytl_sealer;
 
+/* Fills tensors [n] from vectors [n]. */
+void tinytl_sealed_describe(const tinytl_sealed_vector *vectors, int n, tinytl_tensor *tensors);
 /* Writes the header: tensors [n] and, behind them, room in the array for the checksum's. */
 tinytl_status tinytl_sealer_begin(tinytl_sealer *sealer, const char *const *meta,
                                   tinytl_tensor *tensors, int n, tinytl_write_fn write,
@@ -58,5 +70,11 @@ tinytl_status tinytl_sealed_find(const tinytl_sealed_file *file, const char *nam
                                  tinytl_error *error);
 tinytl_status tinytl_sealed_read(const tinytl_sealed_file *file, uint64_t offset, void *bytes,
                                  size_t nbytes, tinytl_error *error);
+/* Reads a vector that has data, and checks flags. Errors: MODEL, INTERNAL. */
+tinytl_status tinytl_sealed_read_vector(const tinytl_sealed_file *file,
+                                        const tinytl_sealed_vector *vector, tinytl_error *error);
+/* Any other byte than 0 and 1 in a bool is undefined behaviour: MODEL. */
+tinytl_status tinytl_sealed_check_flags(const tinytl_sealed_file *file, const char *name,
+                                        const void *flags, size_t n, tinytl_error *error);
 
 #endif

@@ -52,33 +52,25 @@ void tinytl_pretrain_state_clear(tinytl_pretrain_state *state) {
 
 enum { MAX_VECTORS = 7 };
 
-typedef struct vector {
-  const char *name;
-  tinytl_dtype dtype;
-  void *data;
-  size_t n;
-} vector;
-
 /* In the order of the file: floats, then bytes. */
-static int list_vectors(const tinytl_pretrainer *p, vector vectors[MAX_VECTORS]) {
+static int list_vectors(const tinytl_pretrainer *p, tinytl_sealed_vector vectors[MAX_VECTORS]) {
   const size_t n = p->n_values, n_channels = p->net->params.n_channels;
   int count = 0;
-  vectors[count++] = (vector){"values", TINYTL_DTYPE_F32, p->values, n};
-  vectors[count++] = (vector){"moment", TINYTL_DTYPE_F32, p->moment, n};
-  vectors[count++] = (vector){"running.mean", TINYTL_DTYPE_F32, p->running.mean, n_channels};
-  vectors[count++] = (vector){"running.var", TINYTL_DTYPE_F32, p->running.var, n_channels};
+  vectors[count++] = (tinytl_sealed_vector){"values", TINYTL_DTYPE_F32, p->values, n};
+  vectors[count++] = (tinytl_sealed_vector){"moment", TINYTL_DTYPE_F32, p->moment, n};
+  vectors[count++] =
+      (tinytl_sealed_vector){"running.mean", TINYTL_DTYPE_F32, p->running.mean, n_channels};
+  vectors[count++] =
+      (tinytl_sealed_vector){"running.var", TINYTL_DTYPE_F32, p->running.var, n_channels};
   if (p->shrinking && !p->teacher)
-    vectors[count++] = (vector){"teacher", TINYTL_DTYPE_F32, p->shrinking->teacher, n};
-  vectors[count++] = (vector){"unreadable.train", TINYTL_DTYPE_I8, p->train_unreadable,
-                              (size_t)p->train->n_images};
-  if (p->val)
     vectors[count++] =
-        (vector){"unreadable.val", TINYTL_DTYPE_I8, p->val_unreadable, (size_t)p->val->n_images};
+        (tinytl_sealed_vector){"teacher", TINYTL_DTYPE_F32, p->shrinking->teacher, n};
+  vectors[count++] = (tinytl_sealed_vector){"unreadable.train", TINYTL_DTYPE_I8,
+                                            p->train_unreadable, (size_t)p->train->n_images};
+  if (p->val)
+    vectors[count++] = (tinytl_sealed_vector){"unreadable.val", TINYTL_DTYPE_I8, p->val_unreadable,
+                                              (size_t)p->val->n_images};
   return count;
-}
-
-static size_t vector_nbytes(const vector *v) {
-  return v->n * (v->dtype == TINYTL_DTYPE_F32 ? sizeof(float) : 1);
 }
 
 /* ---- Ranks -------------------------------------------------------------------------------- */
@@ -94,7 +86,7 @@ static bool is_of_all(tinytl_ranks *ranks, const char *text) {
 
 tinytl_status tinytl_pretrain_state_share(tinytl_pretrain_state *state, tinytl_ranks *ranks,
                                           tinytl_error *error) {
-  vector vectors[MAX_VECTORS];
+  tinytl_sealed_vector vectors[MAX_VECTORS];
   const int n = list_vectors(state->pretrainer, vectors);
   const bool same_run = is_of_all(ranks, state->run), same_data = is_of_all(ranks, state->data);
   tinytl_status status = TINYTL_OK;
@@ -107,7 +99,7 @@ tinytl_status tinytl_pretrain_state_share(tinytl_pretrain_state *state, tinytl_r
   TINYTL_TRY(tinytl_rank_group_agree(ranks->group, status, error));
   tinytl_ranks_broadcast(ranks, &state->at, sizeof state->at);
   for (int i = 0; i < n; i++)
-    tinytl_ranks_broadcast(ranks, vectors[i].data, vector_nbytes(&vectors[i]));
+    tinytl_ranks_broadcast(ranks, vectors[i].data, tinytl_sealed_vector_nbytes(&vectors[i]));
   return tinytl_ranks_check(ranks, error);
 }
 
@@ -125,16 +117,11 @@ static char *print_position(const tinytl_pretrain_position *at) {
 
 tinytl_status tinytl_pretrain_state_write(const tinytl_pretrain_state *state, tinytl_write_fn write,
                                           void *context, tinytl_error *error) {
-  vector vectors[MAX_VECTORS];
+  tinytl_sealed_vector vectors[MAX_VECTORS];
   tinytl_tensor tensors[MAX_VECTORS + 1];
   tinytl_sealer sealer;
   const int n = list_vectors(state->pretrainer, vectors);
-  for (int i = 0; i < n; i++)
-    tensors[i] = (tinytl_tensor){.name = vectors[i].name,
-                                 .dtype = vectors[i].dtype,
-                                 .n_dims = 1,
-                                 .dims = {vectors[i].n},
-                                 .nbytes = vector_nbytes(&vectors[i])};
+  tinytl_sealed_describe(vectors, n, tensors);
   char *position = print_position(&state->at);
   if (!position)
     return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
@@ -144,7 +131,8 @@ tinytl_status tinytl_pretrain_state_write(const tinytl_pretrain_state *state, ti
   tinytl_status status = tinytl_sealer_begin(&sealer, meta, tensors, n, write, context, error);
   free(position);
   for (int i = 0; i < n && status == TINYTL_OK; i++)
-    status = tinytl_sealer_write(&sealer, vectors[i].data, vector_nbytes(&vectors[i]), error);
+    status = tinytl_sealer_write(&sealer, vectors[i].data, tinytl_sealed_vector_nbytes(&vectors[i]),
+                                 error);
   return status == TINYTL_OK ? tinytl_sealer_finish(&sealer, error) : status;
 }
 
@@ -164,17 +152,6 @@ static tinytl_status parse_position(const json_t *json, const char *where,
   return TINYTL_OK;
 }
 
-/* Any other byte in a bool is undefined behaviour. */
-static tinytl_status check_flags(const vector *v, const char *file, tinytl_error *error) {
-  const unsigned char *flags = v->data;
-  for (size_t i = 0; v->dtype == TINYTL_DTYPE_I8 && i < v->n; i++)
-    if (flags[i] > 1)
-      return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                         "%s: tensor \"%s\": value %zu must be 0 or 1, found %d", file, v->name, i,
-                         flags[i]);
-  return TINYTL_OK;
-}
-
 static tinytl_status restore(tinytl_pretrain_state *state, const tinytl_sealed_file *file,
                              tinytl_error *error) {
   const tinytl_pretrainer *p = state->pretrainer;
@@ -188,15 +165,9 @@ static tinytl_status restore(tinytl_pretrain_state *state, const tinytl_sealed_f
   const tinytl_status status = parse_position(json, where, p, &state->at, error);
   json_decref(json);
   TINYTL_TRY(status);
-  vector vectors[MAX_VECTORS];
+  tinytl_sealed_vector vectors[MAX_VECTORS];
   const int n = list_vectors(p, vectors);
-  for (int i = 0; i < n; i++) {
-    uint64_t from;
-    TINYTL_TRY(
-        tinytl_sealed_find(file, vectors[i].name, vectors[i].dtype, vectors[i].n, &from, error));
-    TINYTL_TRY(tinytl_sealed_read(file, from, vectors[i].data, vector_nbytes(&vectors[i]), error));
-    TINYTL_TRY(check_flags(&vectors[i], file->source->name, error));
-  }
+  for (int i = 0; i < n; i++) TINYTL_TRY(tinytl_sealed_read_vector(file, &vectors[i], error));
   return TINYTL_OK;
 }
 

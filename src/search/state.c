@@ -75,38 +75,29 @@ void tinytl_search_state_clear(tinytl_search_state *state) {
 
 enum { MAX_VECTORS = 5 + TINYTL_N_MOMENTS };
 
-typedef struct vector {
-  const char *name;
-  tinytl_dtype dtype;
-  void *data; /* NULL: of what was measured */
-  size_t n;
-} vector;
-
 /* In the order of the file: floats, then bytes. */
-static int list_vectors(const tinytl_searcher *s, vector vectors[MAX_VECTORS]) {
+static int list_vectors(const tinytl_searcher *s, tinytl_sealed_vector vectors[MAX_VECTORS]) {
   const size_t n_measured = (size_t)s->at.n_measured;
   int count = 0;
-  if (n_measured > 0) vectors[count++] = (vector){"top1", TINYTL_DTYPE_F32, NULL, n_measured};
+  if (n_measured > 0)
+    vectors[count++] = (tinytl_sealed_vector){"top1", TINYTL_DTYPE_F32, NULL, n_measured};
   if (s->adaptation) {
     const tinytl_adaptation *a = s->adaptation;
     tinytl_moments moments[TINYTL_N_MOMENTS];
-    vectors[count++] = (vector){"values", TINYTL_DTYPE_F32, a->values, a->params->n};
+    vectors[count++] = (tinytl_sealed_vector){"values", TINYTL_DTYPE_F32, a->values, a->params->n};
     tinytl_optimizer_moments(&a->optimizer, a->params, moments);
     for (int i = 0; i < TINYTL_N_MOMENTS && moments[i].n > 0; i++)
-      vectors[count++] = (vector){moments[i].name, TINYTL_DTYPE_F32, moments[i].data, moments[i].n};
+      vectors[count++] =
+          (tinytl_sealed_vector){moments[i].name, TINYTL_DTYPE_F32, moments[i].data, moments[i].n};
   }
   if (n_measured > 0)
-    vectors[count++] =
-        (vector){"subnets", TINYTL_DTYPE_I8, NULL, n_measured * sizeof(tinytl_subnet)};
-  vectors[count++] = (vector){"unreadable.train", TINYTL_DTYPE_I8, s->train_unreadable,
-                              (size_t)s->train->n_images};
-  vectors[count++] =
-      (vector){"unreadable.val", TINYTL_DTYPE_I8, s->val_unreadable, (size_t)s->val->n_images};
+    vectors[count++] = (tinytl_sealed_vector){"subnets", TINYTL_DTYPE_I8, NULL,
+                                              n_measured * sizeof(tinytl_subnet)};
+  vectors[count++] = (tinytl_sealed_vector){"unreadable.train", TINYTL_DTYPE_I8,
+                                            s->train_unreadable, (size_t)s->train->n_images};
+  vectors[count++] = (tinytl_sealed_vector){"unreadable.val", TINYTL_DTYPE_I8, s->val_unreadable,
+                                            (size_t)s->val->n_images};
   return count;
-}
-
-static size_t vector_nbytes(const vector *v) {
-  return v->n * (v->dtype == TINYTL_DTYPE_F32 ? sizeof(float) : 1);
 }
 
 /* ---- Writing ------------------------------------------------------------------------------ */
@@ -136,9 +127,9 @@ static tinytl_status write_measured(const tinytl_search_state *state, size_t fir
   return TINYTL_OK;
 }
 
-static tinytl_status write_vector(const tinytl_search_state *state, const vector *v,
+static tinytl_status write_vector(const tinytl_search_state *state, const tinytl_sealed_vector *v,
                                   tinytl_sealer *sealer, tinytl_error *error) {
-  if (v->data) return tinytl_sealer_write(sealer, v->data, vector_nbytes(v), error);
+  if (v->data) return tinytl_sealer_write(sealer, v->data, tinytl_sealed_vector_nbytes(v), error);
   return v->dtype == TINYTL_DTYPE_F32
              ? write_measured(state, offsetof(tinytl_measured, top1), sizeof(float), sealer, error)
              : write_measured(state, offsetof(tinytl_measured, subnet), sizeof(tinytl_subnet),
@@ -147,16 +138,11 @@ static tinytl_status write_vector(const tinytl_search_state *state, const vector
 
 tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl_write_fn write,
                                         void *context, tinytl_error *error) {
-  vector vectors[MAX_VECTORS];
+  tinytl_sealed_vector vectors[MAX_VECTORS];
   tinytl_tensor tensors[MAX_VECTORS + 1];
   tinytl_sealer sealer;
   const int n = list_vectors(state->searcher, vectors);
-  for (int i = 0; i < n; i++)
-    tensors[i] = (tinytl_tensor){.name = vectors[i].name,
-                                 .dtype = vectors[i].dtype,
-                                 .n_dims = 1,
-                                 .dims = {vectors[i].n},
-                                 .nbytes = vector_nbytes(&vectors[i])};
+  tinytl_sealed_describe(vectors, n, tensors);
   char *position = print_position(state->searcher);
   if (!position)
     return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
@@ -213,17 +199,6 @@ tinytl_status tinytl_search_state_open(const tinytl_search_state *state,
   return status;
 }
 
-/* Any other byte in a bool is undefined behaviour. */
-static tinytl_status check_flags(const vector *v, const char *file, tinytl_error *error) {
-  const unsigned char *flags = v->data;
-  for (size_t i = 0; v->dtype == TINYTL_DTYPE_I8 && i < v->n; i++)
-    if (flags[i] > 1)
-      return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                         "%s: tensor \"%s\": value %zu must be 0 or 1, found %d", file, v->name, i,
-                         flags[i]);
-  return TINYTL_OK;
-}
-
 static tinytl_status restore_measured(const tinytl_search_state *state,
                                       const tinytl_sealed_file *file, tinytl_error *error) {
   const size_t n = (size_t)state->searcher->at.n_measured;
@@ -262,16 +237,10 @@ static tinytl_status restore_step(const tinytl_searcher *s, const tinytl_sealed_
 tinytl_status tinytl_search_state_restore(const tinytl_search_state *state,
                                           const tinytl_sealed_file *file, tinytl_error *error) {
   const tinytl_searcher *s = state->searcher;
-  vector vectors[MAX_VECTORS];
+  tinytl_sealed_vector vectors[MAX_VECTORS];
   const int n = list_vectors(s, vectors);
   if (s->adaptation) TINYTL_TRY(restore_step(s, file, error));
-  for (int i = 0; i < n; i++) {
-    uint64_t from;
-    if (!vectors[i].data) continue;
-    TINYTL_TRY(
-        tinytl_sealed_find(file, vectors[i].name, vectors[i].dtype, vectors[i].n, &from, error));
-    TINYTL_TRY(tinytl_sealed_read(file, from, vectors[i].data, vector_nbytes(&vectors[i]), error));
-    TINYTL_TRY(check_flags(&vectors[i], file->source->name, error));
-  }
+  for (int i = 0; i < n; i++)
+    if (vectors[i].data) TINYTL_TRY(tinytl_sealed_read_vector(file, &vectors[i], error));
   return restore_measured(state, file, error);
 }

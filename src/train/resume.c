@@ -226,18 +226,6 @@ static tinytl_status read_vector(const tinytl_resume *r, tinytl_trainer *t,
   return TINYTL_OK;
 }
 
-/* Any other byte in a bool is undefined behaviour. */
-static tinytl_status check_flags(const tinytl_resume *r, const tinytl_vector *vector,
-                                 tinytl_error *error) {
-  const unsigned char *flags = vector->data;
-  for (size_t i = 0; i < vector->n; i++)
-    if (flags[i] > 1)
-      return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                         "%s: tensor \"%s\": value %zu must be 0 or 1, found %d",
-                         r->file.source->name, vector->name, i, flags[i]);
-  return TINYTL_OK;
-}
-
 tinytl_status tinytl_resume_restore(const tinytl_resume *r, tinytl_checkpoint *c,
                                     tinytl_error *error) {
   tinytl_vector vectors[TINYTL_MAX_VECTORS];
@@ -247,7 +235,8 @@ tinytl_status tinytl_resume_restore(const tinytl_resume *r, tinytl_checkpoint *c
   for (int i = 0; i < n; i++) {
     TINYTL_TRY(read_vector(r, c->trainer, &vectors[i], error));
     if (strncmp(vectors[i].name, "unreadable.", 11) == 0)
-      TINYTL_TRY(check_flags(r, &vectors[i], error));
+      TINYTL_TRY(tinytl_sealed_check_flags(&r->file, vectors[i].name, vectors[i].data, vectors[i].n,
+                                           error));
   }
   return TINYTL_OK;
 }
