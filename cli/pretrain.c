@@ -68,7 +68,7 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
       CLI_OPTION_TEXT(0, "teacher", &args->teacher, "BACKBONE",
                       "learn from its answers too; same classes, same picture size"),
       CLI_OPTION_CHOICE("weights", &args->weights, cli_weights, "TYPE",
-                        "of the backbone: int8 (default) or f32"),
+                        "of the file: int8 (default) or f32"),
       CLI_OPTION_SIZE("memory-limit", &pretrain->memory_limit,
                       "of the whole process; refused where it cannot be met"),
       CLI_OPTION_TEXT(0, "checkpoint", &args->checkpoint_path, "FILE",
@@ -188,7 +188,7 @@ static tinytl_status pretrain_supernet_into(cli_output *output, const cli_train_
                                cli_train_set_val(set), &args->pretrain, &supernet, report, error);
   cli_progress_end();
   if (status != TINYTL_OK || !is_first(args)) return status;
-  status = tinytl_supernet_write(supernet, cli_output_write, output, error);
+  status = tinytl_supernet_write(supernet, args->pretrain.weights, cli_output_write, output, error);
   tinytl_supernet_free(supernet);
   return status;
 }

@@ -123,7 +123,7 @@ void cli_supernet_print(const tinytl_supernet *supernet, const char *path, bool 
   printf("lite modules  %s\n", info.has_lite ? "groups 2, 4; kernels 3, 5" : "none");
   printf("total stride  %d\n", info.total_stride);
   printf("classifier    %d classes\n", info.n_classes);
-  printf("parameters    %zu as f32, %.2f MB\n", info.n_parameters,
+  printf("parameters    %zu, %.2f MB in memory\n", info.n_parameters,
          (double)info.n_parameters * 4 / 1e6);
   printf("work          %.1f to %.1f million multiply-accumulates a picture\n",
          (double)info.smallest_macs / 1e6, (double)info.largest_macs / 1e6);

@@ -126,8 +126,10 @@ typedef struct tinytl_supernet tinytl_supernet;
  * TINYTL_ERROR_MODEL, TINYTL_ERROR_INTERNAL. */
 tinytl_status tinytl_supernet_open(const void *bytes, size_t nbytes, const char *name,
                                    tinytl_supernet **supernet, tinytl_error *error);
-tinytl_status tinytl_supernet_write(const tinytl_supernet *supernet, tinytl_write_fn write,
-                                    void *context, tinytl_error *error);
+/* In memory its values are float32. In a file with INT8 those of convolutions and classifier, not
+ * of lite modules, are rounded as a backbone's are: a quarter of the size. */
+tinytl_status tinytl_supernet_write(const tinytl_supernet *supernet, tinytl_weights weights,
+                                    tinytl_write_fn write, void *context, tinytl_error *error);
 void tinytl_supernet_free(tinytl_supernet *supernet); /* NULL is allowed */
 
 typedef struct tinytl_supernet_info {
@@ -612,7 +614,7 @@ tinytl_status tinytl_pretrain(const char *architecture, const tinytl_images *tra
 
 /* The same for a super-net, "supernet-W" (W: width multiplier, 0.1 to 2.0): the largest sub-net
  * first, then with it as a teacher ever smaller ones, docs/supernet.md; options->weights does not
- * count. */
+ * count: tinytl_supernet_write has its own. */
 tinytl_status tinytl_pretrain_supernet(const char *name, const tinytl_images *train,
                                        const tinytl_images *val,
                                        const tinytl_pretrain_options *options,

@@ -13,26 +13,6 @@
 
 /* ---- Reading ------------------------------------------------------------------------------ */
 
-/* "PREFIX.weight" [n_dims], with "PREFIX.scale" [out_c] where it is int8. */
-static tinytl_status read_weight(const tinytl_safetensors *file, const char *prefix, int n_dims,
-                                 const int *dims, int out_c, tinytl_weight *weight,
-                                 tinytl_error *error) {
-  char name[40];
-  snprintf(name, sizeof name, "%s.weight", prefix);
-  const tinytl_tensor *tensor = tinytl_safetensors_find(file, name);
-  if (!tensor || tensor->dtype != TINYTL_DTYPE_I8)
-    return tinytl_safetensors_f32(file, name, n_dims, dims, &weight->f32, error);
-  TINYTL_TRY(tinytl_safetensors_i8(file, name, n_dims, dims, &weight->i8, error));
-  snprintf(name, sizeof name, "%s.scale", prefix);
-  TINYTL_TRY(tinytl_safetensors_f32(file, name, 1, &out_c, &weight->scale, error));
-  for (int c = 0; c < out_c; c++)
-    if (weight->scale[c] <= 0)
-      return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                         "%s: tensor \"%s\": value %d must be above 0, found %g",
-                         tinytl_safetensors_name(file), name, c, (double)weight->scale[c]);
-  return TINYTL_OK;
-}
-
 static tinytl_status read_tensors(const tinytl_safetensors *file, tinytl_backbone *backbone,
                                   tinytl_error *error) {
   const tinytl_arch *arch = &backbone->arch;
@@ -41,8 +21,8 @@ static tinytl_status read_tensors(const tinytl_safetensors *file, tinytl_backbon
   for (int i = 0; i < arch->n_layers; i++) {
     const tinytl_layer *layer = &arch->layers[i];
     snprintf(name, sizeof name, "layers.%d", i);
-    TINYTL_TRY(read_weight(file, name, tinytl_layer_dims(layer, dims), dims, layer->out_c,
-                           &backbone->weight[i], error));
+    TINYTL_TRY(tinytl_read_weight(file, name, tinytl_layer_dims(layer, dims), dims, layer->out_c,
+                                  &backbone->weight[i], error));
     snprintf(name, sizeof name, "layers.%d.bias", i);
     TINYTL_TRY(tinytl_safetensors_f32(file, name, 1, &layer->out_c, &backbone->bias[i], error));
   }
@@ -50,8 +30,8 @@ static tinytl_status read_tensors(const tinytl_safetensors *file, tinytl_backbon
     TINYTL_TRY(tinytl_read_lite(file, &arch->lite[i], &backbone->lite[i], error));
   if (arch->n_classes > 0) {
     const int shape[] = {arch->n_classes, arch->n_features};
-    TINYTL_TRY(
-        read_weight(file, "classifier", 2, shape, arch->n_classes, &backbone->classifier, error));
+    TINYTL_TRY(tinytl_read_weight(file, "classifier", 2, shape, arch->n_classes,
+                                  &backbone->classifier, error));
     TINYTL_TRY(tinytl_safetensors_f32(file, "classifier.bias", 1, shape, &backbone->classifier_bias,
                                       error));
   }
@@ -120,21 +100,6 @@ tinytl_status tinytl_backbone_open(const void *bytes, size_t nbytes, const char 
 
 /* ---- Writing ------------------------------------------------------------------------------ */
 
-static void list_weight(tinytl_tensor_list *list, const char *prefix, int n_dims, const int *dims,
-                        int out_c, const tinytl_weight *weight, const float *bias) {
-  char name[40];
-  snprintf(name, sizeof name, "%s.weight", prefix);
-  if (weight->i8) {
-    tinytl_tensor_list_i8(list, name, n_dims, dims, weight->i8);
-    snprintf(name, sizeof name, "%s.scale", prefix);
-    tinytl_tensor_list_f32(list, name, 1, &out_c, weight->scale);
-  } else {
-    tinytl_tensor_list_f32(list, name, n_dims, dims, weight->f32);
-  }
-  snprintf(name, sizeof name, "%s.bias", prefix);
-  tinytl_tensor_list_f32(list, name, 1, &out_c, bias);
-}
-
 static void list_tensors(tinytl_tensor_list *list, const tinytl_backbone *backbone) {
   const tinytl_arch *arch = &backbone->arch;
   for (int i = 0; i < arch->n_layers; i++) {
@@ -142,14 +107,17 @@ static void list_tensors(tinytl_tensor_list *list, const tinytl_backbone *backbo
     int dims[4];
     snprintf(prefix, sizeof prefix, "layers.%d", i);
     const int n_dims = tinytl_layer_dims(&arch->layers[i], dims);
-    list_weight(list, prefix, n_dims, dims, arch->layers[i].out_c, &backbone->weight[i],
-                backbone->bias[i]);
+    tinytl_tensor_list_weight(list, prefix, n_dims, dims, arch->layers[i].out_c,
+                              &backbone->weight[i]);
+    snprintf(prefix, sizeof prefix, "layers.%d.bias", i);
+    tinytl_tensor_list_f32(list, prefix, 1, &arch->layers[i].out_c, backbone->bias[i]);
   }
   for (int i = 0; i < arch->n_lite; i++)
     tinytl_tensor_list_lite(list, &arch->lite[i], &backbone->lite[i]);
-  if (arch->n_classes > 0)
-    list_weight(list, "classifier", 2, (const int[]){arch->n_classes, arch->n_features},
-                arch->n_classes, &backbone->classifier, backbone->classifier_bias);
+  if (arch->n_classes == 0) return;
+  tinytl_tensor_list_weight(list, "classifier", 2, (const int[]){arch->n_classes, arch->n_features},
+                            arch->n_classes, &backbone->classifier);
+  tinytl_tensor_list_f32(list, "classifier.bias", 1, &arch->n_classes, backbone->classifier_bias);
 }
 
 /* NULL, so that the key is left out, for an empty string. */

@@ -7,6 +7,7 @@
 #include "format/arch_json.h"
 #include "format/json_text.h"
 #include "format/tensor_list.h"
+#include "model/quantise.h"
 #include "model/shared_values.h"
 #include "model/strings.h"
 
@@ -21,9 +22,10 @@ enum {
 };
 
 typedef struct value_tensor {
-  char name[40];
+  char name[40]; /* of a weight that may be int8 without its ".weight" */
   int n_dims, dims[4];
-  size_t first; /* of the values */
+  size_t first;              /* of the values */
+  tinytl_weight_shape shape; /* of a weight that may be int8; of others n is 0 */
 } value_tensor;
 
 /* Those of the lite modules; returns their number. */
@@ -51,7 +53,7 @@ static int list_tensors(const tinytl_shared_values *shared, value_tensor tensors
   int n = 0;
   for (int i = 0; i < arch->n_layers; i++) {
     const tinytl_layer *layer = &arch->layers[i];
-    value_tensor weight = {.first = params->weight[i]};
+    value_tensor weight = {.first = params->weight[i], .shape = tinytl_weight_shape_of(layer)};
     weight.n_dims = tinytl_layer_dims(layer, weight.dims);
     const value_tensor rest[] = {
         {.n_dims = 1, .dims = {layer->out_c}, .first = params->scale[i]},
@@ -59,7 +61,7 @@ static int list_tensors(const tinytl_shared_values *shared, value_tensor tensors
         {.n_dims = 2, .dims = {25, 25}, .first = shared->matrices[i]},
         {.n_dims = 2, .dims = {9, 9}, .first = shared->matrices[i] + (size_t)25 * 25}};
     static const char *const names[] = {"norm.weight", "norm.bias", "matrix5", "matrix3"};
-    snprintf(weight.name, sizeof weight.name, "layers.%d.weight", i);
+    snprintf(weight.name, sizeof weight.name, "layers.%d", i);
     tensors[n++] = weight;
     for (int t = 0; t < (shared->matrices[i] ? 4 : 2); t++) {
       tensors[n] = rest[t];
@@ -68,9 +70,15 @@ static int list_tensors(const tinytl_shared_values *shared, value_tensor tensors
     }
   }
   n += list_lite(shared, tensors + n);
+  tensors[n++] = (value_tensor){.name = "classifier",
+                                .n_dims = 2,
+                                .dims = {arch->n_classes, arch->n_features},
+                                .first = params->classifier,
+                                .shape = {.n = (size_t)arch->n_classes * (size_t)arch->n_features,
+                                          .run = (size_t)arch->n_features,
+                                          .out_c = arch->n_classes}};
   tensors[n++] = (value_tensor){
-      "classifier.weight", 2, {arch->n_classes, arch->n_features}, params->classifier};
-  tensors[n++] = (value_tensor){"classifier.bias", 1, {arch->n_classes}, params->bias};
+      .name = "classifier.bias", .n_dims = 1, .dims = {arch->n_classes}, .first = params->bias};
   return n;
 }
 
@@ -110,6 +118,23 @@ static tinytl_status read_space(const char *text, bool is_first, const char *whe
   return status;
 }
 
+static tinytl_status read_tensor(const tinytl_safetensors *file, const value_tensor *tensor,
+                                 tinytl_supernet *net, tinytl_error *error) {
+  float *values = net->values + tensor->first;
+  tinytl_weight read = {0};
+  if (tensor->shape.n == 0)
+    TINYTL_TRY(
+        tinytl_safetensors_f32(file, tensor->name, tensor->n_dims, tensor->dims, &read.f32, error));
+  else
+    TINYTL_TRY(tinytl_read_weight(file, tensor->name, tensor->n_dims, tensor->dims,
+                                  tensor->shape.out_c, &read, error));
+  if (read.i8)
+    tinytl_dequantise(tensor->shape, read.i8, read.scale, values);
+  else
+    memcpy(values, read.f32, n_values(tensor) * sizeof *values);
+  return TINYTL_OK;
+}
+
 static tinytl_status read_values(const tinytl_safetensors *file, tinytl_supernet *net,
                                  tinytl_error *error) {
   tinytl_shared_values *shared = calloc(1, sizeof *shared);
@@ -122,14 +147,8 @@ static tinytl_status read_values(const tinytl_safetensors *file, tinytl_supernet
   }
   if (!net->values) status = tinytl_fail_memory(error, sizeof *shared);
   const int n = status == TINYTL_OK ? list_tensors(shared, tensors) : 0;
-  for (int t = 0; t < n && status == TINYTL_OK; t++) {
-    const value_tensor *tensor = &tensors[t];
-    const float *values;
-    status =
-        tinytl_safetensors_f32(file, tensor->name, tensor->n_dims, tensor->dims, &values, error);
-    if (status == TINYTL_OK)
-      memcpy(net->values + tensor->first, values, n_values(tensor) * sizeof *values);
-  }
+  for (int t = 0; t < n && status == TINYTL_OK; t++)
+    status = read_tensor(file, &tensors[t], net, error);
   free(shared);
   free(tensors);
   return status == TINYTL_OK ? tinytl_safetensors_all_read(file, error) : status;
@@ -184,35 +203,65 @@ static char *print_space(const tinytl_space *space) {
   return tinytl_json_finish(&json);
 }
 
-static tinytl_status write_values(const tinytl_supernet *net, const char *const *meta,
-                                  tinytl_write_fn write, void *context, tinytl_error *error) {
-  tinytl_shared_values *shared = calloc(1, sizeof *shared);
-  value_tensor *values = calloc(MAX_TENSORS, sizeof *values);
-  tinytl_tensor *tensors = calloc(MAX_TENSORS, sizeof *tensors);
-  tinytl_status status = TINYTL_OK;
-  if (shared && values && tensors) {
-    tinytl_shared_values_layout(shared, &net->space);
-    const int n = list_tensors(shared, values);
-    for (int t = 0; t < n; t++) {
-      tensors[t] = (tinytl_tensor){.name = values[t].name,
-                                   .dtype = TINYTL_DTYPE_F32,
-                                   .n_dims = values[t].n_dims,
-                                   .data = net->values + values[t].first,
-                                   .nbytes = n_values(&values[t]) * sizeof(float)};
-      for (int d = 0; d < values[t].n_dims; d++) tensors[t].dims[d] = (size_t)values[t].dims[d];
+typedef struct writing {
+  tinytl_shared_values shared;
+  int n_tensors;
+  value_tensor tensors[MAX_TENSORS];
+  tinytl_tensor_list list;
+} writing;
+
+static size_t n_scales(const writing *w) {
+  size_t n = 0;
+  for (int t = 0; t < w->n_tensors; t++) n += (size_t)w->tensors[t].shape.out_c;
+  return n;
+}
+
+/* i8 [n_values] and scale [n_scales] get the weights' codes; NULL: weights stay float32. */
+static void list_values(writing *w, const float *values, int8_t *i8, float *scale) {
+  for (int t = 0; t < w->n_tensors; t++) {
+    const value_tensor *tensor = &w->tensors[t];
+    tinytl_weight weight = {.f32 = values + tensor->first};
+    if (tensor->shape.n == 0) {
+      tinytl_tensor_list_f32(&w->list, tensor->name, tensor->n_dims, tensor->dims, weight.f32);
+      continue;
     }
-    status = tinytl_safetensors_write(meta, tensors, n, write, context, error);
-  } else {
-    status = tinytl_fail_memory(error, MAX_TENSORS * sizeof *tensors);
+    if (i8) {
+      tinytl_quantise(tensor->shape, weight.f32, i8 + tensor->first, scale);
+      weight = (tinytl_weight){.i8 = i8 + tensor->first, .scale = scale};
+      scale += tensor->shape.out_c;
+    }
+    tinytl_tensor_list_weight(&w->list, tensor->name, tensor->n_dims, tensor->dims,
+                              tensor->shape.out_c, &weight);
   }
-  free(shared);
-  free(values);
-  free(tensors);
+}
+
+static tinytl_status write_values(const tinytl_supernet *net, tinytl_weights weights,
+                                  const char *const *meta, tinytl_write_fn write, void *context,
+                                  tinytl_error *error) {
+  const bool is_int8 = weights == TINYTL_WEIGHTS_INT8;
+  writing *w = calloc(1, sizeof *w);
+  int8_t *i8 = is_int8 ? malloc(net->n_values) : NULL;
+  float *scales = NULL;
+  if (w) {
+    tinytl_shared_values_layout(&w->shared, &net->space);
+    w->n_tensors = list_tensors(&w->shared, w->tensors);
+    if (is_int8) scales = malloc(n_scales(w) * sizeof *scales);
+  }
+  tinytl_status status;
+  if (w && (!is_int8 || (i8 && scales))) {
+    list_values(w, net->values, i8, scales);
+    status = tinytl_safetensors_write(meta, w->list.tensors, w->list.n, write, context, error);
+  } else {
+    status = tinytl_fail_memory(error, sizeof *w + net->n_values);
+  }
+  free(w);
+  free(i8);
+  free(scales);
   return status;
 }
 
-tinytl_status tinytl_supernet_write(const tinytl_supernet *net, tinytl_write_fn write,
-                                    void *context, tinytl_error *error) {
+tinytl_status tinytl_supernet_write(const tinytl_supernet *net, tinytl_weights weights,
+                                    tinytl_write_fn write, void *context, tinytl_error *error) {
   char *space = print_space(&net->space), *input = tinytl_input_print(&net->input, true);
   char *labels = tinytl_strings_print((const char *const *)net->labels, net->n_labels);
   tinytl_status status;
@@ -220,7 +269,7 @@ tinytl_status tinytl_supernet_write(const tinytl_supernet *net, tinytl_write_fn 
     const char *const meta[] = {"tinytl.format", FORMAT,         "tinytl.space",
                                 space,           "tinytl.input", input,
                                 "tinytl.labels", labels,         NULL};
-    status = write_values(net, meta, write, context, error);
+    status = write_values(net, weights, meta, write, context, error);
   } else {
     status = tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a super-net's header");
   }

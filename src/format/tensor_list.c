@@ -30,6 +30,19 @@ void tinytl_tensor_list_i8(tinytl_tensor_list *list, const char *name, int n_dim
   tensor->data = data;
 }
 
+void tinytl_tensor_list_weight(tinytl_tensor_list *list, const char *prefix, int n_dims,
+                               const int *dims, int out_c, const tinytl_weight *weight) {
+  char name[40];
+  snprintf(name, sizeof name, "%s.weight", prefix);
+  if (!weight->i8) {
+    tinytl_tensor_list_f32(list, name, n_dims, dims, weight->f32);
+    return;
+  }
+  tinytl_tensor_list_i8(list, name, n_dims, dims, weight->i8);
+  snprintf(name, sizeof name, "%s.scale", prefix);
+  tinytl_tensor_list_f32(list, name, 1, &out_c, weight->scale);
+}
+
 void tinytl_tensor_list_lite(tinytl_tensor_list *list, const tinytl_lite *lite,
                              const tinytl_lite_values *values) {
   tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
@@ -40,6 +53,25 @@ void tinytl_tensor_list_lite(tinytl_tensor_list *list, const tinytl_lite *lite,
     const float *const *data = (const float *const *)((const char *)values + tensors[t].member);
     tinytl_tensor_list_f32(list, name, tensors[t].n_dims, tensors[t].dims, *data);
   }
+}
+
+tinytl_status tinytl_read_weight(const tinytl_safetensors *file, const char *prefix, int n_dims,
+                                 const int *dims, int out_c, tinytl_weight *weight,
+                                 tinytl_error *error) {
+  char name[40];
+  snprintf(name, sizeof name, "%s.weight", prefix);
+  const tinytl_tensor *tensor = tinytl_safetensors_find(file, name);
+  if (!tensor || tensor->dtype != TINYTL_DTYPE_I8)
+    return tinytl_safetensors_f32(file, name, n_dims, dims, &weight->f32, error);
+  TINYTL_TRY(tinytl_safetensors_i8(file, name, n_dims, dims, &weight->i8, error));
+  snprintf(name, sizeof name, "%s.scale", prefix);
+  TINYTL_TRY(tinytl_safetensors_f32(file, name, 1, &out_c, &weight->scale, error));
+  for (int c = 0; c < out_c; c++)
+    if (weight->scale[c] <= 0)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "%s: tensor \"%s\": value %d must be above 0, found %g",
+                         tinytl_safetensors_name(file), name, c, (double)weight->scale[c]);
+  return TINYTL_OK;
 }
 
 tinytl_status tinytl_read_lite(const tinytl_safetensors *file, const tinytl_lite *lite,

@@ -21,10 +21,16 @@ void tinytl_tensor_list_f32(tinytl_tensor_list *list, const char *name, int n_di
                             const float *data);
 void tinytl_tensor_list_i8(tinytl_tensor_list *list, const char *name, int n_dims, const int *dims,
                            const int8_t *data);
+/* "PREFIX.weight" [n_dims] and, where it is int8, "PREFIX.scale" [out_c]. */
+void tinytl_tensor_list_weight(tinytl_tensor_list *list, const char *prefix, int n_dims,
+                               const int *dims, int out_c, const tinytl_weight *weight);
 /* The tensors of one lite module. */
 void tinytl_tensor_list_lite(tinytl_tensor_list *list, const tinytl_lite *lite,
                              const tinytl_lite_values *values);
-/* The reverse: finds them in a file, as tinytl_safetensors_f32. */
+/* The reverse: finds them in a file, as tinytl_safetensors_f32; scales must be above 0. */
+tinytl_status tinytl_read_weight(const tinytl_safetensors *file, const char *prefix, int n_dims,
+                                 const int *dims, int out_c, tinytl_weight *weight,
+                                 tinytl_error *error);
 tinytl_status tinytl_read_lite(const tinytl_safetensors *file, const tinytl_lite *lite,
                                tinytl_lite_values *values, tinytl_error *error);
 

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/safetensors.h"
+#include "model/quantise.h"
 #include "model/shared_values.h"
 #include "support/op_check.h"
 #include "support/sink.h"
@@ -26,14 +28,18 @@ static tinytl_supernet make(tinytl_shared_values *shared, bool with_lite) {
   return net;
 }
 
-static sink write_file(bool with_lite) {
+static sink write_as(bool with_lite, tinytl_weights weights) {
   tinytl_shared_values *shared = malloc(sizeof *shared);
   tinytl_supernet net = make(shared, with_lite);
   sink file = {0};
-  assert_int_equal(tinytl_supernet_write(&net, sink_write, &file, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_supernet_write(&net, weights, sink_write, &file, NULL), TINYTL_OK);
   free(net.values);
   free(shared);
   return file;
+}
+
+static sink write_file(bool with_lite) {
+  return write_as(with_lite, TINYTL_WEIGHTS_F32);
 }
 
 static void test_round_trip(void **state) {
@@ -61,6 +67,59 @@ static void test_round_trip(void **state) {
   free(file.bytes);
   free(net.values);
   free(shared);
+}
+
+static void round_to_int8(tinytl_weight_shape shape, float *values) {
+  int8_t *i8 = malloc(shape.n);
+  float *scale = malloc((size_t)shape.out_c * sizeof *scale);
+  tinytl_quantise(shape, values, i8, scale);
+  tinytl_dequantise(shape, i8, scale, values);
+  free(i8);
+  free(scale);
+}
+
+/* Weights of convolutions and classifier are rounded, all else is as it was. */
+static void test_int8(void **state) {
+  (void)state;
+  tinytl_shared_values *shared = malloc(sizeof *shared);
+  tinytl_supernet net = make(shared, true), *opened = NULL;
+  sink file = write_as(true, TINYTL_WEIGHTS_INT8), full = write_file(true);
+  assert_true(file.nbytes < full.nbytes / 2);
+  assert_int_equal(tinytl_supernet_open(file.bytes, file.nbytes, "f", &opened, NULL), TINYTL_OK);
+  const tinytl_arch *arch = &shared->arch;
+  for (int i = 0; i < arch->n_layers; i++)
+    round_to_int8(tinytl_weight_shape_of(&arch->layers[i]), net.values + shared->params.weight[i]);
+  const tinytl_weight_shape classifier = {
+      .n = CLASSES * (size_t)arch->n_features, .run = (size_t)arch->n_features, .out_c = CLASSES};
+  round_to_int8(classifier, net.values + shared->params.classifier);
+  assert_memory_equal(opened->values, net.values, net.n_values * sizeof(float));
+  tinytl_supernet_free(opened);
+  free(file.bytes);
+  free(full.bytes);
+  free(net.values);
+  free(shared);
+}
+
+/* A scale of 0 would be silent zeros. */
+static void test_scales(void **state) {
+  (void)state;
+  tinytl_supernet *opened = NULL;
+  tinytl_safetensors *tensors = NULL;
+  tinytl_error error;
+  sink file = write_as(true, TINYTL_WEIGHTS_INT8);
+  const float *scale;
+  const int n = CLASSES;
+  assert_int_equal(tinytl_safetensors_open(file.bytes, file.nbytes, "f", &tensors, NULL),
+                   TINYTL_OK);
+  assert_int_equal(tinytl_safetensors_f32(tensors, "classifier.scale", 1, &n, &scale, NULL),
+                   TINYTL_OK);
+  memset(file.bytes + ((const unsigned char *)scale - (const unsigned char *)file.bytes), 0,
+         sizeof *scale);
+  tinytl_safetensors_free(tensors);
+  assert_int_equal(tinytl_supernet_open(file.bytes, file.nbytes, "f", &opened, &error),
+                   TINYTL_ERROR_MODEL);
+  assert_non_null(strstr(error.message, "\"classifier.scale\": value 0 must be above 0, found 0"));
+  free(file.bytes);
 }
 
 static void expect_refusal(const sink *file, const char *part) {
@@ -136,14 +195,17 @@ static int read_file(const void *bytes, size_t nbytes) {
 
 static void test_damage(void **state) {
   (void)state;
-  sink file = write_file(true);
-  sink_damage(&file, 200, TINYTL_ERROR_MODEL, read_file);
-  free(file.bytes);
+  for (int i = 0; i < 2; i++) {
+    sink file = write_as(true, i ? TINYTL_WEIGHTS_INT8 : TINYTL_WEIGHTS_F32);
+    sink_damage(&file, 100, TINYTL_ERROR_MODEL, read_file);
+    free(file.bytes);
+  }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_int8),
+      cmocka_unit_test(test_scales),       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_first_format), cmocka_unit_test(test_other_kinds),
       cmocka_unit_test(test_damage),
   };

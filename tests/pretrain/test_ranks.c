@@ -93,7 +93,7 @@ static void *work(void *context) {
     m->status = tinytl_pretrain(m->architecture, &m->train.images, &m->val.images, &m->options,
                                 &backbone, &m->report, &m->error);
   if (backbone) tinytl_backbone_write(backbone, sink_write, &m->file, NULL);
-  if (supernet) tinytl_supernet_write(supernet, sink_write, &m->file, NULL);
+  if (supernet) tinytl_supernet_write(supernet, TINYTL_WEIGHTS_F32, sink_write, &m->file, NULL);
   tinytl_backbone_free(backbone);
   tinytl_supernet_free(supernet);
   return NULL;
