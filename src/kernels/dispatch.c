@@ -6,7 +6,10 @@
 
 extern const tinytl_kernels tinytl_kernels_portable;
 #if defined(__x86_64__)
-extern const tinytl_kernels tinytl_kernels_avx2, tinytl_kernels_avx512;
+extern const tinytl_kernels tinytl_kernels_avx2;
+#ifdef TINYTL_AVX512
+extern const tinytl_kernels tinytl_kernels_avx512;
+#endif
 #elif defined(__aarch64__)
 extern const tinytl_kernels tinytl_kernels_neon;
 #endif
@@ -17,12 +20,13 @@ int tinytl_kernels_all(const tinytl_kernels *sets[TINYTL_MAX_KERNEL_SETS]) {
 #if defined(__x86_64__)
   /* __builtin_cpu_supports asks the operating system too, whether it saves the registers. */
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    sets[n++] = &tinytl_kernels_avx2;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-      sets[n++] = &tinytl_kernels_avx512;
-  }
+  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (has_avx2) sets[n++] = &tinytl_kernels_avx2;
+#ifdef TINYTL_AVX512
+  if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+    sets[n++] = &tinytl_kernels_avx512;
+#endif
 #elif defined(__aarch64__)
   sets[n++] = &tinytl_kernels_neon;
 #endif
