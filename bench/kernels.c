@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tinytl.h"
 #include "work.h"
 
 enum { N_THREADS = 2, MAX_SHAPES = 256 };

@@ -3,6 +3,7 @@
 #define TINYTL_CORE_RANKS_H
 
 #include "core/status.h"
+#include "tinytl/ranks.h"
 
 typedef struct tinytl_ranks {
   const tinytl_rank_group *group; /* NULL: one rank */

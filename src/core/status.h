@@ -2,7 +2,7 @@
 #ifndef TINYTL_CORE_STATUS_H
 #define TINYTL_CORE_STATUS_H
 
-#include "tinytl.h"
+#include "tinytl/status.h"
 
 #if defined(__GNUC__)
 #define TINYTL_PRINTF(text, first) __attribute__((format(printf, text, first)))

@@ -3,6 +3,7 @@
 #define TINYTL_DATA_DATA_H
 
 #include "core/status.h"
+#include "tinytl/pictures.h"
 
 /* Fills order [n] with 0 to n - 1, shuffled; depends on seed, epoch and n alone. */
 void tinytl_order(uint64_t seed, uint64_t epoch, int n, int *order);

@@ -11,6 +11,7 @@
 
 #include "core/status.h"
 #include "image/budget.h"
+#include "tinytl/pictures.h"
 
 #include <stdio.h>
 

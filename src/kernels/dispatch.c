@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "tinytl/machine.h"
 
 extern const tinytl_kernels tinytl_kernels_portable;
 #if defined(__x86_64__)

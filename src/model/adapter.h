@@ -3,6 +3,7 @@
 #define TINYTL_MODEL_ADAPTER_H
 
 #include "model/backbone.h"
+#include "tinytl/adapter.h"
 
 struct tinytl_adapter {
   tinytl_method method;

@@ -6,6 +6,7 @@
 #define TINYTL_MODEL_BACKBONE_H
 
 #include "model/arch.h"
+#include "tinytl/backbone.h"
 
 /* A weight tensor: exactly one of i8 and f32 is not NULL. value = (i8 * scale or f32) * gain, of
  * the output channel. */

@@ -12,6 +12,7 @@
 #define TINYTL_MODEL_SUPERNET_H
 
 #include "model/backbone.h"
+#include "tinytl/supernet.h"
 
 enum {
   TINYTL_SUPERNET_STAGES = 7, /* the first is fixed, the last has one block */

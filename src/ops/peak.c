@@ -1,6 +1,7 @@
 /* The most that a processor's multiply-adds give: what every share of peak refers to. */
 #include "core/clock.h"
 #include "ops/ops.h"
+#include "tinytl/machine.h"
 
 #define MIN_SECONDS 0.03 /* the clock of an idle processor takes some milliseconds to rise */
 

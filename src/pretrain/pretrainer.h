@@ -6,6 +6,7 @@
 #include "format/sealed_file.h"
 #include "model/shared_values.h"
 #include "pretrain/batch_net.h"
+#include "tinytl/pretrain.h"
 
 #define TINYTL_PRETRAIN_FORMAT "pretraining 1"
 

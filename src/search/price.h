@@ -3,7 +3,7 @@
 #define TINYTL_SEARCH_PRICE_H
 
 #include "search/genes.h"
-#include "tinytl.h"
+#include "tinytl/search.h"
 
 typedef struct tinytl_pricer {
   const tinytl_supernet *supernet;

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "tinytl.h"
+#include "tinytl/train.h"
 
 /* The methods that auto tries, in this order. */
 enum { TINYTL_N_STEPS = 3 };

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "format/json_text.h"
+#include "tinytl.h"
 
 static const char *const optimizer_names[] = {"adam", "sgd", "adam8"};
 

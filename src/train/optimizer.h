@@ -26,6 +26,7 @@
 
 #include "core/parallel.h"
 #include "kernels/kernels.h"
+#include "tinytl/plan.h"
 #include "train/params.h"
 
 typedef struct tinytl_optimizer_state {

@@ -7,6 +7,7 @@
 #ifndef TINYTL_TRAIN_PAPER_H
 #define TINYTL_TRAIN_PAPER_H
 
+#include "tinytl/plan.h"
 #include "train/network.h"
 
 typedef struct tinytl_paper_memory {

@@ -1,4 +1,5 @@
 /* tinytl_predictor: inference with a backbone and an adapter. */
+#include "tinytl/predict.h"
 #include "train/calibration.h"
 #include "train/profile.h"
 

@@ -3,6 +3,7 @@
 #ifndef TINYTL_TRAIN_PROFILE_H
 #define TINYTL_TRAIN_PROFILE_H
 
+#include "tinytl/profile.h"
 #include "train/program.h"
 
 struct tinytl_stopwatch {

@@ -2,6 +2,8 @@
 #ifndef TINYTL_TRAIN_RULES_H
 #define TINYTL_TRAIN_RULES_H
 
+#include "tinytl/pictures.h"
+#include "tinytl/plan.h"
 #include "train/params.h"
 
 /* Smallest share of a picture's area that a training crop covers. */

@@ -9,6 +9,7 @@
 #include "support/tiny_net.h"
 
 #include "format/json.h"
+#include "tinytl.h"
 
 #include <errno.h>
 #include <stdio.h>

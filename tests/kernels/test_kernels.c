@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 #include "support/op_check.h"
+#include "tinytl.h"
 
 static void for_each_set(void (*check)(const tinytl_kernels *kernels)) {
   const tinytl_kernels *sets[TINYTL_MAX_KERNEL_SETS];

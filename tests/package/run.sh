@@ -1,6 +1,6 @@
 #!/bin/sh
 # run.sh BUILD_DIR: installs the build into a fresh prefix and builds examples/adapt.c against
-# that copy, once with pkg-config and once with CMake's find_package.
+# that copy, once with pkg-config and once with CMake's find_package. Every header compiles alone.
 set -eu
 
 build=$1
@@ -19,6 +19,12 @@ export PKG_CONFIG_PATH LD_LIBRARY_PATH
 
 # shellcheck disable=SC2046,SC2086
 "$CC" $CFLAGS "$example" $(pkg-config --cflags --libs tinytl) -o "$work/with_pkg_config"
+
+# shellcheck disable=SC2046,SC2086
+for header in tinytl.h $(cd "$work/prefix/include" && ls tinytl/*.h); do
+  printf '#include <%s>\nint unused;\n' "$header" >"$work/header.c"
+  "$CC" $CFLAGS -std=c99 -pedantic-errors -fsyntax-only "$work/header.c" $(pkg-config --cflags tinytl)
+done
 
 "$CMAKE" -S "$here" -B "$work/cmake" -DEXAMPLE="$example" -DCMAKE_PREFIX_PATH="$work/prefix" \
   -DCMAKE_C_COMPILER="$CC" -DCMAKE_C_FLAGS="$CFLAGS" >>"$work/log"

@@ -5,6 +5,7 @@
 
 #include "pretrain/pretrainer.h"
 #include "support/tiny_net.h"
+#include "tinytl.h"
 
 enum { IMAGES = 3 };
 

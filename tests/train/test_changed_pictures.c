@@ -3,6 +3,7 @@
 #include "support/cmocka.h"
 #include "support/pictures.h"
 #include "support/tiny_net.h"
+#include "tinytl.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,6 +4,7 @@
 #include "support/tiny_net.h"
 
 #include "core/rng.h"
+#include "tinytl.h"
 
 #include <math.h>
 #include <stdlib.h>

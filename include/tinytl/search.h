@@ -1,0 +1,87 @@
+/* Choosing a super-net's sub-net for the pictures it is to be trained on. */
+#ifndef TINYTL_SEARCH_H
+#define TINYTL_SEARCH_H
+
+#include "supernet.h"
+#include "train.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A sub-net that was measured. Stages and blocks are those of docs/supernet.md; blocks beyond the
+ * depth are 0. */
+typedef struct tinytl_candidate {
+  int depth[7], kernel[7][4], expand[7][4];
+  int lite_kernel[7][4], lite_groups[7][4]; /* 0: no lite module */
+  uint64_t macs;                            /* multiply-accumulates of one image, forward */
+  size_t planned_bytes, base_bytes;         /* of training it, as tinytl_plan's total and base */
+  float top1;                               /* on held-out pictures, 0 to 1 */
+  float predicted; /* what the predictor says of it, FULL; NAN: nothing, or not yet */
+  bool on_front;   /* no other one beats it in accuracy with as little memory */
+} tinytl_candidate;
+
+typedef enum tinytl_search_mode {
+  TINYTL_SEARCH_QUICK, /* nothing is trained: class means of features */
+  TINYTL_SEARCH_FULL   /* the super-net is adapted to the pictures first; a predictor of accuracy */
+} tinytl_search_mode;
+
+/* Where a search is, to be written while the callback that gets it runs. */
+typedef struct tinytl_search_state tinytl_search_state;
+tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl_write_fn write,
+                                        void *context, tinytl_error *error);
+
+typedef struct tinytl_search_options {
+  tinytl_search_mode mode; /* default QUICK */
+  /* What candidates are priced for; memory_limit, image_size (0: the super-net's), n_threads, seed,
+   * stop, skip, save_seconds and context are the search's own too, and in mode FULL epochs (0: as
+   * many as training by method bias has), augment, mirror, colour_jitter, label_smoothing and
+   * dropout, for adapting. Its method is lite+bias at first, and must not be auto. */
+  tinytl_train_options train;
+  uint64_t max_macs;   /* of one image, forward; 0: any (default) */
+  size_t search_limit; /* of the search itself, where it runs on another machine than training will;
+                          0: train.memory_limit (default) */
+  int candidates;      /* to be measured, 16 to 1000; 0: 64, FULL 300 (default) */
+  /* Told of each one as it was measured (on_front is not set), and at the end of all, best first.
+   * NULL: nobody */
+  void (*progress)(void *context, int n, int n_candidates, const tinytl_candidate *candidate);
+  void (*measured)(void *context, const tinytl_candidate *candidate);
+  /* FULL: adapting goes on. NULL: nobody */
+  void (*adapting)(void *context, const tinytl_epoch *epoch);
+  /* Handed the state every train.save_seconds, and where the search is interrupted. NULL: nobody */
+  void (*save)(void *context, const tinytl_search_state *state);
+  const tinytl_source *resume; /* state to go on from; NULL: from the beginning (default). All that
+                                  changes the result must be the same: threads too under a limit */
+  /* Told where; epoch: of adapting, n_epochs + 1 where that is done. NULL: nobody */
+  void (*resumed)(void *context, int epoch, int n_measured);
+} tinytl_search_options;
+
+void tinytl_search_options_init(tinytl_search_options *options);
+
+typedef struct tinytl_search_report {
+  tinytl_candidate chosen;
+  int candidates; /* measured; fewer than asked for where there are no more */
+  float tau;      /* FULL: Kendall's, of predicted and measured accuracies of a fifth of them that a
+                     predictor had not seen; else NAN */
+  size_t planned_bytes, search_base_bytes; /* what the search takes; what the process held before */
+  double seconds;
+} tinytl_search_report;
+
+/* Chooses the sub-net for these pictures that has the best accuracy on `val`, held-out ones of the
+ * same classes, within options->train.memory_limit and max_macs; how, stands in docs/supernet.md.
+ * *backbone, which is the caller's, has int8 weights; its classifier is the super-net's or, in mode
+ * FULL, one of the pictures' classes, and its biases are adapted to them. Same seed, same bytes,
+ * whatever the number of threads; under a memory limit their stacks count, so it must be the same.
+ * Errors: USAGE (options; a state of others), DATA, MODEL (a state
+ * that is damaged, or of another super-net or other pictures), MEMORY_LIMIT (no sub-net meets the
+ * limits: the message says what the smallest takes; or the search does not), INTERRUPTED. */
+tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images *train,
+                            const tinytl_images *val, const tinytl_search_options *options,
+                            tinytl_backbone **backbone, tinytl_search_report *report,
+                            tinytl_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,160 @@
+/* Adapting a backbone to pictures. */
+#ifndef TINYTL_TRAIN_H
+#define TINYTL_TRAIN_H
+
+#include "pictures.h"
+#include "plan.h"
+#include "profile.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tinytl_epoch {
+  tinytl_method method;     /* that is being trained */
+  int epoch, n_epochs;      /* epoch counts from 1; 0: features are being computed, once for all */
+  int image, n_images;      /* images of this epoch done, and in all */
+  bool finished;            /* false: progress inside an epoch (at most ten a second) */
+  float loss;               /* mean over the epoch so far */
+  float val_top1;           /* 0 to 1; NAN: no validation or epoch not finished */
+  double images_per_second; /* training pictures through the network, over this method so far */
+  double seconds_left;      /* estimate for this method */
+} tinytl_epoch;
+
+/* Called from the training thread. */
+typedef void (*tinytl_progress_fn)(void *context, const tinytl_epoch *epoch);
+
+typedef enum tinytl_switch {
+  TINYTL_SWITCH_AUTO,
+  TINYTL_SWITCH_OFF,
+  TINYTL_SWITCH_ON
+} tinytl_switch;
+
+/* What became of one method of TINYTL_METHOD_AUTO. */
+typedef struct tinytl_auto_step {
+  tinytl_method method;
+  bool tried;        /* false: it does not fit in the memory limit, or the backbone has no place for
+                        lite modules */
+  bool kept;         /* it is the best so far; what is kept last is the adapter */
+  float val_top1;    /* 0 to 1; NAN: not tried */
+  float gain, noise; /* over the best before: mean probability of the right class, picture by
+                        picture, -1 to 1, and its standard error; NAN: there was none before */
+  const char *reason; /* why it was kept, left or not tried */
+} tinytl_auto_step;
+
+/* Under TINYTL_METHOD_AUTO: whether methods from now on train on mirrored pictures. */
+typedef struct tinytl_mirroring {
+  bool mirrors;
+  float gain,
+      noise; /* of mirrored validation pictures over unmirrored ones, as in tinytl_auto_step */
+} tinytl_mirroring;
+
+/* A run's state between two updates. A run that goes on from it ends with the same bytes of adapter
+ * as one that was never ended. */
+typedef struct tinytl_checkpoint tinytl_checkpoint;
+
+/* Writes the checkpoint file, from where the run has its values: no memory is taken for a copy.
+ * Error: TINYTL_ERROR_INTERNAL. */
+tinytl_status tinytl_checkpoint_write(const tinytl_checkpoint *checkpoint, tinytl_write_fn write,
+                                      void *context, tinytl_error *error);
+
+/* Where a run goes on. */
+typedef struct tinytl_resumed {
+  tinytl_method method;
+  int epoch, n_epochs; /* epoch n_epochs + 1: all is done but the adapter */
+  int image, n_images; /* images of this epoch done, and in all */
+  const char *version; /* of the library that saved it, and */
+  const char *kernels; /* its kernel set: with others the last bits may differ */
+} tinytl_resumed;
+
+struct tinytl_train_options {
+  tinytl_method method;       /* default TINYTL_METHOD_AUTO */
+  tinytl_optimizer optimizer; /* default TINYTL_OPTIMIZER_AUTO */
+  int epochs;                 /* 1 to 10,000; 0: by the rule of docs/training.md (default) */
+  int batch;                  /* 1 to 4096; default 8 */
+  int image_size;             /* 32 to 1024; 0: the backbone's (default) */
+  int n_threads;              /* 1 to 64; 0: one a core (default) */
+  float lr;                   /* > 0; 0: by rule (default) */
+  float label_smoothing;      /* 0 to < 1; negative: 0 for TINYTL_METHOD_LAST, else 0.1 (default) */
+  float dropout;              /* 0 to < 1; default 0.2 */
+  int patience;               /* epochs without a better validation accuracy before stopping;
+                                 0: never; default 0 */
+  tinytl_switch augment;      /* random resized crops and mirroring; default AUTO: on, but off
+                                 for TINYTL_METHOD_LAST, which then computes every picture's
+                                 features once */
+  tinytl_switch mirror;       /* part of augment; default AUTO: on, but under TINYTL_METHOD_AUTO off
+                                 for BIAS, after which validation decides for what follows */
+  float colour_jitter;        /* 0 to 1; default 0 */
+  uint64_t seed;              /* default 0 */
+  size_t memory_limit;        /* bytes that the process may hold at its peak (resident set): what it
+                                 holds at the call, the plan's total, and 0.2 MB that stay free;
+                                 0: none (default) */
+  const char *spill_dir;      /* folder where a limit may put the feature cache and the best
+                                 values, into a file without a name; NULL: nowhere (default) */
+  const volatile int *stop;   /* training ends with TINYTL_INTERRUPTED once *stop is not 0;
+                                 NULL: never */
+  tinytl_progress_fn progress; /* NULL: none */
+  tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
+  void (*planned)(void *context, const tinytl_plan *plan); /* told before the run, under AUTO before
+                                                              each method; NULL: nobody */
+  void (*stepped)(void *context, const tinytl_auto_step *step);       /* under AUTO; NULL: nobody */
+  void (*mirrored)(void *context, const tinytl_mirroring *mirroring); /* NULL: nobody */
+  /* Called from the training thread to have the checkpoint written: every save_seconds, or more
+   * seldom where that takes more than a hundredth of the time; when the run is stopped; and before
+   * the adapter is made. A save that fails is for the callee to tell. NULL: nothing is saved. */
+  void (*save)(void *context, const tinytl_checkpoint *checkpoint);
+  float save_seconds;          /* 0: after every update; default 30 */
+  const tinytl_source *resume; /* checkpoint to go on from; NULL: from the beginning (default). Its
+                                  method and optimizer stand in for AUTO. Threads, memory limit and
+                                  what it asks for may differ; all else must be the same */
+  void (*resumed)(void *context, const tinytl_resumed *resumed); /* told before; NULL: nobody */
+  void *context;                                                 /* of all the functions above */
+  bool profile; /* fill the report's profile, which takes well under 1 % of the time; default
+                   false */
+};
+
+void tinytl_train_options_init(tinytl_train_options *options);
+
+typedef struct tinytl_train_report {
+  int epochs;                   /* done */
+  int best_epoch;               /* whose parameters the adapter holds; counts from 1 */
+  int train_images, val_images; /* that could be read */
+  int skipped_images;           /* of either that could not */
+  float val_top1;               /* of the kept epoch, 0 to 1; NAN: no validation */
+  tinytl_method method;         /* of the adapter; under AUTO all of the above are of this method */
+  bool mirrors;                 /* whether it trained on mirrored pictures */
+  tinytl_plan plan;             /* what was chosen, and what it takes; under AUTO of the largest
+                                   method that was tried */
+  double seconds;
+  double setup_seconds;     /* of these, before the first picture: planning, memory, threads */
+  double images_per_second; /* training pictures through the network, over the whole run */
+  tinytl_profile profile;   /* with options->profile; else zeros */
+} tinytl_train_report;
+
+/* Adapts the backbone to `train`. `val` chooses the epoch: the latest one that is not worse than
+ * the best by more than one standard error of its accuracy; and it sets the adapter's temperature
+ * and reject_below. NULL: the last epoch is kept, with temperature 1. Rare classes weigh as much as
+ * common ones (docs/training.md).
+ *
+ * TINYTL_METHOD_AUTO trains TINYTL_METHOD_LAST, then BIAS, then LITE_BIAS from the biases of BIAS,
+ * and goes on while a method gives more probability to the right classes of `val` than the best
+ * before it, by more than the standard error of that, picture by picture. A method that does not
+ * fit in the memory limit beside what is kept of the best, or that the backbone has no place for,
+ * is not tried. The options hold for every method. Without `val` the largest method that fits is
+ * trained.
+ *
+ * On success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter,
+ * whatever the number of threads.
+ * Errors: USAGE (options), DATA (a class without a readable picture, loss not finite), MODEL (lite
+ * methods on a backbone without inverted residuals; a checkpoint that is damaged, or of another
+ * backbone or other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
+tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,
+                           const tinytl_images *val, const tinytl_train_options *options,
+                           tinytl_adapter **adapter, tinytl_train_report *report,
+                           tinytl_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
