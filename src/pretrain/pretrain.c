@@ -132,7 +132,7 @@ static tinytl_status load(session *s, pass *pass, int n) {
     n_own = tinytl_pretrainer_share(p, indices, n_own, p->own);
     indices = p->own;
   }
-  return tinytl_loader_start(p->loader, pass->images, indices, n_own, &view, s->error);
+  return tinytl_loader_start(p->threads.loader, pass->images, indices, n_own, &view, s->error);
 }
 
 /* next_batch of several ranks. Where one of them could not read a picture, all begin the batch
@@ -169,12 +169,12 @@ static tinytl_status next_batch(session *s, pass *pass) {
   while (p->n_held < p->batch && pass->n_given < pass->n) {
     tinytl_sample sample;
     if (pass->n_ahead == 0) TINYTL_TRY(load(s, pass, p->batch - p->n_held));
-    TINYTL_TRY(tinytl_loader_next(p->loader, &sample, s->error));
+    TINYTL_TRY(tinytl_loader_next(p->threads.loader, &sample, s->error));
     pass->unreadable[sample.index] = sample.skipped;
     pass->n_given++;
     pass->n_ahead--;
     if (!sample.skipped) tinytl_pretrainer_hold(p, &sample);
-    tinytl_loader_release(p->loader, &sample);
+    tinytl_loader_release(p->threads.loader, &sample);
   }
   p->n_batch = p->n_held;
   pass->update++;

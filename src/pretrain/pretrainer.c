@@ -179,12 +179,12 @@ static tinytl_status take_block(tinytl_pretrainer *p, tinytl_error *error) {
   if (!p->block) return tinytl_fail_memory(error, p->block_nbytes);
   cursor c = {.base = p->block};
   lay_out(p, &c, &loader_memory);
-  TINYTL_TRY(tinytl_pool_create(p->options.n_threads, &p->pool, error));
   const tinytl_loader_options loader = loader_options(p);
-  TINYTL_TRY(tinytl_loader_create(&loader, loader_memory, &p->loader, error));
+  TINYTL_TRY(
+      tinytl_threads_start(&p->threads, p->options.n_threads, &loader, loader_memory, error));
   tinytl_batch_run *b = &p->batch_run;
   b->net = p->net;
-  b->run = (tinytl_run){.kernels = tinytl_kernels_get(), .pool = p->pool};
+  b->run = (tinytl_run){.kernels = tinytl_kernels_get(), .pool = p->threads.pool};
   if (tinytl_ranks_n(&p->ranks) > 1) b->run.ranks = &p->ranks;
   b->values = p->values;
   b->rgb = p->rgb;
@@ -349,16 +349,9 @@ tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_im
   return status;
 }
 
-static void stop_threads(tinytl_pretrainer *p) {
-  tinytl_loader_free(p->loader);
-  tinytl_pool_free(p->pool);
-  p->loader = NULL;
-  p->pool = NULL;
-}
-
 void tinytl_pretrainer_free(tinytl_pretrainer *p) {
   if (!p) return;
-  stop_threads(p);
+  tinytl_threads_stop(&p->threads);
   tinytl_pages_free(p->block, p->block_nbytes);
   free(p->arch);
   free(p->net);
@@ -455,7 +448,7 @@ double tinytl_pretrainer_step(tinytl_pretrainer *p, const tinytl_pretrain_positi
                           .values = p->values,
                           .moment = p->moment,
                           .gradient = p->gradient};
-  tinytl_sgd_update(&sgd, p->pool);
+  tinytl_sgd_update(&sgd, p->threads.pool);
   return loss;
 }
 
@@ -480,7 +473,7 @@ void tinytl_pretrainer_average_statistics(tinytl_pretrainer *p, int n) {
 /* ---- The backbone ------------------------------------------------------------------------- */
 
 static void give_maps_back(tinytl_pretrainer *p) {
-  stop_threads(p);
+  tinytl_threads_stop(&p->threads);
   tinytl_pages_drop(p->block + p->maps_first, p->block_nbytes - p->maps_first);
 }
 

@@ -2,7 +2,7 @@
 #ifndef TINYTL_PRETRAIN_PRETRAINER_H
 #define TINYTL_PRETRAIN_PRETRAINER_H
 
-#include "data/data.h"
+#include "data/threads.h"
 #include "format/sealed_file.h"
 #include "model/shared_values.h"
 #include "pretrain/batch_net.h"
@@ -61,8 +61,7 @@ typedef struct tinytl_pretrainer {
   tinytl_input input;
   tinytl_batch_net *net;
   tinytl_batch_run batch_run;
-  tinytl_pool *pool;
-  tinytl_loader *loader;
+  tinytl_threads threads;
 
   tinytl_ranks ranks; /* that each batch is split over */
   int batch;          /* pictures of an update */

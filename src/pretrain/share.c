@@ -15,10 +15,10 @@ tinytl_status tinytl_pretrainer_hold_share(tinytl_pretrainer *p, int n, tinytl_e
   const int n_ranks = tinytl_ranks_n(&p->ranks);
   for (int i = tinytl_ranks_own(&p->ranks); i < n; i += n_ranks) {
     tinytl_sample sample;
-    TINYTL_TRY(tinytl_loader_next(p->loader, &sample, error));
+    TINYTL_TRY(tinytl_loader_next(p->threads.loader, &sample, error));
     p->meeting[1 + i] = sample.skipped;
     if (!sample.skipped) tinytl_pretrainer_hold(p, &sample);
-    tinytl_loader_release(p->loader, &sample);
+    tinytl_loader_release(p->threads.loader, &sample);
   }
   return TINYTL_OK;
 }

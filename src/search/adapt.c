@@ -152,7 +152,7 @@ static double run_program(tinytl_searcher *s, const tinytl_program *program) {
                             .program = program,
                             .gradients = a->gradients,
                             .arena = s->work,
-                            .run = {.kernels = tinytl_kernels_get(), .pool = s->pool}};
+                            .run = {.kernels = tinytl_kernels_get(), .pool = s->threads.pool}};
   double loss = 0;
   for (int i = 0; i < s->n_held; i++) {
     const tinytl_target target = {.label = s->labels[i],
@@ -197,6 +197,7 @@ void tinytl_adaptation_update(tinytl_searcher *s) {
   for (int k = 0; k < a->params->n_segments; k++) {
     const size_t first = a->params->segments[k].offset;
     tinytl_optimizer_update(&a->optimizer, a->params, k, 0, a->params->segments[k].n,
-                            tinytl_kernels_get(), s->pool, a->gradient + first, a->values + first);
+                            tinytl_kernels_get(), s->threads.pool, a->gradient + first,
+                            a->values + first);
   }
 }

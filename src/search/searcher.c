@@ -162,11 +162,10 @@ static tinytl_status set_up(tinytl_searcher *s, const tinytl_search_position *re
   lay_out(s, s->block, &loader_memory);
   if (s->adaptation) tinytl_adaptation_begin(s);
   for (int i = 0; i < s->batch; i++) s->rgb[i] = s->pixels + (size_t)i * picture_nbytes(s);
-  TINYTL_TRY(tinytl_pool_create(options->n_threads, &s->pool, error));
   const tinytl_loader_options loader = loader_options(s);
-  TINYTL_TRY(tinytl_loader_create(&loader, loader_memory, &s->loader, error));
+  TINYTL_TRY(tinytl_threads_start(&s->threads, options->n_threads, &loader, loader_memory, error));
   s->run.net = &s->net;
-  s->run.run = (tinytl_run){.kernels = tinytl_kernels_get(), .pool = s->pool};
+  s->run.run = (tinytl_run){.kernels = tinytl_kernels_get(), .pool = s->threads.pool};
   s->run.values = s->values;
   s->run.rgb = s->rgb;
   for (int c = 0; c < 3; c++) {
@@ -194,16 +193,9 @@ tinytl_status tinytl_searcher_create(const tinytl_supernet *supernet, const tiny
   return status;
 }
 
-static void stop_threads(tinytl_searcher *s) {
-  tinytl_loader_free(s->loader);
-  tinytl_pool_free(s->pool);
-  s->loader = NULL;
-  s->pool = NULL;
-}
-
 void tinytl_searcher_free(tinytl_searcher *s) {
   if (!s) return;
-  stop_threads(s);
+  tinytl_threads_stop(&s->threads);
   tinytl_pages_free(s->block, s->block_nbytes);
   tinytl_adaptation_free(s->adaptation);
   free(s);
@@ -224,7 +216,8 @@ static tinytl_status start(tinytl_searcher *s, const tinytl_images *images, int 
     return tinytl_fail(error, TINYTL_ERROR_DATA,
                        "%d training pictures could be read before, now %d", n_done, n_readable);
   pass->n_left = n_readable - n_done;
-  return tinytl_loader_start(s->loader, images, s->order + n_done, pass->n_left, &view, error);
+  return tinytl_loader_start(s->threads.loader, images, s->order + n_done, pass->n_left, &view,
+                             error);
 }
 
 tinytl_status tinytl_searcher_begin(tinytl_searcher *s, const tinytl_images *images, int most,
@@ -245,14 +238,14 @@ tinytl_status tinytl_searcher_next(tinytl_searcher *s, tinytl_search_pass *pass,
   if (stop && *stop) return tinytl_fail(error, TINYTL_INTERRUPTED, "stopped on request");
   for (s->n_held = 0; s->n_held < n && pass->n_left > 0; pass->n_left--) {
     tinytl_sample sample;
-    TINYTL_TRY(tinytl_loader_next(s->loader, &sample, error));
+    TINYTL_TRY(tinytl_loader_next(s->threads.loader, &sample, error));
     pass->unreadable[sample.index] = sample.skipped;
     if (!sample.skipped) {
       memcpy(s->pixels + (size_t)s->n_held * picture_nbytes(s), sample.rgb, picture_nbytes(s));
       s->labels[s->n_held] = sample.label;
       s->indices[s->n_held++] = sample.index;
     }
-    tinytl_loader_release(s->loader, &sample);
+    tinytl_loader_release(s->threads.loader, &sample);
   }
   s->run.n_images = s->n_held;
   return TINYTL_OK;
@@ -332,7 +325,7 @@ tinytl_status tinytl_searcher_finish(tinytl_searcher *s, const tinytl_subnet *su
   const tinytl_adaptation *a = s->adaptation;
   TINYTL_TRY(tinytl_searcher_choose(s, subnet, error));
   TINYTL_TRY(tinytl_searcher_estimate(s, error));
-  stop_threads(s);
+  tinytl_threads_stop(&s->threads);
   tinytl_searcher_fold(s, &s->running);
   s->folded.labels = a ? (char **)s->train->class_names : supernet->labels;
   s->folded.n_labels = a ? s->train->n_classes : supernet->n_labels;

@@ -4,7 +4,7 @@
 #ifndef TINYTL_SEARCH_SEARCHER_H
 #define TINYTL_SEARCH_SEARCHER_H
 
-#include "data/data.h"
+#include "data/threads.h"
 #include "format/sealed_file.h"
 #include "model/shared_values.h"
 #include "pretrain/batch_net.h"
@@ -70,8 +70,7 @@ typedef struct tinytl_searcher {
   tinytl_batch_run run;
   tinytl_backbone folded; /* the part folded, pointing at `values` */
   tinytl_input input;
-  tinytl_pool *pool;
-  tinytl_loader *loader;
+  tinytl_threads threads;
   int batch, n_held;
   unsigned char *block, *work;
   size_t block_nbytes, work_nbytes;

@@ -125,7 +125,7 @@ static tinytl_status begin_pass(session *s, pass *p, int n_done, const tinytl_vi
     return tinytl_fail(s->error, TINYTL_ERROR_DATA,
                        "%d training pictures could be read before, now %d", n_done, p->n);
   if (p->cached) return TINYTL_OK;
-  return tinytl_loader_start(s->t->loader, p->images, order + n_done, p->n - n_done, view,
+  return tinytl_loader_start(s->t->threads.loader, p->images, order + n_done, p->n - n_done, view,
                              s->error);
 }
 
@@ -145,14 +145,14 @@ static tinytl_status next_sample(session *s, pass *p, tinytl_sample *sample) {
   *sample = (tinytl_sample){.index = index, .label = p->images->labels[index]};
   if (p->cached) return tinytl_trainer_fetch_features(s->t, p->first_cached + index, s->error);
   tinytl_lap(s->t->watch, TINYTL_WORK_OTHER, TINYTL_FORWARD);
-  TINYTL_TRY(tinytl_loader_next(s->t->loader, sample, s->error));
+  TINYTL_TRY(tinytl_loader_next(s->t->threads.loader, sample, s->error));
   tinytl_lap(s->t->watch, TINYTL_WORK_WAIT, TINYTL_FORWARD);
   p->unreadable[index] = sample->skipped;
   return sample->skipped ? check_class(s, p, sample->label) : TINYTL_OK;
 }
 
 static void release_sample(const session *s, const pass *p, const tinytl_sample *sample) {
-  if (!p->cached) tinytl_loader_release(s->t->loader, sample);
+  if (!p->cached) tinytl_loader_release(s->t->threads.loader, sample);
 }
 
 static int count_readable(const tinytl_images *images, const bool *unreadable) {
@@ -413,10 +413,10 @@ static tinytl_status run_measured(session *s) {
   if (!t->options.profile) return run_pictures(s);
   tinytl_stopwatch_start(&watch, &s->report.profile);
   tinytl_trainer_watch(t, &watch);
-  tinytl_pool_measure(t->pool, &cost);
+  tinytl_pool_measure(t->threads.pool, &cost);
   const tinytl_status status = run_pictures(s);
   tinytl_lap(&watch, TINYTL_WORK_OTHER, TINYTL_FORWARD);
-  tinytl_pool_measure(t->pool, NULL);
+  tinytl_pool_measure(t->threads.pool, NULL);
   tinytl_trainer_watch(t, NULL);
   s->report.profile.n_forks = cost.n_forks;
   s->report.profile.join_seconds = cost.join_seconds;

@@ -164,10 +164,10 @@ tinytl_status tinytl_trainer_start(tinytl_trainer *t, tinytl_error *error) {
                      t->values);
   tinytl_rules_weigh_classes(t->train, t->class_weights);
   if (t->choices.spill) TINYTL_TRY(tinytl_spill_create(options->spill_dir, &t->spill, error));
-  TINYTL_TRY(tinytl_pool_create(options->n_threads, &t->pool, error));
-  t->train_machine.run.pool = t->test_machine.run.pool = t->pool;
   const tinytl_loader_options loader = tinytl_trainer_loader_options(t);
-  return tinytl_loader_create(&loader, loader_memory, &t->loader, error);
+  TINYTL_TRY(tinytl_threads_start(&t->threads, options->n_threads, &loader, loader_memory, error));
+  t->train_machine.run.pool = t->test_machine.run.pool = t->threads.pool;
+  return TINYTL_OK;
 }
 
 static tinytl_status set_up(tinytl_trainer *t, const tinytl_task *task, tinytl_error *error) {
@@ -192,16 +192,9 @@ tinytl_status tinytl_trainer_create(const tinytl_task *task, const tinytl_train_
   return status;
 }
 
-static void stop_threads(tinytl_trainer *t) {
-  tinytl_loader_free(t->loader);
-  tinytl_pool_free(t->pool);
-  t->loader = NULL;
-  t->pool = NULL;
-}
-
 void tinytl_trainer_free(tinytl_trainer *trainer) {
   if (!trainer) return;
-  stop_threads(trainer);
+  tinytl_threads_stop(&trainer->threads);
   free_programs(trainer);
   free(trainer->network);
   free(trainer->params);
@@ -336,6 +329,6 @@ tinytl_status tinytl_trainer_restore(tinytl_trainer *t, tinytl_error *error) {
 }
 
 void tinytl_trainer_finish(tinytl_trainer *t) {
-  stop_threads(t);
+  tinytl_threads_stop(&t->threads);
   tinytl_pages_drop(t->block + t->kept_nbytes, t->block_nbytes - t->kept_nbytes);
 }

@@ -3,7 +3,7 @@
 #define TINYTL_TRAIN_TRAINER_H
 
 #include "core/spill.h"
-#include "data/data.h"
+#include "data/threads.h"
 #include "train/auto.h"
 #include "train/optimizer.h"
 #include "train/profile.h"
@@ -49,12 +49,11 @@ typedef struct tinytl_trainer {
   tinytl_network *network;
   tinytl_params *params;
   tinytl_gradients *gradients;
-  tinytl_pool *pool;
   tinytl_program *train_program; /* NULL where the head alone is trained */
   tinytl_program *test_program;  /* logits, for validation; features for the head alone */
   tinytl_machine train_machine, test_machine;
   tinytl_stopwatch *watch; /* the caller's; NULL: time is not measured */
-  tinytl_loader *loader;   /* of the training and the validation pictures, in turn */
+  tinytl_threads threads;  /* they read the training and the validation pictures, in turn */
   tinytl_spill *spill;     /* features, then best values */
 
   size_t load_nbytes;     /* of heap, for decoding one picture */
