@@ -19,3 +19,10 @@ tinytl_status tinytl_fail(tinytl_error *error, tinytl_status status, const char 
 tinytl_status tinytl_fail_memory(tinytl_error *error, size_t nbytes) {
   return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory: %zu bytes refused", nbytes);
 }
+
+tinytl_status tinytl_check_int(const char *name, int value, int low, int high,
+                               tinytl_error *error) {
+  if (value >= low && value <= high) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_USAGE, "%s must be %d to %d, not %d", name, low, high,
+                     value);
+}

@@ -17,6 +17,9 @@ tinytl_status tinytl_fail(tinytl_error *error, tinytl_status status, const char 
 /* tinytl_fail for an allocation of nbytes that failed. */
 tinytl_status tinytl_fail_memory(tinytl_error *error, size_t nbytes);
 
+/* Refuses an option `name` (USAGE) that is not low to high. */
+tinytl_status tinytl_check_int(const char *name, int value, int low, int high, tinytl_error *error);
+
 /* Returns from the calling function when `call` fails. */
 #define TINYTL_TRY(call)                              \
   do {                                                \

@@ -7,7 +7,8 @@
 
 /* ---- Making one --------------------------------------------------------------------------- */
 
-size_t tinytl_dtype_nbytes(tinytl_dtype dtype) {
+/* Of an element; 0: TINYTL_DTYPE_OTHER. */
+static size_t dtype_nbytes(tinytl_dtype dtype) {
   switch (dtype) {
   case TINYTL_DTYPE_F32:
     return 4;
@@ -125,7 +126,7 @@ static float bfloat16_value(uint16_t bits) {
 }
 
 static float value_at(const tinytl_state_tensor *tensor, size_t index) {
-  const uint8_t *at = tensor->data + index * tinytl_dtype_nbytes(tensor->dtype);
+  const uint8_t *at = tensor->data + index * dtype_nbytes(tensor->dtype);
   uint16_t bits;
   float value;
   double wide;

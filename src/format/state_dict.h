@@ -20,9 +20,6 @@ typedef struct tinytl_state_dict {
   int n, capacity;
 } tinytl_state_dict;
 
-/* Bytes of an element; 0: TINYTL_DTYPE_OTHER. */
-size_t tinytl_dtype_nbytes(tinytl_dtype dtype);
-
 /* Makes room for so many tensors. Errors: TINYTL_ERROR_MODEL beyond TINYTL_ST_MAX_TENSORS. */
 tinytl_status tinytl_state_init(tinytl_state_dict *state, const char *file, size_t file_nbytes,
                                 size_t n, tinytl_error *error);

@@ -23,8 +23,8 @@ void tinytl_tensor_list_f32(tinytl_tensor_list *list, const char *name, int n_di
   tensor->data = data;
 }
 
-void tinytl_tensor_list_i8(tinytl_tensor_list *list, const char *name, int n_dims, const int *dims,
-                           const int8_t *data) {
+static void add_i8(tinytl_tensor_list *list, const char *name, int n_dims, const int *dims,
+                   const int8_t *data) {
   tinytl_tensor *tensor = push(list, name, n_dims, dims);
   tensor->dtype = TINYTL_DTYPE_I8;
   tensor->data = data;
@@ -38,7 +38,7 @@ void tinytl_tensor_list_weight(tinytl_tensor_list *list, const char *prefix, int
     tinytl_tensor_list_f32(list, name, n_dims, dims, weight->f32);
     return;
   }
-  tinytl_tensor_list_i8(list, name, n_dims, dims, weight->i8);
+  add_i8(list, name, n_dims, dims, weight->i8);
   snprintf(name, sizeof name, "%s.scale", prefix);
   tinytl_tensor_list_f32(list, name, 1, &out_c, weight->scale);
 }

@@ -19,8 +19,6 @@ typedef struct tinytl_tensor_list {
 
 void tinytl_tensor_list_f32(tinytl_tensor_list *list, const char *name, int n_dims, const int *dims,
                             const float *data);
-void tinytl_tensor_list_i8(tinytl_tensor_list *list, const char *name, int n_dims, const int *dims,
-                           const int8_t *data);
 /* "PREFIX.weight" [n_dims] and, where it is int8, "PREFIX.scale" [out_c]. */
 void tinytl_tensor_list_weight(tinytl_tensor_list *list, const char *prefix, int n_dims,
                                const int *dims, int out_c, const tinytl_weight *weight);

@@ -36,6 +36,14 @@ static inline int tinytl_input_default_resize(int size) {
   return (size * 256 + 112) / 224;
 }
 
+/* x = scale * pixel + shift, for each of the three colours. */
+static inline void tinytl_input_affine(const tinytl_input *input, float scale[3], float shift[3]) {
+  for (int c = 0; c < 3; c++) {
+    scale[c] = 1.0f / (255.0f * input->std[c]);
+    shift[c] = -input->mean[c] / input->std[c];
+  }
+}
+
 struct tinytl_backbone {
   tinytl_arch arch;
   tinytl_input input;

@@ -6,13 +6,12 @@
 
 #include "core/rng.h"
 
-static const int kernels[TINYTL_SUPERNET_CHOICES] = {7, 5, 3};
-static const int expands[TINYTL_SUPERNET_CHOICES] = {6, 4, 3};
+const struct tinytl_block_choices tinytl_block_choices = {
+    .kernel = {7, 5, 3}, .expand = {6, 4, 3}, .lite_kernel = {5, 3}, .lite_groups = {2, 4}};
+
 /* ProxylessNAS (Cai, Zhu, Han, 2019), as in method TinyTL's super-net. */
 static const int widths[TINYTL_SUPERNET_STAGES] = {16, 24, 40, 80, 96, 192, 320};
 static const int strides[TINYTL_SUPERNET_STAGES] = {1, 2, 2, 2, 1, 2, 1};
-static const int lite_kernels[TINYTL_LITE_CHOICES] = {5, 3};
-static const int lite_groups[TINYTL_LITE_CHOICES] = {2, 4};
 enum { STEM = 32, HEAD = 1280, IMAGE_SIZE = 224, TOTAL_STRIDE = 32, LAST_STRIDED_STAGE = 5 };
 
 /* ---- The space ---------------------------------------------------------------------------- */
@@ -64,7 +63,8 @@ static int stage_stride(const tinytl_space *space, int stage) {
 static int most_lite_kernel(const tinytl_space *space, int stage, int j) {
   int side = 8 * space->total_stride / 2;
   for (int s = 0; s < stage + (j > 0); s++) side /= stage_stride(space, s);
-  return side / 2 < lite_kernels[0] ? lite_kernels[1] : lite_kernels[0];
+  return side / 2 < tinytl_block_choices.lite_kernel[0] ? tinytl_block_choices.lite_kernel[1]
+                                                        : tinytl_block_choices.lite_kernel[0];
 }
 
 /* Of a block. */
@@ -72,7 +72,9 @@ static double n_choices(const tinytl_space *space, int stage, int j) {
   const int n = TINYTL_SUPERNET_CHOICES * TINYTL_SUPERNET_CHOICES;
   if (!space->has_lite) return n;
   return n * TINYTL_LITE_CHOICES *
-         (most_lite_kernel(space, stage, j) == lite_kernels[0] ? TINYTL_LITE_CHOICES : 1);
+         (most_lite_kernel(space, stage, j) == tinytl_block_choices.lite_kernel[0]
+              ? TINYTL_LITE_CHOICES
+              : 1);
 }
 
 double tinytl_space_n_subnets(const tinytl_space *space) {
@@ -127,8 +129,10 @@ static void choose_lite(const tinytl_space *space, int s, int j, int kernel, int
                         tinytl_subnet *subnet) {
   const int most = most_lite_kernel(space, s, j);
   if (!space->has_lite || s == 0) return;
-  subnet->lite_kernel[s][j] = (uint8_t)(lite_kernels[kernel] < most ? lite_kernels[kernel] : most);
-  subnet->lite_groups[s][j] = (uint8_t)lite_groups[groups];
+  subnet->lite_kernel[s][j] = (uint8_t)(tinytl_block_choices.lite_kernel[kernel] < most
+                                            ? tinytl_block_choices.lite_kernel[kernel]
+                                            : most);
+  subnet->lite_groups[s][j] = tinytl_block_choices.lite_groups[groups];
 }
 
 /* The same choice, 0: the largest, for everything. */
@@ -138,8 +142,8 @@ static tinytl_subnet subnet_of(const tinytl_space *space, int depth, int choice,
     const int most = tinytl_space_max_depth(s);
     subnet.depth[s] = (uint8_t)(most == 1 ? 1 : depth);
     for (int j = 0; j < subnet.depth[s]; j++) {
-      subnet.kernel[s][j] = (uint8_t)(s == 0 ? 3 : kernels[choice]);
-      subnet.expand[s][j] = (uint8_t)(s == 0 ? 1 : expands[choice]);
+      subnet.kernel[s][j] = (uint8_t)(s == 0 ? 3 : tinytl_block_choices.kernel[choice]);
+      subnet.expand[s][j] = (uint8_t)(s == 0 ? 1 : tinytl_block_choices.expand[choice]);
       choose_lite(space, s, j, lite, lite, &subnet);
     }
   }
@@ -167,8 +171,8 @@ tinytl_subnet tinytl_subnet_draw(const tinytl_space *space, const tinytl_opening
     const int fewer = draw_below(&rng, opening->n_depths);
     if (tinytl_space_max_depth(s) > 1) subnet.depth[s] = (uint8_t)(TINYTL_SUPERNET_DEPTH - fewer);
     for (int j = 0; j < TINYTL_SUPERNET_DEPTH; j++) {
-      subnet.kernel[s][j] = (uint8_t)kernels[draw_below(&rng, opening->n_kernels)];
-      subnet.expand[s][j] = (uint8_t)expands[draw_below(&rng, opening->n_expands)];
+      subnet.kernel[s][j] = tinytl_block_choices.kernel[draw_below(&rng, opening->n_kernels)];
+      subnet.expand[s][j] = tinytl_block_choices.expand[draw_below(&rng, opening->n_expands)];
       if (!space->has_lite) continue;
       const int kernel = draw_below(&rng, opening->n_lites);
       choose_lite(space, s, j, kernel, draw_below(&rng, opening->n_lites), &subnet);

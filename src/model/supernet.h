@@ -18,8 +18,8 @@ enum {
   TINYTL_SUPERNET_STAGES = 7, /* the first is fixed, the last has one block */
   TINYTL_SUPERNET_DEPTH = 4,
   TINYTL_SUPERNET_BLOCKS = TINYTL_SUPERNET_STAGES * TINYTL_SUPERNET_DEPTH, /* room for */
-  TINYTL_SUPERNET_CHOICES = 3, /* kernels 3, 5, 7; expand ratios 3, 4, 6; depths 2, 3, 4 */
-  TINYTL_LITE_CHOICES = 2      /* kernels 3, 5; groups 2, 4 */
+  TINYTL_SUPERNET_CHOICES = 3, /* of a kernel, an expand ratio, a depth: 2, 3, 4 */
+  TINYTL_LITE_CHOICES = 2      /* of a lite module's kernel, its groups */
 };
 
 /* Pictures from this side on have a total stride of 32, smaller ones 16, so that of 64 pixels 4 x 4
@@ -55,6 +55,12 @@ struct tinytl_supernet {
   float *values; /* [n_values]; owned */
   size_t n_values;
 };
+
+/* What a block, and the lite module beside it, has one each of; what takes the most work first. */
+extern const struct tinytl_block_choices {
+  uint8_t kernel[TINYTL_SUPERNET_CHOICES], expand[TINYTL_SUPERNET_CHOICES];
+  uint8_t lite_kernel[TINYTL_LITE_CHOICES], lite_groups[TINYTL_LITE_CHOICES];
+} tinytl_block_choices;
 
 /* How much of the space is open: choices 0 to n - 1, largest first. */
 typedef struct tinytl_opening {

@@ -56,7 +56,9 @@ int tinytl_conv_phase_taps(const tinytl_conv *conv, int phase) {
   return phase < conv->kernel ? (conv->kernel - 1 - phase) / conv->stride + 1 : 0;
 }
 
-int tinytl_conv_ranked_tap(const tinytl_conv *conv, int rank) {
+/* The tap of a rank in transposed panels: phase by phase, descending within it, as the sources of
+ * the gradient ascend. */
+static int ranked_tap(const tinytl_conv *conv, int rank) {
   int phase = 0;
   for (; rank >= tinytl_conv_phase_taps(conv, phase); phase++)
     rank -= tinytl_conv_phase_taps(conv, phase);
@@ -131,8 +133,8 @@ static void pack_task(void *context, int task) {
   }
   const int first = panel.group * out;
   for (int rank = 0; rank < taps; rank++) {
-    const int tap = tinytl_conv_ranked_tap(conv, rank / conv->kernel) * conv->kernel +
-                    tinytl_conv_ranked_tap(conv, rank % conv->kernel);
+    const int tap = ranked_tap(conv, rank / conv->kernel) * conv->kernel +
+                    ranked_tap(conv, rank % conv->kernel);
     pack(panels, b + (size_t)rank * out * panels->run->kernels->nr,
          (size_t)first * filter + (size_t)tap * in + panel.column, first, out, panel.n, filter, 1);
   }

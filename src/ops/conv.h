@@ -13,10 +13,8 @@
 /* Half of a common second-level cache, so that panels stay there while the pixels stream. */
 enum { TINYTL_CONV_PANELS_NBYTES = 512 * 1024 };
 
-/* Taps of a phase, k % stride, along a side of the kernel; and the tap of a rank in transposed
- * panels: phase by phase, descending within it, as the sources of the gradient ascend. */
+/* Taps of a phase, k % stride, along a side of the kernel. */
 int tinytl_conv_phase_taps(const tinytl_conv *conv, int phase);
-int tinytl_conv_ranked_tap(const tinytl_conv *conv, int rank);
 
 /* The weights of a convolution as panels: [taps * steps][nr] each, steps (the other side's
  * channels) within taps, which are ranked where transposed. Whoever packs sets run, weight and

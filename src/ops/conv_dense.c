@@ -4,7 +4,7 @@
  * from 0 to n - 1:
  *   forward:  lowest = i * stride - pad, all kernel's taps
  *   backward: of phase (i + pad) % stride the taps phase + stride * s, whose sources descend with
- * s: the panels hold them the other way round, phase by phase (tinytl_conv_ranked_tap) so that what
+ * s: the panels hold them the other way round, phase by phase (ranked_tap of conv.c) so that what
  * a kernel row brings to a target pixel is one run of neighbouring sources, pixels by channels, and
  * one of neighbouring weights.
  *

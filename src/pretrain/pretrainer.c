@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/arena.h"
+#include "core/cursor.h"
 #include "core/pages.h"
 #include "core/rng.h"
 #include "model/strings.h"
@@ -35,19 +35,12 @@ void tinytl_pretrain_options_init(tinytl_pretrain_options *options) {
                                        .save_seconds = 30};
 }
 
-static tinytl_status check_int(const char *name, int value, int low, int high,
-                               tinytl_error *error) {
-  if (value >= low && value <= high) return TINYTL_OK;
-  return tinytl_fail(error, TINYTL_ERROR_USAGE, "%s must be %d to %d, not %d", name, low, high,
-                     value);
-}
-
 static tinytl_status check_options(const tinytl_pretrain_options *options, tinytl_error *error) {
-  TINYTL_TRY(check_int("epochs", options->epochs, 1, 10000, error));
-  TINYTL_TRY(check_int("batch", options->batch, 2, 4096, error));
+  TINYTL_TRY(tinytl_check_int("epochs", options->epochs, 1, 10000, error));
+  TINYTL_TRY(tinytl_check_int("batch", options->batch, 2, 4096, error));
   if (options->image_size != 0)
-    TINYTL_TRY(check_int("image size", options->image_size, 32, 1024, error));
-  TINYTL_TRY(check_int("threads", options->n_threads, 0, 64, error));
+    TINYTL_TRY(tinytl_check_int("image size", options->image_size, 32, 1024, error));
+  TINYTL_TRY(tinytl_check_int("threads", options->n_threads, 0, 64, error));
   if (!(options->label_smoothing >= 0 && options->label_smoothing < 1))
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
                        "label smoothing must be 0 to less than 1, not %g",
@@ -64,18 +57,6 @@ static tinytl_status check_options(const tinytl_pretrain_options *options, tinyt
 
 /* ---- Memory ------------------------------------------------------------------------------- */
 
-/* Hands out pieces of the block; with base NULL it only counts. */
-typedef struct cursor {
-  unsigned char *base;
-  size_t used;
-} cursor;
-
-static void *take(cursor *c, size_t n, size_t element_nbytes) {
-  void *piece = c->base ? c->base + c->used : NULL;
-  c->used += tinytl_round_up(n * element_nbytes, TINYTL_ARENA_ALIGN);
-  return piece;
-}
-
 /* Of the largest. */
 static size_t picture_nbytes(const tinytl_pretrainer *p) {
   return 3 * (size_t)p->max_size * (size_t)p->max_size;
@@ -90,47 +71,47 @@ static tinytl_loader_options loader_options(const tinytl_pretrainer *p) {
                                  .skip_context = p->options.context};
 }
 
-static void lay_out_teacher(tinytl_pretrainer *p, cursor *c) {
+static void lay_out_teacher(tinytl_pretrainer *p, tinytl_cursor *c) {
   const tinytl_batch_params *params = &p->teacher->net.params;
-  float *values = take(c, params->n, sizeof(float));
+  float *values = tinytl_take(c, params->n, sizeof(float));
   tinytl_batch_statistics statistics;
-  statistics.mean = take(c, params->n_channels, sizeof(float));
-  statistics.var = take(c, params->n_channels, sizeof(float));
+  statistics.mean = tinytl_take(c, params->n_channels, sizeof(float));
+  statistics.var = tinytl_take(c, params->n_channels, sizeof(float));
   if (values) tinytl_teacher_set_values(p->teacher, values, &statistics);
 }
 
-static void lay_out(tinytl_pretrainer *p, cursor *c, void **loader_memory) {
+static void lay_out(tinytl_pretrainer *p, tinytl_cursor *c, void **loader_memory) {
   const size_t n = p->n_values, n_channels = p->net->params.n_channels;
   const size_t n_train = (size_t)p->train->n_images;
   const size_t n_val = p->val ? (size_t)p->val->n_images : 0;
   const tinytl_loader_options loader = loader_options(p);
-  p->values = take(c, n, sizeof(float));
-  p->gradient = take(c, n, sizeof(float));
-  p->moment = take(c, n, sizeof(float));
-  p->running.mean = take(c, n_channels, sizeof(float));
-  p->running.var = take(c, n_channels, sizeof(float));
-  p->train_unreadable = take(c, n_train, sizeof(bool));
-  p->val_unreadable = take(c, n_val, sizeof(bool));
-  p->order = take(c, tinytl_size_max(n_train, n_val), sizeof(int));
+  p->values = tinytl_take(c, n, sizeof(float));
+  p->gradient = tinytl_take(c, n, sizeof(float));
+  p->moment = tinytl_take(c, n, sizeof(float));
+  p->running.mean = tinytl_take(c, n_channels, sizeof(float));
+  p->running.var = tinytl_take(c, n_channels, sizeof(float));
+  p->train_unreadable = tinytl_take(c, n_train, sizeof(bool));
+  p->val_unreadable = tinytl_take(c, n_val, sizeof(bool));
+  p->order = tinytl_take(c, tinytl_size_max(n_train, n_val), sizeof(int));
   if (tinytl_ranks_n(&p->ranks) > 1) {
-    p->own = take(c, (size_t)p->share, sizeof(int));
-    p->meeting = take(c, 1 + (size_t)p->batch, sizeof(double));
+    p->own = tinytl_take(c, (size_t)p->share, sizeof(int));
+    p->meeting = tinytl_take(c, 1 + (size_t)p->batch, sizeof(double));
   }
-  p->pixels = take(c, (size_t)p->share, picture_nbytes(p));
-  p->rgb = take(c, (size_t)p->share, sizeof *p->rgb);
-  p->labels = take(c, (size_t)p->share, sizeof *p->labels);
+  p->pixels = tinytl_take(c, (size_t)p->share, picture_nbytes(p));
+  p->rgb = tinytl_take(c, (size_t)p->share, sizeof *p->rgb);
+  p->labels = tinytl_take(c, (size_t)p->share, sizeof *p->labels);
   tinytl_shrinking *shrinking = p->shrinking;
   if (shrinking) {
-    shrinking->values = take(c, p->net->params.n, sizeof(float));
-    shrinking->gradient = take(c, p->net->params.n, sizeof(float));
+    shrinking->values = tinytl_take(c, p->net->params.n, sizeof(float));
+    shrinking->gradient = tinytl_take(c, p->net->params.n, sizeof(float));
   }
-  if (shrinking && !p->teacher) shrinking->teacher = take(c, n, sizeof(float));
+  if (shrinking && !p->teacher) shrinking->teacher = tinytl_take(c, n, sizeof(float));
   if (p->teacher) lay_out_teacher(p, c);
   if (shrinking || p->teacher)
-    p->answers = take(c, (size_t)p->share * (size_t)p->train->n_classes, sizeof(float));
-  *loader_memory = take(c, tinytl_loader_nbytes(&loader), 1);
+    p->answers = tinytl_take(c, (size_t)p->share * (size_t)p->train->n_classes, sizeof(float));
+  *loader_memory = tinytl_take(c, tinytl_loader_nbytes(&loader), 1);
   p->maps_first = c->used;
-  p->batch_run.block = take(c, p->maps_nbytes, 1);
+  p->batch_run.block = tinytl_take(c, p->maps_nbytes, 1);
 }
 
 static size_t load_nbytes(const tinytl_pretrainer *p) {
@@ -147,7 +128,7 @@ static size_t load_nbytes(const tinytl_pretrainer *p) {
 static tinytl_status plan(tinytl_pretrainer *p, tinytl_error *error) {
   const size_t limit = p->options.memory_limit;
   const int n_threads = p->options.n_threads ? p->options.n_threads : tinytl_n_cores();
-  cursor c = {0};
+  tinytl_cursor c = {0};
   void *loader_memory;
   p->base_bytes = tinytl_resident_nbytes();
   p->max_load_nbytes = limit ? LOAD_NBYTES : 0;
@@ -177,7 +158,7 @@ static tinytl_status take_block(tinytl_pretrainer *p, tinytl_error *error) {
   void *loader_memory = NULL;
   p->block = tinytl_pages_take(p->block_nbytes);
   if (!p->block) return tinytl_fail_memory(error, p->block_nbytes);
-  cursor c = {.base = p->block};
+  tinytl_cursor c = {.base = p->block};
   lay_out(p, &c, &loader_memory);
   const tinytl_loader_options loader = loader_options(p);
   TINYTL_TRY(
@@ -189,10 +170,7 @@ static tinytl_status take_block(tinytl_pretrainer *p, tinytl_error *error) {
   b->values = p->values;
   b->rgb = p->rgb;
   for (int i = 0; i < p->share; i++) p->rgb[i] = p->pixels + (size_t)i * picture_nbytes(p);
-  for (int c3 = 0; c3 < 3; c3++) {
-    b->input_scale[c3] = 1.0f / (255.0f * p->input.std[c3]);
-    b->input_shift[c3] = -p->input.mean[c3] / p->input.std[c3];
-  }
+  tinytl_input_affine(&p->input, b->input_scale, b->input_shift);
   return TINYTL_OK;
 }
 
@@ -232,9 +210,11 @@ static void set_values(tinytl_pretrainer *p, const tinytl_backbone *random) {
 static tinytl_status check_sizes(const tinytl_pretrainer *p, tinytl_error *error) {
   const tinytl_pretrain_options *options = &p->options;
   bool has_own = options->n_image_sizes == 0;
-  TINYTL_TRY(check_int("number of image sizes", options->n_image_sizes, 0, MOST_SIZES, error));
+  TINYTL_TRY(
+      tinytl_check_int("number of image sizes", options->n_image_sizes, 0, MOST_SIZES, error));
   for (int i = 0; i < options->n_image_sizes; i++) {
-    TINYTL_TRY(check_int("each of the image sizes", options->image_sizes[i], 32, 1024, error));
+    TINYTL_TRY(
+        tinytl_check_int("each of the image sizes", options->image_sizes[i], 32, 1024, error));
     has_own = has_own || options->image_sizes[i] == p->input.size;
   }
   if (has_own) return TINYTL_OK;

@@ -101,10 +101,7 @@ void tinytl_teacher_answer(const tinytl_teacher *t, const tinytl_batch_run *pupi
   tinytl_batch_run b = *pupil;
   b.net = &t->net;
   b.values = t->values;
-  for (int c = 0; c < 3; c++) {
-    b.input_scale[c] = 1.0f / (255.0f * input->std[c]);
-    b.input_shift[c] = -input->mean[c] / input->std[c];
-  }
+  tinytl_input_affine(input, b.input_scale, b.input_shift);
   const float *logits = tinytl_batch_forward(&b, &t->statistics);
   for (int i = 0; i < b.n_images; i++, logits += n_classes, answers += n_classes) {
     for (int k = 0; k < n_classes; k++) answers[k] = logits[t->classes[k]];

@@ -4,11 +4,6 @@
 
 #define MUTATION 0.1f /* chance of a gene */
 
-static const uint8_t kernels[TINYTL_SUPERNET_CHOICES] = {3, 5, 7};
-static const uint8_t expands[TINYTL_SUPERNET_CHOICES] = {3, 4, 6};
-static const uint8_t lite_kernels[TINYTL_LITE_CHOICES] = {3, 5};
-static const uint8_t lite_groups[TINYTL_LITE_CHOICES] = {2, 4};
-
 tinytl_subnet tinytl_genes_draw(const tinytl_space *space, uint64_t seed, uint64_t first,
                                 uint64_t second) {
   const tinytl_opening all = {TINYTL_SUPERNET_CHOICES, TINYTL_SUPERNET_CHOICES,
@@ -54,21 +49,25 @@ bool tinytl_genes_are_equal(const tinytl_subnet *left, const tinytl_subnet *righ
   return memcmp(left, right, sizeof *left) == 0;
 }
 
-/* Number of the choice; -1: it is none. */
-static int choice(const uint8_t *choices, int n, int value) {
-  for (int i = 0; i < n; i++)
-    if (choices[i] == value) return i;
-  return -1;
+/* How many of the choices are smaller; -1: it is none of them. */
+static int rank(const uint8_t *choices, int n, int value) {
+  int n_smaller = 0;
+  bool is_there = false;
+  for (int i = 0; i < n; i++) {
+    n_smaller += choices[i] < value;
+    is_there = is_there || choices[i] == value;
+  }
+  return is_there ? n_smaller : -1;
 }
 
 enum { CHOICES = TINYTL_SUPERNET_CHOICES, LITES = TINYTL_LITE_CHOICES };
 
 static bool is_block_valid(const tinytl_space *space, const tinytl_subnet *subnet, int s, int j) {
   const int kernel = subnet->lite_kernel[s][j], groups = subnet->lite_groups[s][j];
-  const bool lite =
-      choice(lite_kernels, LITES, kernel) >= 0 && choice(lite_groups, LITES, groups) >= 0;
-  return choice(kernels, CHOICES, subnet->kernel[s][j]) >= 0 &&
-         choice(expands, CHOICES, subnet->expand[s][j]) >= 0 &&
+  const bool lite = rank(tinytl_block_choices.lite_kernel, LITES, kernel) >= 0 &&
+                    rank(tinytl_block_choices.lite_groups, LITES, groups) >= 0;
+  return rank(tinytl_block_choices.kernel, CHOICES, subnet->kernel[s][j]) >= 0 &&
+         rank(tinytl_block_choices.expand, CHOICES, subnet->expand[s][j]) >= 0 &&
          (space->has_lite ? lite : kernel == 0 && groups == 0);
 }
 
@@ -94,7 +93,7 @@ bool tinytl_genes_are_valid(const tinytl_space *space, const tinytl_subnet *subn
 }
 
 static void set(float *inputs, const uint8_t *choices, int n, int value) {
-  const int chosen = choice(choices, n, value);
+  const int chosen = rank(choices, n, value);
   if (chosen >= 0) inputs[chosen] = 1;
 }
 
@@ -104,9 +103,10 @@ void tinytl_genes_encode(const tinytl_subnet *subnet, float inputs[TINYTL_GENES_
   for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++)
     for (int j = 0; j < tinytl_space_max_depth(s); j++, block += TINYTL_GENES_OF_BLOCK) {
       if (j >= subnet->depth[s]) continue;
-      set(block, kernels, CHOICES, subnet->kernel[s][j]);
-      set(block + CHOICES, expands, CHOICES, subnet->expand[s][j]);
-      set(block + 2 * CHOICES, lite_kernels, LITES, subnet->lite_kernel[s][j]);
-      set(block + 2 * CHOICES + LITES, lite_groups, LITES, subnet->lite_groups[s][j]);
+      set(block, tinytl_block_choices.kernel, CHOICES, subnet->kernel[s][j]);
+      set(block + CHOICES, tinytl_block_choices.expand, CHOICES, subnet->expand[s][j]);
+      set(block + 2 * CHOICES, tinytl_block_choices.lite_kernel, LITES, subnet->lite_kernel[s][j]);
+      set(block + 2 * CHOICES + LITES, tinytl_block_choices.lite_groups, LITES,
+          subnet->lite_groups[s][j]);
     }
 }

@@ -10,7 +10,6 @@
 #include "train/trainer.h"
 
 enum {
-  MOST_CANDIDATES = 1000,
   QUICK_CANDIDATES = 64,
   FULL_CANDIDATES = 300,
   FIRST_CANDIDATES = 16, /* drawn, the largest and smallest that meet the limits among them */
@@ -164,7 +163,7 @@ static void rank(const search *s, const tinytl_measured **ranked) {
 }
 
 static tinytl_subnet breed(const search *s, tinytl_rng *rng, uint64_t draw) {
-  const tinytl_measured *ranked[MOST_CANDIDATES + TINYTL_FINALISTS];
+  const tinytl_measured *ranked[TINYTL_MOST_CANDIDATES + TINYTL_FINALISTS];
   const int n = s->searcher->at.n_measured;
   const uint32_t n_parents = (uint32_t)(n / PARENT_SHARE);
   rank(s, ranked);
@@ -345,7 +344,7 @@ static void tell(const search *s, const tinytl_measured *const *ranked) {
 }
 
 static tinytl_status run(search *s, tinytl_backbone **backbone, tinytl_search_report *report) {
-  const tinytl_measured *ranked[MOST_CANDIDATES + TINYTL_FINALISTS];
+  const tinytl_measured *ranked[TINYTL_MOST_CANDIDATES + TINYTL_FINALISTS];
   const bool full = s->options.mode == TINYTL_SEARCH_FULL;
   TINYTL_TRY(begin(s));
   if (full) TINYTL_TRY(adapt(s));
@@ -368,9 +367,8 @@ static tinytl_status run(search *s, tinytl_backbone **backbone, tinytl_search_re
 
 static tinytl_status check(const tinytl_images *train, const tinytl_images *val,
                            const tinytl_search_options *options, tinytl_error *error) {
-  if (options->candidates < FIRST_CANDIDATES || options->candidates > MOST_CANDIDATES)
-    return tinytl_fail(error, TINYTL_ERROR_USAGE, "candidates must be %d to %d, not %d",
-                       FIRST_CANDIDATES, MOST_CANDIDATES, options->candidates);
+  TINYTL_TRY(tinytl_check_int("candidates", options->candidates, FIRST_CANDIDATES,
+                              TINYTL_MOST_CANDIDATES, error));
   if (options->train.method == TINYTL_METHOD_AUTO)
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
                        "a search wants the method that will be trained, "

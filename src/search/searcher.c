@@ -168,10 +168,7 @@ static tinytl_status set_up(tinytl_searcher *s, const tinytl_search_position *re
   s->run.run = (tinytl_run){.kernels = tinytl_kernels_get(), .pool = s->threads.pool};
   s->run.values = s->values;
   s->run.rgb = s->rgb;
-  for (int c = 0; c < 3; c++) {
-    s->run.input_scale[c] = 1.0f / (255.0f * s->input.std[c]);
-    s->run.input_shift[c] = -s->input.mean[c] / s->input.std[c];
-  }
+  tinytl_input_affine(&s->input, s->run.input_scale, s->run.input_shift);
   return TINYTL_OK;
 }
 

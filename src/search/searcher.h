@@ -19,7 +19,10 @@
 #define TINYTL_KEY_ADAPTATION ((uint64_t)1 << 32)
 #define TINYTL_KEY_EVOLUTION ((uint64_t)2 << 32)
 
-enum { TINYTL_SEARCH_BATCH = 64 }; /* most pictures that go through a sub-net at once */
+enum {
+  TINYTL_SEARCH_BATCH = 64,     /* most pictures that go through a sub-net at once */
+  TINYTL_MOST_CANDIDATES = 1000 /* to be measured, before the finalists */
+};
 
 /* Where a search is. */
 typedef struct tinytl_search_position {

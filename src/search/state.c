@@ -158,7 +158,7 @@ tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl
 
 /* ---- Reading ------------------------------------------------------------------------------ */
 
-enum { MOST_MEASURED = 1000 + TINYTL_FINALISTS, MOST_EPOCHS = 10000 };
+enum { MOST_MEASURED = TINYTL_MOST_CANDIDATES + TINYTL_FINALISTS, MOST_EPOCHS = 10000 };
 
 static tinytl_status number(const json_t *json, const char *key, double most, const char *where,
                             double *value, tinytl_error *error) {

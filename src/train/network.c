@@ -74,10 +74,7 @@ tinytl_status tinytl_network_init(tinytl_network *network, const tinytl_backbone
   if (add_lite && arch->n_lite == 0)
     tinytl_arch_default_lite(arch, network->lite, &network->n_lite);
 
-  for (int c = 0; c < 3; c++) {
-    network->input_scale[c] = 1.0f / (255.0f * backbone->input.std[c]);
-    network->input_shift[c] = -backbone->input.mean[c] / backbone->input.std[c];
-  }
+  tinytl_input_affine(&backbone->input, network->input_scale, network->input_shift);
   TINYTL_TRY(set_layer_shapes(network, error));
   find_lite_layers(network);
   set_lite_shapes(network);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/cursor.h"
 #include "core/pages.h"
 #include "train/paper.h"
 #include "train/trainer.h"
@@ -26,25 +27,6 @@ enum {
 
 /* ---- Layout ------------------------------------------------------------------------------- */
 
-/* Hands out pieces of a block; with base NULL it only counts. */
-typedef struct cursor {
-  unsigned char *base;
-  size_t used;
-  bool overflow;
-} cursor;
-
-static void *take(cursor *c, size_t n, size_t element_nbytes) {
-  size_t nbytes;
-  if (!tinytl_size_mul(n, element_nbytes, &nbytes) || nbytes > SIZE_MAX / 4 ||
-      c->used > SIZE_MAX / 4) {
-    c->overflow = true;
-    return NULL;
-  }
-  void *piece = c->base ? c->base + c->used : NULL;
-  c->used += tinytl_round_up(nbytes, TINYTL_ARENA_ALIGN);
-  return piece;
-}
-
 tinytl_loader_options tinytl_trainer_loader_options(const tinytl_trainer *t) {
   return (tinytl_loader_options){.capacity = LOADER_SLOTS,
                                  .n_workers = 1,
@@ -61,42 +43,42 @@ static size_t activation_nbytes(const tinytl_trainer *t) {
   return nbytes;
 }
 
-static size_t used_since(const cursor *c, size_t *mark) {
+static size_t used_since(const tinytl_cursor *c, size_t *mark) {
   const size_t nbytes = c->used - *mark;
   *mark = c->used;
   return nbytes;
 }
 
 /* Lays the block out, and counts it into the plan. */
-static void lay_out(tinytl_trainer *t, cursor *c, void **loader_memory) {
+static void lay_out(tinytl_trainer *t, tinytl_cursor *c, void **loader_memory) {
   const size_t n_features = (size_t)t->network->n_features;
   const size_t n_train = (size_t)t->train->n_images;
   const size_t n_val = t->val ? (size_t)t->val->n_images : 0;
   tinytl_plan *plan = &t->plan;
   size_t mark = 0;
-  t->values = take(c, t->params->n, sizeof(float));
+  t->values = tinytl_take(c, t->params->n, sizeof(float));
   plan->trained_bytes = used_since(c, &mark);
-  if (t->val && !t->choices.spill) t->best = take(c, t->params->n, sizeof(float));
+  if (t->val && !t->choices.spill) t->best = tinytl_take(c, t->params->n, sizeof(float));
   t->kept_nbytes = c->used;
   plan->kept_bytes = used_since(c, &mark);
-  float *gradient = take(c, t->gradients->n, sizeof(float));
+  float *gradient = tinytl_take(c, t->gradients->n, sizeof(float));
   plan->gradient_bytes = used_since(c, &mark);
-  void *moments = take(c, tinytl_optimizer_nbytes(t->choices.optimizer, t->params), 1);
+  void *moments = tinytl_take(c, tinytl_optimizer_nbytes(t->choices.optimizer, t->params), 1);
   plan->optimizer_bytes = used_since(c, &mark);
-  t->train_unreadable = take(c, n_train, sizeof(bool));
-  t->val_unreadable = take(c, n_val, sizeof(bool));
+  t->train_unreadable = tinytl_take(c, n_train, sizeof(bool));
+  t->val_unreadable = tinytl_take(c, n_val, sizeof(bool));
   if (t->head_only) {
-    if (!t->choices.spill) t->cache = take(c, n_train + n_val, n_features * sizeof(float));
-    t->features = take(c, n_features, sizeof(float));
-    t->logits = take(c, (size_t)t->network->n_classes, sizeof(float));
+    if (!t->choices.spill) t->cache = tinytl_take(c, n_train + n_val, n_features * sizeof(float));
+    t->features = tinytl_take(c, n_features, sizeof(float));
+    t->logits = tinytl_take(c, (size_t)t->network->n_classes, sizeof(float));
   }
-  t->class_weights = take(c, (size_t)t->network->n_classes, sizeof(float));
-  t->order = take(c, n_train > n_val ? n_train : n_val, sizeof(int));
+  t->class_weights = tinytl_take(c, (size_t)t->network->n_classes, sizeof(float));
+  t->order = tinytl_take(c, n_train > n_val ? n_train : n_val, sizeof(int));
   plan->kept_bytes += used_since(c, &mark);
   const tinytl_loader_options loader = tinytl_trainer_loader_options(t);
-  *loader_memory = take(c, tinytl_loader_nbytes(&loader), 1);
+  *loader_memory = tinytl_take(c, tinytl_loader_nbytes(&loader), 1);
   plan->picture_bytes = used_since(c, &mark);
-  t->train_machine.arena = t->test_machine.arena = take(c, activation_nbytes(t), 1);
+  t->train_machine.arena = t->test_machine.arena = tinytl_take(c, activation_nbytes(t), 1);
   if (!c->base) return;
   tinytl_gradients_place(t->gradients, t->params, gradient);
   tinytl_optimizer_init(&t->optimizer, t->choices.optimizer, t->params, moments);
@@ -106,7 +88,7 @@ tinytl_status tinytl_trainer_take_block(tinytl_trainer *t, void **loader_memory,
                                         tinytl_error *error) {
   t->block = tinytl_pages_take(t->block_nbytes);
   if (!t->block) return tinytl_fail_memory(error, t->block_nbytes);
-  cursor place = {.base = t->block};
+  tinytl_cursor place = {.base = t->block};
   lay_out(t, &place, loader_memory);
   return TINYTL_OK;
 }
@@ -189,7 +171,7 @@ bool tinytl_trainer_count(tinytl_trainer *t) {
                         .recomputes = t->choices.recompute,
                         .spills = t->choices.spill,
                         .base_bytes = base_bytes};
-  cursor c = {0};
+  tinytl_cursor c = {0};
   void *loader_memory;
   lay_out(t, &c, &loader_memory);
   t->block_nbytes = c.used;

@@ -17,13 +17,6 @@ void tinytl_train_options_init(tinytl_train_options *options) {
                                     .save_seconds = 30};
 }
 
-static tinytl_status check_int(const char *name, int value, int low, int high,
-                               tinytl_error *error) {
-  if (value >= low && value <= high) return TINYTL_OK;
-  return tinytl_fail(error, TINYTL_ERROR_USAGE, "%s must be %d to %d, not %d", name, low, high,
-                     value);
-}
-
 /* The negated comparison refuses NaN too. */
 static tinytl_status check_share(const char *name, float value, bool one_allowed,
                                  tinytl_error *error) {
@@ -34,15 +27,16 @@ static tinytl_status check_share(const char *name, float value, bool one_allowed
 
 tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
                                            tinytl_error *error) {
-  TINYTL_TRY(check_int("method", (int)options->method, 0, TINYTL_METHOD_AUTO, error));
-  TINYTL_TRY(check_int("optimizer", (int)options->optimizer, 0, TINYTL_OPTIMIZER_AUTO, error));
-  TINYTL_TRY(check_int("augment", (int)options->augment, 0, TINYTL_SWITCH_ON, error));
-  TINYTL_TRY(check_int("mirror", (int)options->mirror, 0, TINYTL_SWITCH_ON, error));
-  TINYTL_TRY(check_int("epochs", options->epochs, 0, 10000, error));
-  TINYTL_TRY(check_int("batch", options->batch, 1, 4096, error));
+  TINYTL_TRY(tinytl_check_int("method", (int)options->method, 0, TINYTL_METHOD_AUTO, error));
+  TINYTL_TRY(
+      tinytl_check_int("optimizer", (int)options->optimizer, 0, TINYTL_OPTIMIZER_AUTO, error));
+  TINYTL_TRY(tinytl_check_int("augment", (int)options->augment, 0, TINYTL_SWITCH_ON, error));
+  TINYTL_TRY(tinytl_check_int("mirror", (int)options->mirror, 0, TINYTL_SWITCH_ON, error));
+  TINYTL_TRY(tinytl_check_int("epochs", options->epochs, 0, 10000, error));
+  TINYTL_TRY(tinytl_check_int("batch", options->batch, 1, 4096, error));
   if (options->image_size != 0)
-    TINYTL_TRY(check_int("image size", options->image_size, 32, 1024, error));
-  TINYTL_TRY(check_int("patience", options->patience, 0, 10000, error));
+    TINYTL_TRY(tinytl_check_int("image size", options->image_size, 32, 1024, error));
+  TINYTL_TRY(tinytl_check_int("patience", options->patience, 0, 10000, error));
   if (!(options->lr >= 0 && options->lr <= 10))
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
                        "learning rate must be above 0 and at most 10, not %g", (double)options->lr);
