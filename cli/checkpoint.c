@@ -106,8 +106,7 @@ static bool is_output(const cli_checkpoint *c, const char *output) {
   return same;
 }
 
-static tinytl_status open_locked(cli_checkpoint *c, bool resume, const char *output,
-                                 tinytl_error *error) {
+static tinytl_status open_locked(cli_checkpoint *c, const char *output, tinytl_error *error) {
   struct stat info;
   bool is_there = stat(c->path, &info) == 0;
   if (is_there && !S_ISREG(info.st_mode)) {
@@ -117,7 +116,7 @@ static tinytl_status open_locked(cli_checkpoint *c, bool resume, const char *out
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: --checkpoint and -o want different files",
                     c->path);
   }
-  if (is_there && !resume) {
+  if (is_there && !c->resume) {
     return cli_fail(error, TINYTL_ERROR_USAGE,
                     "%s: is there already; --resume goes on from it, or remove it", c->path);
   }
@@ -135,16 +134,15 @@ static tinytl_status name_files(cli_checkpoint *c, tinytl_error *error) {
   return TINYTL_OK;
 }
 
-tinytl_status cli_checkpoint_open(cli_checkpoint *c, const char *path, bool resume,
-                                  const char *output, tinytl_error *error) {
-  *c = (cli_checkpoint){.path = path, .lock_fd = -1, .fd = -1};
-  if (!path && resume) {
+tinytl_status cli_checkpoint_open(cli_checkpoint *c, const char *output, tinytl_error *error) {
+  c->lock_fd = c->fd = -1;
+  if (!c->path && c->resume) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "--resume wants --checkpoint FILE as well");
   }
-  if (!path) return TINYTL_OK;
+  if (!c->path) return TINYTL_OK;
   tinytl_status status = name_files(c, error);
   if (status == TINYTL_OK) status = lock(c, error);
-  if (status == TINYTL_OK) status = open_locked(c, resume, output, error);
+  if (status == TINYTL_OK) status = open_locked(c, output, error);
   if (status != TINYTL_OK) cli_checkpoint_close(c);
   return status;
 }

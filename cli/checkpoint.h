@@ -5,9 +5,11 @@
 #include "tinytl.h"
 
 typedef struct cli_checkpoint {
-  const char *path; /* as it was given; borrowed. NULL: no checkpoints */
-  char *target;     /* owned: behind symbolic links */
-  char *lock_path;  /* owned: TARGET.lock, which is there and locked while the run is going on */
+  /* As the options have them; borrowed. The rest is zero before it is opened. */
+  const char *path; /* NULL: no checkpoints */
+  bool resume;
+  char *target;    /* owned: behind symbolic links */
+  char *lock_path; /* owned: TARGET.lock, which is there and locked while the run is going on */
   int lock_fd;
   int fd; /* what is gone on from; -1: from the beginning */
   tinytl_source source;
@@ -15,11 +17,10 @@ typedef struct cli_checkpoint {
   bool has_failed; /* and was told */
 } cli_checkpoint;
 
-/* path NULL: no checkpoints. Errors: USAGE where another run has the file, where it is there but
- * `resume` is not set, where it is no file, or is `output`; INTERNAL, MODEL where it cannot be
- * locked or read. */
-tinytl_status cli_checkpoint_open(cli_checkpoint *checkpoint, const char *path, bool resume,
-                                  const char *output, tinytl_error *error);
+/* Errors: USAGE where another run has the file, where it is there but `resume` is not set, where it
+ * is no file, or is `output`; INTERNAL, MODEL where it cannot be locked or read. */
+tinytl_status cli_checkpoint_open(cli_checkpoint *checkpoint, const char *output,
+                                  tinytl_error *error);
 /* What training goes on from; NULL: nothing, it begins. */
 const tinytl_source *cli_checkpoint_source(const cli_checkpoint *checkpoint);
 /* Has the file replaced by what write_state writes. Where that fails the old one stays, which is

@@ -18,8 +18,7 @@ typedef struct pretrain_arguments {
   const char *architecture, *dir, *backbone, *teacher, *image_sizes;
   int weights;
   float val_share; /* below 0: not given */
-  bool json, quiet, resume, no_mirror;
-  const char *checkpoint_path;
+  bool json, quiet, no_mirror;
   cli_checkpoint checkpoint;
   tinytl_pretrain_options pretrain;
 } pretrain_arguments;
@@ -71,12 +70,7 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
                         "of the file: int8 (default) or f32"),
       CLI_OPTION_SIZE("memory-limit", &pretrain->memory_limit,
                       "of the whole process; refused where it cannot be met"),
-      CLI_OPTION_TEXT(0, "checkpoint", &args->checkpoint_path, "FILE",
-                      "save the state of the run there; removed at its end"),
-      CLI_OPTION_FLAG(0, "resume", &args->resume,
-                      "go on from the checkpoint if it is there: same backbone"),
-      CLI_OPTION_REAL("checkpoint-every", &pretrain->save_seconds, 0, 86400, CLI_RANGE_CLOSED,
-                      "seconds between saves, 0: every step (default: 30)"),
+      CLI_OPTIONS_CHECKPOINT(&args->checkpoint, &pretrain->save_seconds, "run", "backbone"),
       CLI_OPTION_SEED("seed", &pretrain->seed, "same seed, same backbone (default: 0)"),
       CLI_OPTION_THREADS(&pretrain->n_threads),
       CLI_OPTION_JSON(&args->json),
@@ -118,7 +112,7 @@ static void on_save(void *context, const tinytl_pretrain_state *state) {
 static void on_resumed(void *context, const tinytl_epoch *at) {
   const pretrain_arguments *args = context;
   if (args->quiet) return;
-  cli_note("going on from %s: epoch %d of %d, picture %d of %d", args->checkpoint_path, at->epoch,
+  cli_note("going on from %s: epoch %d of %d, picture %d of %d", args->checkpoint.path, at->epoch,
            at->n_epochs, at->image, at->n_images);
 }
 
@@ -245,14 +239,13 @@ static tinytl_status run_locked(pretrain_arguments *args, tinytl_error *error) {
 
 static tinytl_status run_saved(pretrain_arguments *args, tinytl_error *error) {
   cli_checkpoint *checkpoint = &args->checkpoint;
-  tinytl_status status =
-      cli_checkpoint_open(checkpoint, args->checkpoint_path, args->resume, args->backbone, error);
+  tinytl_status status = cli_checkpoint_open(checkpoint, args->backbone, error);
   const tinytl_status agreed = tinytl_rank_group_agree(args->pretrain.group, status, error);
   if (agreed != TINYTL_OK) {
     if (status == TINYTL_OK) cli_checkpoint_close(checkpoint);
     return agreed;
   }
-  if (args->checkpoint_path) args->pretrain.save = on_save;
+  if (args->checkpoint.path) args->pretrain.save = on_save;
   args->pretrain.resume = cli_checkpoint_source(checkpoint);
   status = run_locked(args, error);
   cli_checkpoint_note_end(checkpoint, status);
@@ -317,8 +310,8 @@ int cli_pretrain(int argc, char **argv) {
   if (status != TINYTL_OK) return cli_report(&error);
   if (!is_first(&args)) {
     args.quiet = true;
-    args.json = args.resume = false;
-    args.checkpoint_path = NULL;
+    args.json = false;
+    args.checkpoint = (cli_checkpoint){0};
   }
   status = run(&args, &error);
   if (status != TINYTL_OK && is_first(&args)) cli_report(&error);

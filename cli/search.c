@@ -19,8 +19,8 @@ typedef struct search_arguments {
   int method, optimizer;
   float val_share, max_mega_macs;
   int mode;
-  bool json, quiet, has_header, no_mirror, resume;
-  const char *plot_path, *checkpoint_path;
+  bool json, quiet, has_header, no_mirror;
+  const char *plot_path;
   cli_checkpoint checkpoint;
   cli_plot plot;
   tinytl_search_options search;
@@ -77,12 +77,7 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
                       "share that is held out (default: 0.2)"),
       CLI_OPTION_TEXT(0, "plot", &args->plot_path, "FILE",
                       "accuracy against memory of all that was measured, as SVG"),
-      CLI_OPTION_TEXT(0, "checkpoint", &args->checkpoint_path, "FILE",
-                      "save the state of the search there; removed at its end"),
-      CLI_OPTION_FLAG(0, "resume", &args->resume,
-                      "go on from the checkpoint if it is there: same backbone"),
-      CLI_OPTION_REAL("checkpoint-every", &train->save_seconds, 0, 86400, CLI_RANGE_CLOSED,
-                      "seconds between saves, 0: every step (default: 30)"),
+      CLI_OPTIONS_CHECKPOINT(&args->checkpoint, &train->save_seconds, "search", "backbone"),
       CLI_OPTION_SEED("seed", &train->seed, "same seed, same backbone (default: 0)"),
       CLI_OPTION_THREADS(&train->n_threads),
       CLI_OPTION_JSON(&args->json),
@@ -121,9 +116,9 @@ static void on_resumed(void *context, int epoch, int n_measured) {
   const search_arguments *args = context;
   if (args->quiet) return;
   if (n_measured > 0 || args->search.mode == TINYTL_SEARCH_QUICK)
-    cli_note("going on from %s: %d sub-nets measured", args->checkpoint_path, n_measured);
+    cli_note("going on from %s: %d sub-nets measured", args->checkpoint.path, n_measured);
   else
-    cli_note("going on from %s: epoch %d of adapting", args->checkpoint_path, epoch);
+    cli_note("going on from %s: epoch %d of adapting", args->checkpoint.path, epoch);
 }
 
 static void put_numbers(cli_json *json, const int *numbers, int n) {
@@ -309,10 +304,9 @@ static tinytl_status run_locked(const tinytl_supernet *supernet, search_argument
 static tinytl_status run(const tinytl_supernet *supernet, search_arguments *args,
                          tinytl_error *error) {
   cli_checkpoint *checkpoint = &args->checkpoint;
-  tinytl_status status =
-      cli_checkpoint_open(checkpoint, args->checkpoint_path, args->resume, args->backbone, error);
+  tinytl_status status = cli_checkpoint_open(checkpoint, args->backbone, error);
   if (status != TINYTL_OK) return status;
-  if (args->checkpoint_path) args->search.save = on_save;
+  if (args->checkpoint.path) args->search.save = on_save;
   args->search.resume = cli_checkpoint_source(checkpoint);
   status = run_locked(supernet, args, error);
   cli_checkpoint_note_end(checkpoint, status);

@@ -17,8 +17,7 @@ typedef struct train_arguments {
   const char *backbone, *dir, *adapter;
   int method, optimizer, augment;
   float val_share; /* below 0: not given */
-  bool json, quiet, resume, mirror, no_mirror;
-  const char *checkpoint_path;
+  bool json, quiet, mirror, no_mirror;
   cli_checkpoint checkpoint;
   tinytl_train_options train;
 } train_arguments;
@@ -76,12 +75,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
                       "random brightness, contrast, saturation (default: 0)"),
       CLI_OPTION_SIZE("memory-limit", &train->memory_limit,
                       "of the whole process; what fits is chosen, or refused"),
-      CLI_OPTION_TEXT(0, "checkpoint", &args->checkpoint_path, "FILE",
-                      "save the state of the run there; removed at its end"),
-      CLI_OPTION_FLAG(0, "resume", &args->resume,
-                      "go on from the checkpoint if it is there: same adapter"),
-      CLI_OPTION_REAL("checkpoint-every", &train->save_seconds, 0, 86400, CLI_RANGE_CLOSED,
-                      "seconds between saves, 0: every step (default: 30)"),
+      CLI_OPTIONS_CHECKPOINT(&args->checkpoint, &train->save_seconds, "run", "adapter"),
       CLI_OPTION_SEED("seed", &train->seed, "same seed, same adapter (default: 0)"),
       CLI_OPTION_THREADS(&train->n_threads),
       CLI_OPTION_JSON(&args->json),
@@ -188,10 +182,10 @@ static void on_resumed(void *context, const tinytl_resumed *resumed) {
   if (strcmp(resumed->kernels, kernels) != 0 || strcmp(resumed->version, TINYTL_VERSION) != 0) {
     cli_note("%s was saved by version %s with %s kernels, this is version %s with %s: the adapter "
              "may differ in the last bits from that of one run",
-             args->checkpoint_path, resumed->version, resumed->kernels, TINYTL_VERSION, kernels);
+             args->checkpoint.path, resumed->version, resumed->kernels, TINYTL_VERSION, kernels);
   }
   if (!args->quiet) {
-    cli_note("going on from %s: method %s, epoch %d of %d, picture %d of %d", args->checkpoint_path,
+    cli_note("going on from %s: method %s, epoch %d of %d, picture %d of %d", args->checkpoint.path,
              tinytl_method_name(resumed->method), resumed->epoch, resumed->n_epochs, resumed->image,
              resumed->n_images);
   }
@@ -288,10 +282,9 @@ static tinytl_status run_locked(const cli_model *model, train_arguments *args,
 
 static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_error *error) {
   cli_checkpoint *checkpoint = &args->checkpoint;
-  tinytl_status status =
-      cli_checkpoint_open(checkpoint, args->checkpoint_path, args->resume, args->adapter, error);
+  tinytl_status status = cli_checkpoint_open(checkpoint, args->adapter, error);
   if (status != TINYTL_OK) return status;
-  if (args->checkpoint_path) args->train.save = on_save;
+  if (args->checkpoint.path) args->train.save = on_save;
   args->train.resume = cli_checkpoint_source(checkpoint);
   args->train.resumed = on_resumed;
   status = run_locked(model, args, error);
