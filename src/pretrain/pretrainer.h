@@ -119,6 +119,17 @@ tinytl_status tinytl_pretrainer_finish_supernet(tinytl_pretrainer *p, tinytl_sup
 /* Forward through the network that is worked on, by given statistics or the batch's own. */
 float *tinytl_pretrainer_forward(tinytl_pretrainer *p, const tinytl_batch_statistics *given);
 
+/* ---- Memory (plan.c) ---------------------------------------------------------------------- */
+
+/* Networks of all sizes, the block and what lies outside of it. Error: MEMORY_LIMIT. */
+tinytl_status tinytl_pretrainer_plan(tinytl_pretrainer *p, tinytl_error *error);
+/* Takes the block that was planned, points into it and starts the threads. */
+tinytl_status tinytl_pretrainer_take_block(tinytl_pretrainer *p, tinytl_error *error);
+/* Bytes that each picture of a batch has in the block. */
+static inline size_t tinytl_pretrainer_picture_nbytes(const tinytl_pretrainer *p) {
+  return 3 * (size_t)p->max_size * (size_t)p->max_size;
+}
+
 /* ---- Teachers (teacher.c) ------------------------------------------------------------------ */
 
 /* The backbone is borrowed; values are set later. Errors: MODEL (other classes), MEMORY_LIMIT. */
