@@ -188,7 +188,8 @@ static sink train_supernet(run *r) {
   assert_int_equal(tinytl_pretrain_supernet("supernet-0.1", &r->train.images, &r->val.images,
                                             &r->options, &supernet, &r->report, &r->error),
                    TINYTL_OK);
-  assert_int_equal(tinytl_supernet_write(supernet, TINYTL_WEIGHTS_F32, sink_write, &file, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_supernet_write(supernet, TINYTL_WEIGHTS_F32, sink_write, &file, NULL),
+                   TINYTL_OK);
   tinytl_supernet_free(supernet);
   return file;
 }
