@@ -285,6 +285,23 @@ static void format_dims(char *text, size_t nbytes, const size_t *dims, int n_dim
   if (length < nbytes) snprintf(text + length, nbytes - length, "]");
 }
 
+tinytl_status tinytl_check_shape(const char *file, const char *name, int n_found,
+                                 const size_t *found, int n_dims, const int *dims,
+                                 tinytl_error *error) {
+  size_t expected[TINYTL_ST_MAX_DIMS];
+  bool same = n_found == n_dims;
+  for (int i = 0; i < n_dims; i++) {
+    expected[i] = (size_t)dims[i];
+    same = same && found[i] == expected[i];
+  }
+  if (same) return TINYTL_OK;
+  char expected_text[96], found_text[96];
+  format_dims(expected_text, sizeof expected_text, expected, n_dims);
+  format_dims(found_text, sizeof found_text, found, n_found);
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\": expected shape %s, found %s",
+                     file, name, expected_text, found_text);
+}
+
 tinytl_status tinytl_safetensors_expect(const tinytl_safetensors *file, const char *name,
                                         tinytl_dtype dtype, int n_dims, const int *dims,
                                         const tinytl_tensor **tensor, tinytl_error *error) {
@@ -294,19 +311,7 @@ tinytl_status tinytl_safetensors_expect(const tinytl_safetensors *file, const ch
   if (found->dtype != dtype)
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\": expected dtype %s",
                        file->name, name, dtype == TINYTL_DTYPE_F32 ? "F32" : "I8");
-  size_t expected[TINYTL_ST_MAX_DIMS];
-  bool same = found->n_dims == n_dims;
-  for (int i = 0; i < n_dims; i++) {
-    expected[i] = (size_t)dims[i];
-    same = same && found->dims[i] == expected[i];
-  }
-  if (!same) {
-    char expected_text[96], found_text[96];
-    format_dims(expected_text, sizeof expected_text, expected, n_dims);
-    format_dims(found_text, sizeof found_text, found->dims, found->n_dims);
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\": expected shape %s, found %s",
-                       file->name, name, expected_text, found_text);
-  }
+  TINYTL_TRY(tinytl_check_shape(file->name, name, found->n_dims, found->dims, n_dims, dims, error));
   file->read[found - file->tensors] = true;
   *tensor = found;
   return TINYTL_OK;

@@ -54,6 +54,10 @@ const tinytl_tensor *tinytl_safetensors_at(const tinytl_safetensors *file, int i
 const char *tinytl_safetensors_name(const tinytl_safetensors *file);
 /* Finds a tensor; NULL: absent. */
 const tinytl_tensor *tinytl_safetensors_find(const tinytl_safetensors *file, const char *name);
+/* Refuses the dims of a file's tensor that are not the expected ones, 1 to TINYTL_ST_MAX_DIMS. */
+tinytl_status tinytl_check_shape(const char *file, const char *name, int n_found,
+                                 const size_t *found, int n_dims, const int *dims,
+                                 tinytl_error *error);
 /* Finds a tensor of exactly this type and these dims, or explains. */
 tinytl_status tinytl_safetensors_expect(const tinytl_safetensors *file, const char *name,
                                         tinytl_dtype dtype, int n_dims, const int *dims,

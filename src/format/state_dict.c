@@ -1,7 +1,6 @@
 #include "format/state_dict.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,14 +149,6 @@ static bool is_float(const tinytl_state_tensor *tensor) {
   return tensor->dtype != TINYTL_DTYPE_OTHER && tensor->dtype != TINYTL_DTYPE_I8;
 }
 
-/* "[2, 3]" */
-static void format_dims(char text[96], int n_dims, const size_t *dims) {
-  size_t length = (size_t)snprintf(text, 96, "[");
-  for (int i = 0; i < n_dims && length < 96; i++)
-    length += (size_t)snprintf(text + length, 96 - length, i ? ", %zu" : "%zu", dims[i]);
-  if (length < 96) snprintf(text + length, 96 - length, "]");
-}
-
 static tinytl_status expect(const tinytl_state_dict *state, const char *name, int n_dims,
                             const int *dims, tinytl_state_tensor **tensor, tinytl_error *error) {
   tinytl_state_tensor *found = (tinytl_state_tensor *)tinytl_state_find(state, name);
@@ -169,19 +160,8 @@ static tinytl_status expect(const tinytl_state_dict *state, const char *name, in
                        "%s: tensor \"%s\": expected float32, float16, bfloat16 or float64, found "
                        "another type",
                        state->file, name);
-  size_t expected[4];
-  bool same = found->n_dims == n_dims;
-  for (int i = 0; i < n_dims; i++) {
-    expected[i] = (size_t)dims[i];
-    same = same && found->dims[i] == expected[i];
-  }
-  if (!same) {
-    char expected_text[96], found_text[96];
-    format_dims(expected_text, n_dims, expected);
-    format_dims(found_text, found->n_dims, found->dims);
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\": expected shape %s, found %s",
-                       state->file, name, expected_text, found_text);
-  }
+  TINYTL_TRY(
+      tinytl_check_shape(state->file, name, found->n_dims, found->dims, n_dims, dims, error));
   *tensor = found;
   return TINYTL_OK;
 }
