@@ -60,6 +60,22 @@ ALWAYS_INLINE void add_rows(vf sum[MR][NV_MAX], const int m, const int n_vectors
   }
 }
 
+#ifdef MULTIPLIES_BY_LANE
+/* W steps, which stand side by side in every row: one load a row brings them. */
+ALWAYS_INLINE void multiply_steps(const float *const a[], ptrdiff_t a_row, const float *b,
+                                  const int m, const int n_vectors, vf sum[MR][NV_MAX]) {
+  vf x[MR];
+  UNROLL for (int i = 0; i < m; i++) x[i] = load(a[i / 3] + i % 3 * a_row);
+  UNROLL for (int step = 0; step < W; step++, b += NR) {
+    vf column[NV_MAX];
+    UNROLL for (int j = 0; j < n_vectors; j++) column[j] = load(b + j * W);
+    UNROLL for (int i = 0; i < m; i++) {
+      UNROLL for (int j = 0; j < n_vectors; j++) sum[i][j] += splat(x[i][step]) * column[j];
+    }
+  }
+}
+#endif
+
 /* `row`: the tile's first. */
 ALWAYS_INLINE void multiply_tile(const tinytl_gemm_tile *t, int row, const int m,
                                  const int n_vectors, vf sum[MR][NV_MAX]) {
@@ -68,7 +84,14 @@ ALWAYS_INLINE void multiply_tile(const tinytl_gemm_tile *t, int row, const int m
   for (int n_runs = t->n_runs;; a_run += t->a_run, b_run += t->b_run) {
     const float *b = b_run, *a[(MR + 2) / 3];
     UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] = a_run + 3 * g * a_row;
-    for (int step = 0; step < t->k; step++) {
+    int step = 0;
+#ifdef MULTIPLIES_BY_LANE
+    for (; a_step == 1 && step + W <= t->k; step += W, b += W * NR) {
+      multiply_steps(a, a_row, b, m, n_vectors, sum);
+      UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] += W;
+    }
+#endif
+    for (; step < t->k; step++) {
       vf column[NV_MAX];
       UNROLL for (int j = 0; j < n_vectors; j++) column[j] = load(b + j * W);
       UNROLL for (int i = 0; i < m; i++) {

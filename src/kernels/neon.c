@@ -5,6 +5,7 @@
 #define NV_MAX 2
 #define KERNELS tinytl_kernels_neon
 #define KERNELS_NAME "neon"
+#define MULTIPLIES_BY_LANE
 #include "kernels/kernels_impl.h"
 #else
 typedef int tinytl_no_neon; /* another machine: nothing here */
