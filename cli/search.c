@@ -39,7 +39,8 @@ static const cli_syntax search_syntax = {
                 "--mode full --plot front.svg\n",
     .notes =
         "Mode quick trains nothing. Mode full adapts biases and a classifier of the super-net to\n"
-        "the pictures first, and breeds sub-nets by a predictor of their accuracy.\n"
+        "the pictures first, and its lite modules where --method trains such; then it breeds\n"
+        "sub-nets by a predictor of their accuracy.\n"
         "train -m BACKBONE adapts what was chosen. Limits are those of that\n"
         "training, with --method, --batch, --image-size and --optimizer as it will have them.\n"
         "Held-out pictures: DIR/val, or a fifth of DIR/train. Sizes: K, M, G are 10^3, 10^6,\n"

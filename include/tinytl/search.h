@@ -36,7 +36,8 @@ typedef struct tinytl_search_options {
   /* What candidates are priced for; memory_limit, image_size (0: the super-net's), n_threads, seed,
    * stop, skip, save_seconds and context are the search's own too, and in mode FULL epochs (0: as
    * many as training by method bias has), augment, mirror, colour_jitter, label_smoothing and
-   * dropout, for adapting. Its method is lite+bias at first, and must not be auto. */
+   * dropout, for adapting. Its method is lite+bias at first, and must not be auto; FULL adapts the
+   * lite modules of the super-net too where it trains any. */
   tinytl_train_options train;
   uint64_t max_macs;   /* of one image, forward; 0: any (default) */
   size_t search_limit; /* of the search itself, where it runs on another machine than training will;
@@ -70,11 +71,11 @@ typedef struct tinytl_search_report {
 /* Chooses the sub-net for these pictures that has the best accuracy on `val`, held-out ones of the
  * same classes, within options->train.memory_limit and max_macs; how, stands in docs/supernet.md.
  * *backbone, which is the caller's, has int8 weights; its classifier is the super-net's or, in mode
- * FULL, one of the pictures' classes, and its biases are adapted to them. Same seed, same bytes,
- * whatever the number of threads; under a memory limit their stacks count, so it must be the same.
- * Errors: USAGE (options; a state of others), DATA, MODEL (a state
- * that is damaged, or of another super-net or other pictures), MEMORY_LIMIT (no sub-net meets the
- * limits: the message says what the smallest takes; or the search does not), INTERRUPTED. */
+ * FULL, one of the pictures' classes, and its biases and lite modules are adapted to them. Same
+ * seed, same bytes, whatever the number of threads; under a memory limit their stacks count, so it
+ * must be the same. Errors: USAGE (options; a state of others), DATA, MODEL (a state that is
+ * damaged, or of another super-net or other pictures), MEMORY_LIMIT (no sub-net meets the limits:
+ * the message says what the smallest takes; or the search does not), INTERRUPTED. */
 tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images *train,
                             const tinytl_images *val, const tinytl_search_options *options,
                             tinytl_backbone **backbone, tinytl_search_report *report,

@@ -76,14 +76,19 @@ static bool sizes_fit(const tinytl_buffer *buffers, int n) {
   return true;
 }
 
+/* The order, the best order, and what is placed. */
+size_t tinytl_arena_heap_nbytes(int n_buffers) {
+  return 3 * ((size_t)n_buffers + 1) * sizeof(tinytl_buffer *);
+}
+
 tinytl_status tinytl_arena_plan(tinytl_buffer *buffers, int n_buffers, size_t *total,
                                 tinytl_error *error) {
   enum { MAX_ROUNDS = 64 };
   const size_t n = (size_t)n_buffers + 1;
   if (!sizes_fit(buffers, n_buffers))
     return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT, "the plan overflows the address space");
-  tinytl_buffer **order = malloc(3 * n * sizeof *order);
-  if (!order) return tinytl_fail_memory(error, 3 * n * sizeof *order);
+  tinytl_buffer **order = malloc(tinytl_arena_heap_nbytes(n_buffers));
+  if (!order) return tinytl_fail_memory(error, tinytl_arena_heap_nbytes(n_buffers));
   tinytl_buffer **best = order + n, **placed = best + n;
   for (int i = 0; i < n_buffers; i++) order[i] = &buffers[i];
   qsort(order, (size_t)n_buffers, sizeof *order, by_size);

@@ -18,5 +18,6 @@ typedef struct tinytl_buffer {
  * its life; then, while that wastes anything, again with the highest one first. */
 tinytl_status tinytl_arena_plan(tinytl_buffer *buffers, int n_buffers, size_t *total,
                                 tinytl_error *error);
+size_t tinytl_arena_heap_nbytes(int n_buffers); /* while it plans */
 
 #endif

@@ -83,8 +83,8 @@ static void add_weight(const tinytl_shared_values *shared, const float *all, int
   for (int o = 0; o < small->out_c; o++) add(dw + (size_t)o * row, row, to + (size_t)o * large_row);
 }
 
-/* The super-net's module beside the block that module m of the part belongs to. */
-static int whole_module(const tinytl_shared_values *shared, const tinytl_part_values *part, int m) {
+int tinytl_shared_values_module(const tinytl_shared_values *shared, const tinytl_part_values *part,
+                                int m) {
   const int layer = part->layers[part->arch.blocks[part->arch.lite[m].block].first];
   int whole = 0;
   while (shared->arch.blocks[shared->arch.lite[whole].block].first != layer) whole++;
@@ -100,8 +100,7 @@ static size_t lite_tap(const tinytl_lite *whole, const tinytl_lite *part, int o,
                   first % in);
 }
 
-/* Copies the part's convolution out of the whole one; or, with `gradient`, adds it to that. */
-static void move_lite_conv(const tinytl_lite *whole, const tinytl_lite *part, const float *from,
+void tinytl_lite_conv_move(const tinytl_lite *whole, const tinytl_lite *part, const float *from,
                            float *to, bool gradient) {
   const size_t in = (size_t)(part->in_c / part->groups);
   size_t n = 0;
@@ -118,26 +117,27 @@ static void move_lite_conv(const tinytl_lite *whole, const tinytl_lite *part, co
 
 static void copy_lite(const tinytl_shared_values *shared, const float *all,
                       const tinytl_part_values *part, int m, float *values) {
-  const int whole = whole_module(shared, part, m);
+  const int whole = tinytl_shared_values_module(shared, part, m);
   const size_t *from = shared->params.lite[whole], *to = part->params.lite[m];
   tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
   tinytl_lite_tensors(&part->arch.lite[m], tensors);
   for (int t = TINYTL_LITE_CONV + 1; t < TINYTL_LITE_TENSORS; t++)
     memcpy(values + to[t], all + from[t], tensors[t].n * sizeof *values);
-  move_lite_conv(&shared->arch.lite[whole], &part->arch.lite[m], all + from[TINYTL_LITE_CONV],
-                 values + to[TINYTL_LITE_CONV], false);
+  tinytl_lite_conv_move(&shared->arch.lite[whole], &part->arch.lite[m],
+                        all + from[TINYTL_LITE_CONV], values + to[TINYTL_LITE_CONV], false);
 }
 
 static void add_lite(const tinytl_shared_values *shared, const tinytl_part_values *part, int m,
                      const float *gradient, float *all_gradient) {
-  const int whole = whole_module(shared, part, m);
+  const int whole = tinytl_shared_values_module(shared, part, m);
   const size_t *to = shared->params.lite[whole], *from = part->params.lite[m];
   tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
   tinytl_lite_tensors(&part->arch.lite[m], tensors);
   for (int t = TINYTL_LITE_CONV + 1; t < TINYTL_LITE_TENSORS; t++)
     add(gradient + from[t], tensors[t].n, all_gradient + to[t]);
-  move_lite_conv(&shared->arch.lite[whole], &part->arch.lite[m], gradient + from[TINYTL_LITE_CONV],
-                 all_gradient + to[TINYTL_LITE_CONV], true);
+  tinytl_lite_conv_move(&shared->arch.lite[whole], &part->arch.lite[m],
+                        gradient + from[TINYTL_LITE_CONV], all_gradient + to[TINYTL_LITE_CONV],
+                        true);
 }
 
 static size_t n_classifier(const tinytl_arch *arch) {

@@ -35,6 +35,14 @@ void tinytl_shared_values_add_back(const tinytl_shared_values *shared, const flo
                                    const tinytl_part_values *part, const float *gradient,
                                    float *all_gradient);
 
+/* The super-net's module that module m of the part is a part of. */
+int tinytl_shared_values_module(const tinytl_shared_values *shared, const tinytl_part_values *part,
+                                int m);
+/* Copies a module's convolution, [mid][kernel][kernel][in / groups], out of the whole one's; or,
+ * with `gradient`, adds that of the part to that of the whole. */
+void tinytl_lite_conv_move(const tinytl_lite *whole, const tinytl_lite *part, const float *from,
+                           float *to, bool gradient);
+
 /* Sorts the widened channels of every elastic block by importance, the L1 norm of the projection's
  * weights for each, most important first: the first ones are what narrower sub-nets have. No output
  * changes. room [as many as the largest weight has]. */

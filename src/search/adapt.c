@@ -1,15 +1,14 @@
-/* Adapting a super-net to pictures: TinyTL's feature extractor adaptation. Weights stay as they
- * are. A sub-net is folded as for use, with statistics of norms that it has as pre-training left
- * it, and goes through the program that trains biases: one picture at a time. So what is trained is
- * what `train` would train in that sub-net, and gradients are those of what is measured. */
+/* Adapting a super-net to pictures: TinyTL's feature extractor adaptation. The weights of its
+ * layers stay as they are. A sub-net is folded as for use, with statistics of norms that it has as
+ * pre-training left it, and goes through the program that trains biases, and lite modules where
+ * training will: one picture at a time. So what is trained is what `train` would train in that
+ * sub-net, and gradients are those of what is measured. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "search/searcher.h"
 #include "train/builder.h"
 #include "train/rules.h"
-
-#define METHOD TINYTL_METHOD_BIAS
 
 enum {
   LARGEST_BATCH = 32, /* pictures of an update, and of the statistics behind it */
@@ -40,28 +39,12 @@ static tinytl_status count_program(tinytl_searcher *s, const tinytl_subnet *subn
   tinytl_shape_set(&s->folded, s->supernet, subnet);
   s->folded.input = s->input;
   TINYTL_TRY(set_network(s, error));
-  tinytl_params_layout(a->params, a->network, METHOD);
+  tinytl_params_layout(a->params, a->network, a->method);
   TINYTL_TRY(make_program(a, &program, error));
   a->program_nbytes = tinytl_size_max(a->program_nbytes, program->nbytes);
   tinytl_program_free(program);
   memset(&s->folded, 0, sizeof s->folded);
   return TINYTL_OK;
-}
-
-void tinytl_adaptation_begin(tinytl_searcher *s) {
-  tinytl_adaptation *a = s->adaptation;
-  const int n_images = s->train->n_images, n_epochs = s->options->train.epochs;
-  a->batch = LARGEST_BATCH;
-  while (a->batch > SMALLEST_BATCH && n_images < EPOCH_UPDATES * a->batch) a->batch /= 2;
-  if (a->batch > n_images) a->batch = n_images;
-  if (a->batch > s->batch) a->batch = s->batch;
-  const tinytl_rules rules =
-      tinytl_rules_make(METHOD, TINYTL_OPTIMIZER_ADAM, n_images, a->batch, false);
-  a->n_epochs = n_epochs ? n_epochs : rules.epochs;
-  a->n_steps = (uint64_t)(n_images / a->batch) * (uint64_t)a->n_epochs;
-  a->n_warmup = (uint64_t)((float)a->n_steps * rules.warmup);
-  memcpy(a->lr, rules.lr, sizeof a->lr);
-  tinytl_rules_weigh_classes(s->train, a->class_weights);
 }
 
 tinytl_status tinytl_adaptation_init(tinytl_searcher *s, tinytl_error *error) {
@@ -70,6 +53,9 @@ tinytl_status tinytl_adaptation_init(tinytl_searcher *s, tinytl_error *error) {
   tinytl_adaptation *a = calloc(1, sizeof *a);
   if (!a) return tinytl_fail_memory(error, sizeof *a);
   s->adaptation = a;
+  a->method = s->supernet->space.has_lite && tinytl_method_lite_tensors(s->options->train.method)
+                  ? TINYTL_METHOD_LITE_BIAS
+                  : TINYTL_METHOD_BIAS;
   a->params = malloc(sizeof *a->params);
   a->network = malloc(sizeof *a->network);
   a->gradients = malloc(sizeof *a->gradients);
@@ -87,21 +73,18 @@ void tinytl_adaptation_free(tinytl_adaptation *a) {
   free(a);
 }
 
-/* Its own, and a program while it is being made: tinytl_program_create says how many steps and
- * buffers a layer has at most. */
+/* Its own, and a program while it is being made. */
 size_t tinytl_adaptation_heap_nbytes(const tinytl_searcher *s) {
   const tinytl_adaptation *a = s->adaptation;
-  const size_t n_layers = (size_t)s->shared.arch.n_layers;
   return sizeof *a + sizeof *a->params + sizeof *a->network + sizeof *a->gradients +
-         sizeof(tinytl_program) + sizeof(tinytl_builder) +
-         n_layers * (6 * sizeof(tinytl_step) +
-                     10 * (sizeof(tinytl_buffer) + sizeof(tinytl_purpose) + 3 * sizeof(void *)));
+         tinytl_program_heap_nbytes(s->shared.arch.n_layers, s->shared.arch.n_lite);
 }
 
 /* ---- Where the values lie ----------------------------------------------------------------- */
 
-/* The classifier, its bias, then the biases of the largest sub-net's layers. */
-enum { CLASSIFIER, CLASSIFIER_BIAS, FIRST_BIAS };
+/* The classifier, its bias, the biases of the largest sub-net's layers, then of each of its lite
+ * modules the trained tensors: all but the last one. */
+enum { CLASSIFIER, CLASSIFIER_BIAS, FIRST_BIAS, TRAINED_TENSORS = TINYTL_LITE_SHIFT2 };
 
 static size_t offset_of(const tinytl_searcher *s, int segment) {
   return s->adaptation->params->segments[segment].offset;
@@ -112,16 +95,97 @@ static size_t bias_offset(const tinytl_searcher *s, int i) {
   return offset_of(s, FIRST_BIAS + s->part.layers[i]);
 }
 
-void tinytl_adaptation_add_biases(const tinytl_searcher *s) {
+/* Of a tensor of a module of the largest sub-net. */
+static size_t lite_offset(const tinytl_searcher *s, int whole, int tensor) {
+  return offset_of(s, FIRST_BIAS + s->shared.arch.n_layers + whole * TRAINED_TENSORS + tensor);
+}
+
+static int n_trained_modules(const tinytl_searcher *s, const tinytl_arch *arch) {
+  return s->adaptation->method == TINYTL_METHOD_LITE_BIAS ? arch->n_lite : 0;
+}
+
+static size_t tensor_n(const tinytl_lite *lite, int tensor) {
+  tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+  tinytl_lite_tensors(lite, tensors);
+  return tensors[tensor].n;
+}
+
+/* Lite modules begin as pre-training left them. */
+static void begin_lite(tinytl_searcher *s) {
+  const tinytl_arch *arch = &s->shared.arch;
+  for (int m = 0; m < n_trained_modules(s, arch); m++)
+    for (int t = 0; t < TRAINED_TENSORS; t++)
+      memcpy(s->adaptation->values + lite_offset(s, m, t),
+             s->supernet->values + s->shared.params.lite[m][t],
+             tensor_n(&arch->lite[m], t) * sizeof(float));
+}
+
+/* Module m of the sub-net that is worked on, out of what was adapted. */
+static void copy_lite(const tinytl_searcher *s, int m) {
+  const int whole = tinytl_shared_values_module(&s->shared, &s->part, m);
+  const tinytl_lite *lite = &s->part.arch.lite[m];
+  const float *all = s->adaptation->values;
+  const size_t *to = s->part.params.lite[m];
+  for (int t = TINYTL_LITE_CONV + 1; t < TRAINED_TENSORS; t++)
+    memcpy(s->values + to[t], all + lite_offset(s, whole, t), tensor_n(lite, t) * sizeof *all);
+  tinytl_lite_conv_move(&s->shared.arch.lite[whole], lite,
+                        all + lite_offset(s, whole, TINYTL_LITE_CONV),
+                        s->values + to[TINYTL_LITE_CONV], false);
+}
+
+void tinytl_adaptation_apply(const tinytl_searcher *s) {
   for (int i = 0; i < s->part.arch.n_layers; i++)
     s->run.run.kernels->add(s->values + s->part.params.shift[i],
                             s->adaptation->values + bias_offset(s, i),
                             (size_t)s->part.arch.layers[i].out_c);
+  for (int m = 0; m < n_trained_modules(s, &s->part.arch); m++) copy_lite(s, m);
+}
+
+/* ---- Gradients ---------------------------------------------------------------------------- */
+
+static bool is_smaller(const tinytl_searcher *s, int m) {
+  const tinytl_lite *whole =
+      &s->shared.arch.lite[tinytl_shared_values_module(&s->shared, &s->part, m)];
+  const tinytl_lite *lite = &s->part.arch.lite[m];
+  return lite->kernel != whole->kernel || lite->groups != whole->groups;
+}
+
+size_t tinytl_adaptation_n_part(const tinytl_searcher *s) {
+  size_t n = 0;
+  for (int m = 0; m < n_trained_modules(s, &s->shared.arch); m++)
+    n += (tensor_n(&s->shared.arch.lite[m], TINYTL_LITE_CONV) + 1) / 2;
+  return n;
+}
+
+/* The gradients of module m go to those of the largest sub-net's; of a smaller convolution to
+ * `conv` first. Returns what that takes. */
+static size_t point_at_lite(tinytl_searcher *s, int m, float *conv) {
+  float **gradient = s->adaptation->gradients->lite[m];
+  const int whole = tinytl_shared_values_module(&s->shared, &s->part, m);
+  const size_t n = tensor_n(&s->part.arch.lite[m], TINYTL_LITE_CONV);
+  for (int t = 0; t < TRAINED_TENSORS; t++)
+    gradient[t] = s->adaptation->gradient + lite_offset(s, whole, t);
+  if (!is_smaller(s, m)) return 0;
+  memset(conv, 0, n * sizeof *conv);
+  gradient[TINYTL_LITE_CONV] = conv;
+  return n;
+}
+
+static void add_lite_gradients(tinytl_searcher *s) {
+  const tinytl_adaptation *a = s->adaptation;
+  for (int m = 0; m < n_trained_modules(s, &s->part.arch); m++) {
+    const int whole = tinytl_shared_values_module(&s->shared, &s->part, m);
+    if (is_smaller(s, m))
+      tinytl_lite_conv_move(&s->shared.arch.lite[whole], &s->part.arch.lite[m],
+                            a->gradients->lite[m][TINYTL_LITE_CONV],
+                            a->gradient + lite_offset(s, whole, TINYTL_LITE_CONV), true);
+  }
 }
 
 static void point_at_values(tinytl_searcher *s) {
   tinytl_adaptation *a = s->adaptation;
   tinytl_gradients *gradients = a->gradients;
+  float *conv = a->part_gradient;
   a->network->classifier = (tinytl_weight){.f32 = a->values + offset_of(s, CLASSIFIER)};
   a->network->classifier_bias = a->values + offset_of(s, CLASSIFIER_BIAS);
   memset(gradients, 0, sizeof *gradients);
@@ -129,7 +193,10 @@ static void point_at_values(tinytl_searcher *s) {
   gradients->classifier_bias = a->gradient + offset_of(s, CLASSIFIER_BIAS);
   for (int i = 0; i < s->part.arch.n_layers; i++)
     gradients->bias[i] = a->gradient + bias_offset(s, i);
+  for (int m = 0; m < n_trained_modules(s, &s->part.arch); m++) conv += point_at_lite(s, m, conv);
 }
+
+/* ---- Steps -------------------------------------------------------------------------------- */
 
 int tinytl_adaptation_predict(const tinytl_searcher *s, const float *features) {
   const tinytl_adaptation *a = s->adaptation;
@@ -142,8 +209,6 @@ int tinytl_adaptation_predict(const tinytl_searcher *s, const float *features) {
     if (s->logits[k] > s->logits[best]) best = k;
   return best;
 }
-
-/* ---- Steps -------------------------------------------------------------------------------- */
 
 static double run_program(tinytl_searcher *s, const tinytl_program *program) {
   const tinytl_adaptation *a = s->adaptation;
@@ -176,16 +241,34 @@ tinytl_status tinytl_adaptation_add_gradient(tinytl_searcher *s, const tinytl_su
   /* From here on the maps' memory is the program's. */
   const tinytl_batch_statistics own = tinytl_batch_own_statistics(&s->run);
   tinytl_searcher_fold(s, &own);
-  tinytl_adaptation_add_biases(s);
+  tinytl_adaptation_apply(s);
   TINYTL_TRY(set_network(s, error));
   TINYTL_TRY(make_program(s->adaptation, &program, error));
   *fits = program->nbytes <= s->work_nbytes;
   if (*fits) {
     point_at_values(s);
     *loss = run_program(s, program);
+    add_lite_gradients(s);
   }
   tinytl_program_free(program);
   return TINYTL_OK;
+}
+
+void tinytl_adaptation_begin(tinytl_searcher *s) {
+  tinytl_adaptation *a = s->adaptation;
+  const int n_images = s->train->n_images, n_epochs = s->options->train.epochs;
+  a->batch = LARGEST_BATCH;
+  while (a->batch > SMALLEST_BATCH && n_images < EPOCH_UPDATES * a->batch) a->batch /= 2;
+  if (a->batch > n_images) a->batch = n_images;
+  if (a->batch > s->batch) a->batch = s->batch;
+  const tinytl_rules rules =
+      tinytl_rules_make(a->method, TINYTL_OPTIMIZER_ADAM, n_images, a->batch, false);
+  a->n_epochs = n_epochs ? n_epochs : rules.epochs;
+  a->n_steps = (uint64_t)(n_images / a->batch) * (uint64_t)a->n_epochs;
+  a->n_warmup = (uint64_t)((float)a->n_steps * rules.warmup);
+  memcpy(a->lr, rules.lr, sizeof a->lr);
+  tinytl_rules_weigh_classes(s->train, a->class_weights);
+  begin_lite(s);
 }
 
 void tinytl_adaptation_update(tinytl_searcher *s) {
@@ -196,6 +279,7 @@ void tinytl_adaptation_update(tinytl_searcher *s) {
   tinytl_optimizer_begin(&a->optimizer, lr, 1.0f / (float)s->n_held);
   for (int k = 0; k < a->params->n_segments; k++) {
     const size_t first = a->params->segments[k].offset;
+    if (first >= a->params->n_trained) break;
     tinytl_optimizer_update(&a->optimizer, a->params, k, 0, a->params->segments[k].n,
                             tinytl_kernels_get(), s->threads.pool, a->gradient + first,
                             a->values + first);

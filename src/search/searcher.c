@@ -48,8 +48,9 @@ static size_t count_work(const tinytl_searcher *s) {
 
 static void lay_out_adaptation(tinytl_searcher *s, unsigned char *base, size_t *used) {
   tinytl_adaptation *a = s->adaptation;
-  a->values = take(base, used, a->params->n, sizeof(float));
-  a->gradient = take(base, used, a->params->n, sizeof(float));
+  a->values = take(base, used, a->params->n_trained, sizeof(float));
+  a->gradient = take(base, used, a->params->n_trained, sizeof(float));
+  a->part_gradient = take(base, used, tinytl_adaptation_n_part(s), sizeof(float));
   void *moments = take(base, used, tinytl_optimizer_nbytes(TINYTL_OPTIMIZER_ADAM, a->params), 1);
   a->class_weights = take(base, used, (size_t)s->train->n_classes, sizeof(float));
   if (base) tinytl_optimizer_init(&a->optimizer, TINYTL_OPTIMIZER_ADAM, a->params, moments);
@@ -138,10 +139,13 @@ static tinytl_status choose_batch(tinytl_searcher *s, const tinytl_search_positi
   }
   return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
                      "the search itself does not fit in the memory limit of %.1f MB: it needs %.1f "
-                     "MB, of which %.1f MB are taken before",
+                     "MB, of which %.1f MB are taken before%s",
                      (double)limit / 1e6,
                      (double)(s->base_bytes + s->total_bytes + LIMIT_MARGIN) / 1e6,
-                     (double)s->base_bytes / 1e6);
+                     (double)s->base_bytes / 1e6,
+                     s->adaptation && s->adaptation->method == TINYTL_METHOD_LITE_BIAS
+                         ? "; for method bias it leaves lite modules as they are and needs less"
+                         : "");
 }
 
 static tinytl_status set_up(tinytl_searcher *s, const tinytl_search_position *resumed,
@@ -300,7 +304,7 @@ tinytl_status tinytl_searcher_measure(tinytl_searcher *s, const tinytl_subnet *s
   TINYTL_TRY(tinytl_searcher_choose(s, subnet, error));
   TINYTL_TRY(tinytl_searcher_estimate(s, error));
   if (s->adaptation)
-    tinytl_adaptation_add_biases(s);
+    tinytl_adaptation_apply(s);
   else
     TINYTL_TRY(tinytl_searcher_find_means(s, error));
   TINYTL_TRY(tinytl_searcher_begin(s, s->val, VAL_IMAGES, &pass, error));
@@ -327,7 +331,7 @@ tinytl_status tinytl_searcher_finish(tinytl_searcher *s, const tinytl_subnet *su
   s->folded.labels = a ? (char **)s->train->class_names : supernet->labels;
   s->folded.n_labels = a ? s->train->n_classes : supernet->n_labels;
   if (a) {
-    tinytl_adaptation_add_biases(s);
+    tinytl_adaptation_apply(s);
     s->folded.arch.n_classes = s->train->n_classes;
     s->folded.classifier = (tinytl_weight){.f32 = a->values};
     s->folded.classifier_bias = a->values + a->params->segments[1].offset;

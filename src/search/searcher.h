@@ -13,7 +13,7 @@
 #include "train/optimizer.h"
 #include "train/program.h"
 
-#define TINYTL_SEARCH_FORMAT "search 1"
+#define TINYTL_SEARCH_FORMAT "search 2"
 
 /* Keys of what is drawn: those of candidates are their numbers. */
 #define TINYTL_KEY_ADAPTATION ((uint64_t)1 << 32)
@@ -43,16 +43,20 @@ typedef struct tinytl_measured {
   size_t planned_bytes;
 } tinytl_measured;
 
-/* What all sub-nets share that is trained: the classifier of the target's classes, from 0, and for
- * every channel of the largest sub-net what is added to its bias, from 0 too. One vector, in the
- * segments of method bias for the largest sub-net; a sub-net has the first ones of a segment. */
+/* What all sub-nets share that is trained: the classifier of the target's classes, from 0, for
+ * every channel of the largest sub-net what is added to its bias, from 0 too, and where the method
+ * of the training to come trains them, lite modules, but for their last shift. One vector, the
+ * trained segments of `method` for the largest sub-net; a sub-net has the first ones of a bias, and
+ * of a module what model/supernet.h says. */
 typedef struct tinytl_adaptation {
-  int n_epochs, batch; /* batch: pictures of an update */
+  tinytl_method method; /* BIAS or LITE_BIAS */
+  int n_epochs, batch;  /* batch: pictures of an update */
   float lr[TINYTL_N_GROUPS];
   uint64_t n_steps, n_warmup;
   float *class_weights; /* [n_classes] */
   tinytl_params *params;
-  float *values, *gradient; /* [params->n] */
+  float *values, *gradient; /* [params->n_trained] */
+  float *part_gradient;     /* [tinytl_adaptation_n_part] of convolutions of smaller lite modules */
   tinytl_optimizer_state optimizer;
   tinytl_network *network; /* of the sub-net that is worked on, folded */
   tinytl_gradients *gradients;
@@ -152,8 +156,12 @@ void tinytl_adaptation_free(tinytl_adaptation *a); /* NULL is allowed */
 void tinytl_adaptation_begin(tinytl_searcher *s);
 /* Heap that it takes beside the block. */
 size_t tinytl_adaptation_heap_nbytes(const tinytl_searcher *s);
-/* Biases of s->folded, or shifts of s->values, += what was adapted. */
-void tinytl_adaptation_add_biases(const tinytl_searcher *s);
+/* Values that a->part_gradient has: those of the convolutions that a sub-net does not have whole,
+ * each at most half. */
+size_t tinytl_adaptation_n_part(const tinytl_searcher *s);
+/* Biases of s->folded, or shifts of s->values, += what was adapted; adapted lite modules take the
+ * place of those in s->values. */
+void tinytl_adaptation_apply(const tinytl_searcher *s);
 int tinytl_adaptation_predict(const tinytl_searcher *s, const float *features);
 /* Adds the gradient of the sum of losses of the pictures held, through this sub-net with the norms'
  * statistics of this batch, to a->gradient; returns the sum of losses. *fits false: nothing was

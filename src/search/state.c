@@ -84,7 +84,8 @@ static int list_vectors(const tinytl_searcher *s, tinytl_sealed_vector vectors[M
   if (s->adaptation) {
     const tinytl_adaptation *a = s->adaptation;
     tinytl_moments moments[TINYTL_N_MOMENTS];
-    vectors[count++] = (tinytl_sealed_vector){"values", TINYTL_DTYPE_F32, a->values, a->params->n};
+    vectors[count++] =
+        (tinytl_sealed_vector){"values", TINYTL_DTYPE_F32, a->values, a->params->n_trained};
     tinytl_optimizer_moments(&a->optimizer, a->params, moments);
     for (int i = 0; i < TINYTL_N_MOMENTS && moments[i].n > 0; i++)
       vectors[count++] =

@@ -69,20 +69,32 @@ static tinytl_status place_buffers(tinytl_program *program, tinytl_error *error)
   return TINYTL_OK;
 }
 
+/* A layer has at most a convolution forward and, backward, the same again, a shortcut, an epilogue,
+ * and gradients of weights and input; with three maps, two masks and scratch for five of them. A
+ * module has three steps, ten buffers forward and as many backward; pool and head three. */
+static size_t most_steps(int n_layers, int n_lite) {
+  return (size_t)n_layers * 6 + (size_t)n_lite * 3 + 3;
+}
+
+static size_t most_buffers(int n_layers, int n_lite) {
+  return (size_t)n_layers * 10 + (size_t)n_lite * 20 + 8;
+}
+
+size_t tinytl_program_heap_nbytes(int n_layers, int n_lite) {
+  return sizeof(tinytl_program) + sizeof(tinytl_builder) +
+         most_steps(n_layers, n_lite) * sizeof(tinytl_step) +
+         most_buffers(n_layers, n_lite) * (sizeof(tinytl_buffer) + sizeof(tinytl_purpose)) +
+         tinytl_arena_heap_nbytes((int)most_buffers(n_layers, n_lite));
+}
+
 tinytl_status tinytl_program_create(const tinytl_network *network, const tinytl_params *params,
                                     const tinytl_program_options *options,
                                     const tinytl_kernels *kernels, tinytl_program **program,
                                     tinytl_error *error) {
   const tinytl_goal goal = options->goal;
-  /* A layer has at most a convolution forward and, backward, the same again, a shortcut, an
-   * epilogue, and gradients of weights and input; with three maps, two masks and scratch for five
-   * of them. A module has three steps, ten buffers forward and as many backward; pool and head
-   * three.
-   */
-  const size_t n_layers = (size_t)network->backbone->arch.n_layers;
-  const size_t n_lite = (size_t)network->n_lite;
-  const size_t max_steps = n_layers * 6 + n_lite * 3 + 3;
-  const size_t max_buffers = n_layers * 10 + n_lite * 20 + 8;
+  const int n_layers = network->backbone->arch.n_layers;
+  const size_t max_steps = most_steps(n_layers, network->n_lite);
+  const size_t max_buffers = most_buffers(n_layers, network->n_lite);
   tinytl_program *made = calloc(1, sizeof *made);
   tinytl_builder *b = calloc(1, sizeof *b);
   if (made) {

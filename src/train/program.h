@@ -105,6 +105,8 @@ tinytl_status tinytl_program_create(const tinytl_network *network, const tinytl_
                                     const tinytl_kernels *kernels, tinytl_program **program,
                                     tinytl_error *error);
 void tinytl_program_free(tinytl_program *program); /* NULL is allowed */
+/* Most bytes of heap that a program of so many layers and lite modules takes while it is made. */
+size_t tinytl_program_heap_nbytes(int n_layers, int n_lite);
 
 /* The step at which most bytes are alive, and how they divide by purpose. */
 typedef struct tinytl_program_peak {

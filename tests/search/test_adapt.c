@@ -18,7 +18,7 @@ typedef struct fixture {
   tinytl_searcher *s;
 } fixture;
 
-static fixture *make(void) {
+static fixture *make(bool lite, int epochs) {
   fixture *f = calloc(1, sizeof *f);
   tinytl_pretrain_options pretrain;
   memory_images_init(&f->train, TRAIN, 1);
@@ -27,12 +27,14 @@ static fixture *make(void) {
   pretrain.epochs = 8;
   pretrain.batch = 20;
   pretrain.image_size = 32;
+  pretrain.lite = lite;
   assert_int_equal(tinytl_pretrain_supernet("supernet-0.1", &f->train.images, NULL, &pretrain,
                                             &f->supernet, NULL, NULL),
                    TINYTL_OK);
   tinytl_search_options_init(&f->options);
   f->options.mode = TINYTL_SEARCH_FULL;
   f->options.candidates = 16;
+  f->options.train.epochs = epochs;
   f->options.train.n_threads = 1;
   f->options.train.dropout = 0;
   assert_int_equal(tinytl_searcher_create(f->supernet, &f->train.images, &f->val.images,
@@ -57,8 +59,8 @@ static void hold(tinytl_searcher *s) {
 
 static void set_values(tinytl_searcher *s) {
   tinytl_rng rng = tinytl_rng_make(4, TINYTL_RNG_INIT, 0, 0);
-  for (size_t i = 0; i < s->adaptation->params->n; i++)
-    s->adaptation->values[i] = 0.1f * tinytl_rng_normal(&rng);
+  for (size_t i = 0; i < s->adaptation->params->n_trained; i++)
+    s->adaptation->values[i] += 0.1f * tinytl_rng_normal(&rng);
 }
 
 /* The folded sub-net, with what is adapted, in double precision. */
@@ -74,31 +76,68 @@ static reference_net *reference_of(const tinytl_searcher *s) {
   return net;
 }
 
+/* Number of module m's block, and so of its module, in the largest sub-net. */
+static int whole_of(const tinytl_searcher *s, int m) {
+  const int first = s->part.layers[s->part.arch.blocks[s->part.arch.lite[m].block].first];
+  return (first - 3) / 3;
+}
+
+/* Which value of the whole module's tensor value i of the part's is. */
+static size_t place_of(const tinytl_lite *whole, const tinytl_lite *part, int tensor, size_t i) {
+  if (tensor != TINYTL_LITE_CONV) return i;
+  const int in = part->in_c / part->groups, whole_in = whole->in_c / whole->groups;
+  const int c = (int)i % in, kx = (int)i / in % part->kernel;
+  const int ky = (int)i / in / part->kernel % part->kernel;
+  const int o = (int)i / in / part->kernel / part->kernel;
+  const int channel = o * part->groups / part->mid_c * in + c,
+            border = part->kernel < whole->kernel;
+  return (size_t)(((o * whole->kernel + ky + border) * whole->kernel + kx + border) * whole_in +
+                  channel % whole_in);
+}
+
+/* The gradient of what a sub-net has of a shared tensor, along a random direction. */
+static double add_tensor(const tinytl_searcher *s, const reference_segment *segment, int shared,
+                         int m, tinytl_rng *rng, double *direction) {
+  const tinytl_adaptation *a = s->adaptation;
+  const tinytl_segment *whole = &a->params->segments[shared];
+  double along = 0;
+  for (size_t i = 0; i < segment->n; i++) {
+    const size_t place = m < 0 ? i
+                               : place_of(&s->shared.arch.lite[whole->lite], &s->part.arch.lite[m],
+                                          whole->tensor, i);
+    direction[segment->first + i] = (double)tinytl_rng_normal(rng);
+    along += direction[segment->first + i] * (double)a->gradient[whole->offset + place];
+  }
+  return along;
+}
+
 /* A random direction over the shared values, and the same in the reference of the sub-net; returns
  * the gradient along it. */
 static double draw_direction(const tinytl_searcher *s, const reference_net *net, uint64_t seed,
                              double *direction) {
-  const tinytl_adaptation *a = s->adaptation;
+  const tinytl_params *params = s->adaptation->params;
   tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_INIT, 1, 0);
   double along = 0;
   memset(direction, 0, net->n_values * sizeof *direction);
-  for (int k = 0; k < 2 + s->part.arch.n_layers; k++) {
-    const reference_segment *segment = k == 0   ? reference_find(net, REFERENCE_CLASSIFIER, 0)
-                                       : k == 1 ? reference_find(net, REFERENCE_CLASSIFIER_BIAS, 0)
-                                                : reference_find(net, REFERENCE_BIAS, k - 2);
-    const size_t shared = a->params->segments[k < 2 ? k : 2 + s->part.layers[k - 2]].offset;
-    for (size_t i = 0; i < segment->n; i++) {
-      direction[segment->first + i] = (double)tinytl_rng_normal(&rng);
-      along += direction[segment->first + i] * (double)a->gradient[shared + i];
+  along += add_tensor(s, reference_find(net, REFERENCE_CLASSIFIER, 0), 0, -1, &rng, direction);
+  along += add_tensor(s, reference_find(net, REFERENCE_CLASSIFIER_BIAS, 0), 1, -1, &rng, direction);
+  for (int i = 0; i < s->part.arch.n_layers; i++)
+    along += add_tensor(s, reference_find(net, REFERENCE_BIAS, i), 2 + s->part.layers[i], -1, &rng,
+                        direction);
+  for (int m = 0; m < s->part.arch.n_lite; m++)
+    for (int k = 0; k < params->n_segments; k++) {
+      const tinytl_segment *whole = &params->segments[k];
+      if (whole->lite != whole_of(s, m) || whole->offset >= params->n_trained) continue;
+      const reference_kind kind = (reference_kind)(REFERENCE_LITE_CONV + whole->tensor);
+      along += add_tensor(s, reference_find(net, kind, m), k, m, &rng, direction);
     }
-  }
   return along;
 }
 
 static void check_gradient(tinytl_searcher *s, const tinytl_subnet *subnet) {
   bool fits = false;
   double loss = 0, expected_loss = 0;
-  memset(s->adaptation->gradient, 0, s->adaptation->params->n * sizeof(float));
+  memset(s->adaptation->gradient, 0, s->adaptation->params->n_trained * sizeof(float));
   assert_int_equal(tinytl_adaptation_add_gradient(s, subnet, &fits, &loss, NULL), TINYTL_OK);
   assert_true(fits);
   reference_net *net = reference_of(s);
@@ -127,9 +166,8 @@ static void check_gradient(tinytl_searcher *s, const tinytl_subnet *subnet) {
   reference_net_free(net);
 }
 
-static void test_gradient(void **state) {
-  (void)state;
-  fixture *f = make();
+static void check_gradients(bool lite) {
+  fixture *f = make(lite, 0);
   const tinytl_subnet drawn = tinytl_genes_draw(&f->supernet->space, 5, 0, 0),
                       smallest = tinytl_subnet_smallest(&f->supernet->space);
   set_values(f->s);
@@ -139,10 +177,40 @@ static void test_gradient(void **state) {
   discard(f);
 }
 
+static void test_gradient(void **state) {
+  (void)state;
+  check_gradients(false);
+}
+
+static void test_gradient_of_lite_modules(void **state) {
+  (void)state;
+  check_gradients(true);
+}
+
+/* Values of lite modules that are not as pre-training left them: in the border of 5 x 5
+ * convolutions, and elsewhere. */
+static void count_moved(const tinytl_searcher *s, int *n_border, int *n_inner) {
+  const tinytl_params *params = s->adaptation->params;
+  for (int k = 0; k < params->n_segments; k++) {
+    const tinytl_segment *segment = &params->segments[k];
+    if (segment->lite < 0 || segment->offset >= params->n_trained) continue;
+    const tinytl_lite *lite = &s->shared.arch.lite[segment->lite];
+    const float *values = s->adaptation->values + segment->offset;
+    const float *before =
+        s->supernet->values + s->shared.params.lite[segment->lite][segment->tensor];
+    for (size_t i = 0; i < segment->n; i++) {
+      const int tap = (int)i / (lite->in_c / lite->groups) % (lite->kernel * lite->kernel);
+      const bool border = segment->tensor == TINYTL_LITE_CONV && lite->kernel == 5 &&
+                          (tap / 5 % 4 == 0 || tap % 5 % 4 == 0);
+      *(border ? n_border : n_inner) += values[i] != before[i];
+    }
+  }
+}
+
 /* What a sub-net does not have stays as it is, but for momentum, which is 0 at first. */
 static void test_update_is_of_the_subnet(void **state) {
   (void)state;
-  fixture *f = make();
+  fixture *f = make(true, 0);
   tinytl_searcher *s = f->s;
   const tinytl_adaptation *a = s->adaptation;
   const tinytl_subnet smallest = tinytl_subnet_smallest(&f->supernet->space);
@@ -165,6 +233,10 @@ static void test_update_is_of_the_subnet(void **state) {
     }
   }
   assert_true(n_moved > 0);
+  int n_border = 0, n_inner = 0;
+  count_moved(s, &n_border, &n_inner);
+  assert_int_equal(n_border, 0);
+  assert_true(n_inner > 0);
   discard(f);
 }
 
@@ -172,7 +244,7 @@ static void test_update_is_of_the_subnet(void **state) {
  * with TINYTL_GUARDS, writing beyond it would be told. */
 static void test_memory(void **state) {
   (void)state;
-  fixture *f = make();
+  fixture *f = make(true, 0);
   tinytl_searcher *s = f->s;
   hold(s);
   for (uint64_t i = 0; i < 8; i++) {
@@ -199,11 +271,11 @@ static void test_memory(void **state) {
  * that has hardly been trained, features of different sub-nets have little in common.) */
 static void test_learns(void **state) {
   (void)state;
-  fixture *f = make();
+  enum { EPOCHS = 20, EPOCH = 5, UPDATES = EPOCHS * EPOCH };
+  fixture *f = make(true, EPOCHS);
   tinytl_searcher *s = f->s;
   const tinytl_subnet subnet = tinytl_subnet_largest(&f->supernet->space);
   tinytl_search_pass pass;
-  enum { UPDATES = 100, EPOCH = 5 };
   double first = 0, last = 0;
   for (int i = 0; i < UPDATES; i++) {
     bool fits;
@@ -223,6 +295,7 @@ static void test_learns(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_gradient),
+      cmocka_unit_test(test_gradient_of_lite_modules),
       cmocka_unit_test(test_update_is_of_the_subnet),
       cmocka_unit_test(test_memory),
       cmocka_unit_test(test_learns),
