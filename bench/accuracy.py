@@ -108,11 +108,12 @@ class Bench:
             return self.adapt(check.network, data, [
                 '--method', method, '--threads', self.args.threads, '--val-split', 0,
                 '--epochs', check.epochs, '--lr', check.lr[method][0]], seed)
-        classifier, rest = check.lr[method]
+        classifier, bias, weight = check.lr[method]
         command = [self.args.python, SOURCE / 'bench' / 'peers' / 'torch_train.py',
                    '--weights', self.args.data / 'weights' / WEIGHTS[check.network],
                    '--data', data, '--method', method, '--epochs', check.epochs, '--seed', seed,
-                   '--lr-classifier', classifier, '--lr', rest, '--threads', self.args.threads]
+                   '--lr-classifier', classifier, '--lr-bias', bias, '--lr-weight', weight,
+                   '--threads', self.args.threads]
         return {'eval': run_json(command)[-1]}
 
     def imagenet(self, weights):

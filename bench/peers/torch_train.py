@@ -69,11 +69,13 @@ def share_of_rate(step, n_steps):
 
 
 def train(net, samples, size, args):
-    head = {id(parameter) for parameter in net.classifier.parameters()}
-    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    groups = [{'params': [one for one in trained if id(one) in head], 'lr': args.lr_classifier},
-              {'params': [one for one in trained if id(one) not in head], 'lr': args.lr}]
-    optimizer = torch.optim.Adam(groups)
+    groups = {'classifier': [], 'bias': [], 'weight': []}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            module, _, kind = name.rpartition('.')
+            groups['classifier' if module == 'classifier' else kind].append(parameter)
+    optimizer = torch.optim.Adam([{'params': groups[name], 'lr': getattr(args, 'lr_' + name)}
+                                  for name in groups if groups[name]])
     n_steps = args.epochs * math.ceil(len(samples) / BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer,
                                                  lambda step: share_of_rate(step, n_steps))
@@ -107,7 +109,8 @@ def main():
     parser.add_argument('--method', choices=('last', 'bias', 'full'), required=True)
     parser.add_argument('--epochs', type=int, required=True)
     parser.add_argument('--lr-classifier', type=float, required=True)
-    parser.add_argument('--lr', type=float, required=True, help='of all else that is trained')
+    parser.add_argument('--lr-bias', type=float, required=True, help="of convolutions' biases")
+    parser.add_argument('--lr-weight', type=float, required=True, help="of convolutions' weights")
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=1)
     args = parser.parse_args()
