@@ -13,7 +13,7 @@ typedef struct tinytl_view {
   int size;             /* output is [size][size][3], 1 to 4096 */
   int resize;           /* without augmentation: short side before the centre crop, >= size */
   bool augment;         /* random resized crop, and: */
-  float min_scale;      /* smallest share of the area that a crop covers, (0, 1]; default 0.25 */
+  float min_scale;      /* smallest share of the area that a crop covers, (0, 1]; default 0.5 */
   bool mirror;          /* half of the samples mirrored */
   float colour_jitter;  /* strength of brightness, contrast, saturation jitter, 0 (off) to 1 */
   uint64_t seed, epoch; /* with the picture's index, all that the random choices depend on */

@@ -9,7 +9,6 @@
 #include "model/strings.h"
 #include "pretrain/sgd.h"
 #include "train/optimizer.h"
-#include "train/rules.h"
 
 enum {
   MOST_SIZES = sizeof((tinytl_pretrain_options *)NULL)->image_sizes / sizeof(int),
@@ -18,6 +17,7 @@ enum {
   WARMUP_SHARE = 20 /* of all updates */
 };
 #define LR_OF_BATCH_64 0.1f
+#define MIN_CROP_SCALE 0.25f /* share of a picture's area: many pictures bear harder crops */
 #define WEIGHT_DECAY 3e-5f
 #define RUNNING_SHARE 0.1f /* of the newest batch in the running statistics */
 
@@ -214,7 +214,7 @@ tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, int size, int epo
   return (tinytl_view){.size = size,
                        .resize = tinytl_input_default_resize(size),
                        .augment = epoch > 0,
-                       .min_scale = TINYTL_MIN_CROP_SCALE,
+                       .min_scale = MIN_CROP_SCALE,
                        .mirror = p->options.mirror,
                        .seed = p->options.seed,
                        .epoch = (uint64_t)epoch,
