@@ -191,8 +191,7 @@ void cli_epoch_json(const tinytl_epoch *epoch, const char *method) {
 }
 
 void cli_choices_print(FILE *file, const tinytl_plan *plan) {
-  fprintf(file, "%s%s%s%s", cli_optimizers[plan->optimizer],
-          plan->defers_gradients ? ", gradients deferred" : "",
+  fprintf(file, "%s%s%s", cli_optimizers[plan->optimizer],
           plan->recomputes ? ", lite modules recomputed" : "",
           plan->spills ? ", best values and cache in a file" : "");
 }

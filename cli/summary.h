@@ -19,7 +19,7 @@ void cli_adapter_print(const tinytl_adapter *adapter, const char *path, bool jso
 /* {"event":"epoch",...} of an epoch that is finished; method NULL: left out. */
 void cli_epoch_json(const tinytl_epoch *epoch, const char *method);
 
-/* "adam8, gradients deferred": the optimizer, and what a memory limit asked for. */
+/* "adam8, lite modules recomputed": the optimizer, and what a memory limit asked for. */
 void cli_choices_print(FILE *file, const tinytl_plan *plan);
 void cli_choices_json(cli_json *json, const tinytl_plan *plan);
 

@@ -21,7 +21,7 @@ typedef struct tinytl_plan {
   tinytl_method method; /* not TINYTL_METHOD_AUTO */
   tinytl_optimizer optimizer;
   int batch, image_size;
-  /* What a limit asked for. None of the three changes what is learned; adam8 does, a little. */
+  /* None of the three changes what is learned, and the last two are for a limit alone. */
   bool
       defers_gradients; /* those of large weights are made at the update, from a batch of factors */
   bool recomputes;      /* lite modules run forward twice instead of keeping their maps */

@@ -80,7 +80,7 @@ static size_t update_nbytes(const tinytl_network *network, const tinytl_segment 
 
 void tinytl_gradients_layout(tinytl_gradients *gradients, const tinytl_params *params,
                              const tinytl_network *network, const tinytl_kernels *kernels,
-                             int batch, bool defer) {
+                             int batch) {
   memset(gradients, 0, sizeof *gradients);
   gradients->batch = batch;
   for (int s = 0; s < params->n_segments; s++) {
@@ -89,7 +89,7 @@ void tinytl_gradients_layout(tinytl_gradients *gradients, const tinytl_params *p
     gradients->offset[s] = gradients->n;
     const tinytl_factors factors = factors_of(network, segment);
     const size_t n = (size_t)batch * (factors.n_x + factors.n_dy);
-    if (!defer || factors.n_x == 0 || n >= segment->n) {
+    if (factors.n_x == 0 || n >= segment->n) {
       gradients->n += segment->n;
       continue;
     }

@@ -3,7 +3,7 @@
  * Most are summed over a batch in one vector. The gradient of a weight, though, is a sum over
  * images of products of two maps, dw = sum of dy (x) x, and where the maps are small and the weight
  * is large (late convolutions and lite modules, the classifier) a batch of them takes less than the
- * gradient: such a weight can be deferred. Its factors x and dy are kept for every image of the
+ * gradient: such a weight is deferred. Its factors x and dy are kept for every image of the
  * batch, and its gradient is made at the update alone, in memory that the activations use
  * otherwise. The sum is the same to the bit. */
 #ifndef TINYTL_TRAIN_GRADIENTS_H
@@ -41,11 +41,11 @@ typedef struct tinytl_gradients {
 /* Bytes of the gradient of layer i's weights, rounded up so that what follows is aligned. */
 size_t tinytl_weight_gradient_nbytes(const tinytl_network *network, int i);
 
-/* Divides a vector among the trained segments. With `defer`, weights whose factors for `batch`
- * images are smaller than they are deferred. */
+/* Divides a vector among the trained segments. Weights whose factors for `batch` images are smaller
+ * than they are deferred. */
 void tinytl_gradients_layout(tinytl_gradients *gradients, const tinytl_params *params,
                              const tinytl_network *network, const tinytl_kernels *kernels,
-                             int batch, bool defer);
+                             int batch);
 /* Points at the vector [gradients->n]. */
 void tinytl_gradients_place(tinytl_gradients *gradients, const tinytl_params *params,
                             float *vector);

@@ -191,11 +191,10 @@ bool tinytl_trainer_count(tinytl_trainer *t) {
 /* What saves memory, what costs least first: bits of a set. All sets are tried in the order of
  * their numbers, so that a dear saving is taken only where the cheaper ones together do not do. */
 enum {
-  SAVE_DEFER = 1,     /* no time, nothing changes */
-  SAVE_SPILL = 2,     /* a write an epoch, or a read a picture */
-  SAVE_RECOMPUTE = 4, /* the lite modules' forward pass a second time */
-  SAVE_ADAM8 = 8,     /* changes what is learned, a little */
-  N_SAVINGS = 16
+  SAVE_SPILL = 1,     /* a write an epoch, or a read a picture */
+  SAVE_RECOMPUTE = 2, /* the lite modules' forward pass a second time */
+  SAVE_ADAM8 = 4,     /* changes what is learned, a little */
+  N_SAVINGS = 8
 };
 
 /* False where a saving of the set does not apply. */
@@ -205,7 +204,6 @@ static bool make_choices(const tinytl_trainer *t, tinytl_method method, unsigned
   const bool lite = tinytl_method_trains_lite(method);
   *choices = (tinytl_choices){.method = method,
                               .optimizer = options->optimizer,
-                              .defer = savings & SAVE_DEFER,
                               .spill = savings & SAVE_SPILL,
                               .recompute = savings & SAVE_RECOMPUTE};
   if (options->optimizer == TINYTL_OPTIMIZER_AUTO)
@@ -227,7 +225,7 @@ typedef struct search {
 
 /* The sets in another order: programs are built anew where SAVE_RECOMPUTE changes alone. */
 static unsigned nth_savings(unsigned n) {
-  return (n & (SAVE_DEFER | SAVE_SPILL)) | (n & SAVE_RECOMPUTE ? SAVE_ADAM8 : 0) |
+  return (n & SAVE_SPILL) | (n & SAVE_RECOMPUTE ? SAVE_ADAM8 : 0) |
          (n & SAVE_ADAM8 ? SAVE_RECOMPUTE : 0);
 }
 

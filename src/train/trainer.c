@@ -129,7 +129,7 @@ tinytl_status tinytl_trainer_prepare(tinytl_trainer *t, const tinytl_backbone *b
                        tinytl_method_name(choices->method));
   tinytl_params_layout(t->params, t->network, choices->method);
   tinytl_gradients_layout(t->gradients, t->params, t->network, tinytl_kernels_get(),
-                          t->options.batch, choices->defer);
+                          t->options.batch);
   t->head_only = choices->method == TINYTL_METHOD_LAST && !augments(t);
   return have_programs ? TINYTL_OK : make_programs(t, error);
 }

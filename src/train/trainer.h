@@ -27,7 +27,6 @@ typedef struct tinytl_carry {
 typedef struct tinytl_choices {
   tinytl_method method;
   tinytl_optimizer optimizer;
-  bool defer;     /* gradients of large weights: train/gradients.h */
   bool spill;     /* feature cache and best values in a file */
   bool recompute; /* lite modules */
 } tinytl_choices;

@@ -5,7 +5,11 @@
 
 #include "train/params.h"
 
-enum { TINY_SIZE = 22, TINY_CLASSES = 5 };
+enum {
+  TINY_SIZE = 22,
+  TINY_CLASSES = 5,
+  NONE_DEFERRED = 4096 /* a batch whose factors are larger than any weight */
+};
 
 /* with_lite: with lite modules of its own, all of their values random. The caller frees it with
  * tinytl_backbone_free. */

@@ -34,7 +34,8 @@ static fixture *make(tinytl_method method, tinytl_weights weights, tinytl_pad pa
   f->gradient = calloc(f->params.n_trained, sizeof *f->gradient);
   tinytl_params_init(&f->params, &f->network, 5, NULL, f->values);
   tiny_perturb(&f->params, 6, f->values);
-  tinytl_gradients_layout(&f->gradients, &f->params, &f->network, tinytl_kernels_get(), 1, false);
+  tinytl_gradients_layout(&f->gradients, &f->params, &f->network, tinytl_kernels_get(),
+                          NONE_DEFERRED);
   tinytl_gradients_place(&f->gradients, &f->params, f->gradient);
   tiny_picture(4, f->rgb);
   return f;

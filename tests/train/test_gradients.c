@@ -29,8 +29,8 @@ static fixture *make(tinytl_method method, int image_size) {
   tinytl_params_layout(&f->params, &f->network, method);
   f->values = calloc(f->params.n, sizeof *f->values);
   tinytl_params_init(&f->params, &f->network, 5, NULL, f->values);
-  tinytl_gradients_layout(&f->summed, &f->params, &f->network, kernels, BATCH, false);
-  tinytl_gradients_layout(&f->deferred, &f->params, &f->network, kernels, BATCH, true);
+  tinytl_gradients_layout(&f->summed, &f->params, &f->network, kernels, NONE_DEFERRED);
+  tinytl_gradients_layout(&f->deferred, &f->params, &f->network, kernels, BATCH);
   f->vectors[0] = calloc(f->summed.n, sizeof(float));
   f->vectors[1] = calloc(f->deferred.n, sizeof(float));
   tinytl_gradients_place(&f->summed, &f->params, f->vectors[0]);
@@ -145,7 +145,8 @@ static void test_layout(void **state) {
   assert_int_equal(f->summed.update_nbytes, 0);
   assert_true(f->deferred.n < f->summed.n);
   assert_true(f->deferred.n_deferred > 0 && f->deferred.update_nbytes > 0);
-  tinytl_gradients_layout(&f->deferred, &f->params, &f->network, tinytl_kernels_get(), 4096, true);
+  tinytl_gradients_layout(&f->deferred, &f->params, &f->network, tinytl_kernels_get(),
+                          NONE_DEFERRED);
   assert_int_equal(f->deferred.n, f->params.n_trained);
   assert_int_equal(f->deferred.n_deferred, 0);
   destroy(f);

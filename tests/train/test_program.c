@@ -31,7 +31,8 @@ static fixture *make_with(tinytl_goal goal, tinytl_method method, bool with_lite
   f->gradient = calloc(f->params.n_trained, sizeof *f->gradient);
   tinytl_params_init(&f->params, &f->network, 5, NULL, f->values);
   tiny_perturb(&f->params, 6, f->values);
-  tinytl_gradients_layout(&f->gradients, &f->params, &f->network, tinytl_kernels_get(), 1, false);
+  tinytl_gradients_layout(&f->gradients, &f->params, &f->network, tinytl_kernels_get(),
+                          NONE_DEFERRED);
   tinytl_gradients_place(&f->gradients, &f->params, f->gradient);
   const tinytl_program_options options = {
       .goal = goal, .recompute = recompute, .fuse_above = fuse ? 0 : SIZE_MAX};
