@@ -74,6 +74,19 @@ ALWAYS_INLINE void multiply_steps(const float *const a[], ptrdiff_t a_row, const
     }
   }
 }
+
+/* The same for k steps of m rows, a multiple of W, that stand side by side in every step. */
+ALWAYS_INLINE void multiply_side_by_side(const float *a, ptrdiff_t a_step, const float *b, int k,
+                                         const int m, const int n_vectors, vf sum[MR][NV_MAX]) {
+  for (; k > 0; k--, a += a_step, b += NR) {
+    vf x[MR / W], column[NV_MAX];
+    UNROLL for (int i = 0; i < m / W; i++) x[i] = load(a + i * W);
+    UNROLL for (int j = 0; j < n_vectors; j++) column[j] = load(b + j * W);
+    UNROLL for (int i = 0; i < m; i++) {
+      UNROLL for (int j = 0; j < n_vectors; j++) sum[i][j] += splat(x[i / W][i % W]) * column[j];
+    }
+  }
+}
 #endif
 
 /* `row`: the tile's first. */
@@ -83,6 +96,13 @@ ALWAYS_INLINE void multiply_tile(const tinytl_gemm_tile *t, int row, const int m
   const float *a_run = t->a + row * a_row, *b_run = t->b;
   for (int n_runs = t->n_runs;; a_run += t->a_run, b_run += t->b_run) {
     const float *b = b_run, *a[(MR + 2) / 3];
+#ifdef MULTIPLIES_BY_LANE
+    if (m % W == 0 && a_row == 1) {
+      multiply_side_by_side(a_run, a_step, b_run, t->k, m, n_vectors, sum);
+      if (--n_runs <= 0) return;
+      continue;
+    }
+#endif
     UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] = a_run + 3 * g * a_row;
     int step = 0;
 #ifdef MULTIPLIES_BY_LANE
