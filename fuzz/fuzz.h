@@ -38,4 +38,13 @@ void fuzz_write_again(const tinytl_backbone *backbone);
 /* The run that the checkpoints among the seeds are of: small, method and optimizer left open. */
 struct saved_run *fuzz_run(void);
 
+struct sink;
+/* Makes the checksum right that a state ends in: else nothing behind it would ever be reached. */
+void fuzz_seal(struct sink *file);
+
+/* A file that is mostly numbers as a short input: its header, the bytes behind it counted, and
+ * changes to them. Unfolded, they are those of a file like it, again and again. */
+void fuzz_fold(const struct sink *file, struct sink *folded);
+void fuzz_unfold(const uint8_t *data, size_t nbytes, const struct sink *like, struct sink *file);
+
 #endif

@@ -8,6 +8,7 @@
 
 #include "format/arch_json.h"
 #include "format/safetensors.h"
+#include "supernet_run.h"
 #include "support/pictures.h"
 #include "support/saved_run.h"
 #include "support/tflite_maker.h"
@@ -219,6 +220,59 @@ static void make_runs(void) {
   }
 }
 
+/* ---- Super-nets --------------------------------------------------------------------------- */
+
+static void put_folded(const char *kind, const char *name, const sink *file) {
+  sink folded = {0};
+  fuzz_fold(file, &folded);
+  put_sink(kind, name, &folded);
+}
+
+/* States of the beginning, the middle and the end. */
+static void put_states(const supernet_run *run, const char *kind, const char *name, bool folded) {
+  FUZZ_EXPECT(run->n_saves >= 3 && run->n_saves <= SUPERNET_SAVES);
+  const int chosen[] = {0, run->n_saves / 2, run->n_saves - 1};
+  for (int i = 0; i < 3; i++) {
+    const sink *state = &run->saves[chosen[i]];
+    char file[64];
+    snprintf(file, sizeof file, "%s.%d", name, i);
+    if (folded)
+      put_folded(kind, file, state);
+    else
+      put(kind, file, state->bytes, state->nbytes);
+  }
+}
+
+static void make_supernets(void) {
+  supernet_run *run = supernet_run_make();
+  sink file = {0};
+  tinytl_supernet *net = supernet_run_net(run, true, &file);
+  put_folded("supernet", "lite", &file);
+  free(file.bytes);
+  for (int mode = TINYTL_SEARCH_QUICK; mode <= TINYTL_SEARCH_FULL; mode++) {
+    run->n_saves = 0;
+    run->search.train.save_seconds = 0;
+    FUZZ_EXPECT(supernet_run_search(run, net, (tinytl_search_mode)mode, NULL, &file) == TINYTL_OK);
+    put_states(run, "search", mode == TINYTL_SEARCH_FULL ? "full" : "quick", false);
+    free(file.bytes);
+  }
+  tinytl_supernet_free(net);
+  tinytl_supernet_free(supernet_run_net(run, false, &file));
+  put_folded("supernet", "plain", &file);
+  FUZZ_EXPECT(sink_replace(&file, "super-net 2", "super-net 1"));
+  put_folded("supernet", "first", &file);
+  free(file.bytes);
+  run->pretrain.save_seconds = 0;
+  for (int i = 0; i < 2; i++) {
+    run->n_saves = 0;
+    FUZZ_EXPECT(supernet_run_pretrain(run, i ? "mobilenet-v2-0.1" : "supernet-0.1", NULL, &file) ==
+                TINYTL_OK);
+    put_states(run, "pretrain", i ? "backbone" : "supernet", true);
+    free(file.bytes);
+  }
+  supernet_run_free(run);
+}
+
 /* ---- Pictures and words ------------------------------------------------------------------- */
 
 /* An orientation tag behind the start of a JPEG file. */
@@ -270,6 +324,7 @@ int main(int argc, char **argv) {
   make_tflite("padded", false, true);
   make_torch();
   make_runs();
+  make_supernets();
   make_pictures();
   make_words();
   return 0;

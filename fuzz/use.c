@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "format/sealed_file.h"
 #include "support/saved_run.h"
 
 #define MAX_MACS 4000000
@@ -55,4 +56,64 @@ saved_run *fuzz_run(void) {
   run->options.epochs = 2;
   run->options.resumed = NULL;
   return run;
+}
+
+/* ---- Files -------------------------------------------------------------------------------- */
+
+/* Every 16th length is left as it is. */
+void fuzz_seal(sink *file) {
+  SHA2_CTX sha256;
+  if (file->nbytes < TINYTL_CHECKSUM_NBYTES || file->nbytes % 16 == 0) return;
+  const size_t nbytes = file->nbytes - TINYTL_CHECKSUM_NBYTES;
+  SHA256Init(&sha256);
+  SHA256Update(&sha256, file->bytes, nbytes);
+  SHA256Final(file->bytes + nbytes, &sha256);
+}
+
+enum { CHANGES = 8, MAX_FOLDED = 1 << 23 };
+
+/* The four bytes at `offset` of what follows the header, modulo its length. */
+typedef struct change {
+  uint32_t offset, flipped;
+} change;
+
+/* Header included; all where the length makes no sense. */
+static size_t header_nbytes(const uint8_t *data, size_t nbytes) {
+  const size_t header = nbytes < 8 ? nbytes : tinytl_safetensors_header_nbytes(data);
+  return header < nbytes ? header : nbytes;
+}
+
+void fuzz_fold(const sink *file, sink *folded) {
+  const size_t header = header_nbytes(file->bytes, file->nbytes);
+  const uint32_t rest = (uint32_t)(file->nbytes - header);
+  static const change none[CHANGES];
+  FUZZ_EXPECT(sink_write(folded, file->bytes, header) && sink_write(folded, &rest, sizeof rest) &&
+              sink_write(folded, none, sizeof none));
+}
+
+void fuzz_unfold(const uint8_t *data, size_t nbytes, const sink *like, sink *file) {
+  const size_t header = header_nbytes(data, nbytes);
+  const size_t like_header = header_nbytes(like->bytes, like->nbytes);
+  uint32_t rest = 0;
+  size_t done = header;
+  if (nbytes - done >= sizeof rest) {
+    memcpy(&rest, data + done, sizeof rest);
+    done += sizeof rest;
+  }
+  rest %= MAX_FOLDED;
+  FUZZ_EXPECT(sink_write(file, data, header));
+  for (size_t n = 0; n < rest;) {
+    const size_t left = rest - n, all = like->nbytes - like_header;
+    FUZZ_EXPECT(sink_write(file, like->bytes + like_header, left < all ? left : all));
+    n += left < all ? left : all;
+  }
+  for (; rest >= sizeof rest && nbytes - done >= sizeof(change); done += sizeof(change)) {
+    change made;
+    uint32_t value;
+    memcpy(&made, data + done, sizeof made);
+    uint8_t *at = file->bytes + header + made.offset % (rest - sizeof value + 1);
+    memcpy(&value, at, sizeof value);
+    value ^= made.flipped;
+    memcpy(at, &value, sizeof value);
+  }
 }

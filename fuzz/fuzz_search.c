@@ -1,0 +1,31 @@
+/* The state of a search, quick or full, that is gone on from where it is accepted: one
+ * sub-net is measured, or evolution begun, before it is stopped and saved. */
+#define _GNU_SOURCE /* memmem */
+#include <string.h>
+
+#include "fuzz.h"
+#include "supernet_run.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
+  static supernet_run *run;
+  static tinytl_supernet *net;
+  sink file = {0}, made;
+  if (!net) {
+    run = supernet_run_make();
+    net = supernet_run_net(run, true, &made);
+    free(made.bytes);
+  }
+  FUZZ_EXPECT(sink_write(&file, data, nbytes));
+  fuzz_seal(&file);
+  run->n_saves = 0;
+  run->candidates_left = 0;
+  const bool is_full = memmem(data, nbytes, "full", strlen("full"));
+  const tinytl_status status = supernet_run_search(
+      run, net, is_full ? TINYTL_SEARCH_FULL : TINYTL_SEARCH_QUICK, &file, &made);
+  FUZZ_EXPECT(status == TINYTL_OK || status == TINYTL_ERROR_MODEL || status == TINYTL_ERROR_USAGE ||
+              status == TINYTL_ERROR_DATA || (status == TINYTL_INTERRUPTED && run->n_saves <= 1));
+  FUZZ_EXPECT(status == TINYTL_OK || run->error.message[0] != '\0');
+  free(made.bytes);
+  free(file.bytes);
+  return 0;
+}
