@@ -287,7 +287,7 @@ int cli_bench(int argc, char **argv) {
     return exit_code;
   tinytl_error error;
   cli_model model;
-  tinytl_status status = cli_model_open(&model, args.backbone, NULL, &error);
+  tinytl_status status = cli_model_open(&model, args.backbone, NULL, 0, &error);
   if (status == TINYTL_OK) {
     status = run(&model, &args, &error);
     cli_model_close(&model);

@@ -203,7 +203,7 @@ int cli_eval(int argc, char **argv) {
   }
   tinytl_error error;
   cli_model model;
-  tinytl_status status = cli_model_open(&model, args.backbone, args.adapter, &error);
+  tinytl_status status = cli_model_open(&model, args.backbone, args.adapter, 0, &error);
   if (status == TINYTL_OK) {
     status = run_eval(&model, &args, &error);
     cli_model_close(&model);

@@ -8,7 +8,7 @@
 static tinytl_status import_file(const char *path, const char *target, int weights,
                                  tinytl_backbone **backbone, tinytl_error *error) {
   cli_file file;
-  tinytl_status status = cli_file_open(path, &file, error);
+  tinytl_status status = cli_file_open(path, 0, &file, error);
   if (status != TINYTL_OK) return status;
   status = tinytl_backbone_import(file.bytes, file.nbytes, path, (tinytl_weights)weights, backbone,
                                   error);

@@ -67,7 +67,7 @@ int cli_info(int argc, char **argv) {
   }
   tinytl_error error;
   cli_file file;
-  tinytl_status status = cli_file_open(operands[0], &file, &error);
+  tinytl_status status = cli_file_open(operands[0], 0, &file, &error);
   if (status == TINYTL_OK) {
     status = print_file(&file, operands[0], json, &error);
     cli_file_close(&file);

@@ -18,7 +18,7 @@
 enum { STREAM_MAX_NBYTES = 1 << 28 };
 
 /* Reads what has no size of its own: a pipe. */
-static bool read_stream(int fd, cli_file *file) {
+static bool read_stream(int fd, size_t max_nbytes, cli_file *file) {
   size_t capacity = 1 << 16;
   char *bytes = malloc(capacity);
   size_t nbytes = 0;
@@ -30,11 +30,11 @@ static bool read_stream(int fd, cli_file *file) {
     }
     if (n < 0 && errno != EINTR) break;
     if (n > 0) nbytes += (size_t)n;
-    if (nbytes < capacity) continue;
-    if (capacity == STREAM_MAX_NBYTES) {
+    if (nbytes >= max_nbytes) {
       errno = EFBIG;
       break;
     }
+    if (nbytes < capacity) continue;
     char *grown = realloc(bytes, capacity * 2);
     if (!grown) break;
     bytes = grown;
@@ -58,14 +58,14 @@ static void catch_cut_files(void) {
   sigaction(SIGBUS, &action, NULL);
 }
 
-static bool map_or_read(int fd, cli_file *file) {
+static bool map_or_read(int fd, size_t stream_nbytes, cli_file *file) {
   struct stat info;
   if (fstat(fd, &info) != 0) return false;
   if (S_ISDIR(info.st_mode)) {
     errno = EISDIR;
     return false;
   }
-  if (!S_ISREG(info.st_mode) || info.st_size == 0) return read_stream(fd, file);
+  if (!S_ISREG(info.st_mode) || info.st_size == 0) return read_stream(fd, stream_nbytes, file);
   void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (bytes == MAP_FAILED) return false;
   catch_cut_files();
@@ -73,9 +73,10 @@ static bool map_or_read(int fd, cli_file *file) {
   return true;
 }
 
-tinytl_status cli_file_open(const char *path, cli_file *file, tinytl_error *error) {
+tinytl_status cli_file_open(const char *path, size_t stream_nbytes, cli_file *file,
+                            tinytl_error *error) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  bool done = fd >= 0 && map_or_read(fd, file);
+  bool done = fd >= 0 && map_or_read(fd, stream_nbytes ? stream_nbytes : STREAM_MAX_NBYTES, file);
   int reason = errno;
   if (fd >= 0) close(fd);
   if (done) return TINYTL_OK;

@@ -12,9 +12,10 @@ typedef struct cli_file {
   bool is_mapped;
 } cli_file;
 
-/* Maps a file (reads it where it is a pipe). Errors: TINYTL_ERROR_MODEL, the files that are read
- * whole being models. */
-tinytl_status cli_file_open(const char *path, cli_file *file, tinytl_error *error);
+/* Maps a file (reads it where it is a pipe: stream_nbytes at most, 0: 256 MB). Errors:
+ * TINYTL_ERROR_MODEL, the files that are read whole being models. */
+tinytl_status cli_file_open(const char *path, size_t stream_nbytes, cli_file *file,
+                            tinytl_error *error);
 /* Lets the memory of a mapped file go; what is read again comes back. */
 void cli_file_forget(const cli_file *file);
 void cli_file_close(cli_file *file);

@@ -40,7 +40,7 @@ static tinytl_status find_backbone(const char *path, char *found, size_t size,
 
 static tinytl_status open_adapter(cli_model *model, const char *path, tinytl_error *error) {
   cli_file file;
-  tinytl_status status = cli_file_open(path, &file, error);
+  tinytl_status status = cli_file_open(path, 0, &file, error);
   if (status != TINYTL_OK) return status;
   status =
       tinytl_adapter_open(file.bytes, file.nbytes, path, model->backbone, &model->adapter, error);
@@ -48,11 +48,39 @@ static tinytl_status open_adapter(cli_model *model, const char *path, tinytl_err
   return status;
 }
 
+/* A file may take the process past the limit by MARGIN, as ordinary headers may where a limit is
+ * tight. Where the process alone holds more than the limit, the file's size does not count: the run
+ * will be refused, and that says what limit would do. */
+static tinytl_status check_limit(const cli_file *file, const char *path, int n_times, size_t limit,
+                                 tinytl_error *error) {
+  enum { MARGIN = 1000 * 1000 };
+  const size_t held = cli_peak_rss(), left = limit > held ? limit - held : 0;
+  const size_t header = tinytl_open_nbytes(file->bytes, file->nbytes);
+  const size_t needed = header + (left > 0 ? file->nbytes * (size_t)n_times : 0);
+  if (needed <= left + MARGIN) return TINYTL_OK;
+  return cli_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
+                  "%s: opening it may take %.1f MB, of which its header %.1f MB; %.1f MB are left "
+                  "of the memory limit of %.1f MB",
+                  path, (double)needed / 1e6, (double)header / 1e6, (double)left / 1e6,
+                  (double)limit / 1e6);
+}
+
+tinytl_status cli_model_file_open(const char *path, int n_times, size_t limit, cli_file *file,
+                                  tinytl_error *error) {
+  const size_t held = limit ? cli_peak_rss() : 0;
+  tinytl_status status = cli_file_open(path, held < limit ? limit - held : 0, file, error);
+  if (status != TINYTL_OK || limit == 0) return status;
+  status = check_limit(file, path, n_times, limit, error);
+  if (status != TINYTL_OK) cli_file_close(file);
+  return status;
+}
+
 tinytl_status cli_model_open(cli_model *model, const char *backbone_path, const char *adapter_path,
-                             tinytl_error *error) {
+                             size_t memory_limit, tinytl_error *error) {
   *model = (cli_model){0};
   tinytl_status status = find_backbone(backbone_path, model->path, sizeof model->path, error);
-  if (status == TINYTL_OK) status = cli_file_open(model->path, &model->file, error);
+  if (status == TINYTL_OK)
+    status = cli_model_file_open(model->path, 1, memory_limit, &model->file, error);
   if (status == TINYTL_OK) {
     status = tinytl_backbone_open(model->file.bytes, model->file.nbytes, model->path,
                                   &model->backbone, error);

@@ -11,10 +11,15 @@ typedef struct cli_model {
   tinytl_adapter *adapter; /* NULL: none */
 } cli_model;
 
+/* cli_file_open of a model that will be held n_times; refuses what takes more than the memory limit
+ * (0: none) while it is opened. Errors: TINYTL_ERROR_MODEL, TINYTL_ERROR_MEMORY_LIMIT. */
+tinytl_status cli_model_file_open(const char *path, int n_times, size_t memory_limit,
+                                  cli_file *file, tinytl_error *error);
+
 /* backbone_path NULL: $TINYTL_MODEL or the bundled one, which is looked for beside the program and
- * where the project was installed. adapter_path NULL: none. */
+ * where the project was installed. adapter_path NULL: none. memory_limit is for the backbone. */
 tinytl_status cli_model_open(cli_model *model, const char *backbone_path, const char *adapter_path,
-                             tinytl_error *error);
+                             size_t memory_limit, tinytl_error *error);
 void cli_model_close(cli_model *model);
 
 /* Name of a class of the adapter, or without one of the backbone; NULL: out of range, unnamed. */

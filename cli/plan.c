@@ -263,7 +263,7 @@ int cli_plan(int argc, char **argv) {
   args.train.spill_dir = "."; /* train has the adapter's folder; a plan writes nothing */
   tinytl_error error;
   cli_model model;
-  tinytl_status status = cli_model_open(&model, args.backbone, NULL, &error);
+  tinytl_status status = cli_model_open(&model, args.backbone, NULL, 0, &error);
   if (status == TINYTL_OK) {
     status = run(&model, &args, &error);
     cli_model_close(&model);

@@ -139,7 +139,7 @@ static int run_predict(const predict_arguments *args, char **paths, int n_paths)
   tinytl_error error;
   cli_model model;
   tinytl_predictor *predictor;
-  tinytl_status status = cli_model_open(&model, args->backbone, args->adapter, &error);
+  tinytl_status status = cli_model_open(&model, args->backbone, args->adapter, 0, &error);
   if (status != TINYTL_OK) return cli_report(&error);
   float reject_below;
   status = find_threshold(&model, args, &reject_below, &error);

@@ -274,7 +274,8 @@ static tinytl_status parse_sizes(pretrain_arguments *args, tinytl_error *error) 
 static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
   cli_model teacher;
   if (!args->teacher) return run_saved(args, error);
-  const tinytl_status opened = cli_model_open(&teacher, args->teacher, NULL, error);
+  const tinytl_status opened =
+      cli_model_open(&teacher, args->teacher, NULL, args->pretrain.memory_limit, error);
   tinytl_status status = tinytl_rank_group_agree(args->pretrain.group, opened, error);
   if (status != TINYTL_OK) {
     if (opened == TINYTL_OK) cli_model_close(&teacher);

@@ -229,10 +229,11 @@ static void print_done(const search_arguments *args, const tinytl_search_report 
 
 /* ---- The command -------------------------------------------------------------------------- */
 
-static tinytl_status open_supernet(const char *path, tinytl_supernet **supernet,
+/* Its values are copied. */
+static tinytl_status open_supernet(const char *path, size_t limit, tinytl_supernet **supernet,
                                    tinytl_error *error) {
   cli_file file;
-  tinytl_status status = cli_file_open(path, &file, error);
+  tinytl_status status = cli_model_file_open(path, 2, limit, &file, error);
   if (status != TINYTL_OK) return status;
   status = tinytl_supernet_open(file.bytes, file.nbytes, path, supernet, error);
   cli_file_close(&file);
@@ -338,9 +339,11 @@ int cli_search(int argc, char **argv) {
   args.search.measured = on_measured;
   args.search.adapting = on_adapting;
   args.search.resumed = on_resumed;
+  const size_t limit =
+      args.search.search_limit ? args.search.search_limit : args.search.train.memory_limit;
   tinytl_error error;
   tinytl_supernet *supernet;
-  tinytl_status status = open_supernet(args.supernet, &supernet, &error);
+  tinytl_status status = open_supernet(args.supernet, limit, &supernet, &error);
   if (status == TINYTL_OK) {
     status = run(supernet, &args, &error);
     tinytl_supernet_free(supernet);

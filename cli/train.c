@@ -311,7 +311,8 @@ int cli_train(int argc, char **argv) {
   tinytl_error error;
   cli_model model;
   tinytl_status status = set_options(&args, &error);
-  if (status == TINYTL_OK) status = cli_model_open(&model, args.backbone, NULL, &error);
+  if (status == TINYTL_OK)
+    status = cli_model_open(&model, args.backbone, NULL, args.train.memory_limit, &error);
   if (status == TINYTL_OK) {
     status = run(&model, &args, &error);
     cli_model_close(&model);

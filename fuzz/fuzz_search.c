@@ -1,5 +1,5 @@
-/* The state of a search, quick or full, that is gone on from where it is accepted: one
- * sub-net is measured, or evolution begun, before it is stopped and saved. */
+/* The state of a search, quick or full, that is gone on from where it is accepted: for a sub-net
+ * that is measured, or to where adapting or evolution begins; then it is stopped and saved. */
 #define _GNU_SOURCE /* memmem */
 #include <string.h>
 

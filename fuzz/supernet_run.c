@@ -26,7 +26,8 @@ static void save_search(void *context, const tinytl_search_state *state) {
 static void note_resumed(void *context, int epoch, int n_measured) {
   supernet_run *run = context;
   (void)epoch;
-  if (run->candidates_left >= 0 && n_measured >= CANDIDATES) run->stop = 1;
+  if (run->candidates_left < 0) return;
+  if (run->search.mode == TINYTL_SEARCH_FULL || n_measured >= CANDIDATES) run->stop = 1;
 }
 
 static void note_measured(void *context, int n, int n_candidates, const tinytl_candidate *one) {

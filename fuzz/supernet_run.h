@@ -13,7 +13,8 @@ typedef struct supernet_run {
   tinytl_pretrain_options pretrain;
   tinytl_search_options search;
   tinytl_error error;
-  int candidates_left; /* of a search: measured, before it is stopped; below 0: never */
+  int candidates_left; /* of a search: measured, before it is stopped; a full one is as soon as it
+                          goes on; below 0: never */
   volatile int stop;
   sink saves[SUPERNET_SAVES]; /* the latest ones, in turn */
   int n_saves;

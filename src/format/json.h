@@ -15,6 +15,9 @@ size_t tinytl_utf8_length(const char *text, size_t n);
 /* Length of the longest prefix of text [n] that is valid UTF-8. */
 size_t tinytl_utf8_valid(const char *text, size_t n);
 
+/* What is parsed of text [n], and then of text within its strings, takes no more memory. */
+size_t tinytl_json_nbytes(const char *text, size_t n);
+
 /* Parses text [n], which must be one JSON value without a key that stands twice in an object.
  * `where` names the file and field in messages. The caller frees *json with json_decref. */
 tinytl_status tinytl_json_parse(const char *text, size_t n, const char *where, json_t **json,

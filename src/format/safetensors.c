@@ -2,6 +2,7 @@
 #include "format/safetensors.h"
 
 #include "format/json.h"
+#include "tinytl/backbone.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -184,6 +185,13 @@ static uint64_t header_length(const uint8_t first[8]) {
 size_t tinytl_safetensors_header_nbytes(const uint8_t first[8]) {
   const uint64_t length = header_length(first);
   return length > TINYTL_ST_MAX_HEADER ? SIZE_MAX : 8 + (size_t)length;
+}
+
+size_t tinytl_open_nbytes(const void *bytes, size_t nbytes) {
+  enum { MODEL_NBYTES = 256 * 1024 }; /* layers, lists of tensors, messages */
+  const size_t header = nbytes < 8 ? SIZE_MAX : tinytl_safetensors_header_nbytes(bytes);
+  return MODEL_NBYTES +
+         (header <= nbytes ? tinytl_json_nbytes((const char *)bytes + 8, header - 8) : 0);
 }
 
 /* with_data: bytes [nbytes] is the whole file, not only its header. */

@@ -52,6 +52,10 @@ tinytl_status tinytl_sealer_finish(tinytl_sealer *sealer, tinytl_error *error) {
 
 /* ---- Opening ------------------------------------------------------------------------------ */
 
+/* A state's has 1 to 2 KB. It is read under the run's memory limit: what is parsed of 8 KB takes no
+ * more than 1 MB, whatever it is. */
+enum { MAX_HEADER = 8 * 1024 };
+
 tinytl_status tinytl_sealed_read(const tinytl_sealed_file *file, uint64_t offset, void *bytes,
                                  size_t nbytes, tinytl_error *error) {
   const tinytl_source *source = file->source;
@@ -65,6 +69,10 @@ static tinytl_status read_header(tinytl_sealed_file *f, tinytl_error *error) {
   uint8_t first[8] = {0};
   if (file_nbytes >= sizeof first) TINYTL_TRY(tinytl_sealed_read(f, 0, first, sizeof first, error));
   const size_t nbytes = tinytl_safetensors_header_nbytes(first);
+  if (nbytes > MAX_HEADER && nbytes <= file_nbytes)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: expected a checkpoint, whose header has at most %d bytes, found %zu",
+                       source->name, MAX_HEADER, nbytes);
   if (nbytes > file_nbytes) /* it looks no further than the length, and says what is wrong */
     return tinytl_safetensors_open_header(first, file_nbytes, source->name, &f->header, error);
   char *header = malloc(nbytes);

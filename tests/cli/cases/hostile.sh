@@ -76,3 +76,19 @@ if ! ASAN_OPTIONS=help=1 tinytl --version 2>&1 | grep -q AddressSanitizer; then
       echo "$kilobytes KB: exit $code: $(cat messages)"
   done
 fi
+
+# Opening a model file keeps to the limit too, whatever its header asks for. It took 45 MB.
+awk 'BEGIN {
+  text = "{\"__metadata__\":{\"tinytl.format\":\"backbone 1\"},\"x\":[0"
+  for (i = 0; i < 65536; i++) pieces = pieces ",\"\""
+  n = length(text) + 3 * 65536 + 2
+  printf "%c%c%c%c%c%c%c%c", n % 256, int(n / 256) % 256, int(n / 65536), 0, 0, 0, 0, 0
+  printf "%s%s]}", text, pieces
+}' >strings.safetensors
+numbers() {
+  sed 's/[0-9][0-9.]* MB/N MB/g'
+}
+run $train -m strings.safetensors -o no.safetensors --memory-limit 8M | numbers
+run tinytl search -m strings.safetensors -d "$fixtures/pictures" -o no.safetensors --memory-limit 8M -q | numbers
+run tinytl train -m strings.safetensors -d "$fixtures/pictures" -o no.safetensors -q
+head -c 9000000 /dev/zero | run sh -c "tinytl train -m /dev/stdin -d $fixtures/pictures -o no.safetensors --memory-limit 8M -q"

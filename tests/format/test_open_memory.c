@@ -1,0 +1,178 @@
+/* What headers may ask for: opening a file took up to 45 MB for 13 MB of strings, whatever the
+ * memory limit was. No header takes more than tinytl_open_nbytes says. */
+#include "support/cmocka.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "format/arch_json.h"
+#include "format/json.h"
+#include "support/sink.h"
+#include "tinytl.h"
+
+/* What the sanitizers take besides is not counted: under them peaks are not looked at. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { WATCHED = 0 };
+#else
+enum { WATCHED = 1 };
+#endif
+
+/* Pages that the child of a fork touches, and what malloc keeps between pieces. */
+enum { NOISE = 512 * 1024 };
+
+static void append(sink *file, const char *text) {
+  assert_true(sink_write(file, text, strlen(text)));
+}
+
+/* Begins a file of this kind; `text` n times follows in the value of a key of its metadata, which
+ * is JSON, or in the header itself where `key` is NULL. */
+static sink make(const char *kind, const char *key, const char *before, const char *text, int n,
+                 const char *after) {
+  char first[256];
+  sink file = {0};
+  append(&file, "        {\"__metadata__\":{\"tinytl.format\":\"");
+  snprintf(first, sizeof first, "%s\"", kind);
+  append(&file, first);
+  if (key) {
+    snprintf(first, sizeof first, ",\"%s\":\"%s", key, before);
+    append(&file, first);
+  } else {
+    append(&file, before);
+  }
+  for (int i = 0; i < n; i++) append(&file, text);
+  append(&file, after);
+  const uint64_t header = file.nbytes - 8;
+  memcpy(file.bytes, &header, sizeof header);
+  return file;
+}
+
+static size_t peak_kib(void) {
+  char line[128];
+  size_t kib = 0;
+  FILE *status = fopen("/proc/self/status", "r");
+  while (status && kib == 0 && fgets(line, sizeof line, status))
+    if (strncmp(line, "VmHWM:", 6) == 0) kib = strtoul(line + 6, NULL, 10);
+  if (status) fclose(status);
+  return kib;
+}
+
+static void open_all(const sink *file) {
+  tinytl_backbone *backbone = NULL;
+  tinytl_adapter *adapter = NULL;
+  tinytl_supernet *supernet = NULL;
+  if (tinytl_backbone_open(file->bytes, file->nbytes, "file", &backbone, NULL) != TINYTL_OK &&
+      tinytl_adapter_open(file->bytes, file->nbytes, "file", NULL, &adapter, NULL) != TINYTL_OK)
+    (void)tinytl_supernet_open(file->bytes, file->nbytes, "file", &supernet, NULL);
+  tinytl_backbone_free(backbone);
+  tinytl_adapter_free(adapter);
+  tinytl_supernet_free(supernet);
+}
+
+static void parse_strings(const sink *file) {
+  char **strings = NULL;
+  int n = 0;
+  assert_int_equal(tinytl_strings_parse((const char *)file->bytes, "text", &strings, &n, NULL),
+                   TINYTL_OK);
+  free(strings);
+}
+
+/* In a process of its own, whose peak is that of what it does. Frees the file. */
+static void check_within(size_t most, void (*use)(const sink *file), sink file, const char *what) {
+  int pipes[2], code = 0;
+  size_t kib = 0;
+  assert_int_equal(pipe(pipes), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const size_t before = peak_kib();
+    use(&file);
+    const size_t after = peak_kib();
+    kib = after - before;
+    _exit(before == 0 || write(pipes[1], &kib, sizeof kib) != sizeof kib);
+  }
+  assert_int_equal(waitpid(child, &code, 0), child);
+  assert_int_equal(code, 0);
+  assert_int_equal(read(pipes[0], &kib, sizeof kib), sizeof kib);
+  close(pipes[0]);
+  close(pipes[1]);
+  if (WATCHED && kib * 1024 > most + NOISE)
+    fail_msg("%s: %zu KiB held, at most %zu expected", what, kib, most / 1024);
+  free(file.bytes);
+}
+
+static void check(sink file, const char *what) {
+  check_within(tinytl_open_nbytes(file.bytes, file.nbytes), open_all, file, what);
+}
+
+static void test_hostile_headers(void **state) {
+  (void)state;
+  check(make("backbone 1", NULL, "},\"x\":[0", ",[]", 30000, "]}"), "arrays");
+  check(make("backbone 1", NULL, "},\"x\":[0", ",{}", 30000, "]}"), "objects");
+  check(make("backbone 1", NULL, "},\"x\":[0", ",\"\"", 100000, "]}"), "strings");
+  check(make("backbone 1", NULL, "},\"x\":[0", ",1", 100000, "]}"), "numbers");
+  check(make("backbone 1", NULL, "},\"x\":[\"", "\\u20ac", 300000, "\"]}"), "a long string");
+  check(make("backbone 1", "tinytl.arch", "{\\\"a\\\":[0", ",{}", 30000, "]}\"}}"), "layers");
+  check(make("super-net 2", "tinytl.space", "{\\\"a\\\":[0", ",[]", 30000, "]}\"}}"), "a space");
+}
+
+/* Labels, which stand in a string of the header. */
+static void test_strings(void **state) {
+  (void)state;
+  static const char *const labels[] = {",\"\"", ",\"of a plant\"", ",\"\\udcff\""};
+  for (size_t k = 0; k < sizeof labels / sizeof *labels; k++) {
+    sink file = {0};
+    append(&file, "[\"first\"");
+    for (int i = 0; i < 100000; i++) append(&file, labels[k]);
+    assert_true(sink_write(&file, "]", sizeof "]"));
+    check_within(tinytl_json_nbytes((const char *)file.bytes, file.nbytes), parse_strings, file,
+                 labels[k]);
+  }
+}
+
+/* Keys that differ, as members of objects need. */
+static void test_many_members(void **state) {
+  (void)state;
+  sink file = make("backbone 1", NULL, "", "", 0, "");
+  for (int i = 0; i < 50000; i++) {
+    char text[32];
+    snprintf(text, sizeof text, ",\"%d\":\"\"", i);
+    append(&file, text);
+  }
+  append(&file, "}}");
+  const uint64_t header = file.nbytes - 8;
+  memcpy(file.bytes, &header, sizeof header);
+  check(file, "members");
+}
+
+static void test_many_tensors(void **state) {
+  (void)state;
+  sink file = make("backbone 1", NULL, "}", "", 0, "");
+  for (int i = 0; i < 8192; i++) {
+    char text[96];
+    snprintf(text, sizeof text, ",\"%d\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}",
+             i);
+    append(&file, text);
+  }
+  append(&file, "}");
+  const uint64_t header = file.nbytes - 8;
+  memcpy(file.bytes, &header, sizeof header);
+  check(file, "tensors");
+}
+
+static void test_damaged(void **state) {
+  (void)state;
+  static const uint8_t bytes[16] = {200};
+  assert_true(tinytl_open_nbytes(bytes, 0) < 1000000);
+  assert_true(tinytl_open_nbytes(bytes, sizeof bytes) < 1000000);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_hostile_headers), cmocka_unit_test(test_strings),
+      cmocka_unit_test(test_many_members),    cmocka_unit_test(test_many_tensors),
+      cmocka_unit_test(test_damaged),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
