@@ -51,26 +51,27 @@ static tinytl_status open_adapter(cli_model *model, const char *path, tinytl_err
 /* A file may take the process past the limit by MARGIN, as ordinary headers may where a limit is
  * tight. Where the process alone holds more than the limit, the file's size does not count: the run
  * will be refused, and that says what limit would do. */
-static tinytl_status check_limit(const cli_file *file, const char *path, int n_times, size_t limit,
-                                 tinytl_error *error) {
+static tinytl_status check_limit(const cli_file *file, const char *path, bool is_copied,
+                                 size_t limit, tinytl_error *error) {
   enum { MARGIN = 1000 * 1000 };
   const size_t held = cli_peak_rss(), left = limit > held ? limit - held : 0;
-  const size_t header = tinytl_open_nbytes(file->bytes, file->nbytes);
-  const size_t needed = header + (left > 0 ? file->nbytes * (size_t)n_times : 0);
+  const bool is_tight = left > 0;
+  const size_t heap = tinytl_open_nbytes(file->bytes, file->nbytes, is_copied && is_tight);
+  const size_t needed = heap + (is_tight ? file->nbytes : 0);
   if (needed <= left + MARGIN) return TINYTL_OK;
   return cli_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
-                  "%s: opening it may take %.1f MB, of which its header %.1f MB; %.1f MB are left "
+                  "%s: opening it may take %.1f MB, of which the file is %.1f MB; %.1f MB are left "
                   "of the memory limit of %.1f MB",
-                  path, (double)needed / 1e6, (double)header / 1e6, (double)left / 1e6,
+                  path, (double)needed / 1e6, (double)(needed - heap) / 1e6, (double)left / 1e6,
                   (double)limit / 1e6);
 }
 
-tinytl_status cli_model_file_open(const char *path, int n_times, size_t limit, cli_file *file,
+tinytl_status cli_model_file_open(const char *path, bool is_copied, size_t limit, cli_file *file,
                                   tinytl_error *error) {
   const size_t held = limit ? cli_peak_rss() : 0;
   tinytl_status status = cli_file_open(path, held < limit ? limit - held : 0, file, error);
   if (status != TINYTL_OK || limit == 0) return status;
-  status = check_limit(file, path, n_times, limit, error);
+  status = check_limit(file, path, is_copied, limit, error);
   if (status != TINYTL_OK) cli_file_close(file);
   return status;
 }
@@ -80,7 +81,7 @@ tinytl_status cli_model_open(cli_model *model, const char *backbone_path, const 
   *model = (cli_model){0};
   tinytl_status status = find_backbone(backbone_path, model->path, sizeof model->path, error);
   if (status == TINYTL_OK)
-    status = cli_model_file_open(model->path, 1, memory_limit, &model->file, error);
+    status = cli_model_file_open(model->path, false, memory_limit, &model->file, error);
   if (status == TINYTL_OK) {
     status = tinytl_backbone_open(model->file.bytes, model->file.nbytes, model->path,
                                   &model->backbone, error);

@@ -11,9 +11,10 @@ typedef struct cli_model {
   tinytl_adapter *adapter; /* NULL: none */
 } cli_model;
 
-/* cli_file_open of a model that will be held n_times; refuses what takes more than the memory limit
- * (0: none) while it is opened. Errors: TINYTL_ERROR_MODEL, TINYTL_ERROR_MEMORY_LIMIT. */
-tinytl_status cli_model_file_open(const char *path, int n_times, size_t memory_limit,
+/* cli_file_open of a model, whose values will be copied or not; refuses what takes the process past
+ * the memory limit (0: none) while it is opened. Errors: TINYTL_ERROR_MODEL,
+ * TINYTL_ERROR_MEMORY_LIMIT. */
+tinytl_status cli_model_file_open(const char *path, bool is_copied, size_t memory_limit,
                                   cli_file *file, tinytl_error *error);
 
 /* backbone_path NULL: $TINYTL_MODEL or the bundled one, which is looked for beside the program and

@@ -229,11 +229,10 @@ static void print_done(const search_arguments *args, const tinytl_search_report 
 
 /* ---- The command -------------------------------------------------------------------------- */
 
-/* Its values are copied. */
 static tinytl_status open_supernet(const char *path, size_t limit, tinytl_supernet **supernet,
                                    tinytl_error *error) {
   cli_file file;
-  tinytl_status status = cli_model_file_open(path, 2, limit, &file, error);
+  tinytl_status status = cli_model_file_open(path, true, limit, &file, error);
   if (status != TINYTL_OK) return status;
   status = tinytl_supernet_open(file.bytes, file.nbytes, path, supernet, error);
   cli_file_close(&file);

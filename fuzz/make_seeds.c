@@ -257,6 +257,7 @@ static void make_supernets(void) {
     free(file.bytes);
   }
   tinytl_supernet_free(net);
+  run->pretrain.weights = TINYTL_WEIGHTS_F32;
   tinytl_supernet_free(supernet_run_net(run, false, &file));
   put_folded("supernet", "plain", &file);
   FUZZ_EXPECT(sink_replace(&file, "super-net 2", "super-net 1"));

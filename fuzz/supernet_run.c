@@ -68,9 +68,9 @@ void supernet_run_free(supernet_run *run) {
   free(run);
 }
 
-static void write_and_free_supernet(tinytl_supernet *net, sink *file) {
+static void write_and_free_supernet(tinytl_supernet *net, tinytl_weights weights, sink *file) {
   tinytl_supernet *again = NULL;
-  FUZZ_EXPECT(tinytl_supernet_write(net, sink_write, file, NULL) == TINYTL_OK);
+  FUZZ_EXPECT(tinytl_supernet_write(net, weights, sink_write, file, NULL) == TINYTL_OK);
   FUZZ_EXPECT(tinytl_supernet_open(file->bytes, file->nbytes, "again", &again, NULL) == TINYTL_OK);
   tinytl_supernet_free(again);
   tinytl_supernet_free(net);
@@ -97,7 +97,7 @@ tinytl_status supernet_run_pretrain(supernet_run *run, const char *architecture,
                                      &run->error)
           : tinytl_pretrain(architecture, train, val, &run->pretrain, &backbone, NULL, &run->error);
   *made = (sink){0};
-  if (net) write_and_free_supernet(net, made);
+  if (net) write_and_free_supernet(net, run->pretrain.weights, made);
   if (backbone) write_and_free_backbone(backbone, made);
   return status;
 }

@@ -17,10 +17,10 @@ typedef enum tinytl_weights {
   TINYTL_WEIGHTS_F32
 } tinytl_weights;
 
-/* Opening a backbone, an adapter or a super-net takes no more heap than this for what the file's
- * header asks for: beside the file itself, which is read whole, and what is copied of it. Of a file
- * whose header cannot be read it is little. */
-size_t tinytl_open_nbytes(const void *bytes, size_t nbytes);
+/* The most heap that opening a file takes, beside the file itself, which is read whole: what its
+ * header asks for and, is_copied, the values of an adapter or super-net. Of a file whose header
+ * cannot be read it is little. */
+size_t tinytl_open_nbytes(const void *bytes, size_t nbytes, bool is_copied);
 
 /* Opens a backbone file of this project. `bytes` [nbytes] is borrowed and must stay valid and
  * unchanged until the backbone is freed. `name` is used in messages. On success the caller owns

@@ -187,11 +187,22 @@ size_t tinytl_safetensors_header_nbytes(const uint8_t first[8]) {
   return length > TINYTL_ST_MAX_HEADER ? SIZE_MAX : 8 + (size_t)length;
 }
 
-size_t tinytl_open_nbytes(const void *bytes, size_t nbytes) {
+/* An escape might spell their type. */
+static bool may_have_int8(const char *header, size_t n) {
+  for (size_t i = 1; i < n; i++)
+    if ((header[i - 1] == 'I' && header[i] == '8') || (header[i - 1] == '\\' && header[i] == 'u'))
+      return true;
+  return false;
+}
+
+size_t tinytl_open_nbytes(const void *bytes, size_t nbytes, bool is_copied) {
   enum { MODEL_NBYTES = 256 * 1024 }; /* layers, lists of tensors, messages */
   const size_t header = nbytes < 8 ? SIZE_MAX : tinytl_safetensors_header_nbytes(bytes);
-  return MODEL_NBYTES +
-         (header <= nbytes ? tinytl_json_nbytes((const char *)bytes + 8, header - 8) : 0);
+  if (header > nbytes) return MODEL_NBYTES;
+  const char *text = (const char *)bytes + 8;
+  const size_t widened = may_have_int8(text, header - 8) ? sizeof(float) : 1;
+  const size_t copied = is_copied ? (nbytes - header) * widened : 0;
+  return MODEL_NBYTES + tinytl_json_nbytes(text, header - 8) + copied;
 }
 
 /* with_data: bytes [nbytes] is the whole file, not only its header. */

@@ -103,7 +103,7 @@ static void check_within(size_t most, void (*use)(const sink *file), sink file, 
 }
 
 static void check(sink file, const char *what) {
-  check_within(tinytl_open_nbytes(file.bytes, file.nbytes), open_all, file, what);
+  check_within(tinytl_open_nbytes(file.bytes, file.nbytes, false), open_all, file, what);
 }
 
 static void test_hostile_headers(void **state) {
@@ -161,18 +161,35 @@ static void test_many_tensors(void **state) {
   check(file, "tensors");
 }
 
+/* The values of a super-net are copied, int8 ones as floats; those of a backbone are not. */
+static void test_values(void **state) {
+  (void)state;
+  sink floats = make("super-net 2", NULL, "},\"x\":{\"dtype\":\"F32\"}", "", 0, "}");
+  sink bytes = make("super-net 2", NULL, "},\"x\":{\"dtype\":\"I8\"}", "", 0, "}");
+  static const char data[1000];
+  const size_t alone = tinytl_open_nbytes(floats.bytes, floats.nbytes, true);
+  assert_true(sink_write(&floats, data, sizeof data));
+  assert_int_equal(tinytl_open_nbytes(floats.bytes, floats.nbytes, false), alone);
+  assert_int_equal(tinytl_open_nbytes(floats.bytes, floats.nbytes, true), alone + sizeof data);
+  const size_t of_bytes = tinytl_open_nbytes(bytes.bytes, bytes.nbytes, true);
+  assert_true(sink_write(&bytes, data, sizeof data));
+  assert_int_equal(tinytl_open_nbytes(bytes.bytes, bytes.nbytes, true), of_bytes + 4 * sizeof data);
+  free(floats.bytes);
+  free(bytes.bytes);
+}
+
 static void test_damaged(void **state) {
   (void)state;
   static const uint8_t bytes[16] = {200};
-  assert_true(tinytl_open_nbytes(bytes, 0) < 1000000);
-  assert_true(tinytl_open_nbytes(bytes, sizeof bytes) < 1000000);
+  assert_true(tinytl_open_nbytes(bytes, 0, true) < 1000000);
+  assert_true(tinytl_open_nbytes(bytes, sizeof bytes, true) < 1000000);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_hostile_headers), cmocka_unit_test(test_strings),
       cmocka_unit_test(test_many_members),    cmocka_unit_test(test_many_tensors),
-      cmocka_unit_test(test_damaged),
+      cmocka_unit_test(test_values),          cmocka_unit_test(test_damaged),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,6 +59,19 @@ wait $pid || code=$?
 echo "exit $code"
 cat messages
 ls -A | grep 'new\|ckpt'
+# The same while it predicts.
+cp "$TINYTL_MODEL" mine.safetensors
+for i in $(seq 2000); do echo "$picture"; done >many
+# shellcheck disable=SC2046
+tinytl predict -m mine.safetensors -a "$fixtures/adapter.safetensors" --json $(cat many) >out 2>messages &
+pid=$!
+while [ ! -s out ] && kill -0 $pid 2>/dev/null; do sleep 0.02; done
+: >mine.safetensors
+code=0
+wait $pid || code=$?
+echo "exit $code"
+cat messages
+rm many out
 
 # On one core and with the least priority: the same bytes.
 if command -v taskset >/dev/null; then one_core="taskset 1"; else one_core=; fi
