@@ -245,7 +245,7 @@ static tinytl_status write_values(const tinytl_supernet *net, tinytl_weights wei
   if (w) {
     tinytl_shared_values_layout(&w->shared, &net->space);
     w->n_tensors = list_tensors(&w->shared, w->tensors);
-    if (is_int8) scales = malloc(n_scales(w) * sizeof *scales);
+    if (is_int8) scales = malloc((n_scales(w) + 1) * sizeof *scales);
   }
   tinytl_status status;
   if (w && (!is_int8 || (i8 && scales))) {

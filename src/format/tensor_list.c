@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "model/quantise.h"
+
 static tinytl_tensor *push(tinytl_tensor_list *list, const char *name, int n_dims,
                            const int *dims) {
   tinytl_tensor *tensor = &list->tensors[list->n];
@@ -67,10 +69,12 @@ tinytl_status tinytl_read_weight(const tinytl_safetensors *file, const char *pre
   snprintf(name, sizeof name, "%s.scale", prefix);
   TINYTL_TRY(tinytl_safetensors_f32(file, name, 1, &out_c, &weight->scale, error));
   for (int c = 0; c < out_c; c++)
-    if (weight->scale[c] <= 0)
-      return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                         "%s: tensor \"%s\": value %d must be above 0, found %g",
-                         tinytl_safetensors_name(file), name, c, (double)weight->scale[c]);
+    if (!(weight->scale[c] > 0 && weight->scale[c] <= TINYTL_MAX_SCALE))
+      return tinytl_fail(
+          error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\": value %d must be above 0%s, found %g",
+          tinytl_safetensors_name(file), name, c,
+          weight->scale[c] > 0 ? " and below 2.66e36, or weights would not be finite" : "",
+          (double)weight->scale[c]);
   return TINYTL_OK;
 }
 

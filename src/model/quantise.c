@@ -1,6 +1,5 @@
 #include "model/quantise.h"
 
-#include <float.h>
 #include <math.h>
 
 tinytl_weight_shape tinytl_weight_shape_of(const tinytl_layer *layer) {
@@ -18,7 +17,8 @@ void tinytl_quantise(tinytl_weight_shape shape, const float *w, int8_t *i8, floa
   for (int c = 0; c < shape.out_c; c++) scale[c] = 0;
   for (size_t i = 0; i < shape.n; i++)
     scale[channel_of(shape, i)] = fmaxf(scale[channel_of(shape, i)], fabsf(w[i]));
-  for (int c = 0; c < shape.out_c; c++) scale[c] = scale[c] / 127 < FLT_MIN ? 1 : scale[c] / 127;
+  for (int c = 0; c < shape.out_c; c++)
+    scale[c] = scale[c] / 127 < FLT_MIN ? 1 : fminf(scale[c] / 127, TINYTL_MAX_SCALE);
   for (size_t i = 0; i < shape.n; i++)
     i8[i] = (int8_t)lrintf(fminf(fmaxf(w[i] / scale[channel_of(shape, i)], -127), 127));
 }

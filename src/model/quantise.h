@@ -2,6 +2,8 @@
 #ifndef TINYTL_MODEL_QUANTISE_H
 #define TINYTL_MODEL_QUANTISE_H
 
+#include <float.h>
+
 #include "model/backbone.h"
 
 /* Which output channel a value of a layer's weight belongs to: value i of [n] is of channel
@@ -12,8 +14,12 @@ typedef struct tinytl_weight_shape {
 } tinytl_weight_shape;
 tinytl_weight_shape tinytl_weight_shape_of(const tinytl_layer *layer);
 
+/* The largest by which every code, -128 among them, stays a finite weight. */
+#define TINYTL_MAX_SCALE (FLT_MAX / 128)
+
 /* i8 [n], scale [out_c] from finite values w [n]: scale = max |w| / 127 of the channel. A channel
- * whose values are all 0, or too small for a scale that is a normal number, gets scale 1. */
+ * whose values are all 0, or too small for a scale that is a normal number, gets scale 1; one of
+ * the largest TINYTL_MAX_SCALE. */
 void tinytl_quantise(tinytl_weight_shape shape, const float *w, int8_t *i8, float *scale);
 /* w = i8 * scale. */
 void tinytl_dequantise(tinytl_weight_shape shape, const int8_t *i8, const float *scale, float *w);

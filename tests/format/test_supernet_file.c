@@ -100,7 +100,7 @@ static void test_int8(void **state) {
   free(shared);
 }
 
-/* A scale of 0 would be silent zeros. */
+/* A scale of 0 would be silent zeros, a large one not finite. */
 static void test_scales(void **state) {
   (void)state;
   tinytl_supernet *opened = NULL;
@@ -113,12 +113,18 @@ static void test_scales(void **state) {
                    TINYTL_OK);
   assert_int_equal(tinytl_safetensors_f32(tensors, "classifier.scale", 1, &n, &scale, NULL),
                    TINYTL_OK);
-  memset(file.bytes + ((const unsigned char *)scale - (const unsigned char *)file.bytes), 0,
-         sizeof *scale);
+  uint8_t *at = file.bytes + ((const unsigned char *)scale - (const unsigned char *)file.bytes);
+  memset(at, 0, sizeof *scale);
   tinytl_safetensors_free(tensors);
   assert_int_equal(tinytl_supernet_open(file.bytes, file.nbytes, "f", &opened, &error),
                    TINYTL_ERROR_MODEL);
   assert_non_null(strstr(error.message, "\"classifier.scale\": value 0 must be above 0, found 0"));
+  /* Times 127 it would be infinite: the super-net was taken, and could not be written again. */
+  const float large = 3e36f;
+  memcpy(at, &large, sizeof large);
+  assert_int_equal(tinytl_supernet_open(file.bytes, file.nbytes, "f", &opened, &error),
+                   TINYTL_ERROR_MODEL);
+  assert_non_null(strstr(error.message, "below 2.66e36, or weights would not be finite"));
   free(file.bytes);
 }
 

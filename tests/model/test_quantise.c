@@ -46,7 +46,7 @@ static void test_layouts(void **state) {
 
 static void test_corners(void **state) {
   const tinytl_layer layer = {.in_c = 2, .out_c = 4, .kernel = 1, .groups = 1};
-  const float w[8] = {0, 0, FLT_MIN, -FLT_MIN, -1e38f, 1, 127, -63.5f};
+  const float w[8] = {0, 0, FLT_MIN, -FLT_MIN, -FLT_MAX, 1, 127, -63.5f};
   int8_t i8[8];
   float scale[4], back[8];
   (void)state;
