@@ -27,6 +27,26 @@ static void append(sink *file, const char *text) {
   assert_true(sink_write(file, text, strlen(text)));
 }
 
+/* In one piece: a sink is copied at every write where realloc moves it, as under sanitizers. */
+static void append_times(sink *file, const char *text, int n) {
+  const size_t length = strlen(text);
+  char *all = malloc(length * (size_t)n + 1);
+  for (int i = 0; i < n; i++) memcpy(all + (size_t)i * length, text, length);
+  all[length * (size_t)n] = '\0';
+  append(file, all);
+  free(all);
+}
+
+/* The format with 0 to n - 1, as append_times. */
+static void append_numbered(sink *file, const char *format, int n) {
+  const size_t most = strlen(format) + 16;
+  char *all = calloc((size_t)n, most);
+  size_t used = 0;
+  for (int i = 0; i < n; i++) used += (size_t)snprintf(all + used, most, format, i);
+  append(file, all);
+  free(all);
+}
+
 /* Begins a file of this kind; `text` n times follows in the value of a key of its metadata, which
  * is JSON, or in the header itself where `key` is NULL. */
 static sink make(const char *kind, const char *key, const char *before, const char *text, int n,
@@ -42,7 +62,7 @@ static sink make(const char *kind, const char *key, const char *before, const ch
   } else {
     append(&file, before);
   }
-  for (int i = 0; i < n; i++) append(&file, text);
+  append_times(&file, text, n);
   append(&file, after);
   const uint64_t header = file.nbytes - 8;
   memcpy(file.bytes, &header, sizeof header);
@@ -124,7 +144,7 @@ static void test_strings(void **state) {
   for (size_t k = 0; k < sizeof labels / sizeof *labels; k++) {
     sink file = {0};
     append(&file, "[\"first\"");
-    for (int i = 0; i < 100000; i++) append(&file, labels[k]);
+    append_times(&file, labels[k], 100000);
     assert_true(sink_write(&file, "]", sizeof "]"));
     check_within(tinytl_json_nbytes((const char *)file.bytes, file.nbytes), parse_strings, file,
                  labels[k]);
@@ -135,11 +155,7 @@ static void test_strings(void **state) {
 static void test_many_members(void **state) {
   (void)state;
   sink file = make("backbone 1", NULL, "", "", 0, "");
-  for (int i = 0; i < 50000; i++) {
-    char text[32];
-    snprintf(text, sizeof text, ",\"%d\":\"\"", i);
-    append(&file, text);
-  }
+  append_numbered(&file, ",\"%d\":\"\"", 50000);
   append(&file, "}}");
   const uint64_t header = file.nbytes - 8;
   memcpy(file.bytes, &header, sizeof header);
@@ -149,12 +165,7 @@ static void test_many_members(void **state) {
 static void test_many_tensors(void **state) {
   (void)state;
   sink file = make("backbone 1", NULL, "}", "", 0, "");
-  for (int i = 0; i < 8192; i++) {
-    char text[96];
-    snprintf(text, sizeof text, ",\"%d\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}",
-             i);
-    append(&file, text);
-  }
+  append_numbered(&file, ",\"%d\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}", 8192);
   append(&file, "}");
   const uint64_t header = file.nbytes - 8;
   memcpy(file.bytes, &header, sizeof header);
