@@ -48,13 +48,20 @@ static tinytl_status open_adapter(cli_model *model, const char *path, tinytl_err
   return status;
 }
 
-/* A file may take the process past the limit by MARGIN, as ordinary headers may where a limit is
- * tight. Where the process alone holds more than the limit, the file's size does not count: the run
+/* What opening a file may take the process past the limit by, as ordinary headers may where a limit
+ * is tight. */
+enum { MARGIN = 1000 * 1000 };
+
+static size_t left_of(size_t limit) {
+  const size_t held = cli_peak_rss();
+  return limit > held ? limit - held : 0;
+}
+
+/* Where the process alone holds more than the limit, the file's size does not count: the run
  * will be refused, and that says what limit would do. */
 static tinytl_status check_limit(const cli_file *file, const char *path, bool is_copied,
                                  size_t limit, tinytl_error *error) {
-  enum { MARGIN = 1000 * 1000 };
-  const size_t held = cli_peak_rss(), left = limit > held ? limit - held : 0;
+  const size_t left = left_of(limit);
   const bool is_tight = left > 0;
   const size_t heap = tinytl_open_nbytes(file->bytes, file->nbytes, is_copied && is_tight);
   const size_t needed = heap + (is_tight ? file->nbytes : 0);
@@ -68,8 +75,7 @@ static tinytl_status check_limit(const cli_file *file, const char *path, bool is
 
 tinytl_status cli_model_file_open(const char *path, bool is_copied, size_t limit, cli_file *file,
                                   tinytl_error *error) {
-  const size_t held = limit ? cli_peak_rss() : 0;
-  tinytl_status status = cli_file_open(path, held < limit ? limit - held : 0, file, error);
+  tinytl_status status = cli_file_open(path, limit ? left_of(limit) + MARGIN : 0, file, error);
   if (status != TINYTL_OK || limit == 0) return status;
   status = check_limit(file, path, is_copied, limit, error);
   if (status != TINYTL_OK) cli_file_close(file);
