@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/arena.h"
+#include "core/cursor.h"
 
 enum {
   HIDDEN = 400,
@@ -20,12 +20,6 @@ static const int widths[TINYTL_PREDICTOR_LAYERS + 1] = {TINYTL_GENES_INPUTS, HID
                                                         1};
 
 /* ---- Memory ------------------------------------------------------------------------------- */
-
-static void *take(unsigned char *base, size_t *used, size_t n, size_t element_nbytes) {
-  void *piece = base ? base + *used : NULL;
-  *used += tinytl_round_up(n * element_nbytes, TINYTL_ARENA_ALIGN);
-  return piece;
-}
 
 /* Makes batches of n sub-nets the shape of all layers. */
 static void set_batch(tinytl_accuracy_predictor *p, int n) {
@@ -54,25 +48,25 @@ static size_t n_values_of(int layer) {
 static size_t lay_out(tinytl_accuracy_predictor *p, const tinytl_kernels *kernels, int n_most,
                       unsigned char *base) {
   const size_t batch = TINYTL_PREDICTOR_BATCH;
-  size_t used = 0;
+  tinytl_cursor c = {.base = base};
   p->n_values = 0;
   for (int l = 0; l < TINYTL_PREDICTOR_LAYERS; l++) p->n_values += n_values_of(l);
-  p->values = take(base, &used, p->n_values, sizeof(float));
-  p->gradient = take(base, &used, p->n_values, sizeof(float));
-  p->moments = take(base, &used, 2 * p->n_values, sizeof(float));
-  p->params = take(base, &used, 1, sizeof *p->params);
-  p->inputs = take(base, &used, batch * TINYTL_GENES_INPUTS, sizeof(float));
-  p->order = take(base, &used, (size_t)n_most, sizeof(int));
+  p->values = tinytl_take(&c, p->n_values, sizeof(float));
+  p->gradient = tinytl_take(&c, p->n_values, sizeof(float));
+  p->moments = tinytl_take(&c, 2 * p->n_values, sizeof(float));
+  p->params = tinytl_take(&c, 1, sizeof *p->params);
+  p->inputs = tinytl_take(&c, batch * TINYTL_GENES_INPUTS, sizeof(float));
+  p->order = tinytl_take(&c, (size_t)n_most, sizeof(int));
   set_batch(p, TINYTL_PREDICTOR_BATCH);
   for (int l = 0; l < TINYTL_PREDICTOR_LAYERS; l++) {
     const size_t out = (size_t)widths[l + 1];
     const bool is_last = l == TINYTL_PREDICTOR_LAYERS - 1;
-    p->layers[l].y = take(base, &used, batch * out, sizeof(float));
-    p->layers[l].dy = take(base, &used, batch * out, sizeof(float));
-    p->layers[l].mask = is_last ? NULL : take(base, &used, batch * ((out + 7) / 8), 1);
+    p->layers[l].y = tinytl_take(&c, batch * out, sizeof(float));
+    p->layers[l].dy = tinytl_take(&c, batch * out, sizeof(float));
+    p->layers[l].mask = is_last ? NULL : tinytl_take(&c, batch * ((out + 7) / 8), 1);
   }
-  p->run.scratch = take(base, &used, scratch_nbytes(p, kernels), 1);
-  return used;
+  p->run.scratch = tinytl_take(&c, scratch_nbytes(p, kernels), 1);
+  return c.used;
 }
 
 size_t tinytl_accuracy_predictor_nbytes(int n_most, const tinytl_kernels *kernels) {

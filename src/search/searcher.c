@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/arena.h"
+#include "core/cursor.h"
 #include "core/pages.h"
 #include "search/accuracy_predictor.h"
 #include "train/rules.h"
@@ -19,12 +19,6 @@ enum {
 };
 
 /* ---- Memory ------------------------------------------------------------------------------- */
-
-static void *take(unsigned char *base, size_t *used, size_t n, size_t element_nbytes) {
-  void *piece = base ? base + *used : NULL;
-  *used += tinytl_round_up(n * element_nbytes, TINYTL_ARENA_ALIGN);
-  return piece;
-}
 
 static size_t picture_nbytes(const tinytl_searcher *s) {
   return 3 * (size_t)s->input.size * (size_t)s->input.size;
@@ -46,14 +40,14 @@ static size_t count_work(const tinytl_searcher *s) {
   return tinytl_size_max(s->net.nbytes, tinytl_size_max(predictor, s->adaptation->program_nbytes));
 }
 
-static void lay_out_adaptation(tinytl_searcher *s, unsigned char *base, size_t *used) {
+static void lay_out_adaptation(tinytl_searcher *s, tinytl_cursor *c) {
   tinytl_adaptation *a = s->adaptation;
-  a->values = take(base, used, a->params->n_trained, sizeof(float));
-  a->gradient = take(base, used, a->params->n_trained, sizeof(float));
-  a->part_gradient = take(base, used, tinytl_adaptation_n_part(s), sizeof(float));
-  void *moments = take(base, used, tinytl_optimizer_nbytes(TINYTL_OPTIMIZER_ADAM, a->params), 1);
-  a->class_weights = take(base, used, (size_t)s->train->n_classes, sizeof(float));
-  if (base) tinytl_optimizer_init(&a->optimizer, TINYTL_OPTIMIZER_ADAM, a->params, moments);
+  a->values = tinytl_take(c, a->params->n_trained, sizeof(float));
+  a->gradient = tinytl_take(c, a->params->n_trained, sizeof(float));
+  a->part_gradient = tinytl_take(c, tinytl_adaptation_n_part(s), sizeof(float));
+  void *moments = tinytl_take(c, tinytl_optimizer_nbytes(TINYTL_OPTIMIZER_ADAM, a->params), 1);
+  a->class_weights = tinytl_take(c, (size_t)s->train->n_classes, sizeof(float));
+  if (c->base) tinytl_optimizer_init(&a->optimizer, TINYTL_OPTIMIZER_ADAM, a->params, moments);
 }
 
 /* With base NULL it only counts; s->net is of the largest sub-net. */
@@ -62,28 +56,28 @@ static size_t lay_out(tinytl_searcher *s, unsigned char *base, void **loader_mem
   const size_t n_channels = s->shared.params.n_channels, batch = (size_t)s->batch;
   const size_t n_classes = (size_t)s->train->n_classes;
   const tinytl_loader_options loader = loader_options(s);
-  size_t used = 0;
-  s->values = take(base, &used, s->shared.params.n, sizeof(float));
-  s->running.mean = take(base, &used, n_channels, sizeof(float));
-  s->running.var = take(base, &used, n_channels, sizeof(float));
-  s->logits = take(base, &used, n_classes, sizeof(float));
+  tinytl_cursor c = {.base = base};
+  s->values = tinytl_take(&c, s->shared.params.n, sizeof(float));
+  s->running.mean = tinytl_take(&c, n_channels, sizeof(float));
+  s->running.var = tinytl_take(&c, n_channels, sizeof(float));
+  s->logits = tinytl_take(&c, n_classes, sizeof(float));
   if (s->adaptation) {
-    lay_out_adaptation(s, base, &used);
+    lay_out_adaptation(s, &c);
   } else {
-    s->means = take(base, &used, n_classes * (size_t)s->shared.arch.n_features, sizeof(float));
-    s->counts = take(base, &used, n_classes, sizeof(int));
+    s->means = tinytl_take(&c, n_classes * (size_t)s->shared.arch.n_features, sizeof(float));
+    s->counts = tinytl_take(&c, n_classes, sizeof(int));
   }
-  s->train_unreadable = take(base, &used, n_train, sizeof(bool));
-  s->val_unreadable = take(base, &used, n_val, sizeof(bool));
-  s->order = take(base, &used, n_train > n_val ? n_train : n_val, sizeof(int));
-  s->pixels = take(base, &used, batch, picture_nbytes(s));
-  s->rgb = take(base, &used, batch, sizeof *s->rgb);
-  s->labels = take(base, &used, batch, sizeof *s->labels);
-  s->indices = take(base, &used, batch, sizeof *s->indices);
-  *loader_memory = take(base, &used, tinytl_loader_nbytes(&loader), 1);
+  s->train_unreadable = tinytl_take(&c, n_train, sizeof(bool));
+  s->val_unreadable = tinytl_take(&c, n_val, sizeof(bool));
+  s->order = tinytl_take(&c, n_train > n_val ? n_train : n_val, sizeof(int));
+  s->pixels = tinytl_take(&c, batch, picture_nbytes(s));
+  s->rgb = tinytl_take(&c, batch, sizeof *s->rgb);
+  s->labels = tinytl_take(&c, batch, sizeof *s->labels);
+  s->indices = tinytl_take(&c, batch, sizeof *s->indices);
+  *loader_memory = tinytl_take(&c, tinytl_loader_nbytes(&loader), 1);
   s->work_nbytes = count_work(s);
-  s->run.block = s->work = take(base, &used, s->work_nbytes, 1);
-  return used;
+  s->run.block = s->work = tinytl_take(&c, s->work_nbytes, 1);
+  return c.used;
 }
 
 static tinytl_view view_of(const tinytl_searcher *s, int epoch) {

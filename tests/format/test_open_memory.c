@@ -47,6 +47,11 @@ static void append_numbered(sink *file, const char *format, int n) {
   free(all);
 }
 
+static void set_header_length(sink *file) {
+  const uint64_t length = file->nbytes - 8;
+  memcpy(file->bytes, &length, sizeof length);
+}
+
 /* Begins a file of this kind; `text` n times follows in the value of a key of its metadata, which
  * is JSON, or in the header itself where `key` is NULL. */
 static sink make(const char *kind, const char *key, const char *before, const char *text, int n,
@@ -64,8 +69,7 @@ static sink make(const char *kind, const char *key, const char *before, const ch
   }
   append_times(&file, text, n);
   append(&file, after);
-  const uint64_t header = file.nbytes - 8;
-  memcpy(file.bytes, &header, sizeof header);
+  set_header_length(&file);
   return file;
 }
 
@@ -157,8 +161,7 @@ static void test_many_members(void **state) {
   sink file = make("backbone 1", NULL, "", "", 0, "");
   append_numbered(&file, ",\"%d\":\"\"", 50000);
   append(&file, "}}");
-  const uint64_t header = file.nbytes - 8;
-  memcpy(file.bytes, &header, sizeof header);
+  set_header_length(&file);
   check(file, "members");
 }
 
@@ -167,8 +170,7 @@ static void test_many_tensors(void **state) {
   sink file = make("backbone 1", NULL, "}", "", 0, "");
   append_numbered(&file, ",\"%d\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}", 8192);
   append(&file, "}");
-  const uint64_t header = file.nbytes - 8;
-  memcpy(file.bytes, &header, sizeof header);
+  set_header_length(&file);
   check(file, "tensors");
 }
 
