@@ -11,24 +11,38 @@
 
 enum {
   MAX_THREADS = 64,
+  CACHE_LINE = 64, /* bytes */
   SPINS = 1000 /* some 20 microseconds: operators of one image follow each other faster than that */
 };
+
+/* The tasks of a job that one thread begins with; whoever has none left takes from the others. */
+typedef struct share {
+  /* generation << 32 | next task. Who moves it on by one owns the task; as long as the tasks of a
+   * generation are not all done, the pool's job belongs to it. */
+  _Atomic uint64_t ticket;
+  char rest[CACHE_LINE - sizeof(uint64_t)]; /* no two in one line */
+} share;
+
+typedef struct worker {
+  pthread_t thread;
+  tinytl_pool *pool;
+  int own; /* its share */
+} worker;
 
 struct tinytl_pool {
   int n_threads, n_workers;
   tinytl_pool_cost *cost; /* NULL: not measured */
-  /* generation << 32 | next task. Who moves it on by one owns the task; as long as the tasks of a
-   * generation are not all done, the job below belongs to it. */
-  _Atomic uint64_t ticket;
+  share shares[MAX_THREADS];
   _Atomic(tinytl_task_fn) task;
   _Atomic(void *) context;
+  _Atomic uint32_t n_shares;
   _Atomic uint32_t n_tasks;
   _Atomic uint32_t n_done;
   _Atomic int n_sleeping;
   _Atomic bool quit;
   pthread_mutex_t mutex;
   pthread_cond_t wake;
-  pthread_t workers[MAX_THREADS];
+  worker workers[MAX_THREADS];
 };
 
 static void cpu_relax(void) {
@@ -43,47 +57,67 @@ static uint32_t generation_of(uint64_t ticket) {
   return (uint32_t)(ticket >> 32);
 }
 
-/* Runs tasks until none of the current generation is left; returns that generation. */
-static uint32_t run_tasks(tinytl_pool *pool) {
-  uint64_t ticket = atomic_load(&pool->ticket);
+/* Of the first share, whose ticket is the first to be written. */
+static uint32_t generation(tinytl_pool *pool) {
+  return generation_of(atomic_load(&pool->shares[0].ticket));
+}
+
+/* First task of a share. */
+static uint32_t share_first(uint32_t n_tasks, uint32_t n_shares, uint32_t k) {
+  return (uint32_t)(((uint64_t)n_tasks * k + n_shares - 1) / n_shares);
+}
+
+/* Runs tasks of share `k` until none is left, or the job is another one. */
+static void run_share(tinytl_pool *pool, uint32_t k) {
+  share *s = &pool->shares[k];
+  uint64_t ticket = atomic_load(&s->ticket);
   for (;;) {
-    uint32_t n_tasks = atomic_load(&pool->n_tasks); /* before the rest of the job */
-    tinytl_task_fn task = atomic_load(&pool->task);
+    const uint32_t n_tasks = atomic_load(&pool->n_tasks); /* before the rest of the job */
+    const uint32_t n_shares = atomic_load(&pool->n_shares);
+    const tinytl_task_fn task = atomic_load(&pool->task);
     void *context = atomic_load(&pool->context);
-    if ((uint32_t)ticket >= n_tasks) {
-      /* Exhausted, unless the job is being written (n_tasks 0) or was replaced meanwhile. */
-      uint64_t now = atomic_load(&pool->ticket);
-      if ((now == ticket && n_tasks != 0) || atomic_load(&pool->quit)) return generation_of(now);
-      ticket = now;
-      cpu_relax();
-      continue;
-    }
-    if (!atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket + 1)) continue;
+    if (n_tasks == 0 || k >= n_shares || (uint32_t)ticket >= share_first(n_tasks, n_shares, k + 1))
+      return;
+    if (!atomic_compare_exchange_weak(&s->ticket, &ticket, ticket + 1)) continue;
     task(context, (int)(uint32_t)ticket);
     atomic_fetch_add(&pool->n_done, 1);
-    ticket = atomic_load(&pool->ticket);
+    ticket = atomic_load(&s->ticket);
+  }
+}
+
+/* Runs tasks until none is left of the current generation, which it returns: those of the own share
+ * first. */
+static uint32_t run_tasks(tinytl_pool *pool, int own) {
+  for (;;) {
+    const uint32_t now = generation(pool);
+    const uint32_t n_tasks = atomic_load(&pool->n_tasks);
+    const uint32_t n_shares = atomic_load(&pool->n_shares);
+    for (uint32_t i = 0; i < n_shares && n_tasks != 0; i++)
+      run_share(pool, ((uint32_t)own + i) % n_shares);
+    if (atomic_load(&pool->quit) || (n_tasks != 0 && generation(pool) == now)) return now;
+    cpu_relax(); /* the job is being written (n_tasks 0), or was replaced meanwhile */
   }
 }
 
 static void wait_for_work(tinytl_pool *pool, uint32_t seen) {
   for (int i = 0; i < SPINS; i++) {
-    if (generation_of(atomic_load(&pool->ticket)) != seen || atomic_load(&pool->quit)) return;
+    if (generation(pool) != seen || atomic_load(&pool->quit)) return;
     cpu_relax();
   }
   pthread_mutex_lock(&pool->mutex);
   atomic_fetch_add(&pool->n_sleeping, 1);
-  while (generation_of(atomic_load(&pool->ticket)) == seen && !atomic_load(&pool->quit))
+  while (generation(pool) == seen && !atomic_load(&pool->quit))
     pthread_cond_wait(&pool->wake, &pool->mutex);
   atomic_fetch_sub(&pool->n_sleeping, 1);
   pthread_mutex_unlock(&pool->mutex);
 }
 
 static void *worker_main(void *argument) {
-  tinytl_pool *pool = argument;
+  const worker *self = argument;
   uint32_t seen = 0;
-  while (!atomic_load(&pool->quit)) {
-    wait_for_work(pool, seen);
-    seen = run_tasks(pool);
+  while (!atomic_load(&self->pool->quit)) {
+    wait_for_work(self->pool, seen);
+    seen = run_tasks(self->pool, self->own);
   }
   return NULL;
 }
@@ -117,7 +151,10 @@ tinytl_status tinytl_pool_create(int n_threads, tinytl_pool **pool, tinytl_error
   pthread_mutex_init(&made->mutex, NULL);
   pthread_cond_init(&made->wake, NULL);
   for (int i = 0; i < n_threads - 1; i++) {
-    if (pthread_create(&made->workers[i], NULL, worker_main, made) != 0) {
+    worker *w = &made->workers[i];
+    w->pool = made;
+    w->own = i + 1;
+    if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
       tinytl_pool_free(made);
       return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "cannot start thread %d of %d", i + 2,
                          n_threads);
@@ -134,7 +171,7 @@ void tinytl_pool_free(tinytl_pool *pool) {
   atomic_store(&pool->quit, true);
   pthread_cond_broadcast(&pool->wake);
   pthread_mutex_unlock(&pool->mutex);
-  for (int i = 0; i < pool->n_workers; i++) pthread_join(pool->workers[i], NULL);
+  for (int i = 0; i < pool->n_workers; i++) pthread_join(pool->workers[i].thread, NULL);
   pthread_cond_destroy(&pool->wake);
   pthread_mutex_destroy(&pool->mutex);
   free(pool);
@@ -155,7 +192,8 @@ static void wait_for_tasks(tinytl_pool *pool, uint32_t n_tasks) {
   }
 }
 
-void tinytl_parallel_for(tinytl_pool *pool, int n_tasks, tinytl_task_fn task, void *context) {
+static void run_job(tinytl_pool *pool, int n_shares, int n_tasks, tinytl_task_fn task,
+                    void *context) {
   if (n_tasks <= 0) return;
   if (!pool || pool->n_workers == 0 || n_tasks == 1) {
     for (int i = 0; i < n_tasks; i++) task(context, i);
@@ -163,20 +201,32 @@ void tinytl_parallel_for(tinytl_pool *pool, int n_tasks, tinytl_task_fn task, vo
   }
   /* A worker that read the old job cannot claim under it: its ticket is stale once the generation
    * moves on. n_tasks, written last and read first, is 0 until the rest of the job is in place. */
-  uint32_t generation = generation_of(atomic_load(&pool->ticket));
+  const uint64_t next = (uint64_t)(generation(pool) + 1) << 32;
   atomic_store(&pool->n_tasks, 0);
   atomic_store(&pool->n_done, 0);
-  atomic_store(&pool->ticket, (uint64_t)(generation + 1) << 32);
+  for (int k = 0; k < pool->n_threads; k++)
+    atomic_store(&pool->shares[k].ticket,
+                 next | share_first((uint32_t)n_tasks, (uint32_t)n_shares, (uint32_t)k));
+  atomic_store(&pool->n_shares, (uint32_t)n_shares);
   atomic_store(&pool->task, task);
   atomic_store(&pool->context, context);
   atomic_store(&pool->n_tasks, (uint32_t)n_tasks);
   wake_all(pool);
-  run_tasks(pool);
+  run_tasks(pool, 0);
   const double start = pool->cost ? tinytl_now() : 0;
   wait_for_tasks(pool, (uint32_t)n_tasks);
   if (!pool->cost) return;
   pool->cost->n_forks++;
   pool->cost->join_seconds += tinytl_now() - start;
+}
+
+void tinytl_parallel_for(tinytl_pool *pool, int n_tasks, tinytl_task_fn task, void *context) {
+  run_job(pool, tinytl_pool_n_threads(pool), n_tasks, task, context);
+}
+
+void tinytl_parallel_for_in_order(tinytl_pool *pool, int n_tasks, tinytl_task_fn task,
+                                  void *context) {
+  run_job(pool, 1, n_tasks, task, context);
 }
 
 void tinytl_progress_start(tinytl_progress *progress, atomic_uchar *done, int n_parts) {

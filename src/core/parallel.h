@@ -25,14 +25,18 @@ void tinytl_pool_measure(tinytl_pool *pool, tinytl_pool_cost *cost);
 
 typedef void (*tinytl_task_fn)(void *context, int task);
 
-/* Runs task 0 to n_tasks - 1, each once, on whichever thread comes first, begun in that order;
- * returns when all are done. A task must write only what no other task of the call touches (at
- * the time, see tinytl_progress), and its result must not depend on the thread: then results do not
- * depend on the number of threads. Not re-entrant. pool NULL: all on the calling thread. */
+/* Runs task 0 to n_tasks - 1, each once; returns when all are done. Every thread begins with its
+ * share, the same neighbouring ones at each call, as their data may still be in its core's cache,
+ * and goes on with what others have left. A task must write only what no other task of the call
+ * touches, and its result must not depend on the thread: then results do not depend on the number
+ * of threads. Not re-entrant. pool NULL: all on the calling thread. */
 void tinytl_parallel_for(tinytl_pool *pool, int n_tasks, tinytl_task_fn task, void *context);
+/* The same, begun in the order of their numbers, on whichever thread comes first. */
+void tinytl_parallel_for_in_order(tinytl_pool *pool, int n_tasks, tinytl_task_fn task,
+                                  void *context);
 
-/* Lets tasks of one call wait for earlier ones: parts 0 to n_parts - 1, each made by one task. A
- * task may wait only for what tasks of lower numbers make, or itself has made. */
+/* Lets tasks of one call in order wait for earlier ones: parts 0 to n_parts - 1, each made by one
+ * task. A task may wait only for what tasks of lower numbers make, or itself has made. */
 typedef struct tinytl_progress {
   atomic_uchar *done; /* [n_parts], the caller's memory */
   atomic_int n_known; /* the parts before it are known to be done */

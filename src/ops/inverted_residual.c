@@ -193,7 +193,7 @@ static void make_rows(rows *s, make_row make_source, make_row make_target) {
   s->make_target = make_target;
   tinytl_progress_start(&s->sources, s->flags, s->target_h);
   tinytl_progress_start(&s->targets, s->flags + s->target_h, s->target_h);
-  tinytl_parallel_for(s->run->pool, s->target_h + 1, rows_task, s);
+  tinytl_parallel_for_in_order(s->run->pool, s->target_h + 1, rows_task, s);
 }
 
 /* ---- Forward ------------------------------------------------------------------------------- */

@@ -30,6 +30,30 @@ static void test_every_task_once(void **state) {
   }
 }
 
+enum { N_OTHERS = 9 };
+
+/* The first task ends only when all others have. */
+static void wait_for_others(void *context, int task) {
+  atomic_int *n_others = context;
+  if (task > 0) atomic_fetch_add(n_others, 1);
+  while (task == 0 && atomic_load(n_others) < N_OTHERS) sched_yield();
+}
+
+/* A thread that is held up leaves the rest of its share to the others. */
+static void test_others_take_over(void **state) {
+  (void)state;
+  for (int n_threads = 2; n_threads <= 5; n_threads++) {
+    tinytl_pool *pool = NULL;
+    assert_int_equal(tinytl_pool_create(n_threads, &pool, NULL), TINYTL_OK);
+    for (int job = 0; job < 100; job++) {
+      atomic_int n_others = 0;
+      tinytl_parallel_for(pool, 1 + N_OTHERS, wait_for_others, &n_others);
+      assert_int_equal(atomic_load(&n_others), N_OTHERS);
+    }
+    tinytl_pool_free(pool);
+  }
+}
+
 /* A pool that is freed before its first job: the workers spun for ever, waiting for the job that a
  * number of tasks of 0 announces. */
 static void test_free_without_a_job(void **state) {
@@ -97,7 +121,7 @@ static void test_progress(void **state) {
       for (int job = 0; job < 30; job++) {
         chain c = {.window = window};
         tinytl_progress_start(&c.progress, c.done, N_PARTS);
-        tinytl_parallel_for(pool, N_PARTS, link_task, &c);
+        tinytl_parallel_for_in_order(pool, N_PARTS, link_task, &c);
         if (n_threads == 1) memcpy(want, c.values, sizeof want);
         assert_memory_equal(c.values, want, sizeof want);
       }
@@ -133,7 +157,7 @@ static void test_progress_waits(void **state) {
   for (int job = 0; job < 100; job++) {
     late l = {.seen = 0};
     tinytl_progress_start(&l.progress, l.done, 2);
-    tinytl_parallel_for(pool, 2, late_task, &l);
+    tinytl_parallel_for_in_order(pool, 2, late_task, &l);
     assert_int_equal(l.seen, 1);
   }
   tinytl_pool_free(pool);
@@ -183,10 +207,15 @@ static void test_cost(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_task_once), cmocka_unit_test(test_free_without_a_job),
-      cmocka_unit_test(test_without_pool),    cmocka_unit_test(test_bad_numbers_of_threads),
-      cmocka_unit_test(test_progress),        cmocka_unit_test(test_progress_waits),
-      cmocka_unit_test(test_progress_order),  cmocka_unit_test(test_cost),
+      cmocka_unit_test(test_every_task_once),
+      cmocka_unit_test(test_others_take_over),
+      cmocka_unit_test(test_free_without_a_job),
+      cmocka_unit_test(test_without_pool),
+      cmocka_unit_test(test_bad_numbers_of_threads),
+      cmocka_unit_test(test_progress),
+      cmocka_unit_test(test_progress_waits),
+      cmocka_unit_test(test_progress_order),
+      cmocka_unit_test(test_cost),
   };
   return cmocka_run_group_tests_name("parallel", tests, NULL, NULL);
 }
