@@ -17,8 +17,11 @@ enum {
   WARMUP_SHARE = 20 /* of all updates */
 };
 #define LR_OF_BATCH_64 0.1f
-#define MIN_CROP_SCALE 0.25f /* share of a picture's area: many pictures bear harder crops */
-#define WEIGHT_DECAY 3e-5f
+#define MIN_CROP_SCALE 0.35f
+#define WEIGHT_DECAY 5e-4f
+/* First scale of the norm in front of a shortcut: blocks begin near the identity, which networks as
+ * deep as a super-net's largest need (Goyal et al., 2017, section 5.1, have 0). */
+#define SHORTCUT_SCALE 0.1f
 #define RUNNING_SHARE 0.1f /* of the newest batch in the running statistics */
 
 void tinytl_pretrain_options_init(tinytl_pretrain_options *options) {
@@ -72,7 +75,8 @@ static void set_values(tinytl_pretrainer *p, const tinytl_backbone *random) {
     const tinytl_layer *layer = &p->arch->layers[i];
     memcpy(p->values + params->weight[i], random->weight[i].f32,
            tinytl_layer_n_weights(layer) * sizeof(float));
-    for (int c = 0; c < layer->out_c; c++) p->values[params->scale[i] + (size_t)c] = 1;
+    const float scale = layer->add >= 0 ? SHORTCUT_SCALE : 1;
+    for (int c = 0; c < layer->out_c; c++) p->values[params->scale[i] + (size_t)c] = scale;
   }
   for (int m = 0; m < p->arch->n_lite; m++)
     tinytl_batch_params_set_lite(params, p->arch, m, &random->lite[m], p->values);

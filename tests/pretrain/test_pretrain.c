@@ -88,10 +88,10 @@ static void test_learns(void **state) {
   (void)state;
   run *r = make();
   r->options.epochs = 25;
-  r->options.lr = 0.05f;
+  r->options.lr = 0.01f; /* of six seeds all get every picture right; higher rates are luck */
   free(train_whole(r).bytes);
-  assert_true(r->loss < 0.8f * r->first_loss);
-  assert_true(r->report.val_top1 > 0.6f);
+  assert_true(r->loss < 0.6f * r->first_loss);
+  assert_true(r->report.val_top1 > 0.8f);
   assert_int_equal(r->report.train_images, TRAIN);
   assert_int_equal(r->report.val_images, VAL);
   discard(r);
