@@ -7,8 +7,6 @@
 
 #include "terminal.h"
 
-#define BUNDLED "default.safetensors"
-
 /* DIR of /DIR/tinytl; "" where the system does not tell. */
 static void program_directory(char *path, size_t size) {
   ssize_t n = readlink("/proc/self/exe", path, size - 1);
@@ -17,10 +15,8 @@ static void program_directory(char *path, size_t size) {
   if (slash) *slash = '\0';
 }
 
-/* Writes the path of the backbone to found [size]. */
-static tinytl_status find_backbone(const char *path, char *found, size_t size,
-                                   tinytl_error *error) {
-  const char *chosen = path ? path : getenv("TINYTL_MODEL");
+tinytl_status cli_model_find(const char *chosen, const char *bundled, const char *advice,
+                             char *found, size_t size, tinytl_error *error) {
   if (chosen && *chosen) {
     if ((size_t)snprintf(found, size, "%s", chosen) < size) return TINYTL_OK;
     return cli_fail(error, TINYTL_ERROR_USAGE, "-m: path of %zu bytes is too long", strlen(chosen));
@@ -29,13 +25,12 @@ static tinytl_status find_backbone(const char *path, char *found, size_t size,
   char directory[2048];
   program_directory(directory, sizeof directory);
   for (size_t i = 0; *directory && i < sizeof beside / sizeof *beside; i++) {
-    snprintf(found, size, "%s%s" BUNDLED, directory, beside[i]);
+    snprintf(found, size, "%s%s%s", directory, beside[i], bundled);
     if (access(found, R_OK) == 0) return TINYTL_OK;
   }
-  snprintf(found, size, "%s", TINYTL_DATADIR "/" BUNDLED);
+  snprintf(found, size, TINYTL_DATADIR "/%s", bundled);
   if (access(found, R_OK) == 0) return TINYTL_OK;
-  return cli_fail(error, TINYTL_ERROR_MODEL,
-                  "no backbone: give -m BACKBONE or set TINYTL_MODEL; none at %s", found);
+  return cli_fail(error, TINYTL_ERROR_MODEL, "no model: %s; none at %s", advice, found);
 }
 
 static tinytl_status open_adapter(cli_model *model, const char *path, tinytl_error *error) {
@@ -85,7 +80,9 @@ tinytl_status cli_model_file_open(const char *path, bool is_copied, size_t limit
 tinytl_status cli_model_open(cli_model *model, const char *backbone_path, const char *adapter_path,
                              size_t memory_limit, tinytl_error *error) {
   *model = (cli_model){0};
-  tinytl_status status = find_backbone(backbone_path, model->path, sizeof model->path, error);
+  tinytl_status status = cli_model_find(
+      backbone_path ? backbone_path : getenv("TINYTL_MODEL"), "default.safetensors",
+      "give -m BACKBONE or set TINYTL_MODEL", model->path, sizeof model->path, error);
   if (status == TINYTL_OK)
     status = cli_model_file_open(model->path, false, memory_limit, &model->file, error);
   if (status == TINYTL_OK) {

@@ -17,8 +17,15 @@ typedef struct cli_model {
 tinytl_status cli_model_file_open(const char *path, bool is_copied, size_t memory_limit,
                                   cli_file *file, tinytl_error *error);
 
-/* backbone_path NULL: $TINYTL_MODEL or the bundled one, which is looked for beside the program and
- * where the project was installed. adapter_path NULL: none. memory_limit is for the backbone. */
+/* The path of a model to found [size]: the chosen one, or where none is chosen (NULL or "") the
+ * bundled file of that name, which is looked for beside the program and where the project was
+ * installed. advice: what the user can do where there is none. Errors: TINYTL_ERROR_MODEL,
+ * TINYTL_ERROR_USAGE. */
+tinytl_status cli_model_find(const char *chosen, const char *bundled, const char *advice,
+                             char *found, size_t size, tinytl_error *error);
+
+/* backbone_path NULL: $TINYTL_MODEL or the bundled one. adapter_path NULL: none. memory_limit is
+ * for the backbone. */
 tinytl_status cli_model_open(cli_model *model, const char *backbone_path, const char *adapter_path,
                              size_t memory_limit, tinytl_error *error);
 void cli_model_close(cli_model *model);

@@ -30,11 +30,9 @@ static const cli_syntax search_syntax = {
     .command = "search",
     .arguments = "",
     .summary = "Chooses the sub-net of a super-net for pictures in class folders, within limits.",
-    .examples = "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors\n"
-                "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
-                "--memory-limit 12M\n"
-                "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
-                "--max-macs 20\n"
+    .examples = "  tinytl search -d pictures -o backbone.safetensors\n"
+                "  tinytl search -d pictures -o backbone.safetensors --memory-limit 12M\n"
+                "  tinytl search -d pictures -o backbone.safetensors --max-macs 20\n"
                 "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
                 "--mode full --plot front.svg\n",
     .notes =
@@ -51,7 +49,8 @@ static const char *const search_modes[] = {"quick", "full", NULL}; /* tinytl_sea
 static bool parse(int argc, char **argv, search_arguments *args, int *exit_code) {
   tinytl_train_options *train = &args->search.train;
   const cli_option options[] = {
-      CLI_OPTION_REQUIRED('m', "model", &args->supernet, "SUPERNET", "super-net file"),
+      CLI_OPTION_TEXT('m', "model", &args->supernet, "SUPERNET",
+                      "super-net file (default: the bundled one)"),
       CLI_OPTION_DATA(&args->dir),
       CLI_OPTION_OUTPUT(&args->backbone, "BACKBONE"),
       CLI_OPTION_SIZE("memory-limit", &train->memory_limit,
@@ -342,7 +341,11 @@ int cli_search(int argc, char **argv) {
       args.search.search_limit ? args.search.search_limit : args.search.train.memory_limit;
   tinytl_error error;
   tinytl_supernet *supernet;
-  tinytl_status status = open_supernet(args.supernet, limit, &supernet, &error);
+  char path[4096];
+  tinytl_status status = cli_model_find(args.supernet, "supernet.safetensors", "give -m SUPERNET",
+                                        path, sizeof path, &error);
+  args.supernet = path;
+  if (status == TINYTL_OK) status = open_supernet(path, limit, &supernet, &error);
   if (status == TINYTL_OK) {
     status = run(supernet, &args, &error);
     tinytl_supernet_free(supernet);

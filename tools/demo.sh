@@ -1,6 +1,7 @@
 #!/bin/sh
-# The main job from nothing: draws pictures, adapts the bundled backbone to them with two methods,
-# measures both on pictures that were not trained on, and classifies one picture.
+# The main job from nothing: draws pictures, adapts the bundled backbone to them with two methods and
+# the sub-net of the bundled super-net that a search picks, measures all on pictures that were not
+# trained on, and classifies one picture.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -25,15 +26,26 @@ fi
 quiet=
 [ -t 2 ] || quiet=-q
 rows=
+
+# adapt NAME METHOD [OPTION...]: trains and measures, and adds a row to the table
+adapt() {
+  name=$1 method=$2
+  shift 2
+  "$tinytl" train "$@" -d "$pictures" -o "$demo/$name.safetensors" --method "$method" --json $quiet \
+    >"$demo/$name.train"
+  "$tinytl" eval "$@" -a "$demo/$name.safetensors" -d "$pictures" --json $quiet >"$demo/$name.eval"
+  rows="$rows$name $(field top1 <"$demo/$name.eval") \
+$(field peak_rss_bytes <"$demo/$name.train") $(field seconds <"$demo/$name.train")
+"
+}
+
 for method in last lite+bias; do
   echo "training with --method $method"
-  "$tinytl" train -d "$pictures" -o "$demo/$method.safetensors" --method $method --json $quiet \
-    >"$demo/$method.train"
-  "$tinytl" eval -a "$demo/$method.safetensors" -d "$pictures" --json $quiet >"$demo/$method.eval"
-  rows="$rows$method $(field top1 <"$demo/$method.eval") \
-$(field peak_rss_bytes <"$demo/$method.train") $(field seconds <"$demo/$method.train")
-"
+  adapt $method $method
 done
+echo "choosing a sub-net of at most 8 million multiply-accumulates, and training it with lite+bias"
+"$tinytl" search -d "$pictures" -o "$demo/chosen.safetensors" --max-macs 8 --candidates 32 $quiet >"$demo/search"
+adapt sub-net lite+bias -m "$demo/chosen.safetensors"
 
 echo
 echo "On pictures that were not trained on:"

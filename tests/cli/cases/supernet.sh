@@ -28,6 +28,11 @@ run tinytl search -m "$TINYTL_MODEL" -d $fixtures/pictures -o no.safetensors
 run tinytl search -m whole.safetensors -d $fixtures/pictures -o no.safetensors --method auto
 rm -f events chosen.safetensors again.safetensors adapter.safetensors
 
+# The bundled super-net.
+show tinytl search -d $fixtures/pictures -o chosen.safetensors --candidates 16 --image-size 32 -q
+tinytl info chosen.safetensors --json | json_check architecture image_size classes
+rm chosen.safetensors
+
 # The full mode, killed on its way, and its plot.
 full="$search --mode full --epochs 1"
 $full -o chosen.safetensors --plot front.svg --json -q --threads 1 >events
