@@ -32,7 +32,7 @@ static const cli_syntax search_syntax = {
     .summary = "Chooses the sub-net of a super-net for pictures in class folders, within limits.",
     .examples = "  tinytl search -d pictures -o backbone.safetensors\n"
                 "  tinytl search -d pictures -o backbone.safetensors --memory-limit 12M\n"
-                "  tinytl search -d pictures -o backbone.safetensors --max-macs 20\n"
+                "  tinytl search -d pictures -o backbone.safetensors --max-macs 8\n"
                 "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
                 "--mode full --plot front.svg\n",
     .notes =
