@@ -28,7 +28,7 @@ tinytl_status cli_model_find(const char *chosen, const char *bundled, const char
     snprintf(found, size, "%s%s%s", directory, beside[i], bundled);
     if (access(found, R_OK) == 0) return TINYTL_OK;
   }
-  snprintf(found, size, TINYTL_DATADIR "/%s", bundled);
+  snprintf(found, size, "%s/%s", TINYTL_DATADIR, bundled);
   if (access(found, R_OK) == 0) return TINYTL_OK;
   return cli_fail(error, TINYTL_ERROR_MODEL, "no model: %s; none at %s", advice, found);
 }

@@ -44,7 +44,8 @@ for method in last lite+bias; do
   adapt $method $method
 done
 echo "choosing a sub-net of at most 8 million multiply-accumulates, and training it with lite+bias"
-"$tinytl" search -d "$pictures" -o "$demo/chosen.safetensors" --max-macs 8 --candidates 32 $quiet >"$demo/search"
+"$tinytl" search -d "$pictures" -o "$demo/chosen.safetensors" --max-macs 8 --candidates 32 \
+  $quiet >"$demo/search"
 adapt sub-net lite+bias -m "$demo/chosen.safetensors"
 
 echo
