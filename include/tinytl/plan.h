@@ -21,11 +21,14 @@ typedef struct tinytl_plan {
   tinytl_method method; /* not TINYTL_METHOD_AUTO */
   tinytl_optimizer optimizer;
   int batch, image_size;
-  /* None of the three changes what is learned, and the last two are for a limit alone. */
+  /* None of the four changes what is learned. Recomputing and spilling are for a limit alone, which
+   * lanes give way to first. */
   bool
       defers_gradients; /* those of large weights are made at the update, from a batch of factors */
   bool recomputes;      /* lite modules run forward twice instead of keeping their maps */
   bool spills;          /* feature cache and best values are in a file */
+  int n_lanes;          /* pictures that run side by side, each on a thread of its own; 1: all
+                           threads share one picture's work */
 
   size_t total_bytes;     /* the sum of those that follow */
   size_t frozen_bytes;    /* weights that are not trained */
@@ -40,6 +43,7 @@ typedef struct tinytl_plan {
   size_t other_bytes;     /* stacks, tables, heap */
   char peak_step[64]; /* at which most of the three is alive, e.g. "layer 7 in block 2, forward" */
 
+  size_t one_lane_bytes; /* the total if the same ran in one lane */
   size_t base_bytes;     /* what the process held at the call; not part of the total */
   size_t smallest_bytes; /* smallest memory_limit that would do for this method */
   uint64_t paper_bytes;  /* by the paper's own model (TinyTL, section 4.1); 0 where it has none */

@@ -15,7 +15,7 @@ typedef struct tinytl_candidate {
   int depth[7], kernel[7][4], expand[7][4];
   int lite_kernel[7][4], lite_groups[7][4]; /* 0: no lite module */
   uint64_t macs;                            /* multiply-accumulates of one image, forward */
-  size_t planned_bytes, base_bytes;         /* of training it, as tinytl_plan's total and base */
+  size_t planned_bytes, base_bytes;         /* of training it, as tinytl_plan's one_lane and base */
   float top1;                               /* on held-out pictures, 0 to 1 */
   float predicted; /* what the predictor says of it, FULL; NAN: nothing, or not yet */
   bool on_front;   /* no other one beats it in accuracy with as little memory */

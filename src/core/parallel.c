@@ -239,15 +239,25 @@ void tinytl_progress_made(tinytl_progress *progress, int part) {
   atomic_store(&progress->done[part], 1);
 }
 
+/* For the spins-th time, from 0. */
+static void wait_a_little(int spins) {
+  if (spins < SPINS)
+    cpu_relax();
+  else
+    sched_yield();
+}
+
 void tinytl_progress_wait(tinytl_progress *progress, int end) {
   int n = atomic_load(&progress->n_known);
   if (n >= end) return;
-  for (int spins = 0; n < end; spins++) {
+  for (int spins = 0;; spins++) {
     while (n < end && atomic_load(&progress->done[n])) n++;
-    if (n < end && spins < SPINS)
-      cpu_relax();
-    else if (n < end)
-      sched_yield();
+    if (n == end) break;
+    wait_a_little(spins);
   }
   atomic_store(&progress->n_known, n); /* a thread that is behind may lower it: no harm */
+}
+
+void tinytl_count_wait(const atomic_int *count, int n) {
+  for (int spins = 0; atomic_load(count) < n; spins++) wait_a_little(spins);
 }

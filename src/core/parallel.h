@@ -1,4 +1,4 @@
-/* Fork and join: the threads share one image's work. */
+/* Fork and join. */
 #ifndef TINYTL_CORE_PARALLEL_H
 #define TINYTL_CORE_PARALLEL_H
 
@@ -45,5 +45,9 @@ void tinytl_progress_start(tinytl_progress *progress, atomic_uchar *done, int n_
 void tinytl_progress_made(tinytl_progress *progress, int part);
 /* Returns when all parts before `end` are made; what their makers wrote can be read. */
 void tinytl_progress_wait(tinytl_progress *progress, int end);
+
+/* The same where one task makes all parts, one after the other, and counts them: returns when there
+ * are `n`. */
+void tinytl_count_wait(const atomic_int *count, int n);
 
 #endif

@@ -34,6 +34,9 @@ static inline bool tinytl_size_mul(size_t x, size_t y, size_t *product) {
   return fits;
 }
 
+static inline int tinytl_min(int x, int y) {
+  return x < y ? x : y;
+}
 static inline size_t tinytl_size_max(size_t x, size_t y) {
   return x > y ? x : y;
 }

@@ -186,7 +186,7 @@ static tinytl_subnet propose(const search *s, tinytl_rng *rng, uint64_t draw) {
 
 static void set_price(tinytl_measured *one, const tinytl_plan *plan) {
   one->macs = plan->macs;
-  one->planned_bytes = plan->total_bytes;
+  one->planned_bytes = plan->one_lane_bytes;
 }
 
 /* *found false: all that were drawn were measured before. */

@@ -245,6 +245,7 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
     const tinytl_conv *conv = &network->conv[step->index];
     const tinytl_conv *last = &network->conv[network->backbone->arch.n_layers - 1];
     machine->run.scratch = at(machine, step->scratch);
+    if (machine->before && s >= program->head) tinytl_count_wait(&machine->before->n_done, s + 1);
     tinytl_guard_before(program, machine->arena, s);
     void *x = at(machine, step->x), *y = at(machine, step->y);
     tinytl_fused_block block;
@@ -298,10 +299,37 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
     tinytl_guard_after(program, machine->arena, s);
     if (machine->watch)
       tinytl_lap(machine->watch, tinytl_step_work(network, step), tinytl_step_direction(step));
+    atomic_store(&machine->n_done, s + 1);
   }
   tinytl_guard_end(program, machine->arena);
   if (machine->watch) tinytl_program_add_macs(program, network, machine->watch->profile->macs);
   return loss;
+}
+
+typedef struct turns {
+  tinytl_machine *machines;
+  tinytl_turn *turns;
+} turns;
+
+static void run_turn(void *context, int i) {
+  turns *all = context;
+  tinytl_turn *turn = &all->turns[i];
+  tinytl_machine *machine = &all->machines[i];
+  turn->loss = tinytl_machine_run(machine, turn->rgb, machine->gradients ? &turn->target : NULL);
+}
+
+void tinytl_machines_run(tinytl_machine *machines, tinytl_turn *list, int n, tinytl_pool *pool) {
+  turns all = {machines, list};
+  tinytl_stopwatch *watch = machines->watch;
+  for (int i = 0; i < n; i++) {
+    machines[i].before = i > 0 ? &machines[i - 1] : NULL;
+    machines[i].run.pool = n > 1 ? NULL : pool;
+    machines[i].watch = i > 0 ? NULL : watch; /* what the others do meanwhile takes no time */
+    atomic_init(&machines[i].n_done, 0);
+  }
+  tinytl_parallel_for_in_order(pool, n, run_turn, &all);
+  for (int i = 1; watch && i < n; i++)
+    tinytl_program_add_macs(machines->program, machines->network, watch->profile->macs);
 }
 
 float *tinytl_machine_features(const tinytl_machine *machine) {

@@ -8,7 +8,6 @@
 #include "train/trainer.h"
 
 enum {
-  LOADER_SLOTS = 3, /* one is being used, one is ready, one is being decoded */
   /* Touched of a thread's stack: the largest operator's buffers are 40 KB (conv_dense, conv_rgb).
    */
   STACK_NBYTES = 32 * 1024,
@@ -28,19 +27,24 @@ enum {
 /* ---- Layout ------------------------------------------------------------------------------- */
 
 tinytl_loader_options tinytl_trainer_loader_options(const tinytl_trainer *t) {
-  return (tinytl_loader_options){.capacity = LOADER_SLOTS,
+  /* Those in use, as many for the next turn, and one that is being decoded. */
+  return (tinytl_loader_options){.capacity = 2 * t->choices.n_lanes + 1,
                                  .n_workers = 1,
                                  .max_size = t->network->image_size,
                                  .skip = t->options.skip,
                                  .skip_context = t->options.context};
 }
 
-/* The programs take turns in the same activations, and deferred gradients are made there too. */
-static size_t activation_nbytes(const tinytl_trainer *t) {
-  size_t nbytes = t->gradients->update_nbytes;
-  if (t->train_program) nbytes = tinytl_size_max(nbytes, t->train_program->nbytes);
+/* The programs take turns in the same activations. */
+static size_t lane_nbytes(const tinytl_trainer *t) {
+  size_t nbytes = 0;
+  if (t->train_program) nbytes = t->train_program->nbytes;
   if (t->test_program) nbytes = tinytl_size_max(nbytes, t->test_program->nbytes);
-  return nbytes;
+  return tinytl_round_up(nbytes, TINYTL_ARENA_ALIGN);
+}
+
+static size_t lanes_nbytes(const tinytl_trainer *t) {
+  return tinytl_size_max((size_t)t->choices.n_lanes * lane_nbytes(t), t->gradients->update_nbytes);
 }
 
 static size_t used_since(const tinytl_cursor *c, size_t *mark) {
@@ -78,8 +82,10 @@ static void lay_out(tinytl_trainer *t, tinytl_cursor *c, void **loader_memory) {
   const tinytl_loader_options loader = tinytl_trainer_loader_options(t);
   *loader_memory = tinytl_take(c, tinytl_loader_nbytes(&loader), 1);
   plan->picture_bytes = used_since(c, &mark);
-  t->train_machine.arena = t->test_machine.arena = tinytl_take(c, activation_nbytes(t), 1);
+  t->lanes = tinytl_take(c, lanes_nbytes(t), 1);
   if (!c->base) return;
+  for (int i = 0; i < t->choices.n_lanes; i++)
+    t->train_machines[i].arena = t->test_machines[i].arena = t->lanes + (size_t)i * lane_nbytes(t);
   tinytl_gradients_place(t->gradients, t->params, gradient);
   tinytl_optimizer_init(&t->optimizer, t->choices.optimizer, t->params, moments);
 }
@@ -97,15 +103,15 @@ tinytl_status tinytl_trainer_take_block(tinytl_trainer *t, void **loader_memory,
 
 static void count_activations(tinytl_trainer *t) {
   tinytl_plan *plan = &t->plan;
-  const size_t nbytes = activation_nbytes(t);
+  const size_t nbytes = lanes_nbytes(t), n_lanes = (size_t)t->choices.n_lanes;
   const tinytl_program *program = t->train_program;
   if (t->test_program && (!program || t->test_program->nbytes > program->nbytes))
     program = t->test_program;
   plan->saved_bytes = plan->map_bytes = 0;
-  if (program && program->nbytes == nbytes) {
+  if (program && nbytes == n_lanes * lane_nbytes(t)) {
     const tinytl_program_peak peak = tinytl_program_find_peak(program);
-    plan->saved_bytes = peak.nbytes[TINYTL_PURPOSE_SAVED];
-    plan->map_bytes = peak.nbytes[TINYTL_PURPOSE_MAP];
+    plan->saved_bytes = n_lanes * peak.nbytes[TINYTL_PURPOSE_SAVED];
+    plan->map_bytes = n_lanes * peak.nbytes[TINYTL_PURPOSE_MAP];
     tinytl_program_name_step(program, t->network, peak.step, plan->peak_step,
                              sizeof plan->peak_step);
   } else {
@@ -120,10 +126,13 @@ static size_t program_nbytes(const tinytl_program *program) {
          (size_t)program->n_buffers * (sizeof *program->buffers + sizeof *program->purposes);
 }
 
+static int n_threads(const tinytl_trainer *t) {
+  return t->options.n_threads ? t->options.n_threads : tinytl_n_cores();
+}
+
 static size_t other_nbytes(const tinytl_trainer *t) {
-  const size_t n_threads =
-      (size_t)(t->options.n_threads ? t->options.n_threads : tinytl_n_cores()) + 1;
-  const size_t nbytes = n_threads * STACK_NBYTES + HEAP_NBYTES + sizeof *t + sizeof *t->network +
+  const size_t n_stacks = (size_t)n_threads(t) + 1; /* the loader has one too */
+  const size_t nbytes = n_stacks * STACK_NBYTES + HEAP_NBYTES + sizeof *t + sizeof *t->network +
                         (size_t)t->params->n_segments * sizeof *t->params->segments +
                         sizeof *t->gradients + program_nbytes(t->train_program) +
                         program_nbytes(t->test_program) + (t->carry ? t->carry->nbytes : 0);
@@ -170,6 +179,7 @@ bool tinytl_trainer_count(tinytl_trainer *t) {
                         .defers_gradients = t->gradients->n_deferred > 0,
                         .recomputes = t->choices.recompute,
                         .spills = t->choices.spill,
+                        .n_lanes = t->choices.n_lanes,
                         .base_bytes = base_bytes};
   tinytl_cursor c = {0};
   void *loader_memory;
@@ -191,11 +201,17 @@ bool tinytl_trainer_count(tinytl_trainer *t) {
 /* What saves memory, what costs least first: bits of a set. All sets are tried in the order of
  * their numbers, so that a dear saving is taken only where the cheaper ones together do not do. */
 enum {
-  SAVE_SPILL = 1,     /* a write an epoch, or a read a picture */
-  SAVE_RECOMPUTE = 2, /* the lite modules' forward pass a second time */
-  SAVE_ADAM8 = 4,     /* changes what is learned, a little */
-  N_SAVINGS = 8
+  SAVE_LANES = 1,     /* the threads share one picture's work, and meet after every operator */
+  SAVE_SPILL = 2,     /* a write an epoch, or a read a picture */
+  SAVE_RECOMPUTE = 4, /* the lite modules' forward pass a second time */
+  SAVE_ADAM8 = 8,     /* changes what is learned, a little */
+  N_SAVINGS = 16
 };
+
+/* As many as there are threads to run them and pictures in a batch. */
+static int most_lanes(const tinytl_trainer *t) {
+  return tinytl_min(tinytl_min(n_threads(t), t->options.batch), TINYTL_MAX_LANES);
+}
 
 /* False where a saving of the set does not apply. */
 static bool make_choices(const tinytl_trainer *t, tinytl_method method, unsigned savings,
@@ -203,6 +219,7 @@ static bool make_choices(const tinytl_trainer *t, tinytl_method method, unsigned
   const tinytl_train_options *options = &t->options;
   const bool lite = tinytl_method_trains_lite(method);
   *choices = (tinytl_choices){.method = method,
+                              .n_lanes = savings & SAVE_LANES ? 1 : most_lanes(t),
                               .optimizer = options->optimizer,
                               .spill = savings & SAVE_SPILL,
                               .recompute = savings & SAVE_RECOMPUTE};
@@ -211,6 +228,7 @@ static bool make_choices(const tinytl_trainer *t, tinytl_method method, unsigned
   else if (savings & SAVE_ADAM8)
     return false;
   if (choices->recompute && !lite) return false;
+  if (savings & SAVE_LANES && most_lanes(t) == 1) return false;
   return !choices->spill || options->spill_dir;
 }
 
@@ -225,15 +243,33 @@ typedef struct search {
 
 /* The sets in another order: programs are built anew where SAVE_RECOMPUTE changes alone. */
 static unsigned nth_savings(unsigned n) {
-  return (n & SAVE_SPILL) | (n & SAVE_RECOMPUTE ? SAVE_ADAM8 : 0) |
+  return (n & (SAVE_LANES | SAVE_SPILL)) | (n & SAVE_RECOMPUTE ? SAVE_ADAM8 : 0) |
          (n & SAVE_ADAM8 ? SAVE_RECOMPUTE : 0);
+}
+
+static bool fits_limit(const tinytl_trainer *t) {
+  const size_t limit = t->options.memory_limit;
+  return limit == 0 || t->plan.base_bytes + t->plan.total_bytes + LIMIT_MARGIN <= limit;
+}
+
+static bool count_lanes(tinytl_trainer *t, int n_lanes) {
+  t->choices.n_lanes = n_lanes;
+  return tinytl_trainer_count(t);
+}
+
+/* Counts with as many lanes as the choice has, or as fit, if that is half of them: with fewer,
+ * threads that share one picture's work do as well. False where it overflows. */
+static bool count_fitting(tinytl_trainer *t) {
+  const int most = t->choices.n_lanes;
+  if (!tinytl_trainer_count(t)) return false;
+  for (int n = most - 1; n > 1 && 2 * n >= most && !fits_limit(t); n--) count_lanes(t, n);
+  return true;
 }
 
 /* Looks at every set of savings, with pictures taking max_load_nbytes at most (0: any). */
 static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backbone,
                                  tinytl_method method, size_t max_load_nbytes, search *found,
                                  tinytl_error *error) {
-  const size_t limit = t->options.memory_limit;
   t->max_load_nbytes = max_load_nbytes;
   for (unsigned n = 0; n < N_SAVINGS; n++) {
     const unsigned savings = nth_savings(n);
@@ -241,19 +277,18 @@ static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backb
     if (!make_choices(t, method, savings, &choices)) continue;
     TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
     if (savings == 0) t->load_nbytes = load_nbytes(t);
-    if (!tinytl_trainer_count(t)) continue;
+    if (!count_fitting(t)) continue;
     const size_t total = t->plan.total_bytes;
-    const bool fits = limit == 0 || t->plan.base_bytes + total + LIMIT_MARGIN <= limit;
-    if (fits && (!found->fits || savings < found->savings)) {
+    if (fits_limit(t) && (!found->fits || savings < found->savings)) {
       found->fits = true;
       found->savings = savings;
-      found->chosen = choices;
+      found->chosen = t->choices;
       found->max_load_nbytes = max_load_nbytes;
     }
     const size_t pictures = t->load_nbytes < LOAD_NBYTES ? t->load_nbytes : LOAD_NBYTES;
     if (total - t->load_nbytes + pictures >= found->smallest_nbytes) continue;
     found->smallest_nbytes = total - t->load_nbytes + pictures;
-    found->least = choices;
+    found->least = t->choices;
   }
   return TINYTL_OK;
 }
@@ -273,14 +308,19 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
                        tinytl_method_name(method), t->network->image_size);
   *fits = found.fits;
   t->max_load_nbytes = found.fits ? found.max_load_nbytes : LOAD_NBYTES;
-  TINYTL_TRY(tinytl_trainer_prepare(t, backbone, found.fits ? &found.chosen : &found.least, error));
-  tinytl_trainer_count(t);
+  const tinytl_choices choices = found.fits ? found.chosen : found.least;
+  TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
+  count_lanes(t, 1);
+  const size_t one_lane_nbytes = t->plan.total_bytes;
+  count_lanes(t, choices.n_lanes);
+  const size_t lanes_nbytes = t->plan.total_bytes - one_lane_nbytes;
   if (found.fits && limit) { /* what is left is for large pictures */
     t->max_load_nbytes =
         limit - LIMIT_MARGIN - t->plan.base_bytes - t->plan.total_bytes + t->load_nbytes;
     t->load_nbytes = load_nbytes(t);
     tinytl_trainer_count(t);
   }
+  t->plan.one_lane_bytes = t->plan.total_bytes - lanes_nbytes;
   t->plan.smallest_bytes = tinytl_round_up(
       t->plan.base_bytes + found.smallest_nbytes + LIMIT_MARGIN + BASE_SPREAD, LIMIT_STEP);
   return TINYTL_OK;

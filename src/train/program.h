@@ -129,7 +129,8 @@ typedef struct tinytl_target {
 typedef struct tinytl_stopwatch tinytl_stopwatch; /* train/profile.h */
 
 /* A program at work in one block of memory. */
-typedef struct tinytl_machine {
+typedef struct tinytl_machine tinytl_machine;
+struct tinytl_machine {
   const tinytl_network *network;
   const tinytl_program *program;
   const tinytl_gradients *gradients; /* TINYTL_GOAL_TRAIN */
@@ -137,11 +138,27 @@ typedef struct tinytl_machine {
   unsigned char *arena;              /* [program->nbytes], aligned to TINYTL_ARENA_ALIGN */
   tinytl_run run;
   tinytl_stopwatch *watch; /* NULL: time is not measured */
-} tinytl_machine;
+  /* Runs beside this one, on the image before; gradients are added to after it. NULL: none. */
+  tinytl_machine *before;
+  atomic_int n_done; /* steps of the run so far */
+};
 
 /* Runs all steps on rgb [image_size][image_size][3]. Returns the loss for TINYTL_GOAL_TRAIN, else
  * 0; gradients are added to. target may be NULL otherwise. */
 float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tinytl_target *target);
+
+/* An image for one of several machines. */
+typedef struct tinytl_turn {
+  const uint8_t *rgb;   /* as above */
+  tinytl_target target; /* for TINYTL_GOAL_TRAIN */
+  float loss;           /* of the run */
+} tinytl_turn;
+
+/* Runs turn i on machine i, 0 to n - 1, all of one program, which differ in arena and slot: each on
+ * a thread of the pool, or where there is one alone, it on all threads. Gradients are added to in
+ * the order of the turns, so that the sums are those of one machine that has one turn after the
+ * other, to the bit. */
+void tinytl_machines_run(tinytl_machine *machines, tinytl_turn *turns, int n, tinytl_pool *pool);
 
 /* Buffers after a run; valid until the next one. */
 float *tinytl_machine_features(const tinytl_machine *machine);

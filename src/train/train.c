@@ -151,8 +151,26 @@ static tinytl_status next_sample(session *s, pass *p, tinytl_sample *sample) {
   return sample->skipped ? check_class(s, p, sample->label) : TINYTL_OK;
 }
 
-static void release_sample(const session *s, const pass *p, const tinytl_sample *sample) {
-  if (!p->cached) tinytl_loader_release(s->t->threads.loader, sample);
+/* Pictures that go through the network side by side; one where features are read. */
+typedef struct group {
+  tinytl_sample samples[TINYTL_MAX_LANES];
+  int n;
+} group;
+
+/* The next ones that can be read, `most` of them if there are; none at the pass's end. */
+static tinytl_status next_group(session *s, pass *p, int most, group *g) {
+  most = p->cached ? 1 : tinytl_min(most, s->t->choices.n_lanes);
+  for (g->n = 0; g->n < most && p->n_given < p->n;) {
+    tinytl_sample *sample = &g->samples[g->n];
+    TINYTL_TRY(next_sample(s, p, sample));
+    g->n += !sample->skipped;
+  }
+  return TINYTL_OK;
+}
+
+static void release_group(const session *s, const pass *p, const group *g) {
+  for (int i = 0; i < g->n && !p->cached; i++)
+    tinytl_loader_release(s->t->threads.loader, &g->samples[i]);
 }
 
 static int count_readable(const tinytl_images *images, const bool *unreadable) {
@@ -172,14 +190,15 @@ static tinytl_status compute_features(session *s, pass p) {
   order_by_number(t, p.images);
   TINYTL_TRY(begin_pass(s, &p, 0, &view));
   while (p.n_given < p.n) {
-    tinytl_sample sample;
-    TINYTL_TRY(next_sample(s, &p, &sample));
-    if (sample.skipped) continue;
-    tinytl_machine_run(&t->test_machine, sample.rgb, NULL);
-    TINYTL_TRY(tinytl_trainer_store_features(t, p.first_cached + sample.index,
-                                             tinytl_machine_features(&t->test_machine), s->error));
-    release_sample(s, &p, &sample);
-    s->n_run += p.images == t->train;
+    group g;
+    TINYTL_TRY(next_group(s, &p, TINYTL_MAX_LANES, &g));
+    tinytl_trainer_test(t, g.samples, g.n);
+    for (int i = 0; i < g.n; i++)
+      TINYTL_TRY(tinytl_trainer_store_features(t, p.first_cached + g.samples[i].index,
+                                               tinytl_machine_features(&t->test_machines[i]),
+                                               s->error));
+    release_group(s, &p, &g);
+    if (p.images == t->train) s->n_run += (uint64_t)g.n;
     report_progress(s, 0, p.n_given, p.n, NAN, false);
   }
   return TINYTL_OK;
@@ -210,12 +229,14 @@ static tinytl_status judge_val(session *s, bool mirrored, judge_fn judge, void *
   order_by_number(t, t->val);
   TINYTL_TRY(begin_pass(s, &p, 0, &view));
   while (p.n_given < p.n) {
-    tinytl_sample sample;
-    TINYTL_TRY(next_sample(s, &p, &sample));
-    if (sample.skipped) continue;
-    if (mirrored) mirror(t->network->image_size, sample.rgb);
-    judge(context, &sample, t->network->n_classes, tinytl_trainer_logits(t, sample.rgb));
-    release_sample(s, &p, &sample);
+    group g;
+    TINYTL_TRY(next_group(s, &p, TINYTL_MAX_LANES, &g));
+    for (int i = 0; i < g.n && mirrored; i++) mirror(t->network->image_size, g.samples[i].rgb);
+    if (!p.cached) tinytl_trainer_test(t, g.samples, g.n);
+    for (int i = 0; i < g.n; i++)
+      judge(context, &g.samples[i], t->network->n_classes,
+            p.cached ? tinytl_trainer_head(t) : tinytl_machine_logits(&t->test_machines[i]));
+    release_group(s, &p, &g);
   }
   return TINYTL_OK;
 }
@@ -241,6 +262,19 @@ static tinytl_status validate(session *s, tinytl_score *result) {
   return TINYTL_OK;
 }
 
+static tinytl_status add_losses(session *s, const float *losses, int n) {
+  for (int i = 0; i < n; i++) {
+    s->at.n_fed++;
+    if (!isfinite(losses[i]))
+      return tinytl_fail(s->error, TINYTL_ERROR_DATA,
+                         "the loss is not finite in epoch %d at picture %d: expected a number, "
+                         "found %g; a lower learning rate may help",
+                         s->at.epoch, s->at.n_fed, (double)losses[i]);
+    s->at.loss_sum += (double)losses[i];
+  }
+  return TINYTL_OK;
+}
+
 /* One pass over the training pictures, or over their cached features, or what is left of it. */
 static tinytl_status train_epoch(session *s) {
   tinytl_trainer *t = s->t;
@@ -250,20 +284,13 @@ static tinytl_status train_epoch(session *s) {
   tinytl_order(t->options.seed, (uint64_t)epoch, t->train->n_images, t->order);
   TINYTL_TRY(begin_pass(s, &p, s->at.n_fed, &view));
   while (p.n_given < p.n) {
-    tinytl_sample sample;
-    TINYTL_TRY(next_sample(s, &p, &sample));
-    if (!sample.skipped) {
-      const float loss = tinytl_trainer_feed(t, sample.rgb, sample.index, (uint64_t)epoch);
-      if (!isfinite(loss))
-        return tinytl_fail(s->error, TINYTL_ERROR_DATA,
-                           "the loss is not finite in epoch %d at picture %d: expected a number, "
-                           "found %g; a lower learning rate may help",
-                           epoch, p.n_given, (double)loss);
-      release_sample(s, &p, &sample);
-      s->at.loss_sum += (double)loss;
-      s->at.n_fed++;
-      s->n_run += !t->head_only;
-    }
+    group g;
+    float losses[TINYTL_MAX_LANES];
+    TINYTL_TRY(next_group(s, &p, t->options.batch - t->n_fed, &g));
+    tinytl_trainer_feed(t, g.samples, g.n, (uint64_t)epoch, losses);
+    TINYTL_TRY(add_losses(s, losses, g.n));
+    release_group(s, &p, &g);
+    if (!t->head_only) s->n_run += (uint64_t)g.n;
     if (t->n_fed == t->options.batch || (p.n_given == p.n && t->n_fed > 0)) {
       tinytl_trainer_update(t);
       settle(s);

@@ -91,12 +91,15 @@ static tinytl_status make_programs(tinytl_trainer *t, tinytl_error *error) {
   options.goal = t->head_only ? TINYTL_GOAL_FEATURES : TINYTL_GOAL_LOGITS;
   if ((t->head_only || t->val) && !t->test_program)
     TINYTL_TRY(tinytl_program_create(t->network, NULL, &options, kernels, &t->test_program, error));
-  t->train_machine = (tinytl_machine){.network = t->network,
-                                      .program = t->train_program,
-                                      .gradients = t->gradients,
-                                      .run = {.kernels = kernels}};
-  t->test_machine = t->train_machine;
-  t->test_machine.program = t->test_program;
+  t->run.kernels = kernels;
+  for (int i = 0; i < TINYTL_MAX_LANES; i++) {
+    t->train_machines[i] = (tinytl_machine){.network = t->network,
+                                            .program = t->train_program,
+                                            .gradients = t->gradients,
+                                            .run = {.kernels = kernels}};
+    t->test_machines[i] = (tinytl_machine){
+        .network = t->network, .program = t->test_program, .run = {.kernels = kernels}};
+  }
   return TINYTL_OK;
 }
 
@@ -160,7 +163,7 @@ tinytl_status tinytl_trainer_start(tinytl_trainer *t, tinytl_error *error) {
   if (t->choices.spill) TINYTL_TRY(tinytl_spill_create(options->spill_dir, &t->spill, error));
   const tinytl_loader_options loader = tinytl_trainer_loader_options(t);
   TINYTL_TRY(tinytl_threads_start(&t->threads, options->n_threads, &loader, loader_memory, error));
-  t->train_machine.run.pool = t->test_machine.run.pool = t->threads.pool;
+  t->run.pool = t->threads.pool;
   return TINYTL_OK;
 }
 
@@ -199,7 +202,7 @@ void tinytl_trainer_free(tinytl_trainer *trainer) {
 }
 
 void tinytl_trainer_watch(tinytl_trainer *t, tinytl_stopwatch *watch) {
-  t->watch = t->train_machine.watch = t->test_machine.watch = watch;
+  t->watch = t->train_machines[0].watch = t->test_machines[0].watch = watch;
 }
 
 tinytl_view tinytl_trainer_view(const tinytl_trainer *t, bool training, int epoch) {
@@ -217,27 +220,38 @@ tinytl_view tinytl_trainer_view(const tinytl_trainer *t, bool training, int epoc
 
 /* ---- Training ----------------------------------------------------------------------------- */
 
-float tinytl_trainer_feed(tinytl_trainer *t, const uint8_t *rgb, int index, uint64_t epoch) {
-  const int label = t->train->labels[index];
-  const tinytl_target target = {.label = label,
-                                .weight = t->class_weights[label],
-                                .label_smoothing = t->options.label_smoothing,
-                                .dropout = t->options.dropout,
-                                .seed = t->options.seed,
-                                .epoch = epoch,
-                                .image = (uint64_t)index};
-  const int slot = t->n_fed++;
-  t->train_machine.slot = slot;
-  if (rgb) return tinytl_machine_run(&t->train_machine, rgb, &target);
-  const float loss = tinytl_head_train(&t->train_machine.run, t->network, t->gradients, slot,
-                                       &target, t->features, t->logits, NULL);
-  tinytl_lap(t->watch, TINYTL_WORK_HEAD, TINYTL_FORWARD);
-  return loss;
+static tinytl_target target_of(const tinytl_trainer *t, const tinytl_sample *sample,
+                               uint64_t epoch) {
+  return (tinytl_target){.label = sample->label,
+                         .weight = t->class_weights[sample->label],
+                         .label_smoothing = t->options.label_smoothing,
+                         .dropout = t->options.dropout,
+                         .seed = t->options.seed,
+                         .epoch = epoch,
+                         .image = (uint64_t)sample->index};
+}
+
+void tinytl_trainer_feed(tinytl_trainer *t, const tinytl_sample *samples, int n, uint64_t epoch,
+                         float *losses) {
+  tinytl_turn turns[TINYTL_MAX_LANES];
+  for (int i = 0; i < n; i++) {
+    turns[i] =
+        (tinytl_turn){.rgb = samples[i].rgb, .target = target_of(t, &samples[i], epoch)};
+    t->train_machines[i].slot = t->n_fed + i;
+  }
+  if (t->head_only) {
+    turns->loss = tinytl_head_train(&t->run, t->network, t->gradients, t->n_fed, &turns->target,
+                                    t->features, t->logits, NULL);
+    tinytl_lap(t->watch, TINYTL_WORK_HEAD, TINYTL_FORWARD);
+  } else {
+    tinytl_machines_run(t->train_machines, turns, n, t->threads.pool);
+  }
+  for (int i = 0; i < n; i++) losses[i] = turns[i].loss;
+  t->n_fed += n;
 }
 
 void tinytl_trainer_update(tinytl_trainer *t) {
   const float share = tinytl_schedule(t->optimizer.step, t->n_warmup, t->n_steps);
-  const tinytl_run *run = &t->train_machine.run;
   float lr[TINYTL_N_GROUPS];
   for (int g = 0; g < TINYTL_N_GROUPS; g++) lr[g] = t->lr[g] * share;
   tinytl_optimizer_begin(&t->optimizer, lr, 1.0f / (float)t->n_fed);
@@ -246,9 +260,9 @@ void tinytl_trainer_update(tinytl_trainer *t) {
     if (segment->offset >= t->params->n_trained) break;
     for (size_t done = 0; done < segment->n;) {
       const tinytl_gradient_range range = tinytl_gradients_make(
-          t->gradients, t->params, t->network, run, s, done, t->n_fed, t->train_machine.arena);
-      tinytl_optimizer_update(&t->optimizer, t->params, s, range.first, range.n, run->kernels,
-                              run->pool, range.gradient, t->values + segment->offset + done);
+          t->gradients, t->params, t->network, &t->run, s, done, t->n_fed, t->lanes);
+      tinytl_optimizer_update(&t->optimizer, t->params, s, range.first, range.n, t->run.kernels,
+                              t->run.pool, range.gradient, t->values + segment->offset + done);
       done += range.n;
     }
   }
@@ -256,12 +270,14 @@ void tinytl_trainer_update(tinytl_trainer *t) {
   tinytl_lap(t->watch, TINYTL_WORK_UPDATE, TINYTL_FORWARD);
 }
 
-float *tinytl_trainer_logits(tinytl_trainer *t, const uint8_t *rgb) {
-  if (rgb) {
-    tinytl_machine_run(&t->test_machine, rgb, NULL);
-    return tinytl_machine_logits(&t->test_machine);
-  }
-  tinytl_linear_forward(&t->train_machine.run, t->network->n_features, t->network->n_classes,
+void tinytl_trainer_test(tinytl_trainer *t, const tinytl_sample *samples, int n) {
+  tinytl_turn turns[TINYTL_MAX_LANES] = {{0}};
+  for (int i = 0; i < n; i++) turns[i].rgb = samples[i].rgb;
+  tinytl_machines_run(t->test_machines, turns, n, t->threads.pool);
+}
+
+float *tinytl_trainer_head(tinytl_trainer *t) {
+  tinytl_linear_forward(&t->run, t->network->n_features, t->network->n_classes,
                         &t->network->classifier, t->network->classifier_bias, t->features,
                         t->logits);
   return t->logits;

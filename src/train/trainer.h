@@ -23,9 +23,13 @@ typedef struct tinytl_carry {
   bool asks_mirror; /* this method trains without, and is judged on mirrored pictures too */
 } tinytl_carry;
 
+/* As many threads as a batch of the default size has pictures, twice. */
+enum { TINYTL_MAX_LANES = 16 };
+
 /* What a run may trade for memory. */
 typedef struct tinytl_choices {
   tinytl_method method;
+  int n_lanes; /* pictures that run side by side, 1 to TINYTL_MAX_LANES */
   tinytl_optimizer optimizer;
   bool spill;     /* feature cache and best values in a file */
   bool recompute; /* lite modules */
@@ -33,10 +37,9 @@ typedef struct tinytl_choices {
 
 /* Everything lies in one block, in this order:
  *
- *   values | best values | gradients | moments | feature cache | order | loader | activations
+ *   values | best values | gradients | moments | feature cache | order | loader | lanes
  *
- * best values only with validation, the cache only where the head alone is trained; neither where
- * they are spilled. */
+ * X */
 typedef struct tinytl_trainer {
   tinytl_train_options options;
   tinytl_choices choices;
@@ -50,7 +53,9 @@ typedef struct tinytl_trainer {
   tinytl_gradients *gradients;
   tinytl_program *train_program; /* NULL where the head alone is trained */
   tinytl_program *test_program;  /* logits, for validation; features for the head alone */
-  tinytl_machine train_machine, test_machine;
+  tinytl_machine train_machines[TINYTL_MAX_LANES], test_machines[TINYTL_MAX_LANES];
+  tinytl_run run;          /* on all threads, without scratch */
+  unsigned char *lanes;    /* their memory, in which deferred gradients are made too */
   tinytl_stopwatch *watch; /* the caller's; NULL: time is not measured */
   tinytl_threads threads;  /* they read the training and the validation pictures, in turn */
   tinytl_spill *spill;     /* features, then best values */
@@ -92,12 +97,16 @@ void tinytl_trainer_watch(tinytl_trainer *trainer, tinytl_stopwatch *watch);
 /* How decoding sees a picture in training (with what is left to `epoch`), and in validation. */
 tinytl_view tinytl_trainer_view(const tinytl_trainer *trainer, bool training, int epoch);
 
-/* Feeds one training image: its loss; gradients are added up. rgb NULL: trainer->features. */
-float tinytl_trainer_feed(tinytl_trainer *trainer, const uint8_t *rgb, int index, uint64_t epoch);
+/* Feeds n training images, at most n_lanes and no more than the batch lacks: losses [n]; gradients
+ * are added up. Where the head alone is trained n is 1, and its features are trainer->features. */
+void tinytl_trainer_feed(tinytl_trainer *trainer, const tinytl_sample *samples, int n,
+                         uint64_t epoch, float *losses);
 /* Updates the parameters from the images fed since the last update. */
 void tinytl_trainer_update(tinytl_trainer *trainer);
-/* Logits of a picture; rgb NULL: of trainer->features. Valid until the next call. */
-float *tinytl_trainer_logits(tinytl_trainer *trainer, const uint8_t *rgb);
+/* Runs n pictures, at most n_lanes, through the test program, on the machine of the same number. */
+void tinytl_trainer_test(tinytl_trainer *trainer, const tinytl_sample *samples, int n);
+/* Logits of trainer->features; valid until the next call. */
+float *tinytl_trainer_head(tinytl_trainer *trainer);
 
 /* The feature cache: training images first, then validation images. Reading is into
  * trainer->features. Errors: those of the spill file. */

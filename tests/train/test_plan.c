@@ -59,28 +59,55 @@ static void test_parts_add_up(void **state) {
   }
 }
 
-static size_t without_threads_and_gradients(const tinytl_plan *p) {
+static size_t without_other_and_gradients(const tinytl_plan *p) {
   return p->total_bytes - p->other_bytes - p->gradient_bytes;
 }
 
-/* One image at a time, and the threads share its work. Factors of deferred gradients grow with the
- * batch, up to what the gradients take. */
-static void test_batch_and_threads_are_free(void **state) {
+/* Images run one at a time in every lane. Factors of deferred gradients grow with the batch, up to
+ * what the gradients take. */
+static void test_batch_is_free(void **state) {
   for (int method = 0; method < N_METHODS; method++) {
     tinytl_train_options options = options_of((tinytl_method)method);
     tinytl_plan p, q;
     assert_int_equal(plan(*state, &options, &p, NULL), TINYTL_OK);
     options.batch = 64;
-    options.n_threads = 4;
     assert_int_equal(plan(*state, &options, &q, NULL), TINYTL_OK);
-    assert_int_equal(without_threads_and_gradients(&p), without_threads_and_gradients(&q));
+    assert_int_equal(without_other_and_gradients(&p), without_other_and_gradients(&q));
     assert_true(p.gradient_bytes <= q.gradient_bytes && q.gradient_bytes <= q.trained_bytes);
-    assert_true(q.other_bytes - p.other_bytes < 2 * 100000); /* two stacks */
+  }
+}
+
+/* A lane for every thread that a batch has a picture for; fewer under a limit, or one and no more
+ * than that would take with one thread, but the stacks. */
+static void test_lanes(void **state) {
+  for (int method = 0; method < N_METHODS; method++) {
+    tinytl_train_options options = options_of((tinytl_method)method);
+    tinytl_plan one, four, p;
+    options.n_threads = 1;
+    assert_int_equal(plan(*state, &options, &one, NULL), TINYTL_OK);
+    assert_int_equal(one.n_lanes, 1);
+    assert_int_equal(one.one_lane_bytes, one.total_bytes);
+    options.n_threads = 4;
+    assert_int_equal(plan(*state, &options, &four, NULL), TINYTL_OK);
+    assert_int_equal(four.n_lanes, 4);
+    assert_true(four.map_bytes == 4 * one.map_bytes && four.saved_bytes == 4 * one.saved_bytes);
+    assert_true(four.one_lane_bytes - one.total_bytes < 3 * 100000); /* three stacks */
+    options.memory_limit = four.base_bytes + four.total_bytes + 100000;
+    assert_int_equal(plan(*state, &options, &p, NULL), TINYTL_OK);
+    assert_true(p.n_lanes == 3 || p.n_lanes == 2);
+    options.memory_limit = four.base_bytes + four.one_lane_bytes + 200000;
+    assert_int_equal(plan(*state, &options, &p, NULL), TINYTL_OK);
+    assert_int_equal(p.n_lanes, 1);
+    assert_false(p.recomputes || p.spills);
+    options.memory_limit = 0;
+    options.batch = 3;
+    assert_int_equal(plan(*state, &options, &p, NULL), TINYTL_OK);
+    assert_int_equal(p.n_lanes, 3);
   }
 }
 
 static int n_savings(const tinytl_plan *p) {
-  return p->recomputes + p->spills + (p->optimizer == TINYTL_OPTIMIZER_ADAM8);
+  return (p->n_lanes == 1) + p->recomputes + p->spills + (p->optimizer == TINYTL_OPTIMIZER_ADAM8);
 }
 
 /* From no limit that matters down to the smallest: the plan keeps to each, gives up more and more,
@@ -101,7 +128,7 @@ static void test_limits(void **state) {
       if (i == 0) assert_int_equal(n_savings(&p), 0);
       if (n_savings(&p) > most) most = n_savings(&p);
     }
-    if (method == TINYTL_METHOD_LITE_BIAS) assert_true(most >= 3);
+    if (method == TINYTL_METHOD_LITE_BIAS) assert_true(most >= 4);
     options.memory_limit = whole.smallest_bytes - 1000000;
     assert_int_equal(plan(*state, &options, &p, &error), TINYTL_ERROR_MEMORY_LIMIT);
     assert_non_null(strstr(error.message, tinytl_method_name((tinytl_method)method)));
@@ -254,23 +281,31 @@ static float *train_with(const tinytl_backbone *backbone, const tinytl_choices *
   t->options.batch = BATCH;
   t->options.image_size = TINY_SIZE;
   t->options.spill_dir = ".";
+  t->options.n_threads = BATCH;
   t->train = t->val = &images;
   assert_int_equal(tinytl_trainer_prepare(t, backbone, choices, NULL), TINYTL_OK);
   assert_true(tinytl_trainer_count(t));
   assert_int_equal(tinytl_trainer_start(t, NULL), TINYTL_OK);
-  for (int i = 0; i < images.n_images; i++) {
-    uint8_t rgb[TINY_SIZE * TINY_SIZE * 3];
-    tiny_picture((uint64_t)i, rgb);
+  for (int i = 0; i < images.n_images;) {
+    uint8_t rgb[BATCH][TINY_SIZE * TINY_SIZE * 3];
+    tinytl_sample samples[BATCH];
+    float losses[BATCH];
+    const int n = tinytl_min(t->head_only ? 1 : choices->n_lanes, BATCH - t->n_fed);
+    for (int k = 0; k < n; k++) {
+      tiny_picture((uint64_t)(i + k), rgb[k]);
+      samples[k] = (tinytl_sample){.rgb = rgb[k], .index = i + k, .label = labels[i + k]};
+    }
     if (t->head_only) {
-      tinytl_machine_run(&t->test_machine, rgb, NULL);
+      tinytl_trainer_test(t, samples, 1);
       assert_int_equal(
-          tinytl_trainer_store_features(t, i, tinytl_machine_features(&t->test_machine), NULL),
+          tinytl_trainer_store_features(t, i, tinytl_machine_features(t->test_machines), NULL),
           TINYTL_OK);
       assert_int_equal(tinytl_trainer_fetch_features(t, i, NULL), TINYTL_OK);
     }
-    tinytl_trainer_feed(t, t->head_only ? NULL : rgb, i, 1);
+    tinytl_trainer_feed(t, samples, n, 1, losses);
+    i += n;
     if (t->n_fed == BATCH) tinytl_trainer_update(t);
-    if (i + 1 == BATCH * (N_UPDATES - 1)) assert_int_equal(tinytl_trainer_keep(t, NULL), TINYTL_OK);
+    if (i == BATCH * (N_UPDATES - 1)) assert_int_equal(tinytl_trainer_keep(t, NULL), TINYTL_OK);
   }
   assert_int_equal(tinytl_trainer_restore(t, NULL), TINYTL_OK);
   tinytl_trainer_finish(t);
@@ -286,18 +321,20 @@ static void test_savings_change_nothing(void **state) {
   (void)state;
   tinytl_backbone *backbone = tiny_backbone(TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, false);
   for (int method = 0; method < N_METHODS; method++) {
-    tinytl_choices choices = {.method = (tinytl_method)method, .optimizer = TINYTL_OPTIMIZER_ADAM};
+    tinytl_choices choices = {
+        .method = (tinytl_method)method, .n_lanes = 1, .optimizer = TINYTL_OPTIMIZER_ADAM};
     tinytl_plan whole, p;
     size_t n;
     float *want = train_with(backbone, &choices, &whole, &n);
-    for (int savings = 1; savings < 4; savings++) {
+    for (int savings = 1; savings < 12; savings++) {
       choices.spill = savings & 1;
       choices.recompute = savings & 2;
+      choices.n_lanes = 1 + savings / 4;
       float *got = train_with(backbone, &choices, &p, &n);
       assert_memory_equal(got, want, n * sizeof *got);
       if (choices.spill) assert_true(p.kept_bytes < whole.kept_bytes);
       if (choices.recompute && tinytl_method_trains_lite(choices.method))
-        assert_true(p.saved_bytes < whole.saved_bytes);
+        assert_true(p.saved_bytes < (size_t)choices.n_lanes * whole.saved_bytes);
       free(got);
     }
     free(want);
@@ -308,7 +345,8 @@ static void test_savings_change_nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_parts_add_up),
-      cmocka_unit_test(test_batch_and_threads_are_free),
+      cmocka_unit_test(test_batch_is_free),
+      cmocka_unit_test(test_lanes),
       cmocka_unit_test(test_limits),
       cmocka_unit_test(test_optimizer_by_name),
       cmocka_unit_test(test_auto_takes_what_fits),
