@@ -50,6 +50,7 @@ static const struct purpose {
     {"scratch_bytes", "scratch", offsetof(tinytl_plan, scratch_bytes)},
     {"other_bytes", "other", offsetof(tinytl_plan, other_bytes)},
     {"total_bytes", "total", offsetof(tinytl_plan, total_bytes)},
+    {"one_lane_bytes", "in one lane", offsetof(tinytl_plan, one_lane_bytes)},
     {"base_rss_bytes", "before the run", offsetof(tinytl_plan, base_bytes)},
     {"smallest_bytes", "smallest limit", offsetof(tinytl_plan, smallest_bytes)},
 };
@@ -210,7 +211,9 @@ static const cli_syntax plan_syntax = {
                 "  tinytl plan -m backbone.safetensors --batch 32 --image-size 320 --paper\n"
                 "  tinytl plan --method lite+bias --memory-limit 24M --json\n",
     .notes =
-        "A tenth of the pictures counts as validation. Limits are for the whole process; a run\n"
+        "A tenth of the pictures counts as validation. Every thread has a picture of its own to\n"
+        "work on, a lane; under a limit there may be fewer lanes, or one, in which all threads\n"
+        "work. Limits are for the whole process; a run\n"
         "holds up to half a megabyte more at its start than a plan does: the names of the\n"
         "pictures and what reads them. Exit code 5: no method fits. Sizes: K, M, G are 10^3,\n"
         "10^6, 10^9 bytes.\n"};
@@ -228,6 +231,7 @@ static bool parse(int argc, char **argv, plan_arguments *args, int *exit_code) {
       CLI_OPTION_CHOICE("optimizer", &args->optimizer, cli_optimizers, "NAME",
                         "as of 'tinytl train'"),
       CLI_OPTION_SIZE("memory-limit", &train->memory_limit, "what training would choose under it"),
+      CLI_OPTION_THREADS(&train->n_threads),
       CLI_OPTION_FLAG(0, "paper", &args->paper,
                       "beside it the figures by the model of the TinyTL paper"),
       CLI_OPTION_JSON(&args->json),

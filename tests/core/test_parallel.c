@@ -182,6 +182,39 @@ static void test_progress_order(void **state) {
   }
 }
 
+/* Task i writes item k only behind task i - 1, and finds there what that one wrote. */
+enum { N_FOLLOWERS = 3, N_ITEMS = 500 };
+
+typedef struct followers {
+  atomic_int counts[N_FOLLOWERS];
+  int items[N_ITEMS]; /* plain memory */
+  bool in_order;
+} followers;
+
+static void follow_task(void *context, int task) {
+  followers *f = context;
+  for (int k = 0; k < N_ITEMS; k++) {
+    if (task > 0) tinytl_count_wait(&f->counts[task - 1], k + 1);
+    if (f->items[k] != task) f->in_order = false;
+    f->items[k] = task + 1;
+    atomic_store(&f->counts[task], k + 1);
+  }
+}
+
+static void test_count(void **state) {
+  (void)state;
+  for (int n_threads = 1; n_threads <= N_FOLLOWERS + 1; n_threads++) {
+    tinytl_pool *pool = NULL;
+    assert_int_equal(tinytl_pool_create(n_threads, &pool, NULL), TINYTL_OK);
+    for (int job = 0; job < 30; job++) {
+      followers f = {.in_order = true};
+      tinytl_parallel_for_in_order(pool, N_FOLLOWERS, follow_task, &f);
+      assert_true(f.in_order);
+    }
+    tinytl_pool_free(pool);
+  }
+}
+
 static void do_nothing(void *context, int task) {
   (void)context;
   (void)task;
@@ -215,6 +248,7 @@ int main(void) {
       cmocka_unit_test(test_progress),
       cmocka_unit_test(test_progress_waits),
       cmocka_unit_test(test_progress_order),
+      cmocka_unit_test(test_count),
       cmocka_unit_test(test_cost),
   };
   return cmocka_run_group_tests_name("parallel", tests, NULL, NULL);

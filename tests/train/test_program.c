@@ -3,6 +3,7 @@
 #include "support/tiny_net.h"
 
 #include "train/guard.h"
+#include "train/profile.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -353,6 +354,80 @@ static void test_poisoned_arena(void **state) {
   for_every_program(check_poison);
 }
 
+/* ---- Side by side --------------------------------------------------------------------------- */
+
+enum { N_TURNS = 5 };
+
+typedef struct turn_results {
+  tinytl_turn turns[N_TURNS];
+  float outputs[N_TURNS][TINY_CLASSES], *gradient;
+  tinytl_profile profile;
+} turn_results;
+
+/* N_TURNS pictures on so many machines, as many at a time. */
+static void run_turns(fixture *f, int n_machines, int n_threads, turn_results *results) {
+  static uint8_t rgb[N_TURNS][TINY_SIZE * TINY_SIZE * 3];
+  tinytl_machine machines[N_TURNS];
+  tinytl_pool *pool = NULL;
+  tinytl_stopwatch watch;
+  assert_int_equal(tinytl_pool_create(n_threads, &pool, NULL), TINYTL_OK);
+  tinytl_stopwatch_start(&watch, &results->profile);
+  for (int i = 0; i < n_machines; i++)
+    machines[i] = (tinytl_machine){
+        .network = &f->network,
+        .program = f->program,
+        .gradients = f->goal == TINYTL_GOAL_TRAIN ? &f->gradients : NULL,
+        .arena = aligned_alloc(TINYTL_ARENA_ALIGN, f->program->nbytes),
+        .run = {.kernels = tinytl_kernels_get()},
+        .watch = i == 0 ? &watch : NULL};
+  const size_t nbytes = f->params.n_trained * sizeof *f->gradient;
+  memset(f->gradient, 0, nbytes);
+  for (int first = 0; first < N_TURNS; first += n_machines) {
+    const int n = tinytl_min(n_machines, N_TURNS - first);
+    for (int i = first; i < first + n; i++) {
+      tiny_picture((uint64_t)i, rgb[i]);
+      results->turns[i] =
+          (tinytl_turn){.rgb = rgb[i],
+                        .target = {.label = i % TINY_CLASSES,
+                                   .weight = 1,
+                                   .label_smoothing = 0.1f,
+                                   .dropout = 0.3f,
+                                   .image = (uint64_t)i}};
+    }
+    tinytl_machines_run(machines, &results->turns[first], n, pool);
+    for (int i = 0; i < n; i++)
+      memcpy(results->outputs[first + i],
+             f->goal == TINYTL_GOAL_FEATURES ? tinytl_machine_features(&machines[i])
+                                             : tinytl_machine_logits(&machines[i]),
+             sizeof results->outputs[0]);
+  }
+  results->gradient = malloc(nbytes);
+  memcpy(results->gradient, f->gradient, nbytes);
+  for (int i = 0; i < n_machines; i++) free(machines[i].arena);
+  tinytl_pool_free(pool);
+}
+
+/* The same to the bit as one after the other, and as much work in the profile. */
+static void check_side_by_side(fixture *f) {
+  const size_t nbytes = f->params.n_trained * sizeof *f->gradient;
+  turn_results want, got;
+  run_turns(f, 1, 1, &want);
+  for (int n = 1; n <= N_TURNS; n++) {
+    run_turns(f, n, n > 3 ? 2 : n, &got);
+    for (int i = 0; i < N_TURNS; i++) assert_true(got.turns[i].loss == want.turns[i].loss);
+    assert_memory_equal(got.outputs, want.outputs, sizeof want.outputs);
+    assert_memory_equal(got.gradient, want.gradient, nbytes);
+    assert_memory_equal(got.profile.macs, want.profile.macs, sizeof want.profile.macs);
+    free(got.gradient);
+  }
+  free(want.gradient);
+}
+
+static void test_side_by_side(void **state) {
+  (void)state;
+  for_every_program(check_side_by_side);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_no_overlap),
@@ -364,6 +439,7 @@ int main(void) {
       cmocka_unit_test(test_last_keeps_nothing),
       cmocka_unit_test(test_backward_ends_at_the_first_trained),
       cmocka_unit_test(test_poisoned_arena),
+      cmocka_unit_test(test_side_by_side),
   };
   return cmocka_run_group_tests_name("program", tests, NULL, NULL);
 }

@@ -4,10 +4,10 @@ tinytl plan --image-size 64 --classes 5 --pictures 40 --batch 2 | sed -n '1,/^ *
 tinytl plan --image-size 64 | cut -c 1-20 | sed -n '4,$s/^\([a-z][^0-9]*[a-z]\) *$/\1/p'
 
 # One object a method.
-tinytl plan --image-size 64 --batch 2 --json >out
-json_check method batch image_size classes pictures fits optimizer defers_gradients recomputes spills <out
+tinytl plan --image-size 64 --batch 2 --threads 3 --json >out
+json_check method batch image_size classes pictures fits optimizer lanes defers_gradients recomputes spills <out
 for key in total_bytes frozen_bytes trained_bytes gradient_bytes optimizer_bytes kept_bytes picture_bytes saved_bytes \
-  map_bytes scratch_bytes other_bytes base_rss_bytes smallest_bytes paper_bytes macs; do
+  map_bytes scratch_bytes other_bytes one_lane_bytes base_rss_bytes smallest_bytes paper_bytes macs; do
   json_check $key <out | grep -c '^[0-9]' | sed "s/$/ $key/"
 done
 json_check peak_step <out | grep -c '^"..*"$'
@@ -24,7 +24,7 @@ tinytl plan -m proxyless.safetensors --classes 102 --paper | grep "^paper's"
 
 # A limit: everything fits, nothing does; the smallest limit does and is what the message names.
 tinytl plan --memory-limit 1G --json | json_check method fits
-tinytl plan --memory-limit 1G | sed -n '/^With/,$p'
+tinytl plan --memory-limit 1G --threads 2 | sed -n '/^With/,$p'
 tinytl plan --memory-limit 1K --json >out 2>message
 echo "exit $?"
 json_check method fits <out
