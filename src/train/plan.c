@@ -35,16 +35,12 @@ tinytl_loader_options tinytl_trainer_loader_options(const tinytl_trainer *t) {
                                  .skip_context = t->options.context};
 }
 
-/* The programs take turns in the same activations. */
+/* The programs and the making of deferred gradients take turns in a lane. */
 static size_t lane_nbytes(const tinytl_trainer *t) {
-  size_t nbytes = 0;
-  if (t->train_program) nbytes = t->train_program->nbytes;
+  size_t nbytes = t->gradients->update_nbytes;
+  if (t->train_program) nbytes = tinytl_size_max(nbytes, t->train_program->nbytes);
   if (t->test_program) nbytes = tinytl_size_max(nbytes, t->test_program->nbytes);
   return tinytl_round_up(nbytes, TINYTL_ARENA_ALIGN);
-}
-
-static size_t lanes_nbytes(const tinytl_trainer *t) {
-  return tinytl_size_max((size_t)t->choices.n_lanes * lane_nbytes(t), t->gradients->update_nbytes);
 }
 
 static size_t used_since(const tinytl_cursor *c, size_t *mark) {
@@ -82,7 +78,7 @@ static void lay_out(tinytl_trainer *t, tinytl_cursor *c, void **loader_memory) {
   const tinytl_loader_options loader = tinytl_trainer_loader_options(t);
   *loader_memory = tinytl_take(c, tinytl_loader_nbytes(&loader), 1);
   plan->picture_bytes = used_since(c, &mark);
-  t->lanes = tinytl_take(c, lanes_nbytes(t), 1);
+  t->lanes = tinytl_take(c, (size_t)t->choices.n_lanes, lane_nbytes(t));
   if (!c->base) return;
   for (int i = 0; i < t->choices.n_lanes; i++)
     t->train_machines[i].arena = t->test_machines[i].arena = t->lanes + (size_t)i * lane_nbytes(t);
@@ -103,12 +99,12 @@ tinytl_status tinytl_trainer_take_block(tinytl_trainer *t, void **loader_memory,
 
 static void count_activations(tinytl_trainer *t) {
   tinytl_plan *plan = &t->plan;
-  const size_t nbytes = lanes_nbytes(t), n_lanes = (size_t)t->choices.n_lanes;
+  const size_t lane = lane_nbytes(t), n_lanes = (size_t)t->choices.n_lanes;
   const tinytl_program *program = t->train_program;
   if (t->test_program && (!program || t->test_program->nbytes > program->nbytes))
     program = t->test_program;
   plan->saved_bytes = plan->map_bytes = 0;
-  if (program && nbytes == n_lanes * lane_nbytes(t)) {
+  if (program && lane == tinytl_round_up(program->nbytes, TINYTL_ARENA_ALIGN)) {
     const tinytl_program_peak peak = tinytl_program_find_peak(program);
     plan->saved_bytes = n_lanes * peak.nbytes[TINYTL_PURPOSE_SAVED];
     plan->map_bytes = n_lanes * peak.nbytes[TINYTL_PURPOSE_MAP];
@@ -117,7 +113,7 @@ static void count_activations(tinytl_trainer *t) {
   } else {
     snprintf(plan->peak_step, sizeof plan->peak_step, "update of the largest weight");
   }
-  plan->scratch_bytes = nbytes - plan->saved_bytes - plan->map_bytes;
+  plan->scratch_bytes = n_lanes * lane - plan->saved_bytes - plan->map_bytes;
 }
 
 static size_t program_nbytes(const tinytl_program *program) {

@@ -235,8 +235,7 @@ void tinytl_trainer_feed(tinytl_trainer *t, const tinytl_sample *samples, int n,
                          float *losses) {
   tinytl_turn turns[TINYTL_MAX_LANES];
   for (int i = 0; i < n; i++) {
-    turns[i] =
-        (tinytl_turn){.rgb = samples[i].rgb, .target = target_of(t, &samples[i], epoch)};
+    turns[i] = (tinytl_turn){.rgb = samples[i].rgb, .target = target_of(t, &samples[i], epoch)};
     t->train_machines[i].slot = t->n_fed + i;
   }
   if (t->head_only) {
@@ -250,22 +249,50 @@ void tinytl_trainer_feed(tinytl_trainer *t, const tinytl_sample *samples, int n,
   t->n_fed += n;
 }
 
+/* memory: of a lane. */
+static void update_segment(tinytl_trainer *t, const tinytl_run *run, int s, void *memory) {
+  const tinytl_segment *segment = &t->params->segments[s];
+  for (size_t done = 0; done < segment->n;) {
+    const tinytl_gradient_range range =
+        tinytl_gradients_make(t->gradients, t->params, t->network, run, s, done, t->n_fed, memory);
+    tinytl_optimizer_update(&t->optimizer, t->params, s, range.first, range.n, run->kernels,
+                            run->pool, range.gradient, t->values + segment->offset + done);
+    done += range.n;
+  }
+}
+
+/* All threads share the classifier's update, which may be most of all, and in one lane everything;
+ * of the rest every thread takes whole segments. */
+static bool shares_update(const tinytl_trainer *t, int s) {
+  return t->choices.n_lanes == 1 || t->params->segments[s].group == TINYTL_GROUP_CLASSIFIER;
+}
+
+typedef struct lane_updates {
+  tinytl_trainer *t;
+  atomic_int n_left; /* segments: the last ones, which are the largest, go first */
+} lane_updates;
+
+static void update_in_lane(void *context, int lane) {
+  lane_updates *updates = context;
+  tinytl_trainer *t = updates->t;
+  const tinytl_run alone = {.kernels = t->run.kernels};
+  for (int s; (s = atomic_fetch_sub(&updates->n_left, 1) - 1) >= 0;)
+    if (!shares_update(t, s)) update_segment(t, &alone, s, t->train_machines[lane].arena);
+}
+
 void tinytl_trainer_update(tinytl_trainer *t) {
   const float share = tinytl_schedule(t->optimizer.step, t->n_warmup, t->n_steps);
   float lr[TINYTL_N_GROUPS];
+  int n_trained = 0;
   for (int g = 0; g < TINYTL_N_GROUPS; g++) lr[g] = t->lr[g] * share;
   tinytl_optimizer_begin(&t->optimizer, lr, 1.0f / (float)t->n_fed);
-  for (int s = 0; s < t->params->n_segments; s++) {
-    const tinytl_segment *segment = &t->params->segments[s];
-    if (segment->offset >= t->params->n_trained) break;
-    for (size_t done = 0; done < segment->n;) {
-      const tinytl_gradient_range range = tinytl_gradients_make(
-          t->gradients, t->params, t->network, &t->run, s, done, t->n_fed, t->lanes);
-      tinytl_optimizer_update(&t->optimizer, t->params, s, range.first, range.n, t->run.kernels,
-                              t->run.pool, range.gradient, t->values + segment->offset + done);
-      done += range.n;
-    }
-  }
+  while (n_trained < t->params->n_segments &&
+         t->params->segments[n_trained].offset < t->params->n_trained)
+    n_trained++;
+  lane_updates updates = {.t = t, .n_left = n_trained};
+  tinytl_parallel_for(t->run.pool, t->choices.n_lanes, update_in_lane, &updates);
+  for (int s = 0; s < n_trained; s++)
+    if (shares_update(t, s)) update_segment(t, &t->run, s, t->lanes);
   t->n_fed = 0;
   tinytl_lap(t->watch, TINYTL_WORK_UPDATE, TINYTL_FORWARD);
 }

@@ -39,7 +39,9 @@ typedef struct tinytl_choices {
  *
  *   values | best values | gradients | moments | feature cache | order | loader | lanes
  *
- * X */
+ * A lane has the activations of one picture, or a deferred gradient in the making. Best values only
+ * with validation, the cache only where the head alone is trained; neither where they are spilled.
+ */
 typedef struct tinytl_trainer {
   tinytl_train_options options;
   tinytl_choices choices;
@@ -55,7 +57,7 @@ typedef struct tinytl_trainer {
   tinytl_program *test_program;  /* logits, for validation; features for the head alone */
   tinytl_machine train_machines[TINYTL_MAX_LANES], test_machines[TINYTL_MAX_LANES];
   tinytl_run run;          /* on all threads, without scratch */
-  unsigned char *lanes;    /* their memory, in which deferred gradients are made too */
+  unsigned char *lanes;    /* their memory */
   tinytl_stopwatch *watch; /* the caller's; NULL: time is not measured */
   tinytl_threads threads;  /* they read the training and the validation pictures, in turn */
   tinytl_spill *spill;     /* features, then best values */

@@ -231,8 +231,10 @@ static void test_limits(void **state) {
 }
 
 static tinytl_trainer *make_trainer(const saved_run *f, bool spill) {
-  const tinytl_choices choices = {
-      .method = TINYTL_METHOD_LITE_BIAS, .n_lanes = 1, .optimizer = TINYTL_OPTIMIZER_ADAM8, .spill = spill};
+  const tinytl_choices choices = {.method = TINYTL_METHOD_LITE_BIAS,
+                                  .n_lanes = 1,
+                                  .optimizer = TINYTL_OPTIMIZER_ADAM8,
+                                  .spill = spill};
   tinytl_trainer *t = calloc(1, sizeof *t);
   t->options = f->options;
   t->options.spill_dir = ".";

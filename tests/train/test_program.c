@@ -373,26 +373,24 @@ static void run_turns(fixture *f, int n_machines, int n_threads, turn_results *r
   assert_int_equal(tinytl_pool_create(n_threads, &pool, NULL), TINYTL_OK);
   tinytl_stopwatch_start(&watch, &results->profile);
   for (int i = 0; i < n_machines; i++)
-    machines[i] = (tinytl_machine){
-        .network = &f->network,
-        .program = f->program,
-        .gradients = f->goal == TINYTL_GOAL_TRAIN ? &f->gradients : NULL,
-        .arena = aligned_alloc(TINYTL_ARENA_ALIGN, f->program->nbytes),
-        .run = {.kernels = tinytl_kernels_get()},
-        .watch = i == 0 ? &watch : NULL};
+    machines[i] = (tinytl_machine){.network = &f->network,
+                                   .program = f->program,
+                                   .gradients = f->goal == TINYTL_GOAL_TRAIN ? &f->gradients : NULL,
+                                   .arena = aligned_alloc(TINYTL_ARENA_ALIGN, f->program->nbytes),
+                                   .run = {.kernels = tinytl_kernels_get()},
+                                   .watch = i == 0 ? &watch : NULL};
   const size_t nbytes = f->params.n_trained * sizeof *f->gradient;
   memset(f->gradient, 0, nbytes);
   for (int first = 0; first < N_TURNS; first += n_machines) {
     const int n = tinytl_min(n_machines, N_TURNS - first);
     for (int i = first; i < first + n; i++) {
       tiny_picture((uint64_t)i, rgb[i]);
-      results->turns[i] =
-          (tinytl_turn){.rgb = rgb[i],
-                        .target = {.label = i % TINY_CLASSES,
-                                   .weight = 1,
-                                   .label_smoothing = 0.1f,
-                                   .dropout = 0.3f,
-                                   .image = (uint64_t)i}};
+      results->turns[i] = (tinytl_turn){.rgb = rgb[i],
+                                        .target = {.label = i % TINY_CLASSES,
+                                                   .weight = 1,
+                                                   .label_smoothing = 0.1f,
+                                                   .dropout = 0.3f,
+                                                   .image = (uint64_t)i}};
     }
     tinytl_machines_run(machines, &results->turns[first], n, pool);
     for (int i = 0; i < n; i++)
