@@ -218,7 +218,7 @@ static tinytl_status list_classes(tinytl_folder *self, int n_least, tinytl_error
     return tinytl_fail(error, TINYTL_ERROR_DATA, "%s: expected %s with pictures, found none",
                        self->dir, expected);
   return tinytl_fail(error, TINYTL_ERROR_DATA, "%s: expected %s with pictures, found only '%s'",
-                     self->dir, expected, self->class_names[0]);
+                     self->dir, expected, tinytl_names_get(&self->classes, 0));
 }
 
 static tinytl_status load(void *context, int index, const tinytl_view *view, uint8_t *rgb,

@@ -26,10 +26,19 @@ enum {
 
 /* ---- Layout ------------------------------------------------------------------------------- */
 
+/* Threads that decode: for small networks decoding takes half as long as training. */
+static int n_decoders(const tinytl_trainer *t) {
+  return (t->choices.n_lanes + 1) / 2;
+}
+
+static size_t decoding_nbytes(const tinytl_trainer *t) {
+  return (size_t)n_decoders(t) * t->load_nbytes;
+}
+
 tinytl_loader_options tinytl_trainer_loader_options(const tinytl_trainer *t) {
-  /* Those in use, as many for the next turn, and one that is being decoded. */
+  /* Those in use, as many for the next turn, and one more. */
   return (tinytl_loader_options){.capacity = 2 * t->choices.n_lanes + 1,
-                                 .n_workers = 1,
+                                 .n_workers = n_decoders(t),
                                  .max_size = t->network->image_size,
                                  .skip = t->options.skip,
                                  .skip_context = t->options.context};
@@ -127,7 +136,7 @@ static int n_threads(const tinytl_trainer *t) {
 }
 
 static size_t other_nbytes(const tinytl_trainer *t) {
-  const size_t n_stacks = (size_t)n_threads(t) + 1; /* the loader has one too */
+  const size_t n_stacks = (size_t)n_threads(t) + (size_t)n_decoders(t);
   const size_t nbytes = n_stacks * STACK_NBYTES + HEAP_NBYTES + sizeof *t + sizeof *t->network +
                         (size_t)t->params->n_segments * sizeof *t->params->segments +
                         sizeof *t->gradients + program_nbytes(t->train_program) +
@@ -182,10 +191,10 @@ bool tinytl_trainer_count(tinytl_trainer *t) {
   lay_out(t, &c, &loader_memory);
   t->block_nbytes = c.used;
   plan->frozen_bytes = tinytl_network_frozen_nbytes(t->network);
-  plan->picture_bytes += t->load_nbytes;
+  plan->picture_bytes += decoding_nbytes(t);
   count_activations(t);
   plan->other_bytes = other_nbytes(t);
-  plan->total_bytes = plan->frozen_bytes + c.used + t->load_nbytes + plan->other_bytes;
+  plan->total_bytes = plan->frozen_bytes + c.used + decoding_nbytes(t) + plan->other_bytes;
   plan->paper_bytes = tinytl_paper_count(t->network, paper_method(plan->method), plan->batch).total;
   plan->macs = tinytl_network_macs(t->network);
   plan->step_macs = step_macs(t);
@@ -282,8 +291,9 @@ static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backb
       found->max_load_nbytes = max_load_nbytes;
     }
     const size_t pictures = t->load_nbytes < LOAD_NBYTES ? t->load_nbytes : LOAD_NBYTES;
-    if (total - t->load_nbytes + pictures >= found->smallest_nbytes) continue;
-    found->smallest_nbytes = total - t->load_nbytes + pictures;
+    const size_t nbytes = total - decoding_nbytes(t) + (size_t)n_decoders(t) * pictures;
+    if (nbytes >= found->smallest_nbytes) continue;
+    found->smallest_nbytes = nbytes;
     found->least = t->choices;
   }
   return TINYTL_OK;
@@ -306,17 +316,16 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
   t->max_load_nbytes = found.fits ? found.max_load_nbytes : LOAD_NBYTES;
   const tinytl_choices choices = found.fits ? found.chosen : found.least;
   TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
+  tinytl_trainer_count(t);
+  if (found.fits && limit) { /* what is left is for large pictures */
+    const size_t without = t->plan.base_bytes + t->plan.total_bytes - decoding_nbytes(t);
+    t->max_load_nbytes = (limit - LIMIT_MARGIN - without) / (size_t)n_decoders(t);
+    t->load_nbytes = load_nbytes(t);
+  }
   count_lanes(t, 1);
   const size_t one_lane_nbytes = t->plan.total_bytes;
   count_lanes(t, choices.n_lanes);
-  const size_t lanes_nbytes = t->plan.total_bytes - one_lane_nbytes;
-  if (found.fits && limit) { /* what is left is for large pictures */
-    t->max_load_nbytes =
-        limit - LIMIT_MARGIN - t->plan.base_bytes - t->plan.total_bytes + t->load_nbytes;
-    t->load_nbytes = load_nbytes(t);
-    tinytl_trainer_count(t);
-  }
-  t->plan.one_lane_bytes = t->plan.total_bytes - lanes_nbytes;
+  t->plan.one_lane_bytes = one_lane_nbytes;
   t->plan.smallest_bytes = tinytl_round_up(
       t->plan.base_bytes + found.smallest_nbytes + LIMIT_MARGIN + BASE_SPREAD, LIMIT_STEP);
   return TINYTL_OK;
