@@ -21,9 +21,8 @@ typedef struct evaluation {
   tinytl_folder *folder;
   tinytl_predictor *predictor;
   int n_model_classes;
-  int *folder_class;    /* [n_model_classes]: the folder's class of that name; -1: none */
-  float *probabilities; /* [n_model_classes] */
-  uint8_t *rgb;
+  int *folder_class; /* [n_model_classes]: the folder's class of that name; -1: none */
+  bool quiet;
   cli_metrics metrics;
   cli_scores scores, unknown_scores;
   float temperature;
@@ -77,51 +76,43 @@ static tinytl_status prepare(evaluation *run, const cli_model *model, const eval
   status = tinytl_predictor_create(model->backbone, model->adapter, args->image_size,
                                    args->n_threads, &run->predictor, error);
   if (status != TINYTL_OK) return status;
-  size_t size = (size_t)tinytl_predictor_view(run->predictor).size;
   run->n_model_classes = tinytl_predictor_n_classes(run->predictor);
   run->folder_class = malloc(sizeof *run->folder_class * (size_t)run->n_model_classes);
-  run->probabilities = malloc(sizeof *run->probabilities * (size_t)run->n_model_classes);
-  run->rgb = malloc(size * size * 3);
-  if (!run->folder_class || !run->probabilities || !run->rgb) {
+  if (!run->folder_class)
     return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d classes",
                     run->n_model_classes);
-  }
   return match_classes(run, model, error);
 }
 
-static tinytl_status count(evaluation *run, int label, tinytl_error *error) {
+static tinytl_status count(void *context, int index, const float *probabilities, float score,
+                           tinytl_error *error) {
+  evaluation *run = context;
+  const int label = run->images->labels[index];
   int top[5];
   int k = run->n_model_classes < 5 ? run->n_model_classes : 5;
-  cli_top(run->probabilities, run->n_model_classes, k, top);
+  cli_top(probabilities, run->n_model_classes, k, top);
   bool in_top5 = false;
   for (int i = 0; i < k; i++) in_top5 |= run->folder_class[top[i]] == label;
-  const float confidence = run->probabilities[top[0]];
+  const float confidence = probabilities[top[0]];
   const bool right = run->folder_class[top[0]] == label;
   cli_metrics_add(&run->metrics, label, run->folder_class[top[0]], in_top5, confidence);
-  const float score = tinytl_predictor_score(run->predictor);
   run->rejection.n_right_kept += right && score >= run->rejection.below;
   run->rejection.n_wrong_rejected += !right && score < run->rejection.below;
+  if (!run->quiet) cli_progress_count("picture", index + 1, run->images->n_images);
   if (cli_scores_add(&run->scores, score)) return TINYTL_OK;
   return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d pictures", run->scores.n);
 }
 
-static tinytl_status evaluate(evaluation *run, bool quiet, tinytl_error *error) {
-  const tinytl_images *images = run->images;
-  const tinytl_view view = tinytl_predictor_view(run->predictor);
-  for (int i = 0; i < images->n_images; i++) {
-    tinytl_status status = images->load(images->context, i, &view, run->rgb, error);
-    if (status == TINYTL_ERROR_DATA) {
-      cli_note_skipped(NULL, tinytl_folder_path(run->folder, i), error->message);
-      run->n_skipped++;
-      continue;
-    }
-    if (status == TINYTL_OK) {
-      status = tinytl_predictor_run(run->predictor, run->rgb, run->probabilities, error);
-    }
-    if (status == TINYTL_OK) status = count(run, images->labels[i], error);
-    if (status != TINYTL_OK) return status;
-    if (!quiet) cli_progress_count("picture", i + 1, images->n_images);
-  }
+static void skip(void *context, const char *path, const char *reason) {
+  evaluation *run = context;
+  cli_note_skipped(NULL, path, reason);
+  run->n_skipped++;
+}
+
+static tinytl_status evaluate(evaluation *run, tinytl_error *error) {
+  const tinytl_status status =
+      tinytl_predictor_run_all(run->predictor, run->images, skip, count, run, error);
+  if (status != TINYTL_OK) return status;
   cli_progress_end();
   if (run->metrics.n_images > 0) return TINYTL_OK;
   return cli_fail(error, TINYTL_ERROR_DATA, "no picture could be read");
@@ -143,9 +134,9 @@ static tinytl_status evaluate_unknown(evaluation *run, const char *dir, tinytl_e
 
 static tinytl_status run_eval(const cli_model *model, const eval_arguments *args,
                               tinytl_error *error) {
-  evaluation run = {0};
+  evaluation run = {.quiet = args->quiet};
   tinytl_status status = prepare(&run, model, args, error);
-  if (status == TINYTL_OK) status = evaluate(&run, args->quiet, error);
+  if (status == TINYTL_OK) status = evaluate(&run, error);
   if (status == TINYTL_OK && args->unknown) status = evaluate_unknown(&run, args->unknown, error);
   if (status == TINYTL_OK) {
     const cli_eval_report report = {.metrics = &run.metrics,
@@ -161,8 +152,6 @@ static tinytl_status run_eval(const cli_model *model, const eval_arguments *args
   cli_metrics_free(&run.metrics);
   cli_scores_free(&run.scores);
   cli_scores_free(&run.unknown_scores);
-  free(run.rgb);
-  free(run.probabilities);
   free(run.folder_class);
   tinytl_predictor_free(run.predictor);
   tinytl_folder_free(run.folder);

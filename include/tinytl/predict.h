@@ -26,6 +26,19 @@ tinytl_status tinytl_predictor_run(tinytl_predictor *predictor, const uint8_t *r
 /* Of the picture that was run last without an error: its largest logit. Pictures of the classes
  * tend to score higher than those of other things, which may still have a probability near 1. */
 float tinytl_predictor_score(const tinytl_predictor *predictor);
+
+/* Told of picture `index`: its probabilities [n_classes] and its score. Any status but OK ends the
+ * run. */
+typedef tinytl_status (*tinytl_answer_fn)(void *context, int index, const float *probabilities,
+                                          float score, tinytl_error *error);
+/* Runs all pictures of a set, decoded meanwhile, as many at once as there are threads (16 at most),
+ * and tells `answer` in their order, from the calling thread. `skip` (may be NULL) is told of those
+ * that cannot be read. For every picture at once it takes, until it returns, an arena, two decoded
+ * pictures and what decoding takes. Errors: INTERNAL (no memory, no thread), those of images->load,
+ * of tinytl_predictor_run, and of `answer`. */
+tinytl_status tinytl_predictor_run_all(tinytl_predictor *predictor, const tinytl_images *images,
+                                       tinytl_skip_fn skip, tinytl_answer_fn answer, void *context,
+                                       tinytl_error *error);
 size_t tinytl_predictor_nbytes(const tinytl_predictor *predictor); /* arena */
 uint64_t tinytl_predictor_macs(const tinytl_predictor *predictor); /* of one picture */
 void tinytl_predictor_free(tinytl_predictor *predictor);           /* NULL is allowed */

@@ -1,4 +1,5 @@
 /* tinytl_predictor: inference with a backbone and an adapter. */
+#include "data/data.h"
 #include "tinytl/predict.h"
 #include "train/calibration.h"
 #include "train/profile.h"
@@ -84,17 +85,106 @@ uint64_t tinytl_predictor_macs(const tinytl_predictor *predictor) {
   return tinytl_program_macs(predictor->program, predictor->network);
 }
 
-tinytl_status tinytl_predictor_run(tinytl_predictor *predictor, const uint8_t *rgb,
-                                   float *probabilities, tinytl_error *error) {
+/* Makes probabilities of logits; the largest logit goes to *score. */
+static tinytl_status judge(const tinytl_predictor *predictor, float *probabilities, float *score,
+                           tinytl_error *error) {
   const int n_classes = predictor->network->n_classes;
-  tinytl_machine_run(&predictor->machine, rgb, NULL);
-  memcpy(probabilities, tinytl_machine_logits(&predictor->machine),
-         (size_t)n_classes * sizeof *probabilities);
-  predictor->score = tinytl_largest(n_classes, probabilities);
+  *score = tinytl_largest(n_classes, probabilities);
   tinytl_softmax_at(n_classes, predictor->temperature, probabilities);
   for (int c = 0; c < n_classes; c++)
     if (!isfinite(probabilities[c]))
       return tinytl_fail(error, TINYTL_ERROR_MODEL,
                          "the model gives a probability of class %d that is not a number", c);
   return TINYTL_OK;
+}
+
+tinytl_status tinytl_predictor_run(tinytl_predictor *predictor, const uint8_t *rgb,
+                                   float *probabilities, tinytl_error *error) {
+  tinytl_machine_run(&predictor->machine, rgb, NULL);
+  memcpy(probabilities, tinytl_machine_logits(&predictor->machine),
+         (size_t)predictor->network->n_classes * sizeof *probabilities);
+  return judge(predictor, probabilities, &predictor->score, error);
+}
+
+/* ---- Many pictures ------------------------------------------------------------------------ */
+
+typedef struct lanes {
+  tinytl_machine machines[TINYTL_MAX_LANES];
+  int n;
+  int *order; /* of the pictures: that of their numbers */
+  void *arenas, *loader_memory;
+  tinytl_loader *loader;
+} lanes;
+
+static tinytl_status make_lanes(tinytl_predictor *predictor, int n_images,
+                                const tinytl_loader_options *options, lanes *l,
+                                tinytl_error *error) {
+  const size_t arena = tinytl_round_up(predictor->program->nbytes, TINYTL_ARENA_ALIGN);
+  const size_t arenas = (size_t)l->n * arena, loader = tinytl_loader_nbytes(options);
+  l->order = malloc((size_t)n_images * sizeof *l->order);
+  l->arenas = aligned_alloc(TINYTL_ARENA_ALIGN, arenas);
+  l->loader_memory = malloc(loader);
+  if (!l->order || !l->arenas || !l->loader_memory)
+    return tinytl_fail_memory(error, arenas + loader + (size_t)n_images * sizeof *l->order);
+  for (int i = 0; i < n_images; i++) l->order[i] = i;
+  for (int i = 0; i < l->n; i++) {
+    l->machines[i] = predictor->machine;
+    l->machines[i].arena = (unsigned char *)l->arenas + (size_t)i * arena;
+  }
+  return tinytl_loader_create(options, l->loader_memory, &l->loader, error);
+}
+
+static void free_lanes(lanes *l) {
+  tinytl_loader_free(l->loader);
+  free(l->loader_memory);
+  free(l->arenas);
+  free(l->order);
+}
+
+/* The next pictures that can be read, of those that are left: one a lane, if there are as many. */
+static tinytl_status take_samples(lanes *l, int *n_left, tinytl_sample *samples, int *n,
+                                  tinytl_error *error) {
+  for (*n = 0; *n<l->n && * n_left> 0; --*n_left) {
+    TINYTL_TRY(tinytl_loader_next(l->loader, &samples[*n], error));
+    *n += !samples[*n].skipped;
+  }
+  return TINYTL_OK;
+}
+
+static tinytl_status run_lanes(const tinytl_predictor *predictor, lanes *l, int n_images,
+                               tinytl_answer_fn answer, void *context, tinytl_error *error) {
+  for (int n_left = n_images; n_left > 0;) {
+    tinytl_sample samples[TINYTL_MAX_LANES];
+    tinytl_turn turns[TINYTL_MAX_LANES] = {{0}};
+    int n;
+    TINYTL_TRY(take_samples(l, &n_left, samples, &n, error));
+    for (int i = 0; i < n; i++) turns[i].rgb = samples[i].rgb;
+    tinytl_machines_run(l->machines, turns, n, predictor->pool);
+    for (int i = 0; i < n; i++) {
+      float *logits = tinytl_machine_logits(&l->machines[i]), score;
+      TINYTL_TRY(judge(predictor, logits, &score, error));
+      TINYTL_TRY(answer(context, samples[i].index, logits, score, error));
+      tinytl_loader_release(l->loader, &samples[i]);
+    }
+  }
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_predictor_run_all(tinytl_predictor *predictor, const tinytl_images *images,
+                                       tinytl_skip_fn skip, tinytl_answer_fn answer, void *context,
+                                       tinytl_error *error) {
+  const tinytl_view view = tinytl_predictor_view(predictor);
+  lanes l = {.n = tinytl_min(tinytl_pool_n_threads(predictor->pool), TINYTL_MAX_LANES)};
+  const tinytl_loader_options options = {.capacity = 2 * l.n,
+                                         .n_workers = l.n,
+                                         .max_size = view.size,
+                                         .skip = skip,
+                                         .skip_context = context};
+  tinytl_status status = make_lanes(predictor, images->n_images, &options, &l, error);
+  if (status == TINYTL_OK)
+    status = tinytl_loader_start(l.loader, images, l.order, images->n_images, &view, error);
+  if (status == TINYTL_OK)
+    status = run_lanes(predictor, &l, images->n_images, answer, context, error);
+  free_lanes(&l);
+  return status;
 }

@@ -23,9 +23,6 @@ typedef struct tinytl_carry {
   bool asks_mirror; /* this method trains without, and is judged on mirrored pictures too */
 } tinytl_carry;
 
-/* As many threads as a batch of the default size has pictures, twice. */
-enum { TINYTL_MAX_LANES = 16 };
-
 /* What a run may trade for memory. */
 typedef struct tinytl_choices {
   tinytl_method method;

@@ -166,6 +166,108 @@ static void test_any_threads(void **state) {
   tinytl_backbone_free(backbone);
 }
 
+/* ---- Many pictures ------------------------------------------------------------------------ */
+
+enum { N_PICTURES = 11, UNREADABLE = 4 };
+
+typedef struct set {
+  tinytl_status failure; /* of picture UNREADABLE */
+  int n_told, n_skipped, stop_at;
+  int told[N_PICTURES];
+  float probabilities[N_PICTURES][TINY_CLASSES], scores[N_PICTURES];
+} set;
+
+static void fill(int index, uint8_t *rgb) {
+  uint8_t *picture = random_picture(TINY_SIZE, (uint64_t)index);
+  memcpy(rgb, picture, (size_t)TINY_SIZE * TINY_SIZE * 3);
+  free(picture);
+}
+
+static tinytl_status load_one(void *context, int index, const tinytl_view *view, uint8_t *rgb,
+                              tinytl_error *error) {
+  const set *s = context;
+  if (view->size != TINY_SIZE) return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "another size");
+  fill(index, rgb);
+  if (index == UNREADABLE && s->failure != TINYTL_OK)
+    return tinytl_fail(error, s->failure, "no such picture");
+  return TINYTL_OK;
+}
+
+static void skip_one(void *context, const char *path, const char *reason) {
+  set *s = context;
+  assert_string_equal(path, "picture 4");
+  assert_non_null(strstr(reason, "no such"));
+  s->n_skipped++;
+}
+
+static tinytl_status take_answer(void *context, int index, const float *probabilities, float score,
+                                 tinytl_error *error) {
+  set *s = context;
+  memcpy(s->probabilities[s->n_told], probabilities, sizeof s->probabilities[0]);
+  s->scores[s->n_told] = score;
+  s->told[s->n_told++] = index;
+  if (s->n_told == s->stop_at) return tinytl_fail(error, TINYTL_INTERRUPTED, "enough");
+  return TINYTL_OK;
+}
+
+static tinytl_status run_set(const tinytl_backbone *backbone, int n_threads, set *s) {
+  tinytl_predictor *predictor = NULL;
+  const int labels[N_PICTURES] = {0};
+  const tinytl_images images = {.n_images = N_PICTURES,
+                                .n_classes = TINY_CLASSES,
+                                .labels = labels,
+                                .context = s,
+                                .load = load_one};
+  assert_int_equal(tinytl_predictor_create(backbone, NULL, 0, n_threads, &predictor, NULL),
+                   TINYTL_OK);
+  const tinytl_status status =
+      tinytl_predictor_run_all(predictor, &images, skip_one, take_answer, s, NULL);
+  tinytl_predictor_free(predictor);
+  return status;
+}
+
+/* In order, and to the bit what each picture gives alone; what cannot be read is left out. */
+static void test_run_all(void **state) {
+  (void)state;
+  tinytl_backbone *backbone = tiny_backbone(TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, true);
+  tinytl_predictor *alone = NULL;
+  uint8_t rgb[TINY_SIZE * TINY_SIZE * 3];
+  assert_int_equal(tinytl_predictor_create(backbone, NULL, 0, 1, &alone, NULL), TINYTL_OK);
+  for (int n_threads = 1; n_threads <= 4; n_threads++)
+    for (int is_bad = 0; is_bad < 2; is_bad++) {
+      set s = {.failure = is_bad ? TINYTL_ERROR_DATA : TINYTL_OK};
+      assert_int_equal(run_set(backbone, n_threads, &s), TINYTL_OK);
+      assert_int_equal(s.n_skipped, is_bad);
+      assert_int_equal(s.n_told, N_PICTURES - is_bad);
+      for (int i = 0; i < s.n_told; i++) {
+        const int index = i + (is_bad && i >= UNREADABLE);
+        float expected[TINY_CLASSES];
+        assert_int_equal(s.told[i], index);
+        fill(index, rgb);
+        assert_int_equal(tinytl_predictor_run(alone, rgb, expected, NULL), TINYTL_OK);
+        assert_memory_equal(s.probabilities[i], expected, sizeof expected);
+        assert_true(s.scores[i] == tinytl_predictor_score(alone));
+      }
+    }
+  tinytl_predictor_free(alone);
+  tinytl_backbone_free(backbone);
+}
+
+/* Another error than DATA ends the run, and so does an answer that is not taken. */
+static void test_run_all_ends(void **state) {
+  (void)state;
+  tinytl_backbone *backbone = tiny_backbone(TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, false);
+  for (int n_threads = 1; n_threads <= 3; n_threads++) {
+    set broken = {.failure = TINYTL_ERROR_INTERNAL};
+    assert_int_equal(run_set(backbone, n_threads, &broken), TINYTL_ERROR_INTERNAL);
+    assert_true(broken.n_told <= UNREADABLE && broken.n_skipped == 0);
+    set enough = {.stop_at = 5};
+    assert_int_equal(run_set(backbone, n_threads, &enough), TINYTL_INTERRUPTED);
+    assert_int_equal(enough.n_told, 5);
+  }
+  tinytl_backbone_free(backbone);
+}
+
 /* An adapter carries the geometry it was trained with; another size takes the backbone's. */
 static void test_view(void **state) {
   (void)state;
@@ -296,7 +398,8 @@ static void test_not_finite(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_own_classifier), cmocka_unit_test(test_adapters),
-      cmocka_unit_test(test_any_threads),    cmocka_unit_test(test_view),
+      cmocka_unit_test(test_any_threads),    cmocka_unit_test(test_run_all),
+      cmocka_unit_test(test_run_all_ends),   cmocka_unit_test(test_view),
       cmocka_unit_test(test_arguments),      cmocka_unit_test(test_adapter_of_another_backbone),
       cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_temperature),
   };
