@@ -27,6 +27,9 @@ static tinytl_status fail(const reader *r, tinytl_error *error, const char *form
   va_end(arguments);
   return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: byte %zu: %s", r->where, r->op, reason);
 }
+#ifdef __clang_analyzer__ /* as in core/status.h */
+#define fail(...) (fail(__VA_ARGS__), TINYTL_ERROR_MODEL)
+#endif
 
 /* ---- Arrays ------------------------------------------------------------------------------- */
 

@@ -20,7 +20,7 @@ static void put_tensor(tinytl_json_text *json, const tinytl_tensor *tensor, size
   tinytl_json_close(json, ']');
   tinytl_json_open(json, "data_offsets", '[');
   tinytl_json_put_int(json, NULL, (long long)offset);
-  tinytl_json_put_int(json, NULL, (long long)(offset + tensor->nbytes));
+  tinytl_json_put_int(json, NULL, (long long)offset + (long long)tensor->nbytes);
   tinytl_json_close(json, ']');
   tinytl_json_close(json, '}');
 }

@@ -14,6 +14,7 @@ enum { CODE_DEPRECATED = 0, CODE_BUILTIN = 3 };
 enum { SUBGRAPH_TENSORS, SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS, SUBGRAPH_OPERATORS };
 enum { OPERATOR_CODE = 0, OPERATOR_INPUTS = 1, OPERATOR_OUTPUTS = 2, OPERATOR_OPTIONS = 4 };
 
+#undef tinytl_tflite_fail
 tinytl_status tinytl_tflite_fail(const tinytl_tflite *graph, tinytl_error *error,
                                  const char *format, ...) {
   char reason[256], op[32] = "";

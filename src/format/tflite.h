@@ -61,6 +61,9 @@ typedef struct tinytl_tflite {
 /* tinytl_fail that names the file and the operator at hand. */
 tinytl_status tinytl_tflite_fail(const tinytl_tflite *graph, tinytl_error *error,
                                  const char *format, ...) TINYTL_PRINTF(3, 4);
+#ifdef __clang_analyzer__ /* as in core/status.h */
+#define tinytl_tflite_fail(...) (tinytl_tflite_fail(__VA_ARGS__), TINYTL_ERROR_MODEL)
+#endif
 /* "CONV_2D", or "code 200". */
 void tinytl_tflite_op_name(int code, char name[32]);
 /* Reads the operator at hand into the model. */

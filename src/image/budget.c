@@ -61,7 +61,12 @@ void tinytl_budget_give(tinytl_budget *budget, void *memory) {
 }
 
 void tinytl_budget_give_all(tinytl_budget *budget) {
-  while (budget->pieces) tinytl_budget_give(budget, budget->pieces + 1);
+  while (budget->pieces) {
+    piece *first = budget->pieces;
+    budget->pieces = first->next;
+    budget->used -= first->cost;
+    free(first);
+  }
 }
 
 tinytl_status tinytl_budget_fail(const tinytl_budget *budget, tinytl_error *error) {

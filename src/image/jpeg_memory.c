@@ -118,7 +118,10 @@ static void self_destruct(j_common_ptr jpeg) {
 
 void tinytl_jpeg_memory_install(j_decompress_ptr jpeg, tinytl_budget *budget) {
   manager *self = tinytl_budget_take(budget, sizeof *self);
-  if (!self) ERREXIT1(jpeg, JERR_OUT_OF_MEMORY, 0);
+  if (!self) {
+    ERREXIT1(jpeg, JERR_OUT_OF_MEMORY, 0);
+    return; /* it does not come here, but through a pointer */
+  }
   *self = (manager){.methods = {.alloc_small = alloc,
                                 .alloc_large = alloc,
                                 .alloc_sarray = alloc_samples,

@@ -83,7 +83,8 @@ static size_t jpeg_cost(const tinytl_picture_info *info, int reduction) {
     const component *c = &components[i];
     int columns = ceil_div(info->width * c->h, max_h * 8), rows = c->v * c->block / block;
     /* jdmainct.c: row groups as they come from the inverse DCT. */
-    cost += tinytl_jpeg_samples_cost((size_t)(columns * c->block), (size_t)(rows * n_groups));
+    cost += tinytl_jpeg_samples_cost((size_t)columns * (size_t)c->block,
+                                     (size_t)rows * (size_t)n_groups);
     /* jdsample.c: rows of full width. */
     if (c->h * c->block != max_h * block || c->v * c->block != max_v * block)
       cost +=
