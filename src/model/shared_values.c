@@ -96,8 +96,8 @@ static size_t lite_tap(const tinytl_lite *whole, const tinytl_lite *part, int o,
   const int border = (whole->kernel - part->kernel) / 2;
   const int in = whole->in_c / whole->groups;
   const int first = o / (part->mid_c / part->groups) * (part->in_c / part->groups); /* channel */
-  return (size_t)(((o * whole->kernel + ky + border) * whole->kernel + kx + border) * in +
-                  first % in);
+  const int tap = (o * whole->kernel + ky + border) * whole->kernel + kx + border;
+  return (size_t)tap * (size_t)in + (size_t)(first % in);
 }
 
 void tinytl_lite_conv_move(const tinytl_lite *whole, const tinytl_lite *part, const float *from,

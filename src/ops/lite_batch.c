@@ -63,7 +63,7 @@ size_t tinytl_batch_lite_room_floats(const tinytl_batch_lite *lite) {
 
 size_t tinytl_batch_lite_scratch(const tinytl_batch_lite *lite, int n_images,
                                  const tinytl_kernels *kernels) {
-  const size_t channels = (size_t)(lite->conv.out_c + lite->pointwise.out_c);
+  const size_t channels = (size_t)lite->conv.out_c + (size_t)lite->pointwise.out_c;
   size_t nbytes = tinytl_size_max(MAX_PARTS * 2 * channels * sizeof(float),
                                   tinytl_batch_conv_scratch(&lite->pointwise, n_images, kernels));
   nbytes = tinytl_size_max(nbytes, tinytl_batch_conv_scratch(&lite->conv, n_images, kernels));

@@ -24,7 +24,8 @@ typedef struct tinytl_split {
 /* n_rows rows of row_size elements each, in tasks of whole rows. */
 static inline tinytl_split tinytl_split_rows(int n_rows, size_t row_size) {
   size_t per_task = row_size < TINYTL_SPLIT_TASK ? TINYTL_SPLIT_TASK / (row_size + !row_size) : 1;
-  int rows_per_task = per_task < (size_t)n_rows ? (int)per_task : n_rows + !n_rows;
+  int rows_per_task = per_task < (size_t)n_rows ? (int)per_task : n_rows;
+  if (rows_per_task < 1) rows_per_task = 1;
   return (tinytl_split){
       .n_rows = n_rows,
       .rows_per_task = rows_per_task,

@@ -75,8 +75,8 @@ void tinytl_adaptation_free(tinytl_adaptation *a) {
 
 /* Its own, and a program while it is being made. */
 size_t tinytl_adaptation_heap_nbytes(const tinytl_searcher *s) {
-  const tinytl_adaptation *a = s->adaptation;
-  return sizeof *a + sizeof *a->params + sizeof *a->network + sizeof *a->gradients +
+  return sizeof(tinytl_adaptation) + sizeof(tinytl_params) + sizeof(tinytl_network) +
+         sizeof(tinytl_gradients) +
          tinytl_program_heap_nbytes(s->shared.arch.n_layers, s->shared.arch.n_lite);
 }
 
