@@ -216,6 +216,7 @@ static tinytl_status build(tinytl_backbone *to, const tinytl_backbone *from, tin
   storage block = {0};
   TINYTL_TRY(copy_values(&block, from, type, to, error));
   const size_t nbytes = block.n_floats * sizeof *block.floats + block.n_bytes;
+  /* NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): there is a classifier at least */
   to->storage = malloc(nbytes);
   if (!to->storage) return tinytl_fail_memory(error, nbytes);
   block =

@@ -155,13 +155,12 @@ tinytl_gradient_range tinytl_gradients_make(tinytl_gradients *gradients,
                                             const tinytl_network *network, const tinytl_run *run,
                                             int s, size_t first, int n_images, void *memory) {
   const tinytl_segment *segment = &params->segments[s];
+  float *summed = gradients->vector + gradients->offset[s], *gradient = memory;
   const tinytl_factors *factors = factors_at(gradients, segment);
-  const tinytl_conv *conv = conv_of(network, segment);
-  float *gradient = memory;
-  if (!factors || !factors->x)
-    return (tinytl_gradient_range){first, segment->n, gradients->vector + gradients->offset[s]};
-  if (!conv) return make_slice(factors, network, run, first, n_images, gradient);
+  if (!factors || !factors->x) return (tinytl_gradient_range){first, segment->n, summed};
+  if (is_classifier(segment)) return make_slice(factors, network, run, first, n_images, gradient);
 
+  const tinytl_conv *conv = conv_of(network, segment);
   tinytl_run own = *run;
   own.scratch = (char *)memory + tinytl_round_up(segment->n * sizeof(float), TINYTL_ARENA_ALIGN);
   memset(gradient, 0, segment->n * sizeof *gradient);

@@ -187,6 +187,7 @@ static void weight_backward(const tinytl_machine *machine, const tinytl_step *st
   float *dw = gradients->weight[i];
   if (gain) {
     const size_t nbytes = tinytl_weight_gradient_nbytes(network, i);
+    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): a step with a gain has scratch */
     dw = memset(run.scratch, 0, nbytes);
     run.scratch = (char *)run.scratch + nbytes;
   }
