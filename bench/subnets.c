@@ -83,7 +83,7 @@ int main(int argc, char **argv) {
     bool meets;
     check(tinytl_price(&pricer, &largest, &plan, &meets, &error), &error);
     write_subnet(&pricer, &largest, argv[3]);
-    printf("%zu %zu\n", plan.total_bytes, plan.base_bytes);
+    printf("%zu %zu\n", plan.one_lane_bytes, plan.base_bytes);
   }
   for (uint64_t draw = 0; limit > 0 && n_made < n && draw < MOST_DRAWS; draw++) {
     tinytl_subnet subnet = tinytl_genes_draw(&supernet->space, seed, draw, 0);
