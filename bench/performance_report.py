@@ -41,8 +41,9 @@ each layer) are float32, without activation, less what a call costs. *Portable* 
 the architecture. Pointwise is to reach 90 % with one thread and 80 % with two.
 """
 PROFILE = """\
-Milliseconds of the training thread for one picture, batch 8, 2 threads unless said. *JPEG*: pictures of
-500 x 375 in class folders, decoded meanwhile on a thread of its own; the others are made in memory. *Before*: an
+Milliseconds for one picture, batch 8, 2 threads unless said: by the clock, while the first lane was at it, over the
+pictures of all lanes. *JPEG*: pictures of
+500 x 375 in class folders, decoded meanwhile on threads of their own; the others are made in memory. *Before*: an
 earlier build, measured in the same run. A convolution's time includes unpacking its weights and its activation.
 """
 GROWTH = """\

@@ -1,4 +1,4 @@
-"""The default backbone for training: MobileNetV2's inverted residuals with TinyTL's lite modules."""
+"""The teacher for training: MobileNetV2's inverted residuals with TinyTL's lite modules."""
 import torch.nn.functional as F
 from torch import nn
 

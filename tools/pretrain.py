@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Pre-trains tinytl's default backbone together with its lite residual modules, and exports it.
+"""Pre-trains the teacher of tinytl's bundled super-net, a small network of its own with lite residual
+modules, and exports it as a backbone file.
 
 The data is a folder of pictures, DATA/{train,test}/<class>/<file>, with DATA/words.txt
 ("<class><tab><name>" a line) naming the classes.  The result is one safetensors file: the main
 branch in int8 with its batch norms folded in, lite modules, biases and scales in float32.
 The export is checked by reading the file back and evaluating what it holds.
 
-    python3 tools/pretrain.py --data tiny-imagenet100 --out models/default.safetensors
+    python3 tools/pretrain.py --data tiny-imagenet100 --out teacher.safetensors
 """
 import argparse
 import copy
