@@ -212,11 +212,10 @@ static const cli_syntax plan_syntax = {
                 "  tinytl plan --method lite+bias --memory-limit 24M --json\n",
     .notes =
         "A tenth of the pictures counts as validation. Every thread has a picture of its own to\n"
-        "work on, a lane; under a limit there may be fewer lanes, or one, in which all threads\n"
-        "work. Limits are for the whole process; a run\n"
-        "holds up to half a megabyte more at its start than a plan does: the names of the\n"
-        "pictures and what reads them. Exit code 5: no method fits. Sizes: K, M, G are 10^3,\n"
-        "10^6, 10^9 bytes.\n"};
+        "work on, in a lane; under a limit there may be fewer lanes, or one, in which all\n"
+        "threads work. Limits are for the whole process; a run holds up to half a megabyte more\n"
+        "at its start than a plan does: the names of the pictures and what reads them. Exit\n"
+        "code 5: no method fits. Sizes: K, M, G are 10^3, 10^6, 10^9 bytes.\n"};
 
 static bool parse(int argc, char **argv, plan_arguments *args, int *exit_code) {
   tinytl_train_options *train = &args->train;

@@ -180,6 +180,7 @@ tinytl_status tinytl_predictor_run_all(tinytl_predictor *predictor, const tinytl
                                          .max_size = view.size,
                                          .skip = skip,
                                          .skip_context = context};
+  if (images->n_images < 1) return TINYTL_OK;
   tinytl_status status = make_lanes(predictor, images->n_images, &options, &l, error);
   if (status == TINYTL_OK)
     status = tinytl_loader_start(l.loader, images, l.order, images->n_images, &view, error);
