@@ -1,4 +1,3 @@
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -164,14 +163,11 @@ static void put_candidate(cli_json *json, const char *event, const tinytl_candid
   cli_json_int(json, "base_rss_bytes", (long long)c->base_bytes);
   cli_json_real(json, "val_top1", (double)c->top1);
   cli_json_real(json, "predicted_top1", (double)c->predicted);
-  cli_json_real(json, "estimate", (double)c->estimate);
 }
 
 static void print_candidate(const tinytl_candidate *c) {
-  printf("%6.1f %%  ", 100 * (double)c->top1);
-  if (!isnan(c->predicted)) printf("%6.1f %%  ", 100 * (double)c->estimate);
-  printf("%7.1f MB  %7.1f M  ", (double)(c->planned_bytes + c->base_bytes) / 1e6,
-         (double)c->macs / 1e6);
+  printf("%6.1f %%  %7.1f MB  %7.1f M  ", 100 * (double)c->top1,
+         (double)(c->planned_bytes + c->base_bytes) / 1e6, (double)c->macs / 1e6);
   for (int s = 1; s < 7; s++)
     for (int j = 0; j < c->depth[s]; j++) {
       printf("%s%d/%d", j ? " " : s > 1 ? " | " : "", c->kernel[s][j], c->expand[s][j]);
@@ -184,12 +180,11 @@ static void on_measured(void *context, const tinytl_candidate *candidate) {
   search_arguments *args = context;
   cli_progress_end();
   cli_plot_add(&args->plot, (double)(candidate->planned_bytes + candidate->base_bytes) / 1e6,
-               100 * (double)candidate->estimate, candidate->on_front);
+               100 * (double)candidate->top1, candidate->on_front);
   if (!args->json) {
     if (!candidate->on_front) return;
     if (!args->has_header) {
-      printf("accuracy  %s    memory       work  kernel/expand%s of every block\n",
-             isnan(candidate->predicted) ? "" : "estimate  ",
+      printf("accuracy      memory       work  kernel/expand%s of every block\n",
              has_lite(candidate) ? ":lite kernel/groups" : "");
     }
     args->has_header = true;

@@ -18,8 +18,7 @@ typedef struct tinytl_candidate {
   size_t planned_bytes, base_bytes;         /* of training it, as tinytl_plan's one_lane and base */
   float top1;                               /* on held-out pictures, 0 to 1 */
   float predicted; /* what the predictor says of it, FULL; NAN: nothing, or not yet */
-  float estimate;  /* what they are ranked by: the mean of the two, or top1 where it says nothing */
-  bool on_front;   /* no other one beats its estimate with as little memory */
+  bool on_front;   /* no other one beats it in accuracy with as little memory */
 } tinytl_candidate;
 
 typedef enum tinytl_search_mode {
@@ -69,7 +68,7 @@ typedef struct tinytl_search_report {
   double seconds;
 } tinytl_search_report;
 
-/* Chooses the sub-net for these pictures that has the best estimate on `val`, held-out ones of the
+/* Chooses the sub-net for these pictures that has the best accuracy on `val`, held-out ones of the
  * same classes, within options->train.memory_limit and max_macs; how, stands in docs/supernet.md.
  * *backbone, which is the caller's, has int8 weights; its classifier is the super-net's or, in mode
  * FULL, one of the pictures' classes, and its biases and lite modules are adapted to them. Same

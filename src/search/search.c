@@ -147,21 +147,15 @@ static bool is_known(const search *s, const tinytl_subnet *subnet) {
   return false;
 }
 
-/* Held-out pictures are few: the best of hundreds of measurements is mostly lucky. The predictor
- * has all of them behind it, but knows no sub-net by itself (docs/supernet.md). */
-static float estimate(const tinytl_measured *one) {
-  return isnan(one->predicted) ? one->top1 : (one->top1 + one->predicted) / 2;
-}
-
 static int by_rank(const void *left, const void *right) {
   const tinytl_measured *x = *(const tinytl_measured *const *)left;
   const tinytl_measured *y = *(const tinytl_measured *const *)right;
-  if (estimate(x) != estimate(y)) return estimate(x) < estimate(y) ? 1 : -1;
+  if (x->top1 != y->top1) return x->top1 < y->top1 ? 1 : -1;
   if (x->macs != y->macs) return x->macs > y->macs ? 1 : -1;
   return x < y ? -1 : x > y;
 }
 
-/* Best first; of equal ones that of less work. */
+/* Best first; of equal accuracy the one of less work. */
 static void rank(const search *s, const tinytl_measured **ranked) {
   const int n = s->searcher->at.n_measured;
   for (int i = 0; i < n; i++) ranked[i] = &s->measured[i];
@@ -215,8 +209,7 @@ static void describe(const search *s, const tinytl_measured *one, tinytl_candida
                              .planned_bytes = one->planned_bytes,
                              .base_bytes = s->pricer.base_nbytes,
                              .top1 = one->top1,
-                             .predicted = one->predicted,
-                             .estimate = estimate(one)};
+                             .predicted = one->predicted};
   for (int stage = 0; stage < TINYTL_SUPERNET_STAGES; stage++) {
     info->depth[stage] = one->subnet.depth[stage];
     for (int j = 0; j < TINYTL_SUPERNET_DEPTH; j++) {
@@ -338,7 +331,7 @@ static tinytl_status begin(search *s) {
   return go_on(s);
 }
 
-/* Best first. The front: those whose estimate no other one beats with as little memory. */
+/* Best first. The front: what no other one beats in accuracy with as little memory. */
 static void tell(const search *s, const tinytl_measured *const *ranked) {
   size_t least = SIZE_MAX;
   for (int i = 0; i < s->searcher->at.n_measured && s->options.measured; i++) {

@@ -95,15 +95,15 @@ static void test_chooses_the_best_it_measured(void **state) {
   assert_int_equal(f->n_measured, CANDIDATES);
   assert_int_equal(f->n_told, CANDIDATES);
   for (int i = 0; i < CANDIDATES; i++) {
-    assert_true(f->measured[i].estimate <= f->report.chosen.estimate);
-    assert_true(f->measured[i].estimate < f->report.chosen.estimate ||
+    assert_true(f->measured[i].top1 <= f->report.chosen.top1);
+    assert_true(f->measured[i].top1 < f->report.chosen.top1 ||
                 f->measured[i].macs >= f->report.chosen.macs);
   }
   /* The front begins with the choice; nothing on it is beaten. */
   assert_memory_equal(&f->front[0], &f->report.chosen, sizeof *f->front);
   for (int i = 0; i < f->n_front; i++)
     for (int j = 0; j < CANDIDATES; j++)
-      assert_false(f->measured[j].estimate > f->front[i].estimate &&
+      assert_false(f->measured[j].top1 > f->front[i].top1 &&
                    f->measured[j].planned_bytes < f->front[i].planned_bytes);
   free(f);
 }
