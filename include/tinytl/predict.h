@@ -34,8 +34,9 @@ typedef tinytl_status (*tinytl_answer_fn)(void *context, int index, const float 
 /* Runs all pictures of a set, decoded meanwhile, as many at once as there are threads (16 at most),
  * and tells `answer` in their order, from the calling thread. `skip` (may be NULL) is told of those
  * that cannot be read; both are given `context`. For every picture at once it takes, until it
- * returns, an arena, two decoded pictures and what decoding takes. Errors: INTERNAL (no memory, no
- * thread), those of images->load, of tinytl_predictor_run, and of `answer`. */
+ * returns, two decoded pictures and what decoding takes, and for every one but the first an arena.
+ * Errors: INTERNAL (no memory, no thread), those of images->load, of tinytl_predictor_run, and of
+ * `answer`. */
 tinytl_status tinytl_predictor_run_all(tinytl_predictor *predictor, const tinytl_images *images,
                                        tinytl_skip_fn skip, tinytl_answer_fn answer, void *context,
                                        tinytl_error *error);

@@ -87,10 +87,10 @@ static void lay_out(tinytl_trainer *t, tinytl_cursor *c, void **loader_memory) {
   const tinytl_loader_options loader = tinytl_trainer_loader_options(t);
   *loader_memory = tinytl_take(c, tinytl_loader_nbytes(&loader), 1);
   plan->picture_bytes = used_since(c, &mark);
-  t->lanes = tinytl_take(c, (size_t)t->choices.n_lanes, lane_nbytes(t));
+  unsigned char *lanes = tinytl_take(c, (size_t)t->choices.n_lanes, lane_nbytes(t));
   if (!c->base) return;
   for (int i = 0; i < t->choices.n_lanes; i++)
-    t->train_machines[i].arena = t->test_machines[i].arena = t->lanes + (size_t)i * lane_nbytes(t);
+    t->train_machines[i].arena = t->test_machines[i].arena = lanes + (size_t)i * lane_nbytes(t);
   tinytl_gradients_place(t->gradients, t->params, gradient);
   tinytl_optimizer_init(&t->optimizer, t->choices.optimizer, t->params, moments);
 }
@@ -113,7 +113,7 @@ static void count_activations(tinytl_trainer *t) {
   if (t->test_program && (!program || t->test_program->nbytes > program->nbytes))
     program = t->test_program;
   plan->saved_bytes = plan->map_bytes = 0;
-  if (program && lane == tinytl_round_up(program->nbytes, TINYTL_ARENA_ALIGN)) {
+  if (program && lane == program->nbytes) {
     const tinytl_program_peak peak = tinytl_program_find_peak(program);
     plan->saved_bytes = n_lanes * peak.nbytes[TINYTL_PURPOSE_SAVED];
     plan->map_bytes = n_lanes * peak.nbytes[TINYTL_PURPOSE_MAP];

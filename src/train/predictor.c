@@ -112,24 +112,25 @@ typedef struct lanes {
   tinytl_machine machines[TINYTL_MAX_LANES];
   int n;
   int *order; /* of the pictures: that of their numbers */
-  void *arenas, *loader_memory;
+  unsigned char *arenas;
+  void *loader_memory;
   tinytl_loader *loader;
 } lanes;
 
 static tinytl_status make_lanes(tinytl_predictor *predictor, int n_images,
                                 const tinytl_loader_options *options, lanes *l,
                                 tinytl_error *error) {
-  const size_t arena = tinytl_round_up(predictor->program->nbytes, TINYTL_ARENA_ALIGN);
-  const size_t arenas = (size_t)l->n * arena, loader = tinytl_loader_nbytes(options);
+  const size_t arena = predictor->program->nbytes, loader = tinytl_loader_nbytes(options);
+  const size_t arenas = (size_t)(l->n - 1) * arena; /* the first lane has the predictor's own */
   l->order = malloc((size_t)n_images * sizeof *l->order);
-  l->arenas = aligned_alloc(TINYTL_ARENA_ALIGN, arenas);
+  if (arenas > 0) l->arenas = aligned_alloc(TINYTL_ARENA_ALIGN, arenas);
   l->loader_memory = malloc(loader);
-  if (!l->order || !l->arenas || !l->loader_memory)
+  if (!l->order || (arenas > 0 && !l->arenas) || !l->loader_memory)
     return tinytl_fail_memory(error, arenas + loader + (size_t)n_images * sizeof *l->order);
   for (int i = 0; i < n_images; i++) l->order[i] = i;
   for (int i = 0; i < l->n; i++) {
     l->machines[i] = predictor->machine;
-    l->machines[i].arena = (unsigned char *)l->arenas + (size_t)i * arena;
+    if (i > 0) l->machines[i].arena = l->arenas + (size_t)(i - 1) * arena;
   }
   return tinytl_loader_create(options, l->loader_memory, &l->loader, error);
 }

@@ -292,7 +292,7 @@ void tinytl_trainer_update(tinytl_trainer *t) {
   lane_updates updates = {.t = t, .n_left = n_trained};
   tinytl_parallel_for(t->run.pool, t->choices.n_lanes, update_in_lane, &updates);
   for (int s = 0; s < n_trained; s++)
-    if (shares_update(t, s)) update_segment(t, &t->run, s, t->lanes);
+    if (shares_update(t, s)) update_segment(t, &t->run, s, t->train_machines[0].arena);
   t->n_fed = 0;
   tinytl_lap(t->watch, TINYTL_WORK_UPDATE, TINYTL_FORWARD);
 }

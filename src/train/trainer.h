@@ -54,7 +54,6 @@ typedef struct tinytl_trainer {
   tinytl_program *test_program;  /* logits, for validation; features for the head alone */
   tinytl_machine train_machines[TINYTL_MAX_LANES], test_machines[TINYTL_MAX_LANES];
   tinytl_run run;          /* on all threads, without scratch */
-  unsigned char *lanes;    /* their memory */
   tinytl_stopwatch *watch; /* the caller's; NULL: time is not measured */
   tinytl_threads threads;  /* they read the training and the validation pictures, in turn */
   tinytl_spill *spill;     /* features, then best values */
