@@ -82,7 +82,7 @@ class Bench:
             test = run_json([self.args.tinytl, 'eval', *model, '-a', adapter])[-1]
         del train['adapter']
         return {'train': train, 'eval': {key: test[key] for key in
-                                         ('images', 'top1', 'balanced_accuracy', 'ece')}}
+                                         ('images', 'top1', 'balanced_accuracy', 'ece', 'ece_by_chance')}}
 
     def transfer(self, cell, seed):
         """One cell of the tables."""

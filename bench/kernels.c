@@ -67,7 +67,7 @@ static shapes list_shapes(const char *architecture, int size) {
     if (i > 0)
       add_shape(&s, l->groups > 1 ? "depthwise" : l->kernel == 1 ? "pointwise" : "dense", conv);
   }
-  tinytl_arch_default_lite(&arch, arch.lite, &arch.n_lite);
+  tinytl_arch_add_lite(&arch, TINYTL_LITE_DEFAULT, arch.lite, &arch.n_lite);
   for (int i = 0; i < arch.n_lite; i++) {
     const tinytl_lite *l = &arch.lite[i];
     const int side = tinytl_avg_pool2_out(sides[arch.blocks[l->block].first]);

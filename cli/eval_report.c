@@ -45,6 +45,7 @@ void cli_eval_print_json(const cli_eval_report *report) {
   cli_json_real(&json, "top5", (double)metrics->n_top5 / metrics->n_images);
   cli_json_int(&json, "skipped", report->n_skipped);
   cli_json_real(&json, "ece", cli_metrics_calibration_error(metrics));
+  cli_json_real(&json, "ece_by_chance", cli_metrics_calibration_by_chance(metrics));
   cli_json_real(&json, "balanced_accuracy", cli_metrics_balanced_accuracy(metrics));
   cli_json_real(&json, "temperature", (double)report->temperature);
   put_rejection(&json, report);
@@ -168,8 +169,9 @@ void cli_eval_print(const cli_eval_report *report) {
   printf("top-5        %.1f %%\n", 100 * metrics->n_top5 / n);
   printf("balanced     %.1f %%  mean recall of the classes\n",
          100 * cli_metrics_balanced_accuracy(metrics));
-  printf("calibration  %.1f %%  expected difference of confidence and accuracy\n",
-         100 * cli_metrics_calibration_error(metrics));
+  printf("calibration  %.1f %%  expected difference of confidence and accuracy; %.1f by chance\n",
+         100 * cli_metrics_calibration_error(metrics),
+         100 * cli_metrics_calibration_by_chance(metrics));
   print_rejection(report);
   print_recalls(report);
   if (metrics->n_classes <= LARGEST_TABLE)

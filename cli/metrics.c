@@ -40,6 +40,7 @@ void cli_metrics_add(cli_metrics *metrics, int label, int predicted, bool in_top
   metrics->bin_images[bin]++;
   metrics->bin_right[bin] += right;
   metrics->bin_confidence[bin] += (double)confidence;
+  metrics->bin_variance[bin] += (double)confidence * (1 - (double)confidence);
 }
 
 int cli_metrics_class_images(const cli_metrics *metrics, int label) {
@@ -70,6 +71,13 @@ double cli_metrics_calibration_error(const cli_metrics *metrics) {
   for (int i = 0; i < CLI_CALIBRATION_BINS; i++) {
     sum += fabs(metrics->bin_right[i] - metrics->bin_confidence[i]);
   }
+  return sum / metrics->n_images;
+}
+
+double cli_metrics_calibration_by_chance(const cli_metrics *metrics) {
+  const double pi = 3.141592653589793;
+  double sum = 0;
+  for (int i = 0; i < CLI_CALIBRATION_BINS; i++) sum += sqrt(2 / pi * metrics->bin_variance[i]);
   return sum / metrics->n_images;
 }
 

@@ -17,6 +17,7 @@ typedef struct cli_metrics {
   /* Of the predictions whose confidence falls into each of the equal bins of 0 to 1: */
   int bin_images[CLI_CALIBRATION_BINS], bin_right[CLI_CALIBRATION_BINS];
   double bin_confidence[CLI_CALIBRATION_BINS]; /* sum */
+  double bin_variance[CLI_CALIBRATION_BINS];   /* of bin_right, if confidences were exact */
 } cli_metrics;
 
 /* False: out of memory. */
@@ -36,6 +37,10 @@ double cli_metrics_balanced_accuracy(const cli_metrics *metrics);
 /* Expected calibration error (Guo et al., On Calibration of Modern Neural Networks, ICML 2017):
  * mean over pictures of |accuracy - confidence| of their bin, of 15 that are equally wide. */
 double cli_metrics_calibration_error(const cli_metrics *metrics);
+/* What that error would be, in the mean, if every answer were right with the probability that its
+ * confidence says: few pictures scatter about it. Right answers of a bin as normally distributed,
+ * whose mean absolute deviation is sqrt(2 variance / pi). */
+double cli_metrics_calibration_by_chance(const cli_metrics *metrics);
 
 typedef struct cli_interval {
   double low, high;

@@ -18,6 +18,7 @@ from torch import nn
 
 N_CLASSES = 10
 LITE_EPS = 1e-3
+LITE_KERNEL, LITE_GROUPS = 3, 8  # at most, as of tinytl_arch_add_lite in src/model/arch.h
 ACTS = {'relu6': lambda: nn.ReLU6(inplace=True), 'relu': lambda: nn.ReLU(inplace=True),
         'none': nn.Identity}
 
@@ -43,7 +44,10 @@ class Lite(nn.Module):
     def __init__(self, n_in, n_out, kernel, stride):
         super().__init__()
         mid = (n_in + 7) // 8 * 8
-        self.conv = nn.Conv2d(n_in, mid, kernel, stride, kernel // 2, groups=2, bias=False)
+        groups = LITE_GROUPS
+        while groups > 1 and (n_in % groups or n_in == groups):
+            groups //= 2
+        self.conv = nn.Conv2d(n_in, mid, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.norm1 = nn.GroupNorm(mid // 8, mid, eps=LITE_EPS)
         self.pointwise = nn.Conv2d(mid, n_out, 1, bias=False)
         self.norm2 = nn.GroupNorm(n_out // 8, n_out, eps=LITE_EPS)
@@ -81,8 +85,8 @@ class Block(nn.Module):
 
 
 def lite_kernel(resolution):
-    """TinyTL's rule: 5, less 2 while half the nominal resolution is below the kernel."""
-    kernel = 5
+    """TinyTL's rule: less 2 while half the nominal resolution is below the kernel."""
+    kernel = LITE_KERNEL
     while kernel > 1 and resolution // 2 < kernel:
         kernel -= 2
     return kernel

@@ -156,16 +156,24 @@ tinytl_status tinytl_arch_check_lite(const tinytl_arch *arch, const char *name,
       return tinytl_fail(error, TINYTL_ERROR_MODEL,
                          "%s: lite module %d: groups must divide in %d and mid %d, found %d", name,
                          i, lite->in_c, lite->mid_c, lite->groups);
+    /* Its weights lie as [mid][kernel][kernel][in / groups], a depthwise convolution's do not. */
+    if (lite->groups > 1 && lite->groups == lite->in_c && lite->groups == lite->mid_c)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "%s: lite module %d: groups must be fewer than its %d channels", name, i,
+                         lite->in_c);
   }
   return TINYTL_OK;
 }
 
-void tinytl_arch_default_lite(const tinytl_arch *arch, tinytl_lite *lite, int *n_lite) {
+void tinytl_arch_add_lite(const tinytl_arch *arch, tinytl_lite_rule rule, tinytl_lite *lite,
+                          int *n_lite) {
   int resolution = 128, n = 0;
   for (int b = 0; b < arch->n_blocks; b++) {
     const tinytl_block *block = &arch->blocks[b];
-    int kernel = 5;
+    int kernel = rule == TINYTL_LITE_PAPER ? 5 : 3;
     while (kernel > 1 && resolution / 2 < kernel) kernel -= 2;
+    int groups = rule == TINYTL_LITE_PAPER ? 2 : 8;
+    while (groups > 1 && (block->in_c % groups || block->in_c == groups)) groups /= 2;
     int mid = (int)tinytl_round_up((size_t)block->in_c, TINYTL_GROUP_NORM_CHANNELS);
     if (b > 0)
       lite[n++] = (tinytl_lite){.block = b,
@@ -173,7 +181,7 @@ void tinytl_arch_default_lite(const tinytl_arch *arch, tinytl_lite *lite, int *n
                                 .mid_c = mid,
                                 .out_c = block->out_c,
                                 .kernel = kernel,
-                                .groups = block->in_c % 2 ? 1 : 2,
+                                .groups = groups,
                                 .stride = block->stride};
     if (block->stride == 2) resolution /= 2;
   }

@@ -67,10 +67,17 @@ tinytl_status tinytl_arch_finish(tinytl_arch *arch, const char *name, tinytl_err
 tinytl_status tinytl_arch_check_lite(const tinytl_arch *arch, const char *name,
                                      tinytl_error *error);
 
-/* Puts the paper's lite residual module beside every block but the first: mid = in rounded up to a
- * multiple of 8, 2 groups, kernel 5 at nominal resolution R = 128 halved after each stride-2
- * block, minus 2 while R / 2 < kernel (and 1 at R / 2 = 1). */
-void tinytl_arch_default_lite(const tinytl_arch *arch, tinytl_lite *lite, int *n_lite);
+/* Which modules tinytl_arch_add_lite adds. DEFAULT: kernel 3, 8 groups, as accurate as the paper's
+ * with half of the memory and less work (docs/training.md, "Lite modules: their shape"). PAPER:
+ * kernel 5, 2 groups (TinyTL, section 4.1). */
+typedef enum tinytl_lite_rule { TINYTL_LITE_DEFAULT, TINYTL_LITE_PAPER } tinytl_lite_rule;
+
+/* Puts a lite residual module beside every block but the first: mid = in rounded up to a multiple
+ * of 8; the rule's kernel at nominal resolution R = 128 halved after each stride-2 block, minus 2
+ * while R / 2 < kernel (and 1 at R / 2 = 1); the rule's groups, halved until they divide the
+ * block's input channels and leave more than one of them a group. */
+void tinytl_arch_add_lite(const tinytl_arch *arch, tinytl_lite_rule rule, tinytl_lite *lite,
+                          int *n_lite);
 
 /* An inverted residual: kernel, expand ratio, output channels, stride. The shortcut is there
  * wherever stride is 1 and input and output are as wide. */

@@ -155,7 +155,7 @@ static tinytl_status init_network(tinytl_pretrainer *p, const char *architecture
   } else {
     status = tinytl_arch_named(architecture, p->train->n_classes, arch, &image_size, error);
     if (status == TINYTL_OK && p->options.lite)
-      tinytl_arch_default_lite(arch, arch->lite, &arch->n_lite);
+      tinytl_arch_add_lite(arch, TINYTL_LITE_DEFAULT, arch->lite, &arch->n_lite);
   }
   if (status == TINYTL_OK)
     status = tinytl_backbone_random(arch, image_size, TINYTL_WEIGHTS_F32, p->options.seed, random,

@@ -72,7 +72,7 @@ tinytl_status tinytl_network_init(tinytl_network *network, const tinytl_backbone
   memcpy(network->lite, arch->lite, (size_t)arch->n_lite * sizeof *network->lite);
   memcpy(network->lite_values, backbone->lite, (size_t)arch->n_lite * sizeof *backbone->lite);
   if (add_lite && arch->n_lite == 0)
-    tinytl_arch_default_lite(arch, network->lite, &network->n_lite);
+    tinytl_arch_add_lite(arch, TINYTL_LITE_DEFAULT, network->lite, &network->n_lite);
 
   tinytl_input_affine(&backbone->input, network->input_scale, network->input_shift);
   TINYTL_TRY(set_layer_shapes(network, error));

@@ -33,8 +33,8 @@ typedef struct tinytl_network {
 } tinytl_network;
 
 /* Shapes and the backbone's values. n_classes 0: the backbone's own classifier. With add_lite, a
- * backbone without lite modules gets the paper's, whose values the caller must set. The network is
- * large: allocate it. Errors: TINYTL_ERROR_MODEL, TINYTL_ERROR_USAGE. */
+ * backbone without lite modules gets new ones (tinytl_arch_add_lite), whose values the caller must
+ * set. The network is large: allocate it. Errors: TINYTL_ERROR_MODEL, TINYTL_ERROR_USAGE. */
 tinytl_status tinytl_network_init(tinytl_network *network, const tinytl_backbone *backbone,
                                   int image_size, int n_classes, bool add_lite,
                                   tinytl_error *error);

@@ -119,10 +119,19 @@ tinytl_status tinytl_paper_bytes(const tinytl_backbone *backbone, tinytl_paper_m
   if (batch < 1 || batch > 4096)
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "batch must be 1 to 4096, not %d", batch);
   tinytl_network *network = malloc(sizeof *network);
-  if (!network) return tinytl_fail_memory(error, sizeof *network);
-  const tinytl_status status = tinytl_network_init(network, backbone, image_size, n_classes,
-                                                   as_in_tables || trains_lite(method), error);
+  tinytl_backbone *shape = malloc(sizeof *shape); /* with the paper's modules, where asked for */
+  tinytl_status status = TINYTL_OK;
+  if (network && shape) {
+    *shape = *backbone;
+    tinytl_arch *arch = &shape->arch;
+    if (as_in_tables && arch->n_lite == 0)
+      tinytl_arch_add_lite(arch, TINYTL_LITE_PAPER, arch->lite, &arch->n_lite);
+    status = tinytl_network_init(network, shape, image_size, n_classes, trains_lite(method), error);
+  } else {
+    status = tinytl_fail_memory(error, sizeof *network + sizeof *shape);
+  }
   if (status == TINYTL_OK) *nbytes = tinytl_paper_count(network, method, batch).total;
+  free(shape);
   free(network);
   return status;
 }

@@ -1,6 +1,7 @@
 /* Figures of `eval` against values worked out by hand. */
 #include "support/cmocka.h"
 
+#include "core/rng.h"
 #include "metrics.h"
 
 #include <math.h>
@@ -68,6 +69,27 @@ static void test_calibration_error(void **state) {
   cli_metrics_free(&metrics);
 }
 
+/* Pictures that are right as often as their confidence says: the error's mean over many sets. */
+static void test_calibration_by_chance(void **state) {
+  enum { SETS = 400, IMAGES = 120 };
+  tinytl_rng rng = tinytl_rng_make(1, TINYTL_RNG_INIT, 0, 0);
+  double sum = 0, by_chance = 0;
+  (void)state;
+  for (int set = 0; set < SETS; set++) {
+    cli_metrics metrics;
+    assert_true(cli_metrics_init(&metrics, 2, false));
+    for (int i = 0; i < IMAGES; i++) {
+      const float confidence = 0.5f + 0.5f * tinytl_rng_uniform(&rng);
+      const bool right = tinytl_rng_uniform(&rng) < confidence;
+      cli_metrics_add(&metrics, 0, !right, true, confidence);
+    }
+    sum += cli_metrics_calibration_error(&metrics) / SETS;
+    by_chance += cli_metrics_calibration_by_chance(&metrics) / SETS;
+    cli_metrics_free(&metrics);
+  }
+  assert_true(by_chance > 0.05 && fabs(by_chance - sum) < 0.05 * sum);
+}
+
 static void test_auroc(void **state) {
   float high[] = {0.9f, 0.8f, 0.7f}, low[] = {0.1f, 0.3f};
   float known[] = {0.8f, 0.4f, 0.35f}, unknown[] = {0.4f, 0.1f, 0.4f, 0.9f};
@@ -97,6 +119,7 @@ int main(void) {
       cmocka_unit_test(test_interval),
       cmocka_unit_test(test_recall),
       cmocka_unit_test(test_calibration_error),
+      cmocka_unit_test(test_calibration_by_chance),
       cmocka_unit_test(test_auroc),
       cmocka_unit_test(test_top),
   };

@@ -48,7 +48,8 @@ static tinytl_adapter *adapter_of(const tinytl_backbone *backbone, tinytl_method
     if (method == TINYTL_METHOD_NORM) values->gain[i] = next++;
     if (method == TINYTL_METHOD_FULL) values->weight[i] = next++;
   }
-  if (lite) tinytl_arch_default_lite(&backbone->arch, values->lite_shape, &values->n_lite);
+  if (lite)
+    tinytl_arch_add_lite(&backbone->arch, TINYTL_LITE_PAPER, values->lite_shape, &values->n_lite);
   for (int i = 0; i < values->n_lite; i++, next += 6)
     values->lite[i] = (tinytl_lite_values){next, next + 1, next + 2, next + 3, next + 4, next + 5};
   assert_int_equal(tinytl_adapter_build(values, &adapter, NULL), TINYTL_OK);

@@ -30,7 +30,7 @@ static void fill_model(tinytl_backbone *model) {
   memcpy(model->arch.layers, layers, sizeof layers);
   strcpy(model->arch.name, "test \"net\"");
   assert_int_equal(tinytl_arch_finish(&model->arch, "test", NULL), TINYTL_OK);
-  tinytl_arch_default_lite(&model->arch, model->arch.lite, &model->arch.n_lite);
+  tinytl_arch_add_lite(&model->arch, TINYTL_LITE_PAPER, model->arch.lite, &model->arch.n_lite);
   assert_int_equal(model->arch.n_lite, 1);
   model->input = (tinytl_input){32, 36, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
   const float *next = some_values;

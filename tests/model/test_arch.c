@@ -42,7 +42,7 @@ static void test_proxyless_mobile(void **state) {
   assert_int_equal(arch.n_blocks, 20);
   assert_int_equal(arch.n_features, 1280);
   const uint64_t main_macs = tinytl_arch_macs(&arch, 224);
-  tinytl_arch_default_lite(&arch, arch.lite, &arch.n_lite);
+  tinytl_arch_add_lite(&arch, TINYTL_LITE_PAPER, arch.lite, &arch.n_lite);
   tinytl_error error;
   assert_int_equal(tinytl_arch_check_lite(&arch, "test", &error), TINYTL_OK);
   assert_int_equal(arch.n_lite, 19);
@@ -238,6 +238,29 @@ static void classes(tinytl_arch *a) {
   a->n_classes = TINYTL_MAX_CLASSES + 1;
 }
 
+/* The rule's groups, or fewer that divide the input channels with two of them a group at least. */
+static void test_lite_groups(void **state) {
+  static const struct {
+    tinytl_lite_rule rule;
+    int channels, groups;
+  } cases[] = {
+      {TINYTL_LITE_DEFAULT, 16, 8}, {TINYTL_LITE_DEFAULT, 24, 8}, {TINYTL_LITE_DEFAULT, 12, 4},
+      {TINYTL_LITE_DEFAULT, 8, 4},  {TINYTL_LITE_DEFAULT, 6, 2},  {TINYTL_LITE_DEFAULT, 7, 1},
+      {TINYTL_LITE_DEFAULT, 1, 1},  {TINYTL_LITE_PAPER, 16, 2},   {TINYTL_LITE_PAPER, 7, 1}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    tinytl_arch arch = chain();
+    assert_int_equal(tinytl_arch_finish(&arch, "test", NULL), TINYTL_OK);
+    arch.blocks[1].in_c = cases[i].channels;
+    tinytl_arch_add_lite(&arch, cases[i].rule, arch.lite, &arch.n_lite);
+    assert_int_equal(arch.n_lite, 1);
+    assert_int_equal(arch.lite[0].in_c, cases[i].channels);
+    assert_int_equal(arch.lite[0].groups, cases[i].groups);
+    assert_int_equal(arch.lite[0].mid_c % 8, 0);
+    assert_int_equal(arch.lite[0].mid_c % cases[i].groups, 0);
+  }
+}
+
 static void test_bad_chains(void **state) {
   static const change_fn changes[] = {no_layers,   many_layers, first_in,    broken_chain,
                                       no_channels, kernel_0,    kernel_even, stride_0,
@@ -255,10 +278,10 @@ static void test_bad_chains(void **state) {
 
 static void test_lite_checks(void **state) {
   (void)state;
-  for (int fault = 0; fault < 9; fault++) {
+  for (int fault = 0; fault < 10; fault++) {
     tinytl_arch arch = chain();
     assert_int_equal(tinytl_arch_finish(&arch, "test", NULL), TINYTL_OK);
-    tinytl_arch_default_lite(&arch, arch.lite, &arch.n_lite);
+    tinytl_arch_add_lite(&arch, TINYTL_LITE_PAPER, arch.lite, &arch.n_lite);
     assert_int_equal(arch.n_lite, 1);
     tinytl_lite *lite = &arch.lite[0];
     assert_int_equal(lite->block, 1);
@@ -270,6 +293,7 @@ static void test_lite_checks(void **state) {
     if (fault == 4) lite->kernel = 4;
     if (fault == 5) lite->groups = 3;
     if (fault == 6) lite->mid_c = 0;
+    if (fault == 9) lite->groups = lite->mid_c = lite->in_c; /* would be depthwise */
     if (fault == 7) arch.n_lite = 3;
     if (fault == 8) arch.lite[arch.n_lite++] = *lite; /* twice beside one block */
     assert_int_equal(tinytl_arch_check_lite(&arch, "test", NULL), TINYTL_ERROR_MODEL);
@@ -284,6 +308,7 @@ int main(void) {
       cmocka_unit_test(test_bad_names),
       cmocka_unit_test(test_span),
       cmocka_unit_test(test_blocks),
+      cmocka_unit_test(test_lite_groups),
       cmocka_unit_test(test_bad_chains),
       cmocka_unit_test(test_lite_checks),
   };

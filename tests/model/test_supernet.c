@@ -126,7 +126,7 @@ static void test_lite_modules(void **state) {
   int n_lite;
   const tinytl_subnet largest = tinytl_subnet_largest(&space);
   tinytl_subnet_arch(&space, &largest, arch, NULL);
-  tinytl_arch_default_lite(arch, lite, &n_lite);
+  tinytl_arch_add_lite(arch, TINYTL_LITE_PAPER, lite, &n_lite);
   assert_int_equal(n_lite, arch->n_lite);
   assert_memory_equal(lite, arch->lite, n_lite * sizeof *lite);
   const tinytl_subnet smallest = tinytl_subnet_smallest(&space);

@@ -78,7 +78,7 @@ tinytl_backbone *tiny_backbone(tinytl_weights weights, tinytl_pad pad, bool with
   tinytl_error error = {0};
   if (tinytl_arch_finish(arch, "tiny", &error) != TINYTL_OK) abort();
   if (with_lite) {
-    tinytl_arch_default_lite(arch, arch->lite, &arch->n_lite);
+    tinytl_arch_add_lite(arch, TINYTL_LITE_PAPER, arch->lite, &arch->n_lite);
     for (int m = 0; m < arch->n_lite; m++) random_lite(&arch->lite[m], &rng, &values->lite[m]);
   }
   values->classifier.f32 = random_values(&rng, (size_t)(TINY_CLASSES * arch->n_features), 0.3f, 0);

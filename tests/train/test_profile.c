@@ -83,7 +83,8 @@ static void test_step_macs(void **state) {
   assert_int_equal(full.macs, bias.macs);
   assert_int_equal(full.step_macs, bias.step_macs + full.macs - classifier);
   assert_int_equal(norm.step_macs, full.step_macs);
-  assert_true(modules.step_macs < both.step_macs && modules.step_macs > bias.step_macs);
+  assert_int_equal(modules.macs, both.macs);
+  assert_true(modules.step_macs < both.step_macs && modules.step_macs > modules.macs);
   free(network);
 }
 

@@ -12,7 +12,7 @@ for method in last bias lite lite+bias norm full; do
   tinytl info $method.safetensors --json | json_check kind method image_size classes
   tinytl eval -a $method.safetensors -d "$pictures" --json >eval
   json_check event images skipped <eval
-  json_check top1 top5 ece balanced_accuracy <eval | grep -c 'null\|-'
+  json_check top1 top5 ece ece_by_chance balanced_accuracy <eval | grep -c 'null\|-'
   tinytl predict -a $method.safetensors --json "$first" >predict
   json_check image <predict
 done
