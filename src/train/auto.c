@@ -4,8 +4,8 @@
 
 #define MIRROR_NOISES 1.5f /* that mirrored pictures must lose, for mirroring to be left out */
 
-const tinytl_method tinytl_auto_methods[TINYTL_N_STEPS] = {TINYTL_METHOD_LAST, TINYTL_METHOD_BIAS,
-                                                           TINYTL_METHOD_LITE_BIAS};
+const tinytl_method tinytl_auto_methods[TINYTL_N_STEPS] = {
+    TINYTL_METHOD_LAST, TINYTL_METHOD_BIAS, TINYTL_METHOD_BIAS, TINYTL_METHOD_LITE_BIAS};
 
 void tinytl_comparison_add(tinytl_comparison *c, float before, float after) {
   if (isnan(before) || isnan(after)) return;

@@ -7,8 +7,10 @@
 
 #include "tinytl/train.h"
 
-/* The methods that auto tries, in this order. */
-enum { TINYTL_N_STEPS = 3 };
+/* The methods that auto tries, in this order. A method that comes twice trains without mirroring
+ * first, which tells whether classes are each other's mirror image, and where they are not once
+ * more with it, from the beginning. */
+enum { TINYTL_N_STEPS = 4 };
 extern const tinytl_method tinytl_auto_methods[TINYTL_N_STEPS];
 
 /* Of the same pictures twice: how much more probability the second time gives to their right

@@ -212,6 +212,7 @@ static char *print_auto(const tinytl_carry *carry) {
   const tinytl_train_report *report = &carry->report;
   tinytl_json_text json = {0};
   tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_int(&json, "step", carry->step);
   tinytl_json_put_int(&json, "mirror", carry->mirror);
   tinytl_json_put_int(&json, "epochs", report->epochs);
   tinytl_json_put_int(&json, "best_epoch", report->best_epoch);

@@ -45,14 +45,15 @@ void tinytl_resume_free(tinytl_resume *resume) {
 static bool parse_steps(const json_t *names, tinytl_method method, tinytl_carry *carry) {
   size_t i;
   const json_t *item;
+  bool known = false;
   if (!json_is_array(names) || json_array_size(names) > TINYTL_N_STEPS) return false;
   json_array_foreach(names, i, item) {
     const char *name = json_string_value(item);
     if (!name || !tinytl_optimizer_parse(name, &carry->optimizers[i])) return false;
-    if (tinytl_auto_methods[i] == method) carry->step = (int)i;
+    known |= tinytl_auto_methods[i] == method;
   }
   carry->n_steps = (int)json_array_size(names);
-  return carry->n_steps == 0 || tinytl_auto_methods[carry->step] == method;
+  return carry->n_steps == 0 || known;
 }
 
 tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options *options,
@@ -90,6 +91,7 @@ static tinytl_status parse_carry(const json_t *state, const char *where, const t
   tinytl_train_report *report = &carry->report;
   const int n_train = task->train->n_images, n_val = task->val ? task->val->n_images : 0;
   int mirror, mirrors;
+  TINYTL_TRY(tinytl_json_int(state, "step", 0, carry->n_steps - 1, where, &carry->step, error));
   TINYTL_TRY(tinytl_json_int(state, "mirror", 0, TINYTL_SWITCH_ON, where, &mirror, error));
   TINYTL_TRY(tinytl_json_int(state, "epochs", 0, 10000, where, &report->epochs, error));
   TINYTL_TRY(

@@ -34,25 +34,37 @@ static void keep(steps *s, tinytl_outcome *outcome) {
   s->right = right;
 }
 
-/* The first method is kept whatever it is worth. */
+/* Step i is the method before it once more, with mirroring. */
+static bool is_again(int i) {
+  return i > 0 && tinytl_auto_methods[i] == tinytl_auto_methods[i - 1];
+}
+
+static const char *reason_of(bool is_first, bool again, bool kept) {
+  if (is_first) return "the first method";
+  if (again) return "it trains on mirrored pictures, which do no harm";
+  return kept ? "it gains more than the noise of validation"
+              : "it does not gain more than the noise of validation";
+}
+
+/* The first method is kept whatever it is worth, and so is mirroring that does no harm: validation
+ * pictures that resemble training pictures more than others will are against it
+ * (docs/training.md). */
 static bool judge(steps *s, tinytl_outcome *outcome) {
-  const bool is_first = s->carry.adapter == NULL;
-  const bool pays = is_first || tinytl_auto_pays(&outcome->comparison);
-  tell(s,
-       (tinytl_auto_step){.method = s->options.method,
-                          .tried = true,
-                          .kept = pays,
-                          .val_top1 = outcome->report.val_top1,
-                          .gain = is_first ? NAN : tinytl_comparison_gain(&outcome->comparison),
-                          .noise = is_first ? NAN : tinytl_comparison_noise(&outcome->comparison),
-                          .reason = is_first ? "the first method"
-                                    : pays   ? "it gains more than the noise of validation"
-                                           : "it does not gain more than the noise of validation"});
-  if (pays)
+  const bool is_first = s->carry.adapter == NULL, again = is_again(s->carry.step);
+  const tinytl_comparison *comparison = &outcome->comparison;
+  const bool kept = is_first || again || tinytl_auto_pays(comparison);
+  tell(s, (tinytl_auto_step){.method = s->options.method,
+                             .tried = true,
+                             .kept = kept,
+                             .val_top1 = outcome->report.val_top1,
+                             .gain = is_first ? NAN : tinytl_comparison_gain(comparison),
+                             .noise = is_first ? NAN : tinytl_comparison_noise(comparison),
+                             .reason = reason_of(is_first, again, kept)});
+  if (kept)
     keep(s, outcome);
   else
     tinytl_adapter_free(outcome->adapter);
-  return pays;
+  return kept;
 }
 
 /* The classifier alone cannot tell left from right (docs/training.md): the first method beyond it
@@ -65,27 +77,29 @@ static void choose_mirroring(steps *s, const tinytl_comparison *mirrored) {
   if (s->options.mirrored) s->options.mirrored(s->options.context, &found);
 }
 
-static tinytl_status train_one(steps *s, const tinytl_resume *resume, bool *pays) {
+static tinytl_status train_one(steps *s, const tinytl_resume *resume, bool *goes_on) {
   const int i = s->carry.step;
   tinytl_outcome outcome = {.right = s->right};
   s->options.method = tinytl_auto_methods[i];
   s->options.optimizer = s->carry.optimizers[i];
   s->carry.asks_mirror = s->carry.mirror == TINYTL_SWITCH_AUTO && i > 0;
   s->options.mirror = s->carry.asks_mirror ? TINYTL_SWITCH_OFF : s->carry.mirror;
+  s->carry.begins_anew = is_again(i);
   s->carry.nbytes = s->plan.carried[i];
   TINYTL_TRY(tinytl_method_train(&s->task, &s->options, resume, &outcome, s->error));
   s->n_run += outcome.n_run;
   s->setup_seconds += outcome.report.setup_seconds;
   if (s->carry.asks_mirror) choose_mirroring(s, &outcome.mirrored);
   if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
-  *pays = judge(s, &outcome);
+  *goes_on = judge(s, &outcome);
   return TINYTL_OK;
 }
 
 static void tell_untried(const steps *s) {
   const tinytl_status why = s->plan.why_not;
   if (s->carry.step < s->plan.n_steps || why == TINYTL_OK) return;
-  tell(s, (tinytl_auto_step){.method = tinytl_auto_methods[s->plan.n_steps],
+  const int next = s->plan.n_steps + is_again(s->plan.n_steps);
+  tell(s, (tinytl_auto_step){.method = tinytl_auto_methods[next],
                              .val_top1 = NAN,
                              .gain = NAN,
                              .noise = NAN,
@@ -94,15 +108,20 @@ static void tell_untried(const steps *s) {
                                            : "the backbone has no place for lite modules"});
 }
 
+/* Whether mirroring was found to do no harm, rather than asked for or against. */
+static bool may_mirror(const steps *s) {
+  return s->carry.asked_mirror == TINYTL_SWITCH_AUTO && s->carry.mirror == TINYTL_SWITCH_ON;
+}
+
 static tinytl_status train_all(steps *s, const tinytl_resume *resume) {
-  bool pays = true;
+  bool goes_on = true;
   if (resume) TINYTL_TRY(tinytl_resume_carry(resume, &s->task, &s->carry, s->error));
-  while (pays && s->carry.step < s->carry.n_steps) {
-    TINYTL_TRY(train_one(s, resume, &pays));
+  for (; goes_on && s->carry.step < s->carry.n_steps; s->carry.step++) {
+    if (is_again(s->carry.step) && !may_mirror(s)) continue;
+    TINYTL_TRY(train_one(s, resume, &goes_on));
     resume = NULL;
-    s->carry.step++;
   }
-  if (pays) tell_untried(s);
+  if (goes_on) tell_untried(s);
   return TINYTL_OK;
 }
 

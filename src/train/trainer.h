@@ -21,6 +21,7 @@ typedef struct tinytl_carry {
   tinytl_switch asked_mirror; /* by the options */
   tinytl_switch mirror;       /* training pictures; AUTO: not decided yet */
   bool asks_mirror; /* this method trains without, and is judged on mirrored pictures too */
+  bool begins_anew; /* this method inherits no biases */
 } tinytl_carry;
 
 /* What a run may trade for memory. */

@@ -70,6 +70,8 @@ static void test_thresholds(void **state) {
 static void test_methods_grow(void **state) {
   (void)state;
   assert_int_equal(tinytl_auto_methods[0], TINYTL_METHOD_LAST);
+  for (int i = 1; i < TINYTL_N_STEPS; i++)
+    assert_true(tinytl_auto_methods[i] >= tinytl_auto_methods[i - 1]);
   assert_int_equal(tinytl_auto_methods[TINYTL_N_STEPS - 1], TINYTL_METHOD_LITE_BIAS);
 }
 
