@@ -163,6 +163,7 @@ void cli_checkpoint_save(cli_checkpoint *c, cli_write_state_fn write_state, cons
   tinytl_error error;
   tinytl_status status = cli_output_open(&output, c->path, NULL, &error);
   if (status == TINYTL_OK) {
+    cli_output_is_locked(&output);
     status = write_state(state, cli_output_write, &output, &error);
     status = cli_output_commit(&output, status, &error);
   }

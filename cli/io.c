@@ -227,6 +227,10 @@ tinytl_status cli_output_open(cli_output *output, const char *path, const char *
   return status;
 }
 
+void cli_output_is_locked(cli_output *output) {
+  if (output->is_nameless) strcpy(strrchr(output->temporary, '.'), ".new");
+}
+
 bool cli_output_write(void *context, const void *bytes, size_t nbytes) {
   cli_output *output = context;
   if (fwrite(bytes, 1, nbytes, output->file) == nbytes) return true;

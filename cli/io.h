@@ -37,6 +37,9 @@ tinytl_status cli_output_open(cli_output *output, const char *path, const char *
                               tinytl_error *error);
 /* The folder that the file is written in: the caller's to free; NULL: no memory. */
 char *cli_output_directory(const cli_output *output);
+/* Of a file that is open and that no other process writes meanwhile: from now on its temporary name
+ * is .NAME.new in every process, so that the next one replaces what a killed one has left. */
+void cli_output_is_locked(cli_output *output);
 /* A tinytl_write_fn; context is the cli_output. */
 bool cli_output_write(void *output, const void *bytes, size_t nbytes);
 /* Makes the bytes durable and gives the file its name. `written`: what the writing function

@@ -59,7 +59,6 @@ while [ "$n_killed" -lt "$kills" ]; do
     0) ;;
     137)
       in_run=$((in_run + 1))
-      for left in .run.ckpt.* .new.safetensors.*; do [ ! -e "$left" ] || n_left=$((n_left + 1)); done
       ;;
     *)
       echo "exit code $code: $run"
@@ -69,6 +68,7 @@ while [ "$n_killed" -lt "$kills" ]; do
   done
   n_killed=$((n_killed + in_run))
   n_runs=$((n_runs + 1))
+  for left in .run.ckpt.* .new.safetensors.*; do [ ! -e "$left" ] || n_left=$((n_left + 1)); done
   if ! cmp new.safetensors whole.safetensors; then
     echo "ANOTHER file after $in_run kills: $run"
     exit 1
