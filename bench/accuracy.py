@@ -81,8 +81,8 @@ class Bench:
                               '--seed', seed, *options])[-1]
             test = run_json([self.args.tinytl, 'eval', *model, '-a', adapter])[-1]
         del train['adapter']
-        return {'train': train, 'eval': {key: test[key] for key in
-                                         ('images', 'top1', 'balanced_accuracy', 'ece', 'ece_by_chance')}}
+        kept = ('images', 'top1', 'balanced_accuracy', 'ece', 'ece_by_chance')
+        return {'train': train, 'eval': {key: test[key] for key in kept}}
 
     def transfer(self, cell, seed):
         """One cell of the tables."""

@@ -274,7 +274,8 @@ def calibration_rows(found):
         for method in METHODS:
             here = [found.get(Cell(network, method, image_set)) for image_set in SETS]
             if any(here):
-                yield [network, f'`{method}`', *[f'{one.ece:.1f} ({one.by_chance:.1f})' if one else '' for one in here]]
+                yield [network, f'`{method}`',
+                       *[f'{one.ece:.1f} ({one.by_chance:.1f})' if one else '' for one in here]]
 
 
 def accuracy(results, seeds, info):
