@@ -3,8 +3,9 @@
  *
  *   bench_subnets SUPERNET DIR PREFIX LIMIT_BYTES N SEED
  *
- * LIMIT 0: the largest one, and a line of what training it is planned for and what is held before;
- * else N random ones that meet the limit and no limit a tenth lower, a line each: the file. */
+ * LIMIT 0: the largest one at the super-net's own size of pictures, and a line of what training it
+ * is planned for and what is held before; else N random ones, at random sizes, that meet the limit
+ * and no limit a tenth lower, a line each: the file. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -85,11 +86,13 @@ int main(int argc, char **argv) {
     write_subnet(&pricer, &largest, argv[3]);
     printf("%zu %zu\n", plan.one_lane_bytes, plan.base_bytes);
   }
+  tinytl_genes_set_sizes(&supernet->space, supernet->input.size, NULL, 0);
+  const tinytl_subnet smallest = tinytl_subnet_smallest(&supernet->space);
   for (uint64_t draw = 0; limit > 0 && n_made < n && draw < MOST_DRAWS; draw++) {
     tinytl_subnet subnet = tinytl_genes_draw(&supernet->space, seed, draw, 0);
     tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SEARCH, draw, 0);
     options.train.memory_limit = limit;
-    check(tinytl_price_shrink(&pricer, &rng, &subnet, &plan, &error), &error);
+    check(tinytl_price_shrink(&pricer, &smallest, &rng, &subnet, &plan, &error), &error);
     if (plan.smallest_bytes < limit / 10 * 9) continue;
     snprintf(path, sizeof path, "%s-%d.safetensors", argv[3], n_made++);
     options.train.memory_limit = 0; /* it is for training */

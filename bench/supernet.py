@@ -2,10 +2,12 @@
 """What a search in a super-net gains: the figures of docs/supernet.md, as Markdown.
 
     bench/supernet.py SUPERNET DIR [--method lite+bias] [--share 0.5] [--random 5] [--epochs N]
+                      [--no-mirror]
 
 Every sub-net is adapted with 'train' under the same limit, but for the largest, which has none, and
 evaluated on DIR/test, or where there is none on the pictures that 'train' holds back: the search's
-choice in either mode, the largest one, random ones of the same memory.
+choice in either mode, the largest one at the super-net's own size of pictures, random ones of the
+same memory.
 """
 import argparse
 import statistics
@@ -29,18 +31,22 @@ def parse():
     parser.add_argument('--method', default='lite+bias')
     parser.add_argument('--candidates', type=int, default=300)
     parser.add_argument('--epochs', type=int, help='of adapting and training (default: theirs)')
+    parser.add_argument('--no-mirror', action='store_true',
+                        help='where left and right differ, as in signs')
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
 
 
-def epochs_of(args):
-    return ['--epochs', args.epochs] if args.epochs else []
+def training_of(args):
+    """Options of what is trained: sub-nets, and the super-net in mode full."""
+    epochs = ['--epochs', args.epochs] if args.epochs else []
+    return epochs + (['--no-mirror'] if args.no_mirror else [])
 
 
 def search(args, folder, mode, limit):
     """The last object of a search; its backbone."""
     path = folder / f'{mode}.safetensors'
-    extra = epochs_of(args) + ['--candidates', args.candidates] if mode == 'full' else []
+    extra = training_of(args) + ['--candidates', args.candidates] if mode == 'full' else []
     done = run_json([args.tinytl, 'search', '-m', args.supernet, '-d', args.dir, '-o', path,
                      '--mode', mode, '--method', args.method, '--memory-limit', limit,
                      '--search-limit', '1G', '--seed', args.seed, '--json', '-q', *extra])[-1]
@@ -53,7 +59,7 @@ def adapt(args, folder, backbone, limit):
     limits = ['--memory-limit', limit] if limit else []
     done = run_json([args.tinytl, 'train', '-m', backbone, '-d', args.dir, '-o', adapter,
                      '--method', args.method, '--seed', args.seed, '--json', '-q',
-                     *epochs_of(args), *limits])[-1]
+                     *training_of(args), *limits])[-1]
     if not (args.dir / 'test').is_dir():
         return done['val_top1']
     return run_json([args.tinytl, 'eval', '-m', backbone, '-a', adapter, '-d', args.dir,
@@ -80,7 +86,8 @@ def main():
         rows = [('the largest, without a limit', adapt(args, folder, largest, 0), None)]
         for mode in ('quick', 'full'):
             done, path = search(args, folder, mode, limit)
-            rows.append((f'chosen, mode {mode}', adapt(args, folder, path, limit), done['seconds']))
+            rows.append((f"chosen, mode {mode}, {done['arch']['image_size']} px",
+                         adapt(args, folder, path, limit), done['seconds']))
             if mode == 'full':
                 print(f"Kendall's tau {done['tau']:.2f}; peak of the search "
                       f"{done['peak_rss_bytes'] / 1e6:.1f} MB.\n")

@@ -111,3 +111,21 @@ void cli_train_set_close(cli_train_set *set) {
 const tinytl_images *cli_train_set_val(const cli_train_set *set) {
   return set->val && set->val_images.n_images > 0 ? &set->val_images : NULL;
 }
+
+tinytl_status cli_image_sizes(const char *list, int sizes[CLI_MOST_SIZES], int *n,
+                              tinytl_error *error) {
+  *n = 0;
+  for (const char *rest = list; rest;) {
+    char *end;
+    const long size = *rest >= '0' && *rest <= '9' ? strtol(rest, &end, 10) : 0;
+    if (size < 32 || size > 1024 || (*end && *end != ',') || *n == CLI_MOST_SIZES) {
+      return cli_fail(
+          error, TINYTL_ERROR_USAGE,
+          "--image-sizes wants up to %d sizes of 32 to 1024, as 48,64,80; not \"%.80s\"",
+          CLI_MOST_SIZES, list);
+    }
+    sizes[(*n)++] = (int)size;
+    rest = *end ? end + 1 : NULL;
+  }
+  return TINYTL_OK;
+}

@@ -7,6 +7,11 @@
 /* Tells people about a picture that is left out: a tinytl_skip_fn, whose context is not used. */
 void cli_note_skipped(void *context, const char *path, const char *reason);
 
+/* What --image-sizes says: sides of pictures, as "48,64,80"; NULL: none. Error: USAGE. */
+enum { CLI_MOST_SIZES = 8 };
+tinytl_status cli_image_sizes(const char *list, int sizes[CLI_MOST_SIZES], int *n,
+                              tinytl_error *error);
+
 /* The pictures to train on and those that choose the best epoch. */
 typedef struct cli_train_set {
   tinytl_folder *train, *val; /* val NULL: no validation */

@@ -85,8 +85,8 @@ static void draw_axes(pen *p, const axis *x, const axis *y) {
   put(p, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">memory of training, MB</text>\n",
       (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10);
   put(p,
-      "<text transform=\"translate(14 %d) rotate(-90)\" text-anchor=\"middle\">held-out pictures "
-      "right, %%</text>\n",
+      "<text transform=\"translate(14 %d) rotate(-90)\" text-anchor=\"middle\">score, %%"
+      "</text>\n",
       (TOP + HEIGHT - BOTTOM) / 2);
 }
 
@@ -109,7 +109,7 @@ bool cli_plot_write(const cli_plot *plot, tinytl_write_fn write, void *context) 
   find_axes(plot, &x, &y);
   put(&p,
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
-      "font-size=\"12\">\n<title>Sub-nets: accuracy against memory of training</title>\n"
+      "font-size=\"12\">\n<title>Sub-nets: score against memory of training</title>\n"
       "<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n",
       WIDTH, HEIGHT, WIDTH, HEIGHT);
   draw_axes(&p, &x, &y);

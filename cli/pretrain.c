@@ -253,24 +253,6 @@ static tinytl_status run_saved(pretrain_arguments *args, tinytl_error *error) {
   return status;
 }
 
-static tinytl_status parse_sizes(pretrain_arguments *args, tinytl_error *error) {
-  tinytl_pretrain_options *pretrain = &args->pretrain;
-  const int most = sizeof pretrain->image_sizes / sizeof *pretrain->image_sizes;
-  for (const char *rest = args->image_sizes; rest;) {
-    char *end;
-    const long size = *rest >= '0' && *rest <= '9' ? strtol(rest, &end, 10) : 0;
-    if (size < 32 || size > 1024 || (*end && *end != ',') || pretrain->n_image_sizes == most) {
-      return cli_fail(
-          error, TINYTL_ERROR_USAGE,
-          "--image-sizes wants up to %d sizes of 32 to 1024, as 48,64,80; not \"%.80s\"", most,
-          args->image_sizes);
-    }
-    pretrain->image_sizes[pretrain->n_image_sizes++] = (int)size;
-    rest = *end ? end + 1 : NULL;
-  }
-  return TINYTL_OK;
-}
-
 static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
   cli_model teacher;
   if (!args->teacher) return run_saved(args, error);
@@ -306,7 +288,8 @@ int cli_pretrain(int argc, char **argv) {
   args.pretrain.resumed = on_resumed;
   args.pretrain.context = &args;
   tinytl_error error;
-  tinytl_status status = parse_sizes(&args, &error);
+  tinytl_status status = cli_image_sizes(args.image_sizes, args.pretrain.image_sizes,
+                                         &args.pretrain.n_image_sizes, &error);
   if (status == TINYTL_OK) status = cli_ranks_begin(&args.pretrain.group, &error);
   if (status != TINYTL_OK) return cli_report(&error);
   if (!is_first(&args)) {

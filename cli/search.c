@@ -20,7 +20,7 @@ typedef struct search_arguments {
   float val_share, max_mega_macs;
   int mode;
   bool json, quiet, has_header, no_mirror;
-  const char *plot_path;
+  const char *plot_path, *image_sizes;
   cli_checkpoint checkpoint;
   cli_plot plot;
   tinytl_search_options search;
@@ -36,12 +36,17 @@ static const cli_syntax search_syntax = {
                 "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
                 "--mode full --plot front.svg\n",
     .notes =
-        "Mode quick trains nothing. Mode full adapts biases and a classifier of the super-net to\n"
-        "the pictures first, and its lite modules where --method trains such; then it breeds\n"
-        "sub-nets by a predictor of their accuracy.\n"
+        "Mode quick trains no network: a sub-net's score is the mean probability, in per cent, "
+        "that\n"
+        "a linear classifier of its features gives to the right class of a picture it has not "
+        "seen.\n"
+        "Mode full adapts biases and a classifier of the super-net to the pictures first, and its\n"
+        "lite modules where --method trains such; then it breeds sub-nets by a predictor of their\n"
+        "accuracy on held-out pictures, which is the score.\n"
         "train -m BACKBONE adapts what was chosen. Limits are those of that\n"
-        "training, with --method, --batch, --image-size and --optimizer as it will have them.\n"
-        "Held-out pictures: DIR/val, or a fifth of DIR/train. Sizes: K, M, G are 10^3, 10^6,\n"
+        "training, with --method, --batch and --optimizer as it will have them; BACKBONE has the\n"
+        "size of the pictures that was chosen.\n"
+        "Held-out pictures: DIR/val, or a fifth of the others. Sizes: K, M, G are 10^3, 10^6,\n"
         "10^9 bytes.\n"};
 
 static const char *const search_modes[] = {"quick", "full", NULL}; /* tinytl_search_mode */
@@ -72,11 +77,13 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
       CLI_OPTION_INT(0, "batch", &train->batch, 1, 4096, "of training (default: 8)"),
       CLI_OPTION_CHOICE("optimizer", &args->optimizer, cli_optimizers, "NAME",
                         "of training: auto (default), adam, adam8 or sgd"),
-      CLI_OPTION_IMAGE_SIZE(&train->image_size, "the super-net's"),
+      CLI_OPTION_TEXT(0, "image-sizes", &args->image_sizes, "LIST",
+                      "of the pictures, to choose from, as 48,64,96 (default: from 3/4 to twice "
+                      "the super-net's, up to 224)"),
       CLI_OPTION_REAL("val-split", &args->val_share, 0.05, 0.9, CLI_RANGE_CLOSED,
                       "share that is held out (default: 0.2)"),
       CLI_OPTION_TEXT(0, "plot", &args->plot_path, "FILE",
-                      "accuracy against memory of all that was measured, as SVG"),
+                      "score against memory of all that was measured, as SVG"),
       CLI_OPTIONS_CHECKPOINT(&args->checkpoint, &train->save_seconds, "search", "backbone"),
       CLI_OPTION_SEED("seed", &train->seed, "same seed, same backbone (default: 0)"),
       CLI_OPTION_THREADS(&train->n_threads),
@@ -134,6 +141,7 @@ static bool has_lite(const tinytl_candidate *c) {
 
 static void put_arch(cli_json *json, const tinytl_candidate *c) {
   cli_json_open(json, "arch", '{');
+  cli_json_int(json, "image_size", c->image_size);
   cli_json_open(json, "depth", '[');
   for (int s = 0; s < 7; s++) cli_json_int(json, NULL, c->depth[s]);
   cli_json_close(json, ']');
@@ -162,12 +170,14 @@ static void put_candidate(cli_json *json, const char *event, const tinytl_candid
   cli_json_int(json, "planned_bytes", (long long)c->planned_bytes);
   cli_json_int(json, "base_rss_bytes", (long long)c->base_bytes);
   cli_json_real(json, "val_top1", (double)c->top1);
+  cli_json_real(json, "score", (double)c->score);
   cli_json_real(json, "predicted_top1", (double)c->predicted);
 }
 
 static void print_candidate(const tinytl_candidate *c) {
-  printf("%6.1f %%  %7.1f MB  %7.1f M  ", 100 * (double)c->top1,
-         (double)(c->planned_bytes + c->base_bytes) / 1e6, (double)c->macs / 1e6);
+  printf("%5.1f  %6.1f %%  %7.1f MB  %7.1f M  %4d px  ", 100 * (double)c->score,
+         100 * (double)c->top1, (double)(c->planned_bytes + c->base_bytes) / 1e6,
+         (double)c->macs / 1e6, c->image_size);
   for (int s = 1; s < 7; s++)
     for (int j = 0; j < c->depth[s]; j++) {
       printf("%s%d/%d", j ? " " : s > 1 ? " | " : "", c->kernel[s][j], c->expand[s][j]);
@@ -180,11 +190,11 @@ static void on_measured(void *context, const tinytl_candidate *candidate) {
   search_arguments *args = context;
   cli_progress_end();
   cli_plot_add(&args->plot, (double)(candidate->planned_bytes + candidate->base_bytes) / 1e6,
-               100 * (double)candidate->top1, candidate->on_front);
+               100 * (double)candidate->score, candidate->on_front);
   if (!args->json) {
     if (!candidate->on_front) return;
     if (!args->has_header) {
-      printf("accuracy      memory       work  kernel/expand%s of every block\n",
+      printf("score  accuracy      memory       work  pictures  kernel/expand%s of every block\n",
              has_lite(candidate) ? ":lite kernel/groups" : "");
     }
     args->has_header = true;
@@ -345,6 +355,10 @@ int cli_search(int argc, char **argv) {
   tinytl_status status = cli_model_find(args.supernet, "supernet.safetensors", "give -m SUPERNET",
                                         path, sizeof path, &error);
   args.supernet = path;
+  if (status == TINYTL_OK) {
+    status = cli_image_sizes(args.image_sizes, args.search.image_sizes, &args.search.n_image_sizes,
+                             &error);
+  }
   if (status == TINYTL_OK) status = open_supernet(path, limit, &supernet, &error);
   if (status == TINYTL_OK) {
     status = run(supernet, &args, &error);

@@ -34,15 +34,15 @@ static void use(const tinytl_supernet *net) {
 
 /* The smallest sub-net as a backbone, as a search would choose it. */
 static void make_backbone(supernet_run *run, const tinytl_supernet *net) {
-  const tinytl_subnet smallest = tinytl_subnet_smallest(&net->space);
+  tinytl_measured smallest = {.subnet = tinytl_subnet_smallest(&net->space)};
   tinytl_searcher *searcher = NULL;
   tinytl_backbone *backbone = NULL;
   tinytl_error error;
-  float top1;
   tinytl_status status = tinytl_searcher_create(net, &run->train.images, &run->val.images,
                                                 &run->search, NULL, &searcher, &error);
-  if (status == TINYTL_OK) status = tinytl_searcher_measure(searcher, &smallest, &top1, &error);
-  if (status == TINYTL_OK) status = tinytl_searcher_finish(searcher, &smallest, &backbone, &error);
+  if (status == TINYTL_OK) status = tinytl_searcher_measure(searcher, &smallest, &error);
+  if (status == TINYTL_OK)
+    status = tinytl_searcher_finish(searcher, &smallest.subnet, &backbone, &error);
   fuzz_expect_reason(status, &error, TINYTL_ERROR_DATA);
   if (status == TINYTL_OK) fuzz_write_again(backbone);
   tinytl_backbone_free(backbone);

@@ -55,7 +55,7 @@ supernet_run *supernet_run_make(void) {
   run->search.progress = note_measured;
   run->search.train.stop = &run->stop;
   run->candidates_left = -1;
-  run->search.train.image_size = SIZE;
+  run->search.image_sizes[run->search.n_image_sizes++] = SIZE;
   run->search.train.batch = BATCH;
   run->search.train.epochs = 1;
   run->search.train.n_threads = 1;

@@ -12,17 +12,21 @@ extern "C" {
 /* A sub-net that was measured. Stages and blocks are those of docs/supernet.md; blocks beyond the
  * depth are 0. */
 typedef struct tinytl_candidate {
+  int image_size; /* side of the pictures, in pixels */
   int depth[7], kernel[7][4], expand[7][4];
   int lite_kernel[7][4], lite_groups[7][4]; /* 0: no lite module */
   uint64_t macs;                            /* multiply-accumulates of one image, forward */
   size_t planned_bytes, base_bytes;         /* of training it, as tinytl_plan's one_lane and base */
-  float top1;                               /* on held-out pictures, 0 to 1 */
+  float top1;  /* 0 to 1: FULL: of held-out pictures; QUICK: of all, by a classifier of features
+                  that has not seen the picture that it is asked for */
+  float score; /* what sub-nets are ranked by, 0 to 1: FULL: top1; QUICK: the geometric mean of the
+                  probability that this classifier gives to the right class */
   float predicted; /* what the predictor says of it, FULL; NAN: nothing, or not yet */
-  bool on_front;   /* no other one beats it in accuracy with as little memory */
+  bool on_front;   /* no other one beats it in score with as little memory */
 } tinytl_candidate;
 
 typedef enum tinytl_search_mode {
-  TINYTL_SEARCH_QUICK, /* nothing is trained: class means of features */
+  TINYTL_SEARCH_QUICK, /* no network is trained: a linear classifier of its features tells */
   TINYTL_SEARCH_FULL   /* the super-net is adapted to the pictures first; a predictor of accuracy */
 } tinytl_search_mode;
 
@@ -33,12 +37,16 @@ tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl
 
 typedef struct tinytl_search_options {
   tinytl_search_mode mode; /* default QUICK */
-  /* What candidates are priced for; memory_limit, image_size (0: the super-net's), n_threads, seed,
-   * stop, skip, save_seconds and context are the search's own too, and in mode FULL epochs (0: as
-   * many as training by method bias has), augment, mirror, colour_jitter, label_smoothing and
-   * dropout, for adapting. Its method is lite+bias at first, and must not be auto; FULL adapts the
-   * lite modules of the super-net too where it trains any. */
+  /* What candidates are priced for; memory_limit, n_threads, seed, stop, skip, save_seconds and
+   * context are the search's own too, and in mode FULL epochs (0: as many as training by method
+   * bias has), augment, mirror, colour_jitter, label_smoothing and dropout, for adapting. Its
+   * method is lite+bias at first, and must not be auto; FULL adapts the lite modules of the
+   * super-net too where it trains any. image_size must be 0: each candidate has its own. */
   tinytl_train_options train;
+  /* Sides of the pictures to choose from, ascending, 32 to 1024 each. What is too large for the
+   * limits is left out. n_image_sizes 0 (default): from 3/4 to twice the super-net's, in quarters,
+   * above its own none larger than 224. */
+  int image_sizes[8], n_image_sizes;
   uint64_t max_macs;   /* of one image, forward; 0: any (default) */
   size_t search_limit; /* of the search itself, where it runs on another machine than training will;
                           0: train.memory_limit (default) */
@@ -68,14 +76,15 @@ typedef struct tinytl_search_report {
   double seconds;
 } tinytl_search_report;
 
-/* Chooses the sub-net for these pictures that has the best accuracy on `val`, held-out ones of the
- * same classes, within options->train.memory_limit and max_macs; how, stands in docs/supernet.md.
- * *backbone, which is the caller's, has int8 weights; its classifier is the super-net's or, in mode
- * FULL, one of the pictures' classes, and its biases and lite modules are adapted to them. Same
- * seed, same bytes, whatever the number of threads; under a memory limit their stacks count, so it
- * must be the same. Errors: USAGE (options; a state of others), DATA, MODEL (a state that is
- * damaged, or of another super-net or other pictures), MEMORY_LIMIT (no sub-net meets the limits:
- * the message says what the smallest takes; or the search does not), INTERRUPTED. */
+/* Chooses the sub-net, and the size of its pictures, that has the best score on these pictures and
+ * on `val`, held-out ones of the same classes, within options->train.memory_limit and max_macs;
+ * how, stands in docs/supernet.md. *backbone, which is the caller's, has int8 weights; its
+ * classifier is the super-net's or, in mode FULL, one of the pictures' classes, and its biases and
+ * lite modules are adapted to them. Same seed, same bytes, whatever the number of threads; under a
+ * memory limit their stacks count, so it must be the same. Errors: USAGE (options; a state of
+ * others), DATA, MODEL (a state that is damaged, or of another super-net or other pictures),
+ * MEMORY_LIMIT (no sub-net meets the limits: the message says what the smallest takes; or the
+ * search does not), INTERRUPTED. */
 tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images *train,
                             const tinytl_images *val, const tinytl_search_options *options,
                             tinytl_backbone **backbone, tinytl_search_report *report,

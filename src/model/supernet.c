@@ -77,8 +77,13 @@ static double n_choices(const tinytl_space *space, int stage, int j) {
               : 1);
 }
 
+/* Of the picture. */
+static int n_sizes(const tinytl_space *space) {
+  return space->n_image_sizes ? space->n_image_sizes : 1;
+}
+
 double tinytl_space_n_subnets(const tinytl_space *space) {
-  double n = 1;
+  double n = n_sizes(space);
   for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) {
     double of_stage = 0, of_blocks = 1;
     for (int depth = 1; depth <= tinytl_space_max_depth(s); depth++) {
@@ -151,7 +156,9 @@ static tinytl_subnet subnet_of(const tinytl_space *space, int depth, int choice,
 }
 
 tinytl_subnet tinytl_subnet_largest(const tinytl_space *space) {
-  return subnet_of(space, TINYTL_SUPERNET_DEPTH, 0, 0);
+  tinytl_subnet largest = subnet_of(space, TINYTL_SUPERNET_DEPTH, 0, 0);
+  largest.size = (uint8_t)(n_sizes(space) - 1);
+  return largest;
 }
 
 tinytl_subnet tinytl_subnet_smallest(const tinytl_space *space) {
@@ -167,6 +174,7 @@ tinytl_subnet tinytl_subnet_draw(const tinytl_space *space, const tinytl_opening
                                  uint64_t seed, uint64_t first, uint64_t second) {
   tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SUBNET, first, second);
   tinytl_subnet subnet = tinytl_subnet_largest(space);
+  subnet.size = (uint8_t)draw_below(&rng, n_sizes(space));
   for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) {
     const int fewer = draw_below(&rng, opening->n_depths);
     if (tinytl_space_max_depth(s) > 1) subnet.depth[s] = (uint8_t)(TINYTL_SUPERNET_DEPTH - fewer);

@@ -19,7 +19,8 @@ enum {
   TINYTL_SUPERNET_DEPTH = 4,
   TINYTL_SUPERNET_BLOCKS = TINYTL_SUPERNET_STAGES * TINYTL_SUPERNET_DEPTH, /* room for */
   TINYTL_SUPERNET_CHOICES = 3, /* of a kernel, an expand ratio, a depth: 2, 3, 4 */
-  TINYTL_LITE_CHOICES = 2      /* of a lite module's kernel, its groups */
+  TINYTL_LITE_CHOICES = 2,     /* of a lite module's kernel, its groups */
+  TINYTL_SUPERNET_SIZES = 8    /* of the picture, at most */
 };
 
 /* Pictures from this side on have a total stride of 32, smaller ones 16, so that of 64 pixels 4 x 4
@@ -33,11 +34,14 @@ typedef struct tinytl_space {
   bool has_lite;
   int total_stride; /* 32; or 16: the last stride is 1 */
   int stem, head, out_c[TINYTL_SUPERNET_STAGES];
+  int image_sizes[TINYTL_SUPERNET_SIZES]; /* to choose from, ascending */
+  int n_image_sizes;                      /* 0: all have the super-net's own */
 } tinytl_space;
 
 /* One choice; what belongs to block j of stage s stands at [s][j], what is beyond the depth does
- * not count. Without lite modules theirs is 0. */
+ * not count. Without lite modules theirs is 0. Bytes alone, so that nothing lies between them. */
 typedef struct tinytl_subnet {
+  uint8_t size; /* index into the space's image_sizes; 0 where it has none */
   uint8_t depth[TINYTL_SUPERNET_STAGES];
   uint8_t kernel[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH];
   uint8_t expand[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH];
@@ -77,7 +81,7 @@ tinytl_status tinytl_space_named(const char *name, int n_classes, tinytl_space *
 /* Of one stage: most blocks, fewest. */
 int tinytl_space_max_depth(int stage);
 int tinytl_space_min_depth(int stage);
-/* Number of sub-nets. */
+/* Number of sub-nets, each at every size of the picture. */
 double tinytl_space_n_subnets(const tinytl_space *space);
 
 tinytl_subnet tinytl_subnet_largest(const tinytl_space *space);

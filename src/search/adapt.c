@@ -37,7 +37,6 @@ static tinytl_status count_program(tinytl_searcher *s, const tinytl_subnet *subn
   tinytl_adaptation *a = s->adaptation;
   tinytl_program *program;
   tinytl_shape_set(&s->folded, s->supernet, subnet);
-  s->folded.input = s->input;
   TINYTL_TRY(set_network(s, error));
   tinytl_params_layout(a->params, a->network, a->method);
   TINYTL_TRY(make_program(a, &program, error));
@@ -48,11 +47,12 @@ static tinytl_status count_program(tinytl_searcher *s, const tinytl_subnet *subn
 }
 
 tinytl_status tinytl_adaptation_init(tinytl_searcher *s, tinytl_error *error) {
-  const tinytl_subnet smallest = tinytl_subnet_smallest(&s->supernet->space);
   const tinytl_subnet largest = tinytl_subnet_largest(&s->supernet->space);
+  tinytl_subnet smallest = tinytl_subnet_smallest(&s->supernet->space);
   tinytl_adaptation *a = calloc(1, sizeof *a);
   if (!a) return tinytl_fail_memory(error, sizeof *a);
   s->adaptation = a;
+  smallest.size = largest.size;
   a->method = s->supernet->space.has_lite && tinytl_method_lite_tensors(s->options->train.method)
                   ? TINYTL_METHOD_LITE_BIAS
                   : TINYTL_METHOD_BIAS;

@@ -2,7 +2,19 @@
 
 #include <string.h>
 
+enum { SMALL_IMAGE = 32, LARGE_IMAGE = 224 };
+
 #define MUTATION 0.1f /* chance of a gene */
+
+void tinytl_genes_set_sizes(tinytl_space *space, int own, const int *sizes, int n) {
+  const int largest = own > LARGE_IMAGE ? own : LARGE_IMAGE;
+  space->n_image_sizes = 0;
+  for (int i = 0; i < n; i++) space->image_sizes[space->n_image_sizes++] = sizes[i];
+  for (int quarters = 3; n == 0 && quarters <= 8; quarters++) {
+    const int size = own * quarters / 4;
+    if (size >= SMALL_IMAGE && size <= largest) space->image_sizes[space->n_image_sizes++] = size;
+  }
+}
 
 tinytl_subnet tinytl_genes_draw(const tinytl_space *space, uint64_t seed, uint64_t first,
                                 uint64_t second) {
@@ -17,6 +29,7 @@ static void take_gene(uint8_t *to, uint8_t from, bool taken) {
 
 void tinytl_genes_take(tinytl_subnet *to, const tinytl_subnet *from, float chance,
                        tinytl_rng *rng) {
+  if (tinytl_rng_uniform(rng) < chance) to->size = from->size;
   for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) {
     const bool depth = tinytl_rng_uniform(rng) < chance;
     for (int j = 0; j < TINYTL_SUPERNET_DEPTH; j++) {
@@ -74,6 +87,7 @@ static bool is_block_valid(const tinytl_space *space, const tinytl_subnet *subne
 bool tinytl_genes_are_valid(const tinytl_space *space, const tinytl_subnet *subnet) {
   const tinytl_subnet largest = tinytl_subnet_largest(space);
   tinytl_subnet same = *subnet;
+  if (subnet->size > largest.size) return false;
   for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++) {
     const int depth = subnet->depth[s];
     if (depth < tinytl_space_min_depth(s) || depth > tinytl_space_max_depth(s)) return false;
@@ -98,8 +112,9 @@ static void set(float *inputs, const uint8_t *choices, int n, int value) {
 }
 
 void tinytl_genes_encode(const tinytl_subnet *subnet, float inputs[TINYTL_GENES_INPUTS]) {
-  float *block = inputs;
+  float *block = inputs + TINYTL_SUPERNET_SIZES;
   memset(inputs, 0, TINYTL_GENES_INPUTS * sizeof *inputs);
+  inputs[subnet->size] = 1;
   for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++)
     for (int j = 0; j < tinytl_space_max_depth(s); j++, block += TINYTL_GENES_OF_BLOCK) {
       if (j >= subnet->depth[s]) continue;

@@ -14,13 +14,20 @@ void tinytl_pricer_clear(tinytl_pricer *pricer) {
   free(pricer->shape);
 }
 
+tinytl_input tinytl_subnet_input(const tinytl_supernet *supernet, const tinytl_subnet *subnet) {
+  tinytl_input input = supernet->input;
+  if (supernet->space.n_image_sizes) input.size = supernet->space.image_sizes[subnet->size];
+  input.resize = (int)((int64_t)input.size * supernet->input.resize / supernet->input.size);
+  return input;
+}
+
 void tinytl_shape_set(tinytl_backbone *shape, const tinytl_supernet *supernet,
                       const tinytl_subnet *subnet) {
   static const int8_t no_weight;
   static const float no_value;
   const tinytl_weight weight = {.i8 = &no_weight, .scale = &no_value};
   tinytl_subnet_arch(&supernet->space, subnet, &shape->arch, NULL);
-  shape->input = supernet->input;
+  shape->input = tinytl_subnet_input(supernet, subnet);
   shape->classifier = weight;
   shape->classifier_bias = &no_value;
   for (int i = 0; i < shape->arch.n_layers; i++) {
@@ -32,26 +39,22 @@ void tinytl_shape_set(tinytl_backbone *shape, const tinytl_supernet *supernet,
 tinytl_status tinytl_price(tinytl_pricer *pricer, const tinytl_subnet *subnet, tinytl_plan *plan,
                            bool *meets, tinytl_error *error) {
   const tinytl_search_options *options = pricer->options;
-  tinytl_train_options train = options->train;
-  if (train.image_size == 0) train.image_size = pricer->supernet->input.size;
   tinytl_shape_set(pricer->shape, pricer->supernet, subnet);
   const tinytl_status status =
       tinytl_plan_upon(pricer->shape, pricer->train->n_classes, pricer->train->n_images,
-                       pricer->val->n_images, &train, pricer->base_nbytes, plan, error);
+                       pricer->val->n_images, &options->train, pricer->base_nbytes, plan, error);
   *meets = status == TINYTL_OK && (options->max_macs == 0 || plan->macs <= options->max_macs);
   return status == TINYTL_ERROR_MEMORY_LIMIT ? TINYTL_OK : status;
 }
 
 static tinytl_status count_macs(tinytl_pricer *pricer, const tinytl_subnet *subnet, uint64_t *macs,
                                 tinytl_error *error) {
-  const tinytl_train_options *train = &pricer->options->train;
-  const int size = train->image_size ? train->image_size : pricer->supernet->input.size;
   tinytl_network *network = malloc(sizeof *network);
   if (!network) return tinytl_fail_memory(error, sizeof *network);
   tinytl_shape_set(pricer->shape, pricer->supernet, subnet);
   const tinytl_status status =
-      tinytl_network_init(network, pricer->shape, size, pricer->train->n_classes,
-                          tinytl_method_trains_lite(train->method), error);
+      tinytl_network_init(network, pricer->shape, 0, pricer->train->n_classes,
+                          tinytl_method_trains_lite(pricer->options->train.method), error);
   if (status == TINYTL_OK) *macs = tinytl_network_macs(network);
   free(network);
   return status;
@@ -77,15 +80,16 @@ tinytl_status tinytl_price_check_limits(tinytl_pricer *pricer, tinytl_error *err
   TINYTL_TRY(tinytl_price(pricer, &smallest, &plan, &meets, error));
   if (meets) return TINYTL_OK;
   return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
-                     "no sub-net meets the limits: the smallest one, of %d blocks, takes %.1f "
-                     "million multiply-accumulates, and a memory limit of %.1fM for method %s",
-                     pricer->shape->arch.n_blocks, (double)plan.macs / 1e6,
-                     (double)plan.smallest_bytes / 1e6, tinytl_method_name(plan.method));
+                     "no sub-net meets the limits: the smallest one, of %d blocks at %d px, takes "
+                     "%.1f million multiply-accumulates, and a memory limit of %.1fM for method %s",
+                     pricer->shape->arch.n_blocks, pricer->shape->input.size,
+                     (double)plan.macs / 1e6, (double)plan.smallest_bytes / 1e6,
+                     tinytl_method_name(plan.method));
 }
 
-tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, tinytl_rng *rng, tinytl_subnet *subnet,
-                                  tinytl_plan *plan, tinytl_error *error) {
-  const tinytl_subnet smallest = tinytl_subnet_smallest(&pricer->supernet->space);
+tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, const tinytl_subnet *smallest,
+                                  tinytl_rng *rng, tinytl_subnet *subnet, tinytl_plan *plan,
+                                  tinytl_error *error) {
   bool meets;
   for (int tenths = 1;; tenths++) {
     if (plan)
@@ -93,6 +97,6 @@ tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, tinytl_rng *rng, tinytl
     else
       TINYTL_TRY(tinytl_price_meets(pricer, subnet, &meets, error));
     if (meets) return TINYTL_OK;
-    tinytl_genes_take(subnet, &smallest, (float)tenths / 10, rng);
+    tinytl_genes_take(subnet, smallest, (float)tenths / 10, rng);
   }
 }

@@ -23,12 +23,16 @@ tinytl_status tinytl_price(tinytl_pricer *pricer, const tinytl_subnet *subnet, t
 /* The same alone. Where there is no memory limit, work is counted and nothing planned. */
 tinytl_status tinytl_price_meets(tinytl_pricer *pricer, const tinytl_subnet *subnet, bool *meets,
                                  tinytl_error *error);
-/* The smallest sub-net must meet the limits, or none does: MEMORY_LIMIT. */
+/* The smallest sub-net, at the smallest size of the picture, must meet the limits, or none does:
+ * MEMORY_LIMIT. */
 tinytl_status tinytl_price_check_limits(tinytl_pricer *pricer, tinytl_error *error);
-/* Makes ever more genes those of the smallest sub-net, until it meets the limits. plan may be
- * NULL. */
-tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, tinytl_rng *rng, tinytl_subnet *subnet,
-                                  tinytl_plan *plan, tinytl_error *error);
+/* Makes ever more genes those of `smallest`, which meets the limits, until the sub-net does. plan
+ * may be NULL. */
+tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, const tinytl_subnet *smallest,
+                                  tinytl_rng *rng, tinytl_subnet *subnet, tinytl_plan *plan,
+                                  tinytl_error *error);
+/* The super-net's input at the size of the sub-net's pictures, of which as much is seen. */
+tinytl_input tinytl_subnet_input(const tinytl_supernet *supernet, const tinytl_subnet *subnet);
 /* Points everything of the shape at one value: the planner reads none. */
 void tinytl_shape_set(tinytl_backbone *shape, const tinytl_supernet *supernet,
                       const tinytl_subnet *subnet);

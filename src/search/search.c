@@ -13,8 +13,10 @@ enum {
   QUICK_CANDIDATES = 64,
   FULL_CANDIDATES = 300,
   FIRST_CANDIDATES = 16, /* drawn, the largest and smallest that meet the limits among them */
-  PARENT_SHARE = 4,      /* the best quarter of those measured */
-  DRAWS = 64             /* tries to find one that was not measured yet */
+  MIN_IMAGE = 32,
+  MAX_IMAGE = 1024,
+  PARENT_SHARE = 4, /* the best quarter of those measured */
+  DRAWS = 64        /* tries to find one that was not measured yet */
 };
 #define PROGRESS_INTERVAL 0.1 /* seconds */
 #define SAVE_SHARE 0.01       /* of the time, at most, for checkpoints */
@@ -28,6 +30,7 @@ void tinytl_search_options_init(tinytl_search_options *options) {
 typedef struct search {
   tinytl_search_options options; /* with defaults filled in */
   tinytl_error *error;
+  tinytl_supernet supernet; /* the one given, with the sizes of pictures to choose from */
   tinytl_searcher *searcher;
   tinytl_search_position at; /* that is gone on from */
   tinytl_sealed_file file;   /* of it */
@@ -81,17 +84,25 @@ static void report_epoch(search *s, bool finished) {
   s->options.adapting(s->options.train.context, &event);
 }
 
-/* One of those that could be chosen: what is trained is for them. The smallest one always fits. */
-static tinytl_status draw_and_add_gradient(search *s, double *loss) {
-  const uint64_t seed = s->options.train.seed;
-  const uint64_t key = TINYTL_KEY_ADAPTATION + s->searcher->adaptation->optimizer.step;
+static uint64_t update_key(const search *s) {
+  return TINYTL_KEY_ADAPTATION + s->searcher->adaptation->optimizer.step;
+}
+
+/* Of those that could be chosen, at the size of the pictures held: what is trained is for them. The
+ * smallest one always fits. */
+static tinytl_status draw_and_add_gradient(search *s, uint8_t size, double *loss) {
+  const tinytl_space *space = &s->supernet.space;
+  const uint64_t seed = s->options.train.seed, key = update_key(s);
   const bool is_limited = s->options.train.memory_limit || s->options.max_macs;
+  tinytl_subnet smallest = tinytl_subnet_smallest(space);
   bool fits = false;
+  smallest.size = size;
   for (uint64_t draw = 0; draw < DRAWS && !fits; draw++) {
-    tinytl_subnet subnet = tinytl_genes_draw(&s->pricer.supernet->space, seed, key, draw);
+    tinytl_subnet subnet = draw < DRAWS - 1 ? tinytl_genes_draw(space, seed, key, draw) : smallest;
     tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SEARCH, key, draw);
-    if (draw == DRAWS - 1) subnet = tinytl_subnet_smallest(&s->pricer.supernet->space);
-    if (is_limited) TINYTL_TRY(tinytl_price_shrink(&s->pricer, &rng, &subnet, NULL, s->error));
+    subnet.size = size;
+    if (is_limited)
+      TINYTL_TRY(tinytl_price_shrink(&s->pricer, &smallest, &rng, &subnet, NULL, s->error));
     TINYTL_TRY(tinytl_adaptation_add_gradient(s->searcher, &subnet, &fits, loss, s->error));
   }
   return TINYTL_OK;
@@ -103,13 +114,13 @@ static tinytl_status adapt_epoch(search *s) {
   tinytl_searcher *searcher = s->searcher;
   tinytl_search_position *at = &searcher->at;
   const int batch = searcher->adaptation->batch;
-  tinytl_search_pass pass;
-  TINYTL_TRY(tinytl_searcher_begin_epoch(searcher, at->epoch, at->n_fed, &pass, s->error));
   for (;;) {
+    const uint8_t size =
+        tinytl_genes_draw(&s->supernet.space, s->options.train.seed, update_key(s), 0).size;
     double loss = 0;
-    TINYTL_TRY(tinytl_searcher_next(searcher, &pass, batch, s->error));
+    TINYTL_TRY(tinytl_searcher_hold_update(searcher, at->epoch, at->n_fed, size, batch, s->error));
     if (searcher->n_held < batch) break;
-    TINYTL_TRY(draw_and_add_gradient(s, &loss));
+    TINYTL_TRY(draw_and_add_gradient(s, size, &loss));
     if (!isfinite(loss))
       return tinytl_fail(s->error, TINYTL_ERROR_DATA,
                          "the loss is not finite in epoch %d of adapting: expected a number, found "
@@ -150,12 +161,12 @@ static bool is_known(const search *s, const tinytl_subnet *subnet) {
 static int by_rank(const void *left, const void *right) {
   const tinytl_measured *x = *(const tinytl_measured *const *)left;
   const tinytl_measured *y = *(const tinytl_measured *const *)right;
-  if (x->top1 != y->top1) return x->top1 < y->top1 ? 1 : -1;
+  if (x->score != y->score) return x->score < y->score ? 1 : -1;
   if (x->macs != y->macs) return x->macs > y->macs ? 1 : -1;
   return x < y ? -1 : x > y;
 }
 
-/* Best first; of equal accuracy the one of less work. */
+/* Best first; of equal score the one of less work. */
 static void rank(const search *s, const tinytl_measured **ranked) {
   const int n = s->searcher->at.n_measured;
   for (int i = 0; i < n; i++) ranked[i] = &s->measured[i];
@@ -170,18 +181,18 @@ static tinytl_subnet breed(const search *s, tinytl_rng *rng, uint64_t draw) {
   const tinytl_subnet *parent = &ranked[tinytl_rng_below(rng, n_parents)]->subnet;
   if (tinytl_rng_uniform(rng) < 0.5f)
     return tinytl_genes_cross(parent, &ranked[tinytl_rng_below(rng, n_parents)]->subnet, rng);
-  const tinytl_subnet other = tinytl_genes_draw(&s->pricer.supernet->space, s->options.train.seed,
-                                                (uint64_t)n, DRAWS + draw);
+  const tinytl_subnet other =
+      tinytl_genes_draw(&s->supernet.space, s->options.train.seed, (uint64_t)n, DRAWS + draw);
   return tinytl_genes_mutate(parent, &other, rng);
 }
 
 /* A predictor wants sub-nets of all kinds: in the full mode none are bred. */
 static tinytl_subnet propose(const search *s, tinytl_rng *rng, uint64_t draw) {
   const int n = s->searcher->at.n_measured;
-  if (n == 0 && draw == 0) return tinytl_subnet_largest(&s->pricer.supernet->space);
-  if (n == 1 && draw == 0) return tinytl_subnet_smallest(&s->pricer.supernet->space);
+  if (n == 0 && draw == 0) return tinytl_subnet_largest(&s->supernet.space);
+  if (n == 1 && draw == 0) return tinytl_subnet_smallest(&s->supernet.space);
   if (n >= FIRST_CANDIDATES && s->options.mode == TINYTL_SEARCH_QUICK) return breed(s, rng, draw);
-  return tinytl_genes_draw(&s->pricer.supernet->space, s->options.train.seed, (uint64_t)n, draw);
+  return tinytl_genes_draw(&s->supernet.space, s->options.train.seed, (uint64_t)n, draw);
 }
 
 static void set_price(tinytl_measured *one, const tinytl_plan *plan) {
@@ -191,12 +202,13 @@ static void set_price(tinytl_measured *one, const tinytl_plan *plan) {
 
 /* *found false: all that were drawn were measured before. */
 static tinytl_status find_new(search *s, tinytl_measured *one, bool *found) {
+  const tinytl_subnet smallest = tinytl_subnet_smallest(&s->supernet.space);
   for (uint64_t draw = 0; draw < DRAWS; draw++) {
     tinytl_rng rng = tinytl_rng_make(s->options.train.seed, TINYTL_RNG_SEARCH,
                                      (uint64_t)s->searcher->at.n_measured, draw);
     tinytl_plan plan;
     *one = (tinytl_measured){.subnet = propose(s, &rng, draw), .predicted = NAN};
-    TINYTL_TRY(tinytl_price_shrink(&s->pricer, &rng, &one->subnet, &plan, s->error));
+    TINYTL_TRY(tinytl_price_shrink(&s->pricer, &smallest, &rng, &one->subnet, &plan, s->error));
     set_price(one, &plan);
     *found = !is_known(s, &one->subnet);
     if (*found) return TINYTL_OK;
@@ -209,7 +221,9 @@ static void describe(const search *s, const tinytl_measured *one, tinytl_candida
                              .planned_bytes = one->planned_bytes,
                              .base_bytes = s->pricer.base_nbytes,
                              .top1 = one->top1,
-                             .predicted = one->predicted};
+                             .score = one->score,
+                             .predicted = one->predicted,
+                             .image_size = tinytl_subnet_input(&s->supernet, &one->subnet).size};
   for (int stage = 0; stage < TINYTL_SUPERNET_STAGES; stage++) {
     info->depth[stage] = one->subnet.depth[stage];
     for (int j = 0; j < TINYTL_SUPERNET_DEPTH; j++) {
@@ -225,7 +239,7 @@ static void describe(const search *s, const tinytl_measured *one, tinytl_candida
 static tinytl_status measure_next(search *s, int n_all) {
   tinytl_measured *one = &s->measured[s->searcher->at.n_measured];
   tinytl_candidate info;
-  TINYTL_TRY(tinytl_searcher_measure(s->searcher, &one->subnet, &one->top1, s->error));
+  TINYTL_TRY(tinytl_searcher_measure(s->searcher, one, s->error));
   s->searcher->at.n_measured++;
   settle(s);
   describe(s, one, &info);
@@ -304,25 +318,64 @@ static tinytl_status check_position(const search *s) {
                      s->options.resume->name, most, last_epoch, s->at.n_measured, s->at.epoch);
 }
 
+/* As many as the search that is gone on with had. */
+static tinytl_status take_sizes(search *s) {
+  int *n_sizes = &s->supernet.space.n_image_sizes;
+  if (s->at.n_sizes > *n_sizes)
+    return tinytl_fail(s->error, TINYTL_ERROR_MODEL,
+                       "%s: expected at most %d sizes of the picture, found %d",
+                       s->options.resume->name, *n_sizes, s->at.n_sizes);
+  *n_sizes = s->at.n_sizes;
+  return TINYTL_OK;
+}
+
+/* What meets the limits with no sub-net is none to choose. The smallest one does. */
+static tinytl_status drop_large_sizes(search *s) {
+  tinytl_space *space = &s->supernet.space;
+  bool meets = false;
+  while (!meets && space->n_image_sizes > 1) {
+    tinytl_subnet smallest = tinytl_subnet_smallest(space);
+    smallest.size = (uint8_t)(space->n_image_sizes - 1);
+    TINYTL_TRY(tinytl_price_meets(&s->pricer, &smallest, &meets, s->error));
+    if (!meets) space->n_image_sizes--;
+  }
+  return TINYTL_OK;
+}
+
+/* With the largest pictures for which the search itself fits. */
+static tinytl_status create_searcher(search *s) {
+  const tinytl_search_position *resumed = s->options.resume ? &s->at : NULL;
+  int *n_sizes = &s->supernet.space.n_image_sizes;
+  tinytl_status status;
+  do
+    status = tinytl_searcher_create(&s->supernet, s->pricer.train, s->pricer.val, &s->options,
+                                    resumed, &s->searcher, s->error);
+  while (status == TINYTL_ERROR_MEMORY_LIMIT && !resumed && --*n_sizes > 0);
+  return status;
+}
+
 static tinytl_status begin(search *s) {
   const tinytl_pricer *pricer = &s->pricer;
   const tinytl_search_options *options = &s->options;
   const bool resumes = options->resume;
-  TINYTL_TRY(tinytl_search_state_init(&s->state, pricer->supernet, pricer->train, pricer->val,
-                                      options, s->error));
+  TINYTL_TRY(tinytl_search_state_init(&s->state, &s->supernet, pricer->train, pricer->val, options,
+                                      s->error));
   if (resumes) {
     TINYTL_TRY(tinytl_search_state_open(&s->state, options->resume, &s->file, &s->at, s->error));
     s->pricer.base_nbytes = s->at.base_nbytes;
+    TINYTL_TRY(take_sizes(s));
   }
   TINYTL_TRY(tinytl_pricer_init(&s->pricer, s->error));
   TINYTL_TRY(tinytl_price_check_limits(&s->pricer, s->error));
+  if (!resumes) TINYTL_TRY(drop_large_sizes(s));
   s->measured = calloc((size_t)options->candidates + TINYTL_FINALISTS, sizeof *s->measured);
   if (!s->measured)
     return tinytl_fail_memory(s->error, (size_t)options->candidates * sizeof *s->measured);
-  TINYTL_TRY(tinytl_searcher_create(pricer->supernet, pricer->train, pricer->val, options,
-                                    resumes ? &s->at : NULL, &s->searcher, s->error));
-  s->searcher->at = (tinytl_search_position){
-      .epoch = 1, .batch = s->searcher->batch, .base_nbytes = pricer->base_nbytes};
+  TINYTL_TRY(create_searcher(s));
+  s->searcher->at = (tinytl_search_position){.epoch = 1,
+                                             .batch = s->searcher->batch,
+                                             .n_sizes = s->supernet.space.n_image_sizes,
+                                             .base_nbytes = pricer->base_nbytes};
   s->state.searcher = s->searcher;
   s->state.measured = s->measured;
   s->last_save = tinytl_now();
@@ -331,7 +384,7 @@ static tinytl_status begin(search *s) {
   return go_on(s);
 }
 
-/* Best first. The front: what no other one beats in accuracy with as little memory. */
+/* Best first. The front: what no other one beats in score with as little memory. */
 static void tell(const search *s, const tinytl_measured *const *ranked) {
   size_t least = SIZE_MAX;
   for (int i = 0; i < s->searcher->at.n_measured && s->options.measured; i++) {
@@ -365,10 +418,22 @@ static tinytl_status run(search *s, tinytl_backbone **backbone, tinytl_search_re
   return TINYTL_OK;
 }
 
+static tinytl_status check_sizes(const tinytl_search_options *options, tinytl_error *error) {
+  const int *sizes = options->image_sizes;
+  TINYTL_TRY(tinytl_check_int("image size of training", options->train.image_size, 0, 0, error));
+  TINYTL_TRY(tinytl_check_int("number of image sizes", options->n_image_sizes, 0,
+                              TINYTL_SUPERNET_SIZES, error));
+  for (int i = 0; i < options->n_image_sizes; i++)
+    TINYTL_TRY(tinytl_check_int("each of the image sizes, ascending,", sizes[i],
+                                i ? sizes[i - 1] + 1 : MIN_IMAGE, MAX_IMAGE, error));
+  return TINYTL_OK;
+}
+
 static tinytl_status check(const tinytl_images *train, const tinytl_images *val,
                            const tinytl_search_options *options, tinytl_error *error) {
   TINYTL_TRY(tinytl_check_int("candidates", options->candidates, FIRST_CANDIDATES,
                               TINYTL_MOST_CANDIDATES, error));
+  TINYTL_TRY(check_sizes(options, error));
   if (options->train.method == TINYTL_METHOD_AUTO)
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
                        "a search wants the method that will be trained, "
@@ -387,15 +452,21 @@ tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images
                             const tinytl_images *val, const tinytl_search_options *options,
                             tinytl_backbone **backbone, tinytl_search_report *report,
                             tinytl_error *error) {
-  search s = {.options = *options, .error = error, .start = tinytl_now(), .tau = NAN};
+  search s = {.options = *options,
+              .supernet = *supernet,
+              .error = error,
+              .start = tinytl_now(),
+              .tau = NAN};
   if (s.options.candidates == 0)
     s.options.candidates =
         s.options.mode == TINYTL_SEARCH_FULL ? FULL_CANDIDATES : QUICK_CANDIDATES;
   TINYTL_TRY(check(train, val, &s.options, error));
+  tinytl_genes_set_sizes(&s.supernet.space, supernet->input.size, s.options.image_sizes,
+                         s.options.n_image_sizes);
   /* Training holds a backbone, which its plan counts, in the place of the super-net. */
   const size_t resident = tinytl_resident_nbytes();
   const size_t values = supernet->n_values * sizeof *supernet->values;
-  s.pricer = (tinytl_pricer){.supernet = supernet,
+  s.pricer = (tinytl_pricer){.supernet = &s.supernet,
                              .train = train,
                              .val = val,
                              .options = &s.options,

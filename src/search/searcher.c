@@ -11,7 +11,8 @@
 enum {
   SMALLEST_BATCH = 4,
   STATISTICS_IMAGES = 256,
-  VAL_IMAGES = 512, /* most held-out pictures */
+  VAL_IMAGES = 512,    /* most held-out pictures */
+  RIDGE_IMAGES = 1024, /* most, held out or not, that are left out one by one */
   STACK_NBYTES = 32 * 1024,
   HEAP_NBYTES = 256 * 1024,
   LIMIT_MARGIN = 256 * 1024,
@@ -21,20 +22,28 @@ enum {
 /* ---- Memory ------------------------------------------------------------------------------- */
 
 static size_t picture_nbytes(const tinytl_searcher *s) {
-  return 3 * (size_t)s->input.size * (size_t)s->input.size;
+  return 3 * (size_t)s->max_size * (size_t)s->max_size;
 }
 
 static tinytl_loader_options loader_options(const tinytl_searcher *s) {
   return (tinytl_loader_options){.capacity = s->batch,
                                  .n_workers = 1,
-                                 .max_size = s->input.size,
+                                 .max_size = s->max_size,
                                  .skip = s->options->train.skip,
                                  .skip_context = s->options->train.context};
 }
 
-/* Maps, a program's arena and the predictor take turns. */
+static int n_ridge_images(const tinytl_searcher *s) {
+  const int64_t n = (int64_t)s->train->n_images + s->val->n_images;
+  return n < RIDGE_IMAGES ? (int)n : RIDGE_IMAGES;
+}
+
+/* Maps and a classifier, or maps, a program's arena and the predictor, take turns. */
 static size_t count_work(const tinytl_searcher *s) {
-  if (!s->adaptation) return s->net.nbytes;
+  if (!s->adaptation)
+    return tinytl_size_max(s->net.nbytes,
+                           tinytl_ridge_work_nbytes(s->shared.arch.n_features, s->train->n_classes,
+                                                    n_ridge_images(s)));
   const size_t predictor =
       tinytl_accuracy_predictor_nbytes(s->options->candidates, tinytl_kernels_get());
   return tinytl_size_max(s->net.nbytes, tinytl_size_max(predictor, s->adaptation->program_nbytes));
@@ -64,8 +73,10 @@ static size_t lay_out(tinytl_searcher *s, unsigned char *base, void **loader_mem
   if (s->adaptation) {
     lay_out_adaptation(s, &c);
   } else {
-    s->means = tinytl_take(&c, n_classes * (size_t)s->shared.arch.n_features, sizeof(float));
-    s->counts = tinytl_take(&c, n_classes, sizeof(int));
+    const int n_features = s->shared.arch.n_features, most = n_ridge_images(s);
+    void *features = tinytl_take(&c, tinytl_ridge_nbytes(n_features, most), 1);
+    if (base)
+      s->ridge = tinytl_ridge_place(&s->run.run, n_features, s->train->n_classes, most, features);
   }
   s->train_unreadable = tinytl_take(&c, n_train, sizeof(bool));
   s->val_unreadable = tinytl_take(&c, n_val, sizeof(bool));
@@ -126,7 +137,7 @@ static tinytl_status choose_batch(tinytl_searcher *s, const tinytl_search_positi
   void *loader_memory;
   for (s->batch = first; s->batch >= last; s->batch /= 2) {
     TINYTL_TRY(
-        tinytl_batch_net_init(&s->net, &s->shared.arch, s->input.size, s->batch, false, error));
+        tinytl_batch_net_init(&s->net, &s->shared.arch, s->max_size, s->batch, false, error));
     s->block_nbytes = lay_out(s, NULL, &loader_memory);
     s->total_bytes = s->block_nbytes + other_nbytes(s);
     if (limit == 0 || s->base_bytes + s->total_bytes + LIMIT_MARGIN <= limit) return TINYTL_OK;
@@ -147,11 +158,9 @@ static tinytl_status set_up(tinytl_searcher *s, const tinytl_search_position *re
   const tinytl_train_options *options = &s->options->train;
   void *loader_memory;
   s->base_bytes = tinytl_resident_nbytes();
-  s->input = s->supernet->input;
-  if (options->image_size) {
-    s->input.size = options->image_size;
-    s->input.resize = tinytl_input_default_resize(s->input.size);
-  }
+  const tinytl_subnet largest = tinytl_subnet_largest(&s->supernet->space);
+  s->input = tinytl_subnet_input(s->supernet, &largest);
+  s->max_size = s->input.size;
   tinytl_shared_values_layout(&s->shared, &s->supernet->space);
   if (s->options->mode == TINYTL_SEARCH_FULL) TINYTL_TRY(tinytl_adaptation_init(s, error));
   TINYTL_TRY(choose_batch(s, resumed, error));
@@ -198,9 +207,10 @@ void tinytl_searcher_free(tinytl_searcher *s) {
 
 /* ---- Pictures ----------------------------------------------------------------------------- */
 
-/* Takes out of the first n of the order what could not be read before, and begins behind n_done. */
+/* Takes out of the first n of the order what could not be read before, and begins behind n_done,
+ * for up to `most` pictures. */
 static tinytl_status start(tinytl_searcher *s, const tinytl_images *images, int n, int n_done,
-                           int epoch, tinytl_search_pass *pass, tinytl_error *error) {
+                           int most, int epoch, tinytl_search_pass *pass, tinytl_error *error) {
   const tinytl_view view = view_of(s, epoch);
   int n_readable = 0;
   *pass = (tinytl_search_pass){
@@ -210,21 +220,16 @@ static tinytl_status start(tinytl_searcher *s, const tinytl_images *images, int 
   if (n_done > n_readable)
     return tinytl_fail(error, TINYTL_ERROR_DATA,
                        "%d training pictures could be read before, now %d", n_done, n_readable);
-  pass->n_left = n_readable - n_done;
+  pass->n_left = n_readable - n_done < most ? n_readable - n_done : most;
   return tinytl_loader_start(s->threads.loader, images, s->order + n_done, pass->n_left, &view,
                              error);
 }
 
 tinytl_status tinytl_searcher_begin(tinytl_searcher *s, const tinytl_images *images, int most,
                                     tinytl_search_pass *pass, tinytl_error *error) {
+  const int n = images->n_images < most ? images->n_images : most;
   tinytl_order(s->options->train.seed, 0, images->n_images, s->order);
-  return start(s, images, images->n_images < most ? images->n_images : most, 0, 0, pass, error);
-}
-
-tinytl_status tinytl_searcher_begin_epoch(tinytl_searcher *s, int epoch, int n_done,
-                                          tinytl_search_pass *pass, tinytl_error *error) {
-  tinytl_order(s->options->train.seed, (uint64_t)epoch, s->train->n_images, s->order);
-  return start(s, s->train, s->train->n_images, n_done, epoch, pass, error);
+  return start(s, images, n, 0, n, 0, pass, error);
 }
 
 tinytl_status tinytl_searcher_next(tinytl_searcher *s, tinytl_search_pass *pass, int n,
@@ -246,12 +251,30 @@ tinytl_status tinytl_searcher_next(tinytl_searcher *s, tinytl_search_pass *pass,
   return TINYTL_OK;
 }
 
+/* Where some cannot be read, which is known then, others take their place. */
+tinytl_status tinytl_searcher_hold_update(tinytl_searcher *s, int epoch, int n_done, int size,
+                                          int n, tinytl_error *error) {
+  const tinytl_subnet any = {.size = (uint8_t)size};
+  const int n_images = s->train->n_images;
+  tinytl_search_pass pass;
+  int n_wanted;
+  s->input = tinytl_subnet_input(s->supernet, &any);
+  do {
+    tinytl_order(s->options->train.seed, (uint64_t)epoch, n_images, s->order);
+    TINYTL_TRY(start(s, s->train, n_images, n_done, n, epoch, &pass, error));
+    n_wanted = pass.n_left;
+    TINYTL_TRY(tinytl_searcher_next(s, &pass, n_wanted, error));
+  } while (s->n_held < n_wanted);
+  return TINYTL_OK;
+}
+
 /* ---- Sub-nets ----------------------------------------------------------------------------- */
 
 tinytl_status tinytl_searcher_choose(tinytl_searcher *s, const tinytl_subnet *subnet,
                                      tinytl_error *error) {
   tinytl_part_values_layout(&s->part, &s->supernet->space, subnet);
   tinytl_shared_values_copy_out(&s->shared, s->supernet->values, &s->part, s->values);
+  s->input = tinytl_subnet_input(s->supernet, subnet);
   /* It takes no more than the largest one. */
   return tinytl_batch_net_init(&s->net, &s->part.arch, s->input.size, s->batch, false, error);
 }
@@ -279,39 +302,74 @@ void tinytl_searcher_fold(tinytl_searcher *s, const tinytl_batch_statistics *sta
   tinytl_batch_fold(&s->net, statistics, s->values, &s->folded);
 }
 
-/* Of the pictures held, by the features in the network. */
-static int count_right(tinytl_searcher *s) {
-  const float *features = tinytl_batch_features(&s->run);
-  int n_right = 0;
-  for (int i = 0; i < s->n_held; i++, features += s->shared.arch.n_features) {
-    const int class = s->adaptation ? tinytl_adaptation_predict(s, features)
-                                    : tinytl_searcher_nearest_mean(s, features);
-    n_right += class == s->labels[i];
-  }
-  return n_right;
+/* ---- Accuracy ----------------------------------------------------------------------------- */
+
+/* [n_held][n_features] of the pass's next pictures, by the sub-net with its statistics; NULL: it
+ * has ended. */
+static tinytl_status next_features(tinytl_searcher *s, tinytl_search_pass *pass,
+                                   const float **features, tinytl_error *error) {
+  *features = NULL;
+  TINYTL_TRY(tinytl_searcher_next(s, pass, s->batch, error));
+  if (s->n_held == 0) return TINYTL_OK;
+  tinytl_batch_forward(&s->run, &s->running);
+  *features = tinytl_batch_features(&s->run);
+  return TINYTL_OK;
 }
 
-tinytl_status tinytl_searcher_measure(tinytl_searcher *s, const tinytl_subnet *subnet, float *top1,
+/* As many pictures as there is room for. */
+static tinytl_status add_to_ridge(tinytl_searcher *s, const tinytl_images *images,
+                                  tinytl_error *error) {
+  const size_t n_features = (size_t)s->shared.arch.n_features;
+  const int most = s->ridge.most - s->ridge.n;
+  tinytl_search_pass pass;
+  const float *features;
+  if (most == 0) return TINYTL_OK;
+  TINYTL_TRY(tinytl_searcher_begin(s, images, most, &pass, error));
+  for (;;) {
+    TINYTL_TRY(next_features(s, &pass, &features, error));
+    if (!features) return TINYTL_OK;
+    for (int i = 0; i < s->n_held; i++)
+      tinytl_ridge_add(&s->ridge, features + (size_t)i * n_features, s->labels[i]);
+  }
+}
+
+static tinytl_status measure_as_it_is(tinytl_searcher *s, tinytl_measured *one,
                                       tinytl_error *error) {
+  s->ridge.n = 0;
+  TINYTL_TRY(add_to_ridge(s, s->train, error));
+  TINYTL_TRY(add_to_ridge(s, s->val, error));
+  if (s->ridge.n < 2)
+    return tinytl_fail(error, TINYTL_ERROR_DATA, "expected 2 pictures that can be read, or more");
+  const tinytl_ridge_answer answer = tinytl_ridge_leave_one_out(&s->ridge, s->work);
+  one->top1 = answer.top1;
+  one->score = answer.score;
+  return TINYTL_OK;
+}
+
+static tinytl_status measure_adapted(tinytl_searcher *s, tinytl_measured *one,
+                                     tinytl_error *error) {
   tinytl_search_pass pass;
   int n = 0, n_right = 0;
-  TINYTL_TRY(tinytl_searcher_choose(s, subnet, error));
-  TINYTL_TRY(tinytl_searcher_estimate(s, error));
-  if (s->adaptation)
-    tinytl_adaptation_apply(s);
-  else
-    TINYTL_TRY(tinytl_searcher_find_means(s, error));
+  tinytl_adaptation_apply(s);
   TINYTL_TRY(tinytl_searcher_begin(s, s->val, VAL_IMAGES, &pass, error));
   for (;;) {
-    TINYTL_TRY(tinytl_searcher_next(s, &pass, s->batch, error));
-    if (s->n_held == 0) break;
-    tinytl_batch_forward(&s->run, &s->running);
-    n_right += count_right(s);
+    const float *features;
+    TINYTL_TRY(next_features(s, &pass, &features, error));
+    if (!features) break;
+    for (int i = 0; i < s->n_held; i++, features += s->shared.arch.n_features)
+      n_right += tinytl_adaptation_predict(s, features) == s->labels[i];
     n += s->n_held;
   }
   if (n == 0) return tinytl_fail(error, TINYTL_ERROR_DATA, "no held-out picture can be read");
-  *top1 = (float)n_right / (float)n;
+  one->top1 = one->score = (float)n_right / (float)n;
   return TINYTL_OK;
+}
+
+tinytl_status tinytl_searcher_measure(tinytl_searcher *s, tinytl_measured *one,
+                                      tinytl_error *error) {
+  TINYTL_TRY(tinytl_searcher_choose(s, &one->subnet, error));
+  TINYTL_TRY(tinytl_searcher_estimate(s, error));
+  return s->adaptation ? measure_adapted(s, one, error) : measure_as_it_is(s, one, error);
 }
 
 tinytl_status tinytl_searcher_finish(tinytl_searcher *s, const tinytl_subnet *subnet,

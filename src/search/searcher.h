@@ -1,6 +1,7 @@
 /* One search: its memory, planned and taken at once, and a sub-net at work on batches of pictures.
- * Two ways to say how good a sub-net is: by class means, of the super-net as it is (means.c), or by
- * a classifier and biases that were adapted to the pictures together with it (adapt.c). */
+ * Two ways to say how good a sub-net is: by a classifier that each picture is left out of, of the
+ * super-net as it is (ridge.h), or by a classifier and biases that were adapted to the pictures
+ * together with it, on held-out ones (adapt.c). */
 #ifndef TINYTL_SEARCH_SEARCHER_H
 #define TINYTL_SEARCH_SEARCHER_H
 
@@ -10,10 +11,11 @@
 #include "pretrain/batch_net.h"
 #include "search/genes.h"
 #include "search/price.h"
+#include "search/ridge.h"
 #include "train/optimizer.h"
 #include "train/program.h"
 
-#define TINYTL_SEARCH_FORMAT "search 2"
+#define TINYTL_SEARCH_FORMAT "search 3"
 
 /* Keys of what is drawn: those of candidates are their numbers. */
 #define TINYTL_KEY_ADAPTATION ((uint64_t)1 << 32)
@@ -32,13 +34,14 @@ typedef struct tinytl_search_position {
   int n_measured;  /* sub-nets */
   int n_drawn;     /* of them before the finalists; 0: not all are measured yet */
   int batch;       /* pictures at a time, by which statistics are estimated */
+  int n_sizes;     /* of the picture, the smallest ones of the search's: others are too much */
   size_t base_nbytes; /* that candidates are priced upon */
 } tinytl_search_position;
 
 /* A sub-net that was measured, and its price. */
 typedef struct tinytl_measured {
   tinytl_subnet subnet;
-  float top1, predicted;
+  float top1, score, predicted; /* score: what they are ranked by, 0 to 1 */
   uint64_t macs;
   size_t planned_bytes;
 } tinytl_measured;
@@ -65,8 +68,9 @@ typedef struct tinytl_adaptation {
 
 /* Everything lies in one block, in this order:
  *
- *   values of a sub-net | statistics | class means, or adaptation: values, gradient, moments |
- *   flags, order, batch | loader | work: maps, or a program's arena, or the predictor, in turn */
+ *   values of a sub-net | statistics | features, or adaptation: values, gradient, moments |
+ *   flags, order, batch | loader | work: maps, or a program's arena, or the classifier of features,
+ *   or the predictor, in turn */
 typedef struct tinytl_searcher {
   const tinytl_supernet *supernet;
   const tinytl_images *train, *val;
@@ -76,18 +80,18 @@ typedef struct tinytl_searcher {
   tinytl_batch_net net;
   tinytl_batch_run run;
   tinytl_backbone folded; /* the part folded, pointing at `values` */
-  tinytl_input input;
+  tinytl_input input;     /* of the sub-net that is worked on */
+  int max_size;           /* of any sub-net's pictures */
   tinytl_threads threads;
   int batch, n_held;
   unsigned char *block, *work;
   size_t block_nbytes, work_nbytes;
-  size_t total_bytes, base_bytes;  /* planned; held before */
-  float *values;                   /* of the part */
-  tinytl_batch_statistics running; /* the mean over batches */
-  float *means;                    /* [n_classes][n_features], of unit length; class means */
-  int *counts;                     /* [n_classes] */
-  float *logits;                   /* [n_classes] */
-  tinytl_adaptation *adaptation;   /* NULL: class means */
+  size_t total_bytes, base_bytes;          /* planned; held before */
+  float *values;                           /* of the part */
+  tinytl_batch_statistics running;         /* the mean over batches */
+  float *logits;                           /* [n_classes] */
+  tinytl_ridge ridge;                      /* without adaptation */
+  tinytl_adaptation *adaptation;           /* NULL: nothing is adapted */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;
   uint8_t *pixels;
@@ -96,8 +100,9 @@ typedef struct tinytl_searcher {
   tinytl_search_position at;
 } tinytl_searcher;
 
-/* Plans, and takes the memory. All is borrowed. `resumed` (NULL: a new search): its batch is kept
- * to. With a limit, batches are as large as fit. Errors: MEMORY_LIMIT, INTERNAL. */
+/* Plans, and takes the memory, for the sizes of pictures in the super-net's space. All is borrowed.
+ * `resumed` (NULL: a new search): its batch is kept to. With a limit, batches are as large as fit.
+ * Errors: MEMORY_LIMIT, INTERNAL. */
 tinytl_status tinytl_searcher_create(const tinytl_supernet *supernet, const tinytl_images *train,
                                      const tinytl_images *val, const tinytl_search_options *options,
                                      const tinytl_search_position *resumed,
@@ -120,10 +125,11 @@ typedef struct tinytl_search_pass {
 /* Up to `most` pictures, the same ones every time. */
 tinytl_status tinytl_searcher_begin(tinytl_searcher *s, const tinytl_images *images, int most,
                                     tinytl_search_pass *pass, tinytl_error *error);
-/* Training pictures in the order of an epoch, behind the first n_done that can be read, augmented.
- */
-tinytl_status tinytl_searcher_begin_epoch(tinytl_searcher *s, int epoch, int n_done,
-                                          tinytl_search_pass *pass, tinytl_error *error);
+/* Holds n training pictures in the order of an epoch, behind the first n_done that can be read,
+ * augmented, at the size that sub-nets with this index have; fewer where the epoch has no more.
+ * Error: INTERRUPTED. */
+tinytl_status tinytl_searcher_hold_update(tinytl_searcher *s, int epoch, int n_done, int size,
+                                          int n, tinytl_error *error);
 /* Holds the next ones, n at most; fewer, or none, where the pass ends. Error: INTERRUPTED. */
 tinytl_status tinytl_searcher_next(tinytl_searcher *s, tinytl_search_pass *pass, int n,
                                    tinytl_error *error);
@@ -135,12 +141,11 @@ void tinytl_searcher_fold(tinytl_searcher *s, const tinytl_batch_statistics *sta
 
 /* ---- Accuracy ----------------------------------------------------------------------------- */
 
-/* top1: a share of held-out pictures, 0 to 1. The same sub-net gives the same. Errors: DATA (no
- * held-out picture can be read), INTERRUPTED. */
-tinytl_status tinytl_searcher_measure(tinytl_searcher *s, const tinytl_subnet *subnet, float *top1,
+/* Sets top1 and score. With adaptation both are the share of held-out pictures that are told right,
+ * without what ridge.h says of all of them. The same sub-net gives the same. Errors: DATA (too few
+ * pictures can be read), INTERRUPTED. */
+tinytl_status tinytl_searcher_measure(tinytl_searcher *s, tinytl_measured *one,
                                       tinytl_error *error);
-tinytl_status tinytl_searcher_find_means(tinytl_searcher *s, tinytl_error *error); /* means.c */
-int tinytl_searcher_nearest_mean(const tinytl_searcher *s, const float *features);
 
 /* The sub-net as a backbone with int8 weights, its norms folded by its own statistics: with the
  * super-net's classifier, or with what was adapted. Ends the search: its memory goes back. */
@@ -149,7 +154,7 @@ tinytl_status tinytl_searcher_finish(tinytl_searcher *s, const tinytl_subnet *su
 
 /* ---- Adaptation (adapt.c) ----------------------------------------------------------------- */
 
-/* Makes s->adaptation, for s->input and the largest sub-net. */
+/* Makes s->adaptation, for the largest sub-net, at s->max_size. */
 tinytl_status tinytl_adaptation_init(tinytl_searcher *s, tinytl_error *error);
 void tinytl_adaptation_free(tinytl_adaptation *a); /* NULL is allowed */
 /* Once s->batch is known and memory is there: sets epochs, batch and rates. */

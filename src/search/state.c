@@ -44,7 +44,10 @@ static char *print_run(const tinytl_supernet *supernet, const tinytl_search_opti
   tinytl_json_put_string(&json, "method", tinytl_method_name(train->method));
   tinytl_json_put_int(&json, "optimizer", (int)train->optimizer);
   tinytl_json_put_int(&json, "batch", train->batch);
-  tinytl_json_put_int(&json, "image_size", train->image_size);
+  tinytl_json_open(&json, "image_sizes", '[');
+  for (int i = 0; i < options->n_image_sizes; i++)
+    tinytl_json_put_int(&json, NULL, options->image_sizes[i]);
+  tinytl_json_close(&json, ']');
   tinytl_json_put_int(&json, "epochs", train->epochs);
   tinytl_json_put_int(&json, "augment", (int)train->augment);
   tinytl_json_put_int(&json, "mirror", (int)train->mirror);
@@ -73,14 +76,15 @@ void tinytl_search_state_clear(tinytl_search_state *state) {
 
 /* ---- Vectors ------------------------------------------------------------------------------ */
 
-enum { MAX_VECTORS = 5 + TINYTL_N_MOMENTS };
+enum { MAX_VECTORS = 5 + TINYTL_N_MOMENTS, ACCURACIES = 2 /* top1, and score behind it */ };
 
 /* In the order of the file: floats, then bytes. */
 static int list_vectors(const tinytl_searcher *s, tinytl_sealed_vector vectors[MAX_VECTORS]) {
   const size_t n_measured = (size_t)s->at.n_measured;
   int count = 0;
   if (n_measured > 0)
-    vectors[count++] = (tinytl_sealed_vector){"top1", TINYTL_DTYPE_F32, NULL, n_measured};
+    vectors[count++] =
+        (tinytl_sealed_vector){"accuracies", TINYTL_DTYPE_F32, NULL, ACCURACIES * n_measured};
   if (s->adaptation) {
     const tinytl_adaptation *a = s->adaptation;
     tinytl_moments moments[TINYTL_N_MOMENTS];
@@ -113,6 +117,7 @@ static char *print_position(const tinytl_searcher *s) {
   tinytl_json_put_int(&json, "measured", at->n_measured);
   tinytl_json_put_int(&json, "drawn", at->n_drawn);
   tinytl_json_put_int(&json, "batch", at->batch);
+  tinytl_json_put_int(&json, "sizes", at->n_sizes);
   tinytl_json_put_double(&json, "base_bytes", (double)at->base_nbytes);
   tinytl_json_put_double(&json, "step", s->adaptation ? (double)s->adaptation->optimizer.step : 0);
   tinytl_json_close(&json, '}');
@@ -131,10 +136,10 @@ static tinytl_status write_measured(const tinytl_search_state *state, size_t fir
 static tinytl_status write_vector(const tinytl_search_state *state, const tinytl_sealed_vector *v,
                                   tinytl_sealer *sealer, tinytl_error *error) {
   if (v->data) return tinytl_sealer_write(sealer, v->data, tinytl_sealed_vector_nbytes(v), error);
-  return v->dtype == TINYTL_DTYPE_F32
-             ? write_measured(state, offsetof(tinytl_measured, top1), sizeof(float), sealer, error)
-             : write_measured(state, offsetof(tinytl_measured, subnet), sizeof(tinytl_subnet),
-                              sealer, error);
+  return v->dtype == TINYTL_DTYPE_F32 ? write_measured(state, offsetof(tinytl_measured, top1),
+                                                       ACCURACIES * sizeof(float), sealer, error)
+                                      : write_measured(state, offsetof(tinytl_measured, subnet),
+                                                       sizeof(tinytl_subnet), sealer, error);
 }
 
 tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl_write_fn write,
@@ -178,6 +183,7 @@ static tinytl_status parse_position(const json_t *json, const char *where,
   TINYTL_TRY(tinytl_json_int(json, "measured", 0, MOST_MEASURED, where, &at->n_measured, error));
   TINYTL_TRY(tinytl_json_int(json, "drawn", 0, at->n_measured, where, &at->n_drawn, error));
   TINYTL_TRY(tinytl_json_int(json, "batch", 1, TINYTL_SEARCH_BATCH, where, &at->batch, error));
+  TINYTL_TRY(tinytl_json_int(json, "sizes", 1, TINYTL_SUPERNET_SIZES, where, &at->n_sizes, error));
   TINYTL_TRY(number(json, "loss_sum", 1e30, where, &at->loss_sum, error));
   TINYTL_TRY(number(json, "base_bytes", 1e15, where, &base, error));
   at->base_nbytes = (size_t)base;
@@ -203,18 +209,19 @@ tinytl_status tinytl_search_state_open(const tinytl_search_state *state,
 static tinytl_status restore_measured(const tinytl_search_state *state,
                                       const tinytl_sealed_file *file, tinytl_error *error) {
   const size_t n = (size_t)state->searcher->at.n_measured;
-  uint64_t top1, subnets;
+  uint64_t accuracies, subnets;
   if (n == 0) return TINYTL_OK;
-  TINYTL_TRY(tinytl_sealed_find(file, "top1", TINYTL_DTYPE_F32, n, &top1, error));
+  TINYTL_TRY(
+      tinytl_sealed_find(file, "accuracies", TINYTL_DTYPE_F32, ACCURACIES * n, &accuracies, error));
   TINYTL_TRY(tinytl_sealed_find(file, "subnets", TINYTL_DTYPE_I8, n * sizeof(tinytl_subnet),
                                 &subnets, error));
   for (size_t i = 0; i < n; i++) {
     tinytl_measured *one = &state->measured[i];
-    TINYTL_TRY(
-        tinytl_sealed_read(file, top1 + i * sizeof one->top1, &one->top1, sizeof one->top1, error));
+    TINYTL_TRY(tinytl_sealed_read(file, accuracies + i * ACCURACIES * sizeof one->top1, &one->top1,
+                                  ACCURACIES * sizeof one->top1, error));
     TINYTL_TRY(tinytl_sealed_read(file, subnets + i * sizeof one->subnet, &one->subnet,
                                   sizeof one->subnet, error));
-    if (!(one->top1 >= 0 && one->top1 <= 1) ||
+    if (!(one->top1 >= 0 && one->top1 <= 1 && one->score >= 0 && one->score <= 1) ||
         !tinytl_genes_are_valid(&state->searcher->supernet->space, &one->subnet))
       return tinytl_fail(error, TINYTL_ERROR_MODEL,
                          "%s: sub-net %zu is none of the space, or its accuracy no share",

@@ -51,9 +51,7 @@ static void discard(fixture *f) {
 }
 
 static void hold(tinytl_searcher *s) {
-  tinytl_search_pass pass;
-  assert_int_equal(tinytl_searcher_begin_epoch(s, 1, 0, &pass, NULL), TINYTL_OK);
-  assert_int_equal(tinytl_searcher_next(s, &pass, s->adaptation->batch, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_searcher_hold_update(s, 1, 0, 0, s->adaptation->batch, NULL), TINYTL_OK);
   assert_int_equal(s->n_held, s->adaptation->batch);
 }
 
@@ -275,14 +273,14 @@ static void test_learns(void **state) {
   fixture *f = make(true, EPOCHS);
   tinytl_searcher *s = f->s;
   const tinytl_subnet subnet = tinytl_subnet_largest(&f->supernet->space);
-  tinytl_search_pass pass;
+  const int batch = s->adaptation->batch;
   double first = 0, last = 0;
   for (int i = 0; i < UPDATES; i++) {
     bool fits;
     double loss;
-    if (i % EPOCH == 0)
-      assert_int_equal(tinytl_searcher_begin_epoch(s, 1 + i / EPOCH, 0, &pass, NULL), TINYTL_OK);
-    assert_int_equal(tinytl_searcher_next(s, &pass, s->adaptation->batch, NULL), TINYTL_OK);
+    assert_int_equal(
+        tinytl_searcher_hold_update(s, 1 + i / EPOCH, i % EPOCH * batch, 0, batch, NULL),
+        TINYTL_OK);
     assert_int_equal(tinytl_adaptation_add_gradient(s, &subnet, &fits, &loss, NULL), TINYTL_OK);
     tinytl_adaptation_update(s);
     first += i < EPOCH ? loss : 0;

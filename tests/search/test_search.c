@@ -66,6 +66,8 @@ static fixture *make(bool with_lite) {
   f->supernet = supernets[with_lite];
   tinytl_search_options_init(&f->options);
   f->options.candidates = CANDIDATES;
+  f->options.image_sizes[f->options.n_image_sizes++] = 32;
+  f->options.image_sizes[f->options.n_image_sizes++] = 40;
   f->options.progress = note_measured;
   f->options.measured = note_front;
   f->options.train.context = f;
@@ -95,15 +97,16 @@ static void test_chooses_the_best_it_measured(void **state) {
   assert_int_equal(f->n_measured, CANDIDATES);
   assert_int_equal(f->n_told, CANDIDATES);
   for (int i = 0; i < CANDIDATES; i++) {
-    assert_true(f->measured[i].top1 <= f->report.chosen.top1);
-    assert_true(f->measured[i].top1 < f->report.chosen.top1 ||
+    assert_true(f->measured[i].score <= f->report.chosen.score);
+    assert_true(f->measured[i].top1 >= 0 && f->measured[i].top1 <= 1);
+    assert_true(f->measured[i].score < f->report.chosen.score ||
                 f->measured[i].macs >= f->report.chosen.macs);
   }
   /* The front begins with the choice; nothing on it is beaten. */
   assert_memory_equal(&f->front[0], &f->report.chosen, sizeof *f->front);
   for (int i = 0; i < f->n_front; i++)
     for (int j = 0; j < CANDIDATES; j++)
-      assert_false(f->measured[j].top1 > f->front[i].top1 &&
+      assert_false(f->measured[j].score > f->front[i].score &&
                    f->measured[j].planned_bytes < f->front[i].planned_bytes);
   free(f);
 }
@@ -135,6 +138,7 @@ static void test_backbone(void **state) {
   for (int s = 0; s < 7; s++) n_blocks += f->report.chosen.depth[s];
   assert_int_equal(info.n_blocks, n_blocks);
   assert_int_equal(info.n_lite, n_blocks - 1);
+  assert_int_equal(info.image_size, f->report.chosen.image_size);
   assert_string_equal(info.architecture, "supernet-0.1");
   assert_string_equal(tinytl_backbone_label(backbone, 0), f->train.images.class_names[0]);
   assert_int_equal(tinytl_plan_make(backbone, MEMORY_CLASSES, TRAIN, VAL, &train, &plan, NULL),
@@ -142,6 +146,35 @@ static void test_backbone(void **state) {
   assert_int_equal(plan.total_bytes, f->report.chosen.planned_bytes);
   assert_true(plan.macs == f->report.chosen.macs);
   tinytl_backbone_free(backbone);
+  free(f);
+}
+
+static int count_size(const fixture *f, int image_size) {
+  int n = 0;
+  for (int i = 0; i < f->n_measured; i++) n += f->measured[i].image_size == image_size;
+  return n;
+}
+
+/* Sub-nets differ in the size of their pictures too: by default from 3/4 to twice the super-net's,
+ * 32 at least. What no sub-net may have within the limits is left out. */
+static void test_image_sizes(void **state) {
+  (void)state;
+  fixture *f = make(false);
+  free(search(f).bytes);
+  assert_true(count_size(f, 32) > 0 && count_size(f, 40) > 0);
+  assert_int_equal(count_size(f, 32) + count_size(f, 40), CANDIDATES);
+  const tinytl_candidate smallest = f->measured[1];
+  assert_int_equal(smallest.image_size, 32);
+  f->options.max_macs = smallest.macs * 5 / 4;
+  free(search(f).bytes);
+  assert_int_equal(count_size(f, 32), f->n_measured);
+  f->options.max_macs = 0;
+  f->options.n_image_sizes = 0;
+  free(search(f).bytes);
+  assert_int_equal(count_size(f, 32) + count_size(f, 40) + count_size(f, 48) + count_size(f, 56) +
+                       count_size(f, 64),
+                   CANDIDATES);
+  assert_int_equal(f->measured[0].image_size, 64);
   free(f);
 }
 
@@ -157,7 +190,7 @@ static void test_limits(void **state) {
   tinytl_backbone *backbone = NULL;
   f->options.max_macs = smallest->macs / 2;
   assert_int_equal(run(f, &backbone), TINYTL_ERROR_MEMORY_LIMIT);
-  assert_non_null(strstr(f->error.message, "the smallest one, of 12 blocks"));
+  assert_non_null(strstr(f->error.message, "the smallest one, of 12 blocks at 32 px"));
   f->options.max_macs = 0;
   f->options.train.memory_limit = 100 * 1000;
   assert_int_equal(run(f, &backbone), TINYTL_ERROR_MEMORY_LIMIT);
@@ -180,7 +213,20 @@ static void test_refusals(void **state) {
   f->options.train.stop = &stop;
   assert_int_equal(run(f, &backbone), TINYTL_INTERRUPTED);
   f->options.train.stop = NULL;
+  f->options.image_sizes[1] = 32;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_USAGE);
+  f->options.image_sizes[1] = 2000;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_USAGE);
+  f->options.image_sizes[1] = 40;
+  f->options.train.image_size = 40;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_USAGE);
+  f->options.train.image_size = 0;
   for (int i = 0; i < VAL; i++) f->val.answer[i] = TINYTL_ERROR_DATA;
+  f->options.mode = TINYTL_SEARCH_FULL;
+  f->options.train.epochs = 1;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
+  f->options.mode = TINYTL_SEARCH_QUICK;
+  for (int i = 0; i < TRAIN; i++) f->train.answer[i] = TINYTL_ERROR_DATA;
   assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
   memory_images_init(&f->val, 0, 2);
   assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
@@ -303,6 +349,7 @@ int main(void) {
       cmocka_unit_test(test_chooses_the_best_it_measured),
       cmocka_unit_test(test_same_whatever_the_threads),
       cmocka_unit_test(test_backbone),
+      cmocka_unit_test(test_image_sizes),
       cmocka_unit_test(test_limits),
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_goes_on),

@@ -13,7 +13,7 @@ show $pretrain -o new.safetensors --checkpoint run.ckpt --resume -q --threads 3
 cmp new.safetensors whole.safetensors && echo "the same super-net"
 
 # The sub-net for some pictures; it is adapted as any backbone.
-search="tinytl search -m whole.safetensors -d $fixtures/pictures --candidates 16"
+search="tinytl search -m whole.safetensors -d $fixtures/pictures --candidates 16 --image-sizes 32,48"
 $search -o chosen.safetensors --json -q >events
 grep -c '"front"' events | sed 's/^[1-9][0-9]*$/a front/'
 tail -n 1 events | json_check event candidates backbone
@@ -29,7 +29,7 @@ run tinytl search -m whole.safetensors -d $fixtures/pictures -o no.safetensors -
 rm -f events chosen.safetensors again.safetensors adapter.safetensors
 
 # The bundled super-net.
-show tinytl search -d $fixtures/pictures -o chosen.safetensors --candidates 16 --image-size 32 -q
+show tinytl search -d $fixtures/pictures -o chosen.safetensors --candidates 16 --image-sizes 32,48 -q
 tinytl info chosen.safetensors --json | json_check architecture image_size classes
 rm chosen.safetensors
 
