@@ -1,11 +1,11 @@
 /* Writes sub-nets of a super-net as backbones, with statistics of DIR's training pictures, to
  * compare a search's choice with:
  *
- *   bench_subnets SUPERNET DIR PREFIX LIMIT_BYTES N SEED
+ *   bench_subnets SUPERNET DIR PREFIX LIMIT_BYTES N SEED [SIZE]
  *
- * LIMIT 0: the largest one at the super-net's own size of pictures, and a line of what training it
- * is planned for and what is held before; else N random ones, at random sizes, that meet the limit
- * and no limit a tenth lower, a line each: the file. */
+ * LIMIT 0: the largest one, for pictures of SIZE or else the super-net's own, and a line of what
+ * training it is planned for and what is held before; else N random ones, at random sizes, that
+ * meet the limit and no limit a tenth lower, a line each: the file. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -53,7 +53,7 @@ static void write_subnet(const tinytl_pricer *pricer, const tinytl_subnet *subne
 }
 
 int main(int argc, char **argv) {
-  if (argc != 7) return 2;
+  if (argc != 7 && argc != 8) return 2;
   const size_t limit = (size_t)strtoull(argv[4], NULL, 10);
   const int n = atoi(argv[5]);
   int n_made = 0;
@@ -80,6 +80,8 @@ int main(int argc, char **argv) {
                           .base_nbytes = resident > values ? resident - values : 0};
   check(tinytl_pricer_init(&pricer, &error), &error);
   if (limit == 0) {
+    const int size = argc == 8 ? atoi(argv[7]) : supernet->input.size;
+    tinytl_genes_set_sizes(&supernet->space, supernet->input.size, &size, 1);
     const tinytl_subnet largest = tinytl_subnet_largest(&supernet->space);
     bool meets;
     check(tinytl_price(&pricer, &largest, &plan, &meets, &error), &error);
