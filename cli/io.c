@@ -228,7 +228,8 @@ tinytl_status cli_output_open(cli_output *output, const char *path, const char *
 }
 
 void cli_output_is_locked(cli_output *output) {
-  if (output->is_nameless) strcpy(strrchr(output->temporary, '.'), ".new");
+  static const char suffix[] = ".new"; /* shorter than what open_temporary has room for */
+  if (output->is_nameless) memcpy(strrchr(output->temporary, '.'), suffix, sizeof suffix);
 }
 
 bool cli_output_write(void *context, const void *bytes, size_t nbytes) {

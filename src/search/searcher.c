@@ -11,8 +11,11 @@
 enum {
   SMALLEST_BATCH = 4,
   STATISTICS_IMAGES = 256,
-  VAL_IMAGES = 512,    /* most held-out pictures */
-  RIDGE_IMAGES = 1024, /* most, held out or not, that are left out one by one */
+  VAL_IMAGES = 512, /* most held-out pictures */
+  /* Pictures, held out or not, that are left out one by one: fewer in smaller batches, as what they
+   * take grows with the square. */
+  MOST_RIDGE_IMAGES = 1024,
+  LEAST_RIDGE_IMAGES = 256,
   STACK_NBYTES = 32 * 1024,
   HEAP_NBYTES = 256 * 1024,
   LIMIT_MARGIN = 256 * 1024,
@@ -35,7 +38,9 @@ static tinytl_loader_options loader_options(const tinytl_searcher *s) {
 
 static int n_ridge_images(const tinytl_searcher *s) {
   const int64_t n = (int64_t)s->train->n_images + s->val->n_images;
-  return n < RIDGE_IMAGES ? (int)n : RIDGE_IMAGES;
+  int most = s->batch * (MOST_RIDGE_IMAGES / TINYTL_SEARCH_BATCH);
+  if (most < LEAST_RIDGE_IMAGES) most = LEAST_RIDGE_IMAGES;
+  return n < most ? (int)n : most;
 }
 
 /* Maps and a classifier, or maps, a program's arena and the predictor, take turns. */
@@ -115,12 +120,12 @@ static size_t load_nbytes(const tinytl_searcher *s) {
   return nbytes;
 }
 
-/* What lies outside of the block. At the end the backbone, twice at most while it is quantised,
+/* What lies outside of the block. At the end the backbone, in 8 bits and so less than the values,
  * takes the place of the work. */
 static size_t other_nbytes(const tinytl_searcher *s) {
   const int n_threads =
       s->options->train.n_threads ? s->options->train.n_threads : tinytl_n_cores();
-  const size_t backbone = 2 * s->shared.params.n * sizeof(float);
+  const size_t backbone = s->shared.params.n * sizeof(float);
   return sizeof *s + load_nbytes(s) + (size_t)(n_threads + 1) * STACK_NBYTES + HEAP_NBYTES +
          (size_t)s->options->candidates * sizeof(tinytl_measured) +
          (s->adaptation ? tinytl_adaptation_heap_nbytes(s) : 0) +
