@@ -28,6 +28,14 @@ static inline void fuzz_expect_reason(tinytl_status status, const tinytl_error *
               (status == allowed && error->status == status && error->message[0] != '\0'));
 }
 
+/* The same of a run that goes on from a state: it may also be another's, or on other pictures. */
+static inline void fuzz_expect_resumed(tinytl_status status, const tinytl_error *error) {
+  FUZZ_EXPECT(status == TINYTL_OK ||
+              ((status == TINYTL_ERROR_MODEL || status == TINYTL_ERROR_USAGE ||
+                status == TINYTL_ERROR_DATA) &&
+               error->message[0] != '\0'));
+}
+
 /* Plans training with the backbone and, where the network is small, has it predict a picture.
  * adapter NULL: the backbone's own classifier. */
 void fuzz_use(const tinytl_backbone *backbone, const tinytl_adapter *adapter);
