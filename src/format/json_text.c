@@ -117,6 +117,17 @@ void tinytl_json_put_float(tinytl_json_text *json, const char *key, float value)
   put_number(json, key, text);
 }
 
+void tinytl_json_put_list(tinytl_json_text *json, const char *key, const int *values, int n) {
+  put_key(json, key);
+  put_text(json, "\"");
+  for (int i = 0; i < n; i++) {
+    char text[16];
+    snprintf(text, sizeof text, "%s%d", i ? "," : "", values[i]);
+    put_text(json, text);
+  }
+  put_text(json, "\"");
+}
+
 void tinytl_json_put_null(tinytl_json_text *json, const char *key) {
   put_key(json, key);
   put_text(json, "null");

@@ -22,6 +22,8 @@ void tinytl_json_put_int(tinytl_json_text *json, const char *key, long long valu
 void tinytl_json_put_float(tinytl_json_text *json, const char *key, float value);
 /* A finite value, with digits that give it back. */
 void tinytl_json_put_double(tinytl_json_text *json, const char *key, double value);
+/* n whole numbers as a string, "48,64". */
+void tinytl_json_put_list(tinytl_json_text *json, const char *key, const int *values, int n);
 void tinytl_json_put_null(tinytl_json_text *json, const char *key);
 
 /* The text, which the caller frees; NULL: out of memory. */

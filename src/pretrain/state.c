@@ -9,17 +9,14 @@
 
 static char *print_run(const tinytl_pretrainer *p, const char *architecture) {
   const tinytl_pretrain_options *options = &p->options;
-  char seed[24], sizes[64] = ""; /* seed: beyond the whole numbers that JSON readers keep */
+  char seed[24]; /* beyond the whole numbers that JSON readers keep */
   tinytl_json_text json = {0};
   snprintf(seed, sizeof seed, "%llu", (unsigned long long)options->seed);
-  for (int i = 0, n = 0; i < options->n_image_sizes; i++)
-    n += snprintf(sizes + n, sizeof sizes - (size_t)n, "%s%d", i ? "," : "",
-                  options->image_sizes[i]);
   tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_string(&json, "architecture", architecture);
   tinytl_json_put_string(&json, "seed", seed);
   tinytl_json_put_int(&json, "image_size", p->input.size);
-  tinytl_json_put_string(&json, "image_sizes", sizes);
+  tinytl_json_put_list(&json, "image_sizes", options->image_sizes, options->n_image_sizes);
   tinytl_json_put_int(&json, "batch", p->batch);
   tinytl_json_put_int(&json, "epochs", options->epochs);
   tinytl_json_put_float(&json, "lr", options->lr);

@@ -44,10 +44,7 @@ static char *print_run(const tinytl_supernet *supernet, const tinytl_search_opti
   tinytl_json_put_string(&json, "method", tinytl_method_name(train->method));
   tinytl_json_put_int(&json, "optimizer", (int)train->optimizer);
   tinytl_json_put_int(&json, "batch", train->batch);
-  tinytl_json_open(&json, "image_sizes", '[');
-  for (int i = 0; i < options->n_image_sizes; i++)
-    tinytl_json_put_int(&json, NULL, options->image_sizes[i]);
-  tinytl_json_close(&json, ']');
+  tinytl_json_put_list(&json, "image_sizes", options->image_sizes, options->n_image_sizes);
   tinytl_json_put_int(&json, "epochs", train->epochs);
   tinytl_json_put_int(&json, "augment", (int)train->augment);
   tinytl_json_put_int(&json, "mirror", (int)train->mirror);

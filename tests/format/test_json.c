@@ -269,12 +269,14 @@ static void test_text(void **state) {
   tinytl_json_open(&json, "o", '{');
   tinytl_json_put_int(&json, "min", LLONG_MIN);
   tinytl_json_put_null(&json, "k\n");
+  tinytl_json_put_list(&json, "l", (const int[]){-1, 20}, 2);
+  tinytl_json_put_list(&json, "n", NULL, 0);
   tinytl_json_close(&json, '}');
   tinytl_json_close(&json, '}');
   char *text = tinytl_json_finish(&json);
-  assert_string_equal(text,
-                      "{\"s\":\"\\\"\\\\/\\b\\f\\n\\r\\t\\u001b\x7f \xc3\xa9 \\udce9\",\"a\":[],"
-                      "\"o\":{\"min\":-9223372036854775808,\"k\\n\":null}}");
+  assert_string_equal(
+      text, "{\"s\":\"\\\"\\\\/\\b\\f\\n\\r\\t\\u001b\x7f \xc3\xa9 \\udce9\",\"a\":[],"
+            "\"o\":{\"min\":-9223372036854775808,\"k\\n\":null,\"l\":\"-1,20\",\"n\":\"\"}}");
   free(text);
 }
 

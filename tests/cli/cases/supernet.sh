@@ -26,6 +26,7 @@ $search -o no.safetensors -q --json --memory-limit 1M 2>/dev/null
 echo "exit $?"
 run tinytl search -m "$TINYTL_MODEL" -d $fixtures/pictures -o no.safetensors
 run tinytl search -m whole.safetensors -d $fixtures/pictures -o no.safetensors --method auto
+run tinytl search -m whole.safetensors -d $fixtures/pictures -o no.safetensors --image-sizes 64,48
 rm -f events chosen.safetensors again.safetensors adapter.safetensors
 
 # The bundled super-net.
@@ -46,6 +47,7 @@ while [ ! -s run.ckpt ] && kill -0 $pid 2>/dev/null; do sleep 0.02; done
 kill -s KILL $pid
 wait $pid 2>/dev/null
 run $full -o again.safetensors --checkpoint run.ckpt --resume -q --candidates 17 | sed 's/{.*/.../'
+run $full -o again.safetensors --checkpoint run.ckpt --resume -q --image-sizes 32
 $full -o again.safetensors --checkpoint run.ckpt --resume -q --threads 2 >/dev/null
 cmp again.safetensors chosen.safetensors && echo "the same backbone"
 $full -o again.safetensors --checkpoint run.ckpt --checkpoint-every 0 -q >/dev/null 2>&1 &
