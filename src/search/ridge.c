@@ -8,6 +8,7 @@
 
 enum { ROWS = 32 /* of the matrix, made at a time */ };
 
+/* How they compare with others: docs/supernet.md, "Why a ridge classifier". */
 #define PENALTY 0.05f
 #define SHARPNESS 20.0f
 #define LEAST 1e-30f /* of the features the largest, below which they count as 0 */

@@ -6,8 +6,8 @@
  *   G = (K + penalty I)^-1, K[i][j] = <x_i, x_j>;   y_i without i = y_i - (G y)_i / G_ii
  *
  * Features x are of unit length, less their mean; y is 1 for a picture's class and 0 for others,
- * less the mean. The penalty is a twentieth of the mean squared length of x: small, as a network
- * that is trained fits its features better than they fit now. */
+ * less the mean; means are those of all pictures. The penalty is a twentieth of the mean squared
+ * length of x: small, as a network that is trained fits its features better than they fit now. */
 #ifndef TINYTL_SEARCH_RIDGE_H
 #define TINYTL_SEARCH_RIDGE_H
 
@@ -30,9 +30,10 @@ size_t tinytl_ridge_work_nbytes(int n_features, int n_classes, int most);
  * read. Begins without pictures. */
 tinytl_ridge tinytl_ridge_place(const tinytl_run *run, int n_features, int n_classes, int most,
                                 void *memory);
-/* features [n_features] of one more picture; `most` at most. Where one is not finite, or
- * all are below 1e-30, they count as 0. */
+/* features [n_features] of one more picture; `most` at most. Where one is not finite, or all are
+ * below 1e-30, they count as 0. */
 void tinytl_ridge_add(tinytl_ridge *ridge, const float *features, int label);
+
 typedef struct tinytl_ridge_answer {
   float top1;  /* share of pictures that are told right, 0 to 1 */
   float score; /* geometric mean of their classes' probabilities, softmax(20 y), 0 to 1: it tells by
