@@ -5,6 +5,11 @@
 
 #include <math.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
 
 /* 8 bits for the pixel and 2 spare ones, for the sign and for sums that exceed 1. */
 #define PRECISION_BITS (32 - 8 - 2)
@@ -16,6 +21,8 @@ typedef struct filter {
   int *first;       /* [n_outputs] first source pixel */
   int *n_taps;      /* [n_outputs] */
   int32_t *weights; /* [n_outputs][max_taps], sum 1 << PRECISION_BITS */
+  int hi;           /* end of the source */
+  bool is_paired;   /* weights lie as sum_pairs takes them */
 } filter;
 
 struct tinytl_resizer {
@@ -40,7 +47,8 @@ static int last_tap(const filter *f, int output) {
 static filter filter_shape(const tinytl_axis *axis, double *scale) {
   *scale = (double)(axis->end - axis->begin) / axis->out_size;
   return (filter){.n_outputs = axis->out_count,
-                  .max_taps = (int)ceil(*scale < 1.0 ? 1.0 : *scale) * 2 + 1};
+                  .max_taps = (int)ceil(*scale < 1.0 ? 1.0 : *scale) * 2 + 1,
+                  .hi = axis->hi};
 }
 
 /* `weights` is room for max_taps values. */
@@ -90,6 +98,121 @@ static bool filter_make(const tinytl_axis *axis, tinytl_budget *budget, filter *
   return true;
 }
 
+/* ---- Two taps at a time ------------------------------------------------------------------- */
+
+/* What follows is for rows; sums are the same to the bit. `sum_pairs`: those of an output's
+ * colours, and a fourth without meaning. Of a pair of pixels eight bytes are loaded, two of them
+ * behind it or, n_before 2, before it. */
+#if defined(__SSE2__)
+#define HAS_PAIRS true
+
+enum { LOW_BITS = 11 }; /* of a weight: both halves of one fit into 16 bits with a sign */
+
+/* Two weights, w and next: their upper halves, then their lower ones, in 16 bits each. */
+static void pair_weights(int32_t *weights) {
+  const int32_t w = weights[0], next = weights[1], low = (1 << LOW_BITS) - 1;
+  weights[0] = w >> LOW_BITS | next >> LOW_BITS << 16;
+  weights[1] = (w & low) | (next & low) << 16;
+}
+
+static inline __m128i sum_pairs(const uint8_t *pixel, const int32_t *weights, int n_taps,
+                                const int n_before) {
+  __m128i high = _mm_setzero_si128(), low = _mm_set1_epi32(ROUND_HALF);
+  for (int t = 0; t < n_taps; t += 2, pixel += 6) {
+    const __m128i loaded = _mm_loadl_epi64((const __m128i *)(pixel - n_before));
+    const __m128i both = _mm_srli_si128(loaded, n_before);                  /* rgb RGB */
+    const __m128i mixed = _mm_unpacklo_epi8(both, _mm_srli_si128(both, 3)); /* rR gG bB */
+    const __m128i pairs = _mm_unpacklo_epi8(mixed, _mm_setzero_si128());    /* in 16 bits */
+    high = _mm_add_epi32(high, _mm_madd_epi16(pairs, _mm_set1_epi32(weights[t])));
+    low = _mm_add_epi32(low, _mm_madd_epi16(pairs, _mm_set1_epi32(weights[t + 1])));
+  }
+  return _mm_add_epi32(_mm_slli_epi32(high, LOW_BITS), low);
+}
+
+/* Four bytes, the first colour in the lowest. */
+static inline uint32_t to_pixels(__m128i sums) {
+  const __m128i values = _mm_srai_epi32(sums, PRECISION_BITS),
+                words = _mm_packs_epi32(values, values);
+  return (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(words, words));
+}
+
+#elif defined(__ARM_NEON)
+#define HAS_PAIRS true
+
+static void pair_weights(int32_t *weights) {
+  (void)weights; /* as they are */
+}
+
+static inline uint32x4_t sum_pairs(const uint8_t *pixel, const int32_t *weights, int n_taps,
+                                   const int n_before) {
+  uint32x4_t sums = vdupq_n_u32(ROUND_HALF);
+  for (int t = 0; t < n_taps; t += 2, pixel += 6) {
+    const uint8x8_t loaded = vld1_u8(pixel - n_before);
+    const uint16x8_t both = vmovl_u8(n_before ? vext_u8(loaded, loaded, 2) : loaded);
+    const uint16x8_t second = vextq_u16(both, both, 3);
+    sums = vmlaq_n_u32(sums, vmovl_u16(vget_low_u16(both)), (uint32_t)weights[t]);
+    sums = vmlaq_n_u32(sums, vmovl_u16(vget_low_u16(second)), (uint32_t)weights[t + 1]);
+  }
+  return sums;
+}
+
+static inline uint32_t to_pixels(uint32x4_t sums) {
+  const uint16x4_t values = vqmovn_u32(vshrq_n_u32(sums, PRECISION_BITS));
+  return vget_lane_u32(vreinterpret_u32_u8(vqmovn_u16(vcombine_u16(values, values))), 0);
+}
+
+#else
+#define HAS_PAIRS false
+#endif
+
+#if HAS_PAIRS
+
+/* Brings all outputs to the same even number of taps, with weights of 0, where the source is wide
+ * enough for that and for a pixel more. */
+static void pair_taps(filter *f, int lo, int hi) {
+  int n_taps = 0;
+  for (int i = 0; i < f->n_outputs; i++)
+    if (f->n_taps[i] > n_taps) n_taps = f->n_taps[i];
+  n_taps += n_taps % 2;
+  f->is_paired = n_taps <= f->max_taps && n_taps < hi - lo;
+  for (int i = 0; i < f->n_outputs && f->is_paired; i++) {
+    int32_t *weights = f->weights + (size_t)i * f->max_taps;
+    const int beyond = f->first[i] + n_taps - hi, shift = beyond > 0 ? beyond : 0;
+    memmove(weights + shift, weights, (size_t)f->n_taps[i] * sizeof *weights);
+    memset(weights, 0, (size_t)shift * sizeof *weights);
+    f->first[i] -= shift;
+    f->n_taps[i] = n_taps;
+    for (int t = 0; t < n_taps; t += 2) pair_weights(weights + t);
+  }
+}
+
+static void resample_row_pairs(const filter *f, const uint8_t *rgb, uint8_t *out) {
+  const int n_taps = f->n_taps[0];
+  for (int i = 0; i < f->n_outputs; i++) {
+    const uint8_t *pixel = rgb + (size_t)f->first[i] * 3;
+    const int32_t *weights = f->weights + (size_t)i * f->max_taps;
+    const uint32_t bytes = f->first[i] + n_taps < f->hi
+                               ? to_pixels(sum_pairs(pixel, weights, n_taps, 0))
+                               : to_pixels(sum_pairs(pixel, weights, n_taps, 2));
+    /* The fourth byte is the next output's first, which comes later. */
+    memcpy(out + (size_t)i * 3, &bytes, i < f->n_outputs - 1 ? 4 : 3);
+  }
+}
+
+#else
+
+static void pair_taps(filter *f, int lo, int hi) {
+  (void)f, (void)lo, (void)hi;
+}
+
+static void resample_row_pairs(const filter *f, const uint8_t *rgb, uint8_t *out) {
+  (void)f, (void)rgb, (void)out; /* no filter is paired */
+}
+
+#endif
+
+/* ---- The resizer -------------------------------------------------------------------------- */
+
 static size_t filter_cost(const filter *f) {
   size_t n_outputs = (size_t)f->n_outputs, n_weights = count_weights(f);
   if (n_weights == SIZE_MAX) return SIZE_MAX / 4;
@@ -116,6 +239,7 @@ tinytl_status tinytl_resizer_create(const tinytl_axis *x, const tinytl_axis *y, 
   *self = (tinytl_resizer){.out = out};
   if (!filter_make(x, budget, &self->x) || !filter_make(y, budget, &self->y))
     return tinytl_budget_fail(budget, error);
+  pair_taps(&self->x, x->lo, x->hi);
   size_t row = (size_t)x->out_count * 3;
   self->ring = tinytl_budget_take(budget, (size_t)self->y.max_taps * row);
   self->sums = tinytl_budget_take(budget, row * sizeof *self->sums);
@@ -130,6 +254,10 @@ static uint8_t to_pixel(int32_t sum) {
 }
 
 static void resample_row(const filter *f, const uint8_t *rgb, uint8_t *out) {
+  if (f->is_paired) {
+    resample_row_pairs(f, rgb, out);
+    return;
+  }
   for (int i = 0; i < f->n_outputs; i++) {
     const uint8_t *pixel = rgb + (size_t)f->first[i] * 3;
     const int32_t *weights = f->weights + (size_t)i * f->max_taps;

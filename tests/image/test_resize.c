@@ -108,10 +108,43 @@ static void sees_nothing_outside(void **state) {
   assert_memory_equal(out[0], out[1], sizeof out[0]);
 }
 
+/* A row of pixels and the same ones in a column, which another loop resizes, become the same:
+ * narrow ones, wide ones, parts, in memory that ends where they end. */
+static void rows_are_as_columns(void **state) {
+  (void)state;
+  enum { MOST = 40 };
+  const tinytl_axis one = whole_axis(1, 0, 1, 1);
+  uint8_t row[3 * MOST], column[3 * MOST];
+  unsigned random = 1;
+  for (int n = 1; n <= MOST; n++)
+    for (int n_out = 1; n_out <= MOST; n_out += 1 + n_out / 3)
+      for (int part = 0; part < 3; part++) {
+        uint8_t *rgb = malloc(3 * (size_t)n);
+        assert_non_null(rgb);
+        for (int i = 0; i < 3 * n; i++) {
+          random = random * 1103515245 + 12345;
+          rgb[i] = part == 2 ? 255 : (uint8_t)(random >> 16);
+        }
+        const tinytl_axis whole = whole_axis(n, 0, (float)n, n_out);
+        const tinytl_axis inner = {.lo = n / 4,
+                                   .hi = n - n / 5,
+                                   .begin = (float)(n / 4) + 0.3f,
+                                   .end = (float)(n - n / 5) - 0.4f,
+                                   .out_size = n_out,
+                                   .out_count = n_out};
+        const tinytl_axis *axis = part == 1 && n > 1 ? &inner : &whole;
+        resize(axis, &one, rgb, n, 1, row);
+        resize(&one, axis, rgb, 1, n, column);
+        assert_memory_equal(row, column, 3 * (size_t)n_out);
+        free(rgb);
+      }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(agrees_with_pillow),
       cmocka_unit_test(sees_nothing_outside),
+      cmocka_unit_test(rows_are_as_columns),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
