@@ -120,7 +120,9 @@ static void read_rows(jpeg_reader *self) {
   jpeg->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
   jpeg_start_decompress(jpeg);
   size_t nbytes = (size_t)jpeg->output_width * (size_t)jpeg->output_components;
-  self->row = jpeg->mem->alloc_large((j_common_ptr)jpeg, JPOOL_IMAGE, nbytes);
+  self->row =
+      jpeg->mem->alloc_large((j_common_ptr)jpeg, JPOOL_IMAGE, nbytes + TINYTL_JPEG_ROW_OFFSET);
+  self->row += TINYTL_JPEG_ROW_OFFSET;
   while (jpeg->output_scanline < jpeg->output_height) {
     int y = (int)jpeg->output_scanline;
     if (jpeg_read_scanlines(jpeg, &self->row, 1) != 1) fail(self, "no row where one was expected");

@@ -9,6 +9,11 @@
 
 #include <jpeglib.h>
 
+/* Bytes before the row of pixels that a decoder is given, so that it is not aligned: libjpeg-turbo
+ * writes an aligned one past the caches, and the resizer would wait for its pixels to come back
+ * from memory. */
+enum { TINYTL_JPEG_ROW_OFFSET = 1 };
+
 /* Takes over the memory of `jpeg`, which was just created. What is refused ends in its error_exit
  * with JERR_OUT_OF_MEMORY. jpeg_destroy undoes it; the pieces stay until the budget gives them
  * all back. */

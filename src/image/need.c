@@ -78,7 +78,8 @@ static size_t jpeg_cost(const tinytl_picture_info *info, int reduction) {
     context = context || (block > 1 && components[i].v * components[i].block * 2 == max_v * block);
   int n_groups = context ? block + 2 : block;
 
-  size_t cost = tinytl_budget_cost((size_t)width * (info->depth == 4 ? 4 : 3)); /* our row */
+  const size_t row = (size_t)width * (info->depth == 4 ? 4 : 3); /* ours */
+  size_t cost = tinytl_budget_cost(row + TINYTL_JPEG_ROW_OFFSET);
   for (int i = 0; i < n; i++) {
     const component *c = &components[i];
     int columns = ceil_div(info->width * c->h, max_h * 8), rows = c->v * c->block / block;
