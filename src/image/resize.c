@@ -102,7 +102,7 @@ static bool filter_make(const tinytl_axis *axis, tinytl_budget *budget, filter *
 
 /* What follows is for rows; sums are the same to the bit. `sum_pairs`: those of an output's
  * colours, and a fourth without meaning. Of a pair of pixels eight bytes are loaded, two of them
- * behind it or, n_before 2, before it. */
+ * behind it or, from_before, before it. */
 #if defined(__SSE2__)
 #define HAS_PAIRS true
 
@@ -116,11 +116,11 @@ static void pair_weights(int32_t *weights) {
 }
 
 static inline __m128i sum_pairs(const uint8_t *pixel, const int32_t *weights, int n_taps,
-                                const int n_before) {
+                                bool from_before) {
   __m128i high = _mm_setzero_si128(), low = _mm_set1_epi32(ROUND_HALF);
   for (int t = 0; t < n_taps; t += 2, pixel += 6) {
-    const __m128i loaded = _mm_loadl_epi64((const __m128i *)(pixel - n_before));
-    const __m128i both = _mm_srli_si128(loaded, n_before);                  /* rgb RGB */
+    const __m128i loaded = _mm_loadl_epi64((const __m128i *)(pixel - 2 * from_before));
+    const __m128i both = from_before ? _mm_srli_si128(loaded, 2) : loaded;  /* rgb RGB */
     const __m128i mixed = _mm_unpacklo_epi8(both, _mm_srli_si128(both, 3)); /* rR gG bB */
     const __m128i pairs = _mm_unpacklo_epi8(mixed, _mm_setzero_si128());    /* in 16 bits */
     high = _mm_add_epi32(high, _mm_madd_epi16(pairs, _mm_set1_epi32(weights[t])));
@@ -144,11 +144,11 @@ static void pair_weights(int32_t *weights) {
 }
 
 static inline uint32x4_t sum_pairs(const uint8_t *pixel, const int32_t *weights, int n_taps,
-                                   const int n_before) {
+                                   bool from_before) {
   uint32x4_t sums = vdupq_n_u32(ROUND_HALF);
   for (int t = 0; t < n_taps; t += 2, pixel += 6) {
-    const uint8x8_t loaded = vld1_u8(pixel - n_before);
-    const uint16x8_t both = vmovl_u8(n_before ? vext_u8(loaded, loaded, 2) : loaded);
+    const uint8x8_t loaded = vld1_u8(pixel - 2 * from_before);
+    const uint16x8_t both = vmovl_u8(from_before ? vext_u8(loaded, loaded, 2) : loaded);
     const uint16x8_t second = vextq_u16(both, both, 3);
     sums = vmlaq_n_u32(sums, vmovl_u16(vget_low_u16(both)), (uint32_t)weights[t]);
     sums = vmlaq_n_u32(sums, vmovl_u16(vget_low_u16(second)), (uint32_t)weights[t + 1]);
@@ -192,8 +192,8 @@ static void resample_row_pairs(const filter *f, const uint8_t *rgb, uint8_t *out
     const uint8_t *pixel = rgb + (size_t)f->first[i] * 3;
     const int32_t *weights = f->weights + (size_t)i * f->max_taps;
     const uint32_t bytes = f->first[i] + n_taps < f->hi
-                               ? to_pixels(sum_pairs(pixel, weights, n_taps, 0))
-                               : to_pixels(sum_pairs(pixel, weights, n_taps, 2));
+                               ? to_pixels(sum_pairs(pixel, weights, n_taps, false))
+                               : to_pixels(sum_pairs(pixel, weights, n_taps, true));
     /* The fourth byte is the next output's first, which comes later. */
     memcpy(out + (size_t)i * 3, &bytes, i < f->n_outputs - 1 ? 4 : 3);
   }
