@@ -8,11 +8,16 @@ import argparse
 import json
 import resource
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / 'tools'))
+from network import Block, ConvNorm  # noqa: E402
 
 # expand, channels, blocks, stride (Sandler et al., 2018, table 2)
 STAGES = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
@@ -25,34 +30,16 @@ def scaled(channels, width):
     return number + 8 if number < 0.9 * channels * width else number
 
 
-def unit(n_in, n_out, kernel=1, stride=1, groups=1, act=True):
-    parts = [nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, groups=groups, bias=False),
-             nn.BatchNorm2d(n_out)]
-    return nn.Sequential(*parts, *([nn.ReLU6(inplace=True)] if act else []))
-
-
-class Block(nn.Module):
-    def __init__(self, n_in, n_out, expand, stride):
-        super().__init__()
-        wide = n_in * expand
-        self.main = nn.Sequential(*([unit(n_in, wide)] if expand > 1 else []),
-                                  unit(wide, wide, 3, stride, wide), unit(wide, n_out, act=False))
-        self.shortcut = stride == 1 and n_in == n_out
-
-    def forward(self, x):
-        return x + self.main(x) if self.shortcut else self.main(x)
-
-
 def mobilenet(width, n_classes):
     n_in = scaled(32, width)
-    parts = [unit(3, n_in, 3, 2)]
+    parts = [ConvNorm(3, n_in, 3, 2)]
     for expand, channels, n, stride in STAGES:
         for i in range(n):
             n_out = scaled(channels, width)
-            parts.append(Block(n_in, n_out, expand, stride if i == 0 else 1))
+            parts.append(Block(n_in, n_out, 3, expand, stride if i == 0 else 1, 0))
             n_in = n_out
     head = scaled(1280, max(1.0, width))
-    return nn.Sequential(*parts, unit(n_in, head), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    return nn.Sequential(*parts, ConvNorm(n_in, head, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                          nn.Linear(head, n_classes))
 
 

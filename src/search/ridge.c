@@ -57,7 +57,7 @@ typedef struct workplace {
   tinytl_run run;
   tinytl_conv conv;        /* pointwise, a picture a channel: products of ROWS pictures with all */
   float *matrix;           /* [n][n] */
-  float *rows, *none;      /* [ROWS][n_features]; [n] of 0 */
+  float *rows;             /* [ROWS][n_features] */
   float *pivots;           /* [n] */
   double *sums;            /* [n], of the matrix's rows */
   float *shares, *answers; /* [n_classes]: of the pictures; for one of them */
@@ -81,7 +81,6 @@ static size_t lay_out_work(workplace *w, int n, void *memory) {
                           .groups = 1};
   w->matrix = tinytl_take(&c, (size_t)n * (size_t)n, sizeof *w->matrix);
   w->rows = tinytl_take(&c, (size_t)ROWS * (size_t)ridge->n_features, sizeof *w->rows);
-  w->none = tinytl_take(&c, (size_t)n, sizeof *w->none);
   w->pivots = tinytl_take(&c, (size_t)n, sizeof *w->pivots);
   w->sums = tinytl_take(&c, (size_t)n, sizeof *w->sums);
   w->shares = tinytl_take(&c, (size_t)ridge->n_classes, sizeof *w->shares);
@@ -100,9 +99,8 @@ size_t tinytl_ridge_work_nbytes(int n_features, int n_classes, int most) {
 static void multiply(workplace *w) {
   const tinytl_ridge *ridge = w->ridge;
   const tinytl_weight pictures = {.i8 = ridge->features, .scale = ridge->scales};
-  const tinytl_epilogue epilogue = {.bias = w->none, .act = TINYTL_ACT_NONE};
+  const tinytl_epilogue none = {.act = TINYTL_ACT_NONE};
   const size_t n_features = (size_t)ridge->n_features;
-  memset(w->none, 0, (size_t)ridge->n * sizeof *w->none);
   for (int first = 0; first < ridge->n; first += ROWS) {
     const int n = ridge->n - first < ROWS ? ridge->n - first : ROWS;
     for (int i = 0; i < n; i++) {
@@ -111,7 +109,7 @@ static void multiply(workplace *w) {
         w->rows[(size_t)i * n_features + k] = ridge->scales[first + i] * (float)from[k];
     }
     w->conv.in_w = w->conv.out_w = n;
-    tinytl_conv_forward(&w->run, &w->conv, &pictures, &epilogue, w->rows,
+    tinytl_conv_forward(&w->run, &w->conv, &pictures, &none, w->rows,
                         w->matrix + (size_t)first * (size_t)ridge->n);
   }
 }
