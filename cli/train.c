@@ -150,17 +150,17 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
 static void on_mirrored(void *context, const tinytl_mirroring *found) {
   const train_arguments *args = context;
   if (!args->quiet) {
-    cli_note(
-        "mirrored validation pictures: gain %.1f points, noise %.1f: training %s mirrored ones",
-        100 * (double)found->gain, 100 * (double)found->noise,
-        found->mirrors ? "uses" : "leaves out");
+    cli_note("classes explain %.1f %% of what mirroring changes, noise %.1f: training %s mirrored "
+             "pictures",
+             100 * (double)found->share, 100 * (double)found->noise,
+             found->mirrors ? "uses" : "leaves out");
   }
   if (!args->json) return;
   cli_json json = {0};
   cli_json_open(&json, NULL, '{');
   cli_json_text(&json, "event", "mirror");
   cli_json_bool(&json, "mirror", found->mirrors);
-  cli_json_real(&json, "gain", (double)found->gain);
+  cli_json_real(&json, "share", (double)found->share);
   cli_json_real(&json, "noise", (double)found->noise);
   cli_json_close(&json, '}');
   cli_json_end(&json);

@@ -45,8 +45,9 @@ typedef struct tinytl_auto_step {
 /* Under TINYTL_METHOD_AUTO: whether methods from now on train on mirrored pictures. */
 typedef struct tinytl_mirroring {
   bool mirrors;
-  float gain,
-      noise; /* of mirrored validation pictures over unmirrored ones, as in tinytl_auto_step */
+  float share; /* that the classes explain of the variance of what mirroring changes in pictures'
+                  features, 1 at most; about 0 where left and right do not matter */
+  float noise; /* its standard error in that case; INFINITY: too few pictures to tell */
 } tinytl_mirroring;
 
 /* A run's state between two updates. A run that goes on from it ends with the same bytes of adapter
@@ -83,7 +84,7 @@ struct tinytl_train_options {
                                  for TINYTL_METHOD_LAST, which then computes every picture's
                                  features once */
   tinytl_switch mirror;       /* part of augment; default AUTO: on, but under TINYTL_METHOD_AUTO off
-                                 for BIAS at first, after which validation decides for what follows */
+                                 where the features of LAST tell left from right in the classes */
   float colour_jitter;        /* 0 to 1; default 0 */
   uint64_t seed;              /* default 0 */
   size_t memory_limit;        /* bytes that the process may hold at its peak (resident set): what it
@@ -136,8 +137,7 @@ typedef struct tinytl_train_report {
  * and reject_below. NULL: the last epoch is kept, with temperature 1. Rare classes weigh as much as
  * common ones (docs/training.md).
  *
- * TINYTL_METHOD_AUTO trains TINYTL_METHOD_LAST, then BIAS, once more with mirroring where that was
- * not decided by hand and does no harm, then LITE_BIAS from the biases of BIAS,
+ * TINYTL_METHOD_AUTO trains TINYTL_METHOD_LAST, then BIAS, then LITE_BIAS from the biases of BIAS,
  * and goes on while a method gives more probability to the right classes of `val` than the best
  * before it, by more than the standard error of that, picture by picture. A method that does not
  * fit in the memory limit beside what is kept of the best, or that the backbone has no place for,

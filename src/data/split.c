@@ -1,6 +1,7 @@
 /* A share of a folder's pictures, class by class, becomes a folder of its own. */
 #include "core/rng.h"
 #include "data/folder.h"
+#include "data/series.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,24 +14,10 @@ static int count_to_move(int n, float share) {
   return count > n - 1 ? n - 1 : count;
 }
 
-/* Length of a file's name without its extension and the number that it ends in. */
-static size_t stem_length(const char *name) {
-  const char *dot = strrchr(name, '.');
-  size_t n = dot ? (size_t)(dot - name) : strlen(name);
-  while (n > 0 && name[n - 1] >= '0' && name[n - 1] <= '9') n--;
-  return n;
-}
-
-/* Neighbours whose names differ in their last number alone are one series: frames of a film or a
- * burst, pictures of a day. Returns its end. */
 static int series_end(const tinytl_folder *self, int first, int end) {
   const char *name = tinytl_names_get(&self->files, first);
-  const size_t length = stem_length(name);
   int i = first + 1;
-  for (; i < end; i++) {
-    const char *other = tinytl_names_get(&self->files, i);
-    if (stem_length(other) != length || memcmp(other, name, length) != 0) break;
-  }
+  while (i < end && tinytl_series_has_both(name, tinytl_names_get(&self->files, i))) i++;
   return i;
 }
 

@@ -2,10 +2,8 @@
 
 #include <math.h>
 
-#define MIRROR_NOISES 1.5f /* that mirrored pictures must lose, for mirroring to be left out */
-
-const tinytl_method tinytl_auto_methods[TINYTL_N_STEPS] = {
-    TINYTL_METHOD_LAST, TINYTL_METHOD_BIAS, TINYTL_METHOD_BIAS, TINYTL_METHOD_LITE_BIAS};
+const tinytl_method tinytl_auto_methods[TINYTL_N_STEPS] = {TINYTL_METHOD_LAST, TINYTL_METHOD_BIAS,
+                                                           TINYTL_METHOD_LITE_BIAS};
 
 void tinytl_comparison_add(tinytl_comparison *c, float before, float after) {
   if (isnan(before) || isnan(after)) return;
@@ -28,8 +26,4 @@ float tinytl_comparison_noise(const tinytl_comparison *c) {
 
 bool tinytl_auto_pays(const tinytl_comparison *c) {
   return tinytl_comparison_gain(c) > tinytl_comparison_noise(c);
-}
-
-bool tinytl_auto_mirror_hurts(const tinytl_comparison *c) {
-  return -tinytl_comparison_gain(c) > MIRROR_NOISES * tinytl_comparison_noise(c);
 }

@@ -7,10 +7,8 @@
 
 #include "tinytl/train.h"
 
-/* The methods that auto tries, in this order. A method that comes twice trains without mirroring
- * first, which tells whether classes are each other's mirror image, and where they are not once
- * more with it, from the beginning. */
-enum { TINYTL_N_STEPS = 4 };
+/* The methods that auto tries, in this order. */
+enum { TINYTL_N_STEPS = 3 };
 extern const tinytl_method tinytl_auto_methods[TINYTL_N_STEPS];
 
 /* Of the same pictures twice: how much more probability the second time gives to their right
@@ -31,7 +29,5 @@ float tinytl_comparison_noise(const tinytl_comparison *comparison);
 
 /* Whether what came second is to be preferred, though it takes more time and memory. */
 bool tinytl_auto_pays(const tinytl_comparison *comparison);
-/* before: pictures; after: the same ones mirrored. Whether their classes tell left from right. */
-bool tinytl_auto_mirror_hurts(const tinytl_comparison *comparison);
 
 #endif

@@ -81,6 +81,11 @@ static void lay_out(tinytl_trainer *t, tinytl_cursor *c, void **loader_memory) {
     t->features = tinytl_take(c, n_features, sizeof(float));
     t->logits = tinytl_take(c, (size_t)t->network->n_classes, sizeof(float));
   }
+  if (t->carry && t->carry->asks_mirror)
+    t->mirror_memory = tinytl_take(c,
+                                   tinytl_mirror_test_nbytes(t->network->n_features) +
+                                       (size_t)t->choices.n_lanes * n_features * sizeof(float),
+                                   1);
   t->class_weights = tinytl_take(c, (size_t)t->network->n_classes, sizeof(float));
   t->order = tinytl_take(c, n_train > n_val ? n_train : n_val, sizeof(int));
   plan->kept_bytes += used_since(c, &mark);
@@ -387,6 +392,7 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
   for (int i = 0; i < n_methods; i++) {
     own.method = tinytl_auto_methods[i];
     if (resumed) own.optimizer = resumed->optimizers[i];
+    carry.asks_mirror = i == 0 && options->mirror == TINYTL_SWITCH_AUTO;
     plan->carried[i] = carry.nbytes;
     const bool may_end = i > 0 && !resumed;
     tinytl_status status = TINYTL_ERROR_MODEL;

@@ -34,32 +34,24 @@ static void keep(steps *s, tinytl_outcome *outcome) {
   s->right = right;
 }
 
-/* Step i is the method before it once more, with mirroring. */
-static bool is_again(int i) {
-  return i > 0 && tinytl_auto_methods[i] == tinytl_auto_methods[i - 1];
-}
-
-static const char *reason_of(bool is_first, bool again, bool kept) {
+static const char *reason_of(bool is_first, bool kept) {
   if (is_first) return "the first method";
-  if (again) return "it trains on mirrored pictures, which do no harm";
   return kept ? "it gains more than the noise of validation"
               : "it does not gain more than the noise of validation";
 }
 
-/* The first method is kept whatever it is worth, and so is mirroring that does no harm: validation
- * pictures that resemble training pictures more than others will are against it
- * (docs/training.md). */
+/* The first method is kept whatever it is worth. */
 static bool judge(steps *s, tinytl_outcome *outcome) {
-  const bool is_first = s->carry.adapter == NULL, again = is_again(s->carry.step);
+  const bool is_first = s->carry.adapter == NULL;
   const tinytl_comparison *comparison = &outcome->comparison;
-  const bool kept = is_first || again || tinytl_auto_pays(comparison);
+  const bool kept = is_first || tinytl_auto_pays(comparison);
   tell(s, (tinytl_auto_step){.method = s->options.method,
                              .tried = true,
                              .kept = kept,
                              .val_top1 = outcome->report.val_top1,
                              .gain = is_first ? NAN : tinytl_comparison_gain(comparison),
                              .noise = is_first ? NAN : tinytl_comparison_noise(comparison),
-                             .reason = reason_of(is_first, again, kept)});
+                             .reason = reason_of(is_first, kept)});
   if (kept)
     keep(s, outcome);
   else
@@ -67,12 +59,9 @@ static bool judge(steps *s, tinytl_outcome *outcome) {
   return kept;
 }
 
-/* The classifier alone cannot tell left from right (docs/training.md): the first method beyond it
- * is asked. */
-static void choose_mirroring(steps *s, const tinytl_comparison *mirrored) {
-  const tinytl_mirroring found = {.mirrors = !tinytl_auto_mirror_hurts(mirrored),
-                                  .gain = tinytl_comparison_gain(mirrored),
-                                  .noise = tinytl_comparison_noise(mirrored)};
+static void choose_mirroring(steps *s, tinytl_mirror_answer answer) {
+  const tinytl_mirroring found = {
+      .mirrors = !tinytl_mirror_hurts(answer), .share = answer.share, .noise = answer.noise};
   s->carry.mirror = found.mirrors ? TINYTL_SWITCH_ON : TINYTL_SWITCH_OFF;
   if (s->options.mirrored) s->options.mirrored(s->options.context, &found);
 }
@@ -82,14 +71,13 @@ static tinytl_status train_one(steps *s, const tinytl_resume *resume, bool *goes
   tinytl_outcome outcome = {.right = s->right};
   s->options.method = tinytl_auto_methods[i];
   s->options.optimizer = s->carry.optimizers[i];
-  s->carry.asks_mirror = s->carry.mirror == TINYTL_SWITCH_AUTO && i > 0;
-  s->options.mirror = s->carry.asks_mirror ? TINYTL_SWITCH_OFF : s->carry.mirror;
-  s->carry.begins_anew = is_again(i);
+  s->carry.asks_mirror = s->carry.mirror == TINYTL_SWITCH_AUTO && s->carry.n_steps > 1;
+  s->options.mirror = s->carry.mirror;
   s->carry.nbytes = s->plan.carried[i];
   TINYTL_TRY(tinytl_method_train(&s->task, &s->options, resume, &outcome, s->error));
   s->n_run += outcome.n_run;
   s->setup_seconds += outcome.report.setup_seconds;
-  if (s->carry.asks_mirror) choose_mirroring(s, &outcome.mirrored);
+  if (s->carry.asks_mirror) choose_mirroring(s, outcome.mirror);
   if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
   *goes_on = judge(s, &outcome);
   return TINYTL_OK;
@@ -98,8 +86,7 @@ static tinytl_status train_one(steps *s, const tinytl_resume *resume, bool *goes
 static void tell_untried(const steps *s) {
   const tinytl_status why = s->plan.why_not;
   if (s->carry.step < s->plan.n_steps || why == TINYTL_OK) return;
-  const int next = s->plan.n_steps + is_again(s->plan.n_steps);
-  tell(s, (tinytl_auto_step){.method = tinytl_auto_methods[next],
+  tell(s, (tinytl_auto_step){.method = tinytl_auto_methods[s->plan.n_steps],
                              .val_top1 = NAN,
                              .gain = NAN,
                              .noise = NAN,
@@ -108,16 +95,10 @@ static void tell_untried(const steps *s) {
                                            : "the backbone has no place for lite modules"});
 }
 
-/* Whether mirroring was found to do no harm, rather than asked for or against. */
-static bool may_mirror(const steps *s) {
-  return s->carry.asked_mirror == TINYTL_SWITCH_AUTO && s->carry.mirror == TINYTL_SWITCH_ON;
-}
-
 static tinytl_status train_all(steps *s, const tinytl_resume *resume) {
   bool goes_on = true;
   if (resume) TINYTL_TRY(tinytl_resume_carry(resume, &s->task, &s->carry, s->error));
   for (; goes_on && s->carry.step < s->carry.n_steps; s->carry.step++) {
-    if (is_again(s->carry.step) && !may_mirror(s)) continue;
     TINYTL_TRY(train_one(s, resume, &goes_on));
     resume = NULL;
   }

@@ -1,12 +1,14 @@
 /* One method: features once or epochs of pictures, validation, the best parameters, calibration.
  */
 #include "train/train.h"
-#include "train/calibration.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "core/clock.h"
+#include "train/calibration.h"
+#include "train/mirroring.h"
+#include "train/pass.h"
 
 #define PROGRESS_INTERVAL 0.1 /* seconds */
 #define SAVE_SHARE 0.01       /* of the time, at most, for checkpoints */
@@ -25,12 +27,6 @@ typedef struct session {
   float temperature, reject_below;
   tinytl_outcome *outcome;
 } session;
-
-static tinytl_status check_stop(const session *s) {
-  const volatile int *stop = s->t->options.stop;
-  if (stop && *stop) return tinytl_fail(s->error, TINYTL_INTERRUPTED, "stopped on request");
-  return TINYTL_OK;
-}
 
 static void report_progress(session *s, int epoch, int image, int n_images, float val_top1,
                             bool finished) {
@@ -94,110 +90,27 @@ static tinytl_status begin(session *s, const tinytl_resume *resume) {
 
 /* ---- Pictures ----------------------------------------------------------------------------- */
 
-/* The pictures of one pass, in the trainer's order. */
-typedef struct pass {
-  const tinytl_images *images;
-  bool *unreadable; /* [n_images] */
-  bool cached;      /* their features are read, not the pictures */
-  int first_cached; /* features of image 0 */
-  int n, n_given;   /* pictures of order */
-} pass;
-
-static pass train_pass(const tinytl_trainer *t, bool cached) {
-  return (pass){.images = t->train, .unreadable = t->train_unreadable, .cached = cached};
-}
-
-static pass val_pass(const tinytl_trainer *t, bool cached) {
-  return (pass){.images = t->val,
-                .unreadable = t->val_unreadable,
-                .cached = cached,
-                .first_cached = t->train->n_images};
-}
-
-/* Takes out of the order what could not be read before, and begins behind its first n_done. */
-static tinytl_status begin_pass(session *s, pass *p, int n_done, const tinytl_view *view) {
-  int *order = s->t->order;
-  p->n = 0;
-  p->n_given = n_done;
-  for (int i = 0; i < p->images->n_images; i++)
-    if (!p->unreadable[order[i]]) order[p->n++] = order[i];
-  if (n_done > p->n)
-    return tinytl_fail(s->error, TINYTL_ERROR_DATA,
-                       "%d training pictures could be read before, now %d", n_done, p->n);
-  if (p->cached) return TINYTL_OK;
-  return tinytl_loader_start(s->t->threads.loader, p->images, order + n_done, p->n - n_done, view,
-                             s->error);
-}
-
-/* A class of which no training picture can be read would never be learned. */
-static tinytl_status check_class(const session *s, const pass *p, int label) {
-  if (p->images != s->t->train) return TINYTL_OK;
-  for (int i = 0; i < p->images->n_images; i++)
-    if (p->images->labels[i] == label && !p->unreadable[i]) return TINYTL_OK;
-  return tinytl_fail(s->error, TINYTL_ERROR_DATA,
-                     "class '%s': none of its training pictures can be read",
-                     p->images->class_names[label]);
-}
-
-static tinytl_status next_sample(session *s, pass *p, tinytl_sample *sample) {
-  TINYTL_TRY(check_stop(s));
-  const int index = s->t->order[p->n_given++];
-  *sample = (tinytl_sample){.index = index, .label = p->images->labels[index]};
-  if (p->cached) return tinytl_trainer_fetch_features(s->t, p->first_cached + index, s->error);
-  tinytl_lap(s->t->watch, TINYTL_WORK_OTHER, TINYTL_FORWARD);
-  TINYTL_TRY(tinytl_loader_next(s->t->threads.loader, sample, s->error));
-  tinytl_lap(s->t->watch, TINYTL_WORK_WAIT, TINYTL_FORWARD);
-  p->unreadable[index] = sample->skipped;
-  return sample->skipped ? check_class(s, p, sample->label) : TINYTL_OK;
-}
-
-/* Pictures that go through the network side by side; one where features are read. */
-typedef struct group {
-  tinytl_sample samples[TINYTL_MAX_LANES];
-  int n;
-} group;
-
-/* The next ones that can be read, `most` of them if there are; none at the pass's end. */
-static tinytl_status next_group(session *s, pass *p, int most, group *g) {
-  most = p->cached ? 1 : tinytl_min(most, s->t->choices.n_lanes);
-  for (g->n = 0; g->n < most && p->n_given < p->n;) {
-    tinytl_sample *sample = &g->samples[g->n];
-    TINYTL_TRY(next_sample(s, p, sample));
-    g->n += !sample->skipped;
-  }
-  return TINYTL_OK;
-}
-
-static void release_group(const session *s, const pass *p, const group *g) {
-  for (int i = 0; i < g->n && !p->cached; i++)
-    tinytl_loader_release(s->t->threads.loader, &g->samples[i]);
-}
-
 static int count_readable(const tinytl_images *images, const bool *unreadable) {
   int n = 0;
   for (int i = 0; i < images->n_images; i++) n += !unreadable[i];
   return n;
 }
 
-static void order_by_number(tinytl_trainer *t, const tinytl_images *images) {
-  for (int i = 0; i < images->n_images; i++) t->order[i] = i;
-}
-
 /* Fills the feature cache. */
-static tinytl_status compute_features(session *s, pass p) {
+static tinytl_status compute_features(session *s, tinytl_pass p) {
   tinytl_trainer *t = s->t;
   const tinytl_view view = tinytl_trainer_view(t, false, 0);
-  order_by_number(t, p.images);
-  TINYTL_TRY(begin_pass(s, &p, 0, &view));
+  tinytl_order_by_number(t, p.images);
+  TINYTL_TRY(tinytl_pass_begin(&p, 0, &view, s->error));
   while (p.n_given < p.n) {
-    group g;
-    TINYTL_TRY(next_group(s, &p, TINYTL_MAX_LANES, &g));
+    tinytl_pass_group g;
+    TINYTL_TRY(tinytl_pass_next(&p, TINYTL_MAX_LANES, &g, s->error));
     tinytl_trainer_test(t, g.samples, g.n);
     for (int i = 0; i < g.n; i++)
       TINYTL_TRY(tinytl_trainer_store_features(t, p.first_cached + g.samples[i].index,
                                                tinytl_machine_features(&t->test_machines[i]),
                                                s->error));
-    release_group(s, &p, &g);
+    tinytl_pass_release(&p, &g);
     if (p.images == t->train) s->n_run += (uint64_t)g.n;
     report_progress(s, 0, p.n_given, p.n, NAN, false);
   }
@@ -210,33 +123,21 @@ static tinytl_status compute_features(session *s, pass p) {
 typedef void (*judge_fn)(void *context, const tinytl_sample *sample, int n_classes,
                          const float *logits);
 
-static void mirror(int size, uint8_t *rgb) {
-  for (int y = 0; y < size; y++, rgb += 3 * size)
-    for (int x = 0; x < size / 2; x++)
-      for (int c = 0; c < 3; c++) {
-        uint8_t *left = &rgb[3 * x + c], *right = &rgb[3 * (size - 1 - x) + c];
-        const uint8_t kept = *left;
-        *left = *right;
-        *right = kept;
-      }
-}
-
 /* Has every validation picture judged that can be read. */
-static tinytl_status judge_val(session *s, bool mirrored, judge_fn judge, void *context) {
+static tinytl_status judge_val(session *s, judge_fn judge, void *context) {
   tinytl_trainer *t = s->t;
   const tinytl_view view = tinytl_trainer_view(t, false, 0);
-  pass p = val_pass(t, t->head_only);
-  order_by_number(t, t->val);
-  TINYTL_TRY(begin_pass(s, &p, 0, &view));
+  tinytl_pass p = tinytl_pass_val(t, t->head_only);
+  tinytl_order_by_number(t, t->val);
+  TINYTL_TRY(tinytl_pass_begin(&p, 0, &view, s->error));
   while (p.n_given < p.n) {
-    group g;
-    TINYTL_TRY(next_group(s, &p, TINYTL_MAX_LANES, &g));
-    for (int i = 0; i < g.n && mirrored; i++) mirror(t->network->image_size, g.samples[i].rgb);
+    tinytl_pass_group g;
+    TINYTL_TRY(tinytl_pass_next(&p, TINYTL_MAX_LANES, &g, s->error));
     if (!p.cached) tinytl_trainer_test(t, g.samples, g.n);
     for (int i = 0; i < g.n; i++)
       judge(context, &g.samples[i], t->network->n_classes,
             p.cached ? tinytl_trainer_head(t) : tinytl_machine_logits(&t->test_machines[i]));
-    release_group(s, &p, &g);
+    tinytl_pass_release(&p, &g);
   }
   return TINYTL_OK;
 }
@@ -254,7 +155,7 @@ static void count_right(void *context, const tinytl_sample *sample, int n_classe
 
 static tinytl_status validate(session *s, tinytl_score *result) {
   tally counts = {0};
-  TINYTL_TRY(judge_val(s, false, count_right, &counts));
+  TINYTL_TRY(judge_val(s, count_right, &counts));
   if (counts.n == 0)
     return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read");
   const float top1 = (float)counts.n_right / (float)counts.n;
@@ -280,16 +181,16 @@ static tinytl_status train_epoch(session *s) {
   tinytl_trainer *t = s->t;
   const int epoch = s->at.epoch;
   const tinytl_view view = tinytl_trainer_view(t, true, epoch);
-  pass p = train_pass(t, t->head_only);
+  tinytl_pass p = tinytl_pass_train(t, t->head_only);
   tinytl_order(t->options.seed, (uint64_t)epoch, t->train->n_images, t->order);
-  TINYTL_TRY(begin_pass(s, &p, s->at.n_fed, &view));
+  TINYTL_TRY(tinytl_pass_begin(&p, s->at.n_fed, &view, s->error));
   while (p.n_given < p.n) {
-    group g;
+    tinytl_pass_group g;
     float losses[TINYTL_MAX_LANES];
-    TINYTL_TRY(next_group(s, &p, t->options.batch - t->n_fed, &g));
+    TINYTL_TRY(tinytl_pass_next(&p, t->options.batch - t->n_fed, &g, s->error));
     tinytl_trainer_feed(t, g.samples, g.n, (uint64_t)epoch, losses);
     TINYTL_TRY(add_losses(s, losses, g.n));
-    release_group(s, &p, &g);
+    tinytl_pass_release(&p, &g);
     if (!t->head_only) s->n_run += (uint64_t)g.n;
     if (t->n_fed == t->options.batch || (p.n_given == p.n && t->n_fed > 0)) {
       tinytl_trainer_update(t);
@@ -349,46 +250,31 @@ static void add_to_fits(void *context, const tinytl_sample *sample, int n_classe
     tinytl_reject_add(&fits->reject, logits[label]);
 }
 
-/* Probabilities of the right class, compared with those of another time. */
 typedef struct marks {
   float temperature;
-  float *right;  /* [validation images] */
-  bool is_first; /* time: they are noted, else compared with */
-  tinytl_comparison comparison;
+  float *right; /* [validation images], probabilities of the right class */
 } marks;
 
 static void mark(void *context, const tinytl_sample *sample, int n_classes, const float *logits) {
-  marks *m = context;
+  const marks *m = context;
   const float max = tinytl_largest(n_classes, logits);
   double sum = 0;
   for (int k = 0; k < n_classes; k++)
     sum += exp((double)(logits[k] - max) / (double)m->temperature);
-  const float right =
+  m->right[sample->index] =
       (float)(exp((double)(logits[sample->label] - max) / (double)m->temperature) / sum);
-  if (m->is_first)
-    m->right[sample->index] = right;
-  else
-    tinytl_comparison_add(&m->comparison, m->right[sample->index], right);
 }
 
-static tinytl_status note_right(session *s, marks *m) {
-  m->is_first = true;
-  for (int i = 0; i < s->t->val->n_images; i++) m->right[i] = NAN;
-  return judge_val(s, false, mark, m);
-}
-
-/* For auto, which compares methods: more passes, at the temperature that was found. */
+/* For auto, which compares methods: one more pass, at the temperature that was found. */
 static tinytl_status compare_methods(session *s) {
   tinytl_trainer *t = s->t;
   tinytl_outcome *outcome = s->outcome;
+  const int n_val = t->val->n_images;
   marks m = {.temperature = s->temperature, .right = outcome->right};
-  TINYTL_TRY(note_right(s, &m));
-  for (int i = 0; i < t->val->n_images; i++)
+  for (int i = 0; i < n_val; i++) m.right[i] = NAN;
+  TINYTL_TRY(judge_val(s, mark, &m));
+  for (int i = 0; i < n_val; i++)
     tinytl_comparison_add(&outcome->comparison, t->carry->right[i], outcome->right[i]);
-  if (!t->carry->asks_mirror) return TINYTL_OK;
-  m.is_first = false;
-  TINYTL_TRY(judge_val(s, true, mark, &m));
-  outcome->mirrored = m.comparison;
   return TINYTL_OK;
 }
 
@@ -397,7 +283,7 @@ static tinytl_status compare_methods(session *s) {
 static tinytl_status calibrate(session *s) {
   calibration fits = {0};
   TINYTL_TRY(tinytl_trainer_restore(s->t, s->error));
-  TINYTL_TRY(judge_val(s, false, add_to_fits, &fits));
+  TINYTL_TRY(judge_val(s, add_to_fits, &fits));
   s->temperature = tinytl_temperature_find(&fits.temperature);
   s->reject_below = tinytl_reject_find(&fits.reject);
   return s->t->carry ? compare_methods(s) : TINYTL_OK;
@@ -425,11 +311,13 @@ static tinytl_status make_adapter(session *s) {
 
 static tinytl_status run_pictures(session *s) {
   tinytl_trainer *t = s->t;
-  if (t->head_only) TINYTL_TRY(compute_features(s, train_pass(t, false)));
-  if (t->head_only && t->val) TINYTL_TRY(compute_features(s, val_pass(t, false)));
+  if (t->head_only) TINYTL_TRY(compute_features(s, tinytl_pass_train(t, false)));
+  if (t->head_only && t->val) TINYTL_TRY(compute_features(s, tinytl_pass_val(t, false)));
   TINYTL_TRY(train_epochs(s));
   save(s); /* while the values are those of training, and though the adapter may fail */
-  return t->val ? calibrate(s) : TINYTL_OK;
+  if (t->val) TINYTL_TRY(calibrate(s));
+  return t->carry && t->carry->asks_mirror ? tinytl_mirroring_test(t, &s->outcome->mirror, s->error)
+                                           : TINYTL_OK;
 }
 
 /* The profile begins where the pictures do, and ends with the last of them. */

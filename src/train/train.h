@@ -12,7 +12,7 @@ typedef struct tinytl_outcome {
   /* With task->carry: */
   float *right;                 /* [validation images], the caller's room; filled */
   tinytl_comparison comparison; /* with those of carry->right */
-  tinytl_comparison mirrored;   /* where carry asks: with those of the pictures mirrored */
+  tinytl_mirror_answer mirror;  /* where carry asks */
 } tinytl_outcome;
 
 /* Trains options->method, which is no AUTO. resume may be NULL. On failure outcome->adapter is

@@ -157,8 +157,7 @@ tinytl_status tinytl_trainer_start(tinytl_trainer *t, tinytl_error *error) {
   void *loader_memory = NULL;
   set_rules(t, t->network->backbone->arch.n_lite == 0);
   TINYTL_TRY(tinytl_trainer_take_block(t, &loader_memory, error));
-  const bool inherits = t->carry && !t->carry->begins_anew;
-  tinytl_params_init(t->params, t->network, options->seed, inherits ? t->carry->adapter : NULL,
+  tinytl_params_init(t->params, t->network, options->seed, t->carry ? t->carry->adapter : NULL,
                      t->values);
   tinytl_rules_weigh_classes(t->train, t->class_weights);
   if (t->choices.spill) TINYTL_TRY(tinytl_spill_create(options->spill_dir, &t->spill, error));

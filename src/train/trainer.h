@@ -5,6 +5,7 @@
 #include "core/spill.h"
 #include "data/threads.h"
 #include "train/auto.h"
+#include "train/mirror_test.h"
 #include "train/optimizer.h"
 #include "train/profile.h"
 #include "train/rules.h"
@@ -20,8 +21,7 @@ typedef struct tinytl_carry {
   tinytl_train_report report; /* of it */
   tinytl_switch asked_mirror; /* by the options */
   tinytl_switch mirror;       /* training pictures; AUTO: not decided yet */
-  bool asks_mirror; /* this method trains without, and is judged on mirrored pictures too */
-  bool begins_anew; /* this method inherits no biases */
+  bool asks_mirror;           /* the features of this method are to decide it */
 } tinytl_carry;
 
 /* What a run may trade for memory. */
@@ -68,6 +68,7 @@ typedef struct tinytl_trainer {
   bool head_only;           /* method last without augmentation: pictures are seen once */
   float *cache;             /* [training and validation images][n_features]; head_only */
   float *features, *logits; /* of one image, [n_features], [n_classes]; head_only */
+  float *mirror_memory;     /* of a mirror test, then features of each lane; carry->asks_mirror */
   float *class_weights;     /* [n_classes] */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;

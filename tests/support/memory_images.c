@@ -16,7 +16,8 @@ static tinytl_status load(void *context, int index, const tinytl_view *view, uin
   tinytl_rng rng = tinytl_rng_make(set->seed, TINYTL_RNG_AUGMENT, (uint64_t)index,
                                    view->augment ? view->seed * 1000 + view->epoch : 0);
   for (int i = 0; i < view->size * view->size * 3; i++) {
-    const int tint = i % 3 == set->labels[index] ? 96 : 0;
+    const bool right = i / 3 % view->size >= view->size / 2;
+    const int tint = (set->sided ? (int)right : i % 3) == set->labels[index] ? 96 : 0;
     rgb[i] = (uint8_t)((int)tinytl_rng_below(&rng, 160) + tint);
   }
   return TINYTL_OK;

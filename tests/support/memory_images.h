@@ -12,6 +12,7 @@ typedef struct memory_images {
   int labels[MEMORY_MAX];
   uint64_t seed;                    /* sets of different seeds share no picture */
   tinytl_status answer[MEMORY_MAX]; /* what loading a picture gives; at first TINYTL_OK */
+  bool sided; /* classes 0 and 1 are each other's mirror image; at first false */
 } memory_images;
 
 /* n pictures, the classes in turn. */

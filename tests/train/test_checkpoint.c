@@ -121,10 +121,11 @@ static void test_auto(void **state) {
     ends_with[f->n_kept] = true;
     f->n_saves = 0;
     f->val.answer[3] = i == 2 ? TINYTL_ERROR_DATA : TINYTL_OK;
+    f->train.sided = f->val.sided = i == 1; /* trains without mirroring */
     check_every_place(f, i == 1 ? 2 : 7);
     saved_run_free(f);
   }
-  assert_true(ends_with[1] && (ends_with[2] || ends_with[3] || ends_with[4]));
+  assert_true(ends_with[1] && (ends_with[2] || ends_with[3]));
 }
 
 static void test_unreadable_pictures(void **state) {
@@ -328,7 +329,7 @@ static void test_python(void **state) {
   saved_run_finish(f, NULL, &adapter);
   sink_check_in_python(saved_run_latest(f),
                        "m = f.metadata()\n"
-                       "assert m[\"tinytl.format\"] == \"checkpoint 2\", m\n"
+                       "assert m[\"tinytl.format\"] == \"checkpoint 3\", m\n"
                        "assert json.loads(m[\"tinytl.state\"])[\"epoch\"] == 4, m\n"
                        "assert json.loads(m[\"tinytl.data\"])[\"train_images\"] == 21, m\n"
                        "n = f.get_tensor(\"values\").shape\n"

@@ -116,7 +116,7 @@ static void test_wrong_fields(void **state) {
   static const struct {
     const char *from, *to, *words;
   } cases[] = {
-      {"checkpoint 2", "checkpoint 1", "expected \"checkpoint 2\", found \"checkpoint 1\""},
+      {"checkpoint 3", "checkpoint 2", "expected \"checkpoint 3\", found \"checkpoint 2\""},
       {"tinytl.format", "tinytl.xormat", "tinytl.format is missing"},
       {"tinytl.version", "tinytl.xersion", "tinytl.version is missing"},
       {"tinytl.kernels", "tinytl.xernels", "tinytl.kernels is missing"},

@@ -1,0 +1,39 @@
+#include "data/series.h"
+
+#include <string.h>
+
+/* Length of a file's name without its extension. */
+static size_t bare_length(const char *name) {
+  const char *dot = strrchr(name, '.');
+  return dot ? (size_t)(dot - name) : strlen(name);
+}
+
+/* The same without the number that it ends in. */
+static size_t stem_length(const char *name) {
+  size_t n = bare_length(name);
+  while (n > 0 && name[n - 1] >= '0' && name[n - 1] <= '9') n--;
+  return n;
+}
+
+bool tinytl_series_has_both(const char *name, const char *other) {
+  const size_t length = stem_length(name);
+  return stem_length(other) == length && memcmp(name, other, length) == 0;
+}
+
+/* FNV-1a; of no name 0. */
+static uint64_t hash(const char *text, size_t n) {
+  uint64_t h = UINT64_C(14695981039346656037);
+  for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
+  return h ? h : 1;
+}
+
+bool tinytl_series_run_goes_on(tinytl_series_run *run, const char *name) {
+  const size_t stem = stem_length(name), bare = bare_length(name);
+  const uint64_t series = hash(name, stem);
+  uint64_t number = 0; /* of 20 digits or more: what is left of it, which is near by chance alone */
+  for (size_t i = stem; i < bare; i++) number = 10 * number + (uint64_t)(name[i] - '0');
+  const bool has_number = bare > stem;
+  if (has_number && series == run->series && number - run->first < TINYTL_SERIES_RUN) return true;
+  *run = (tinytl_series_run){series, number};
+  return false;
+}

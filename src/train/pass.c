@@ -1,0 +1,83 @@
+#include "train/pass.h"
+
+tinytl_pass tinytl_pass_train(tinytl_trainer *t, bool cached) {
+  return (tinytl_pass){.t = t,
+                       .images = t->train,
+                       .unreadable = t->train_unreadable,
+                       .cached = cached,
+                       .n = t->train->n_images};
+}
+
+tinytl_pass tinytl_pass_val(tinytl_trainer *t, bool cached) {
+  return (tinytl_pass){.t = t,
+                       .images = t->val,
+                       .unreadable = t->val_unreadable,
+                       .cached = cached,
+                       .first_cached = t->train->n_images,
+                       .n = t->val->n_images};
+}
+
+void tinytl_order_by_number(tinytl_trainer *t, const tinytl_images *images) {
+  for (int i = 0; i < images->n_images; i++) t->order[i] = i;
+}
+
+tinytl_status tinytl_pass_begin(tinytl_pass *p, int n_done, const tinytl_view *view,
+                                tinytl_error *error) {
+  int *order = p->t->order;
+  const int n = p->n;
+  p->n = 0;
+  p->n_given = n_done;
+  for (int i = 0; i < n; i++)
+    if (!p->unreadable[order[i]]) order[p->n++] = order[i];
+  if (n_done > p->n)
+    return tinytl_fail(error, TINYTL_ERROR_DATA,
+                       "%d training pictures could be read before, now %d", n_done, p->n);
+  if (p->cached) return TINYTL_OK;
+  return tinytl_loader_start(p->t->threads.loader, p->images, order + n_done, p->n - n_done, view,
+                             error);
+}
+
+/* A class of which no training picture can be read would never be learned. */
+static tinytl_status check_class(const tinytl_pass *p, int label, tinytl_error *error) {
+  if (p->images != p->t->train) return TINYTL_OK;
+  for (int i = 0; i < p->images->n_images; i++)
+    if (p->images->labels[i] == label && !p->unreadable[i]) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_DATA,
+                     "class '%s': none of its training pictures can be read",
+                     p->images->class_names[label]);
+}
+
+static tinytl_status check_stop(const tinytl_trainer *t, tinytl_error *error) {
+  const volatile int *stop = t->options.stop;
+  if (stop && *stop) return tinytl_fail(error, TINYTL_INTERRUPTED, "stopped on request");
+  return TINYTL_OK;
+}
+
+static tinytl_status next_sample(tinytl_pass *p, tinytl_sample *sample, tinytl_error *error) {
+  tinytl_trainer *t = p->t;
+  TINYTL_TRY(check_stop(t, error));
+  const int index = t->order[p->n_given++];
+  *sample = (tinytl_sample){.index = index, .label = p->images->labels[index]};
+  if (p->cached) return tinytl_trainer_fetch_features(t, p->first_cached + index, error);
+  tinytl_lap(t->watch, TINYTL_WORK_OTHER, TINYTL_FORWARD);
+  TINYTL_TRY(tinytl_loader_next(t->threads.loader, sample, error));
+  tinytl_lap(t->watch, TINYTL_WORK_WAIT, TINYTL_FORWARD);
+  p->unreadable[index] = sample->skipped;
+  return sample->skipped ? check_class(p, sample->label, error) : TINYTL_OK;
+}
+
+tinytl_status tinytl_pass_next(tinytl_pass *p, int most, tinytl_pass_group *g,
+                               tinytl_error *error) {
+  most = p->cached ? 1 : tinytl_min(most, p->t->choices.n_lanes);
+  for (g->n = 0; g->n < most && p->n_given < p->n;) {
+    tinytl_sample *sample = &g->samples[g->n];
+    TINYTL_TRY(next_sample(p, sample, error));
+    g->n += !sample->skipped;
+  }
+  return TINYTL_OK;
+}
+
+void tinytl_pass_release(const tinytl_pass *p, const tinytl_pass_group *g) {
+  for (int i = 0; i < g->n && !p->cached; i++)
+    tinytl_loader_release(p->t->threads.loader, &g->samples[i]);
+}
