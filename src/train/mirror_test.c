@@ -5,14 +5,17 @@
 
 #include "core/cursor.h"
 
-#define NOISES 3.0f /* that classes must explain, for mirroring to be left out */
+/* What classes must explain, for mirroring to be left out: docs/training.md. */
+#define LEAST_SHARE 0.004f
+#define LEAST_NOISES 3.0f
 enum {
+  PICTURES = 4096,
   LEAST_OF_CLASS = 4,
   LEAST_DIFFERENCES = 8 /* below, their mean square says little */
 };
 
 int tinytl_mirror_most_of_class(int n_classes) {
-  const int share = TINYTL_MIRROR_PICTURES / n_classes;
+  const int share = PICTURES / n_classes;
   return share > LEAST_OF_CLASS ? share : LEAST_OF_CLASS;
 }
 
@@ -82,27 +85,35 @@ static void end_class(tinytl_mirror_test *t) {
     t->products += (product(n, t->class_sum, t->class_sum) - t->class_squares) / others;
     t->weights += t->n_of_class / others;
     t->squares += t->class_squares;
+    t->picture_squares += t->class_picture_squares;
     t->n += t->n_of_class;
+    t->n_pictures += t->n_pictures_of_class;
     add(n, 1, t->class_sum, t->total);
   }
   memset(t->class_sum, 0, (size_t)n * sizeof *t->class_sum);
-  t->class_squares = 0;
-  t->n_of_class = 0;
+  t->class_squares = t->class_picture_squares = 0;
+  t->n_of_class = t->n_pictures_of_class = 0;
   t->has_pair = false;
 }
 
-static void add_normed(int n, float sign, const float *features, float *to) {
+/* Of features that are all 0 nothing is known: then d is that of the others, or 0. */
+static double inverse_length(int n, const float *features) {
   const double length = sqrt(product(n, features, features));
-  if (length > 0) add(n, sign / (float)length, features, to);
+  return length > 0 ? 1 / length : 0;
 }
 
 void tinytl_mirror_test_add(tinytl_mirror_test *t, tinytl_kin kin, const float *features,
                             const float *mirrored) {
   if (kin == TINYTL_KIN_NONE) end_class(t);
   if (kin == TINYTL_KIN_CLASS) end_copies(t);
-  add_normed(t->n_features, 1, features, t->d);
-  add_normed(t->n_features, -1, mirrored, t->d);
+  const int n = t->n_features;
+  const double of_features = inverse_length(n, features), of_mirrored = inverse_length(n, mirrored);
+  add(n, (float)of_features, features, t->d);
+  add(n, (float)-of_mirrored, mirrored, t->d);
+  t->class_picture_squares += (of_features > 0) + (of_mirrored > 0) -
+                              2 * of_features * of_mirrored * product(n, features, mirrored);
   t->n_copies++;
+  t->n_pictures_of_class++;
 }
 
 tinytl_mirror_answer tinytl_mirror_test_end(tinytl_mirror_test *t) {
@@ -110,13 +121,14 @@ tinytl_mirror_answer tinytl_mirror_test_end(tinytl_mirror_test *t) {
   if (t->n == 0) return (tinytl_mirror_answer){0, INFINITY};
   const double n_mean_squares = product(t->n_features, t->total, t->total) / t->n; /* n |m|^2 */
   const double q = t->squares - n_mean_squares;
-  if (!(q > 0)) return (tinytl_mirror_answer){0, INFINITY}; /* mirroring changes nothing */
-  const double s = t->products - n_mean_squares + q / (t->n - 1);
-  if (t->n_differences < LEAST_DIFFERENCES) return (tinytl_mirror_answer){(float)(s / q), INFINITY};
+  const double all = t->n * (t->picture_squares / t->n_pictures) - n_mean_squares; /* n V */
+  if (!(q > 0 && all > 0)) return (tinytl_mirror_answer){0, INFINITY}; /* nothing changes */
+  const float share = (float)((t->products - n_mean_squares + q / (t->n - 1)) / all);
+  if (t->n_differences < LEAST_DIFFERENCES) return (tinytl_mirror_answer){share, INFINITY};
   const double trace = t->differences / t->n_differences / 4; /* tr(C^2) */
-  return (tinytl_mirror_answer){(float)(s / q), (float)(sqrt(2 * t->weights * trace) / q)};
+  return (tinytl_mirror_answer){share, (float)(sqrt(2 * t->weights * trace) / all)};
 }
 
 bool tinytl_mirror_hurts(tinytl_mirror_answer answer) {
-  return answer.share > NOISES * answer.noise;
+  return answer.share > LEAST_SHARE && answer.share > LEAST_NOISES * answer.noise;
 }

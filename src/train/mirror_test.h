@@ -8,7 +8,7 @@
  * they explain is estimated without bias, as in one-way analysis of variance with vectors:
  *
  *   S = sum over classes c, pairs i != j of c: <d_i - m, d_j - m> / (n_c - 1), plus its bias
- *   share = S / Q, Q = sum of |d_i - m|^2, m the mean of all
+ *   share = S / n / V, m the mean of all n d, V the variance of single pictures
  *
  * and where classes explain nothing, S varies with 2 sum n_c / (n_c - 1) tr(C^2), C the covariance
  * of d. Near copies of a picture would be taken for its class: the mean of theirs is one d. */
@@ -18,17 +18,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum {
-  /* Pictures that are asked at most, about: as many of every class as make this, 4 at least. With
-   * many more the slight preferences of natural classes would be found too (docs/training.md). */
-  TINYTL_MIRROR_PICTURES = 1024
-};
+/* Pictures of a class that are asked at most: of all classes about 4096, which are enough for the
+ * shares that count. */
 int tinytl_mirror_most_of_class(int n_classes);
 
 typedef struct tinytl_mirror_test {
   int n_features;
   int n_copies;   /* pictures of the copies that are being added */
-  int n_of_class; /* d of the class so far */
+  int n_of_class; /* d of the class so far, and */
+  int n_pictures_of_class;
   bool has_pair, has_difference;
   float *d;                      /* sum over the copies, [n_features] as the others */
   float *class_sum;              /* of d */
@@ -36,10 +34,11 @@ typedef struct tinytl_mirror_test {
   float *pair;                   /* d whose partner of the class is to come */
   float *difference;             /* of the pair before */
   double class_squares, squares; /* |d|^2 of the class; of the classes that are done */
-  double products;               /* sum over classes of the products <d_i, d_j> / (n_c - 1) */
-  double weights;                /* sum of n_c / (n_c - 1) */
-  double differences;            /* sum of squared products of pairs' differences */
-  int n, n_differences;
+  double class_picture_squares, picture_squares; /* the same of single pictures */
+  double products;    /* sum over classes of the products <d_i, d_j> / (n_c - 1) */
+  double weights;     /* sum of n_c / (n_c - 1) */
+  double differences; /* sum of squared products of pairs' differences */
+  int n, n_pictures, n_differences;
 } tinytl_mirror_test;
 
 size_t tinytl_mirror_test_nbytes(int n_features);
@@ -60,7 +59,8 @@ typedef struct tinytl_mirror_answer {
 } tinytl_mirror_answer;
 /* Nothing may be added after it. */
 tinytl_mirror_answer tinytl_mirror_test_end(tinytl_mirror_test *test);
-/* Whether training should leave mirrored pictures out. */
+/* Whether training should leave mirrored pictures out. Where natural classes prefer a side a
+ * little, it should not (docs/training.md). */
 bool tinytl_mirror_hurts(tinytl_mirror_answer answer);
 
 #endif

@@ -101,7 +101,7 @@ static double reference_share(const set *s) {
       n_counted++;
       for (int k = 0; k < N_FEATURES; k++) mean[k] += d[i][k];
     }
-  double products = 0, q = 0;
+  double products = 0, q = 0, all = 0, n_pictures = 0, mean_square = 0;
   for (int i = 0; i < n; i++) {
     if (sizes[labels[i]] < 2) continue;
     for (int j = 0; j < n; j++) {
@@ -114,10 +114,27 @@ static double reference_share(const set *s) {
       if (i != j && labels[i] == labels[j]) products += dot(x, y) / (sizes[labels[i]] - 1);
     }
   }
+  /* The variance of single pictures. */
+  for (int i = 0; i < s->n; i++) {
+    double x = 0, y = 0;
+    if (sizes[s->labels[i]] < 2) continue;
+    for (int k = 0; k < N_FEATURES; k++) {
+      x += (double)s->features[i][k] * (double)s->features[i][k];
+      y += (double)s->mirrored[i][k] * (double)s->mirrored[i][k];
+    }
+    for (int k = 0; k < N_FEATURES; k++) {
+      const double change =
+          (double)s->features[i][k] / sqrt(x) - (double)s->mirrored[i][k] / sqrt(y);
+      all += change * change;
+    }
+    n_pictures++;
+  }
+  for (int k = 0; k < N_FEATURES; k++) mean_square += mean[k] / n_counted * mean[k] / n_counted;
+  const double variance = all / n_pictures - mean_square;
   free(sizes);
   free(labels);
   free(d);
-  return (products + q / (n_counted - 1)) / q;
+  return (products + q / (n_counted - 1)) / n_counted / variance;
 }
 
 static void move(set *s, int from, int to) {
@@ -179,6 +196,15 @@ static void test_lopsided_classes(void **state) {
   }
 }
 
+/* The share alone does not decide where it is small, nor the noise. */
+static void test_threshold(void **state) {
+  (void)state;
+  assert_false(tinytl_mirror_hurts((tinytl_mirror_answer){0.0039f, 0.0001f}));
+  assert_true(tinytl_mirror_hurts((tinytl_mirror_answer){0.0041f, 0.0001f}));
+  assert_false(tinytl_mirror_hurts((tinytl_mirror_answer){0.1f, 0.04f}));
+  assert_true(tinytl_mirror_hurts((tinytl_mirror_answer){0.1f, 0.03f}));
+}
+
 /* Ten near copies of each picture look like a class unless it is known that they are copies. */
 static void test_copies(void **state) {
   (void)state;
@@ -211,9 +237,9 @@ static void test_too_little(void **state) {
 
 static void test_most_of_class(void **state) {
   (void)state;
-  assert_int_equal(tinytl_mirror_most_of_class(2), 512);
-  assert_int_equal(tinytl_mirror_most_of_class(100), 10);
-  assert_int_equal(tinytl_mirror_most_of_class(1000), 4);
+  assert_int_equal(tinytl_mirror_most_of_class(2), 2048);
+  assert_int_equal(tinytl_mirror_most_of_class(100), 40);
+  assert_int_equal(tinytl_mirror_most_of_class(5000), 4);
 }
 
 int main(void) {
@@ -221,6 +247,7 @@ int main(void) {
       cmocka_unit_test(test_share),
       cmocka_unit_test(test_even_classes),
       cmocka_unit_test(test_lopsided_classes),
+      cmocka_unit_test(test_threshold),
       cmocka_unit_test(test_copies),
       cmocka_unit_test(test_too_little),
       cmocka_unit_test(test_most_of_class),
