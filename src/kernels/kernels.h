@@ -127,6 +127,7 @@ static inline tinytl_upsample_tap tinytl_upsample_tap_at(int i, int in, int out)
 typedef struct tinytl_kernels {
   const char *name;
   int mr, nr; /* register tile */
+  int lanes;  /* of a vector */
   void (*gemm)(const tinytl_gemm_tile *tile);
 
   /* Packs n <= nr columns of B[k][column] into a panel [k][nr]: element (step, column) is at
@@ -148,6 +149,10 @@ typedef struct tinytl_kernels {
    * y the row of dx. */
   void (*depthwise_row_grad)(const tinytl_depthwise_row *row);
   void (*depthwise_weight_row)(const tinytl_depthwise_weight_row *row);
+
+  /* One channel of each group of `width`, repeated over the group, of n dense pixels:
+   * y[i][c] = x[i][c / width * width + which]. width divides channels and is lanes at most. */
+  void (*spread)(int n, int channels, int width, int which, const float *x, float *y);
 
   void (*add)(float *y, const float *x, size_t n);           /* y[i] += x[i] */
   void (*axpy)(float *y, float s, const float *x, size_t n); /* y[i] += s * x[i] */

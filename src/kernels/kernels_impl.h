@@ -410,6 +410,28 @@ static void axpy(float *y, float s, const float *x, size_t n) {
     store_n(y + i, load_n(y + i, (int)(n - i)) + s * load_n(x + i, (int)(n - i)), (int)(n - i));
 }
 
+/* As many groups at a time as a vector has room for. Lanes beyond them are written too, where what
+ * belongs there is written later. */
+static void spread(int n, int channels, int width, int which, const float *x, float *y) {
+  const int step = W / width * width;
+  const ptrdiff_t end = (ptrdiff_t)n * channels;
+  vi index;
+  for (int i = 0; i < W; i++) index[i] = i < step ? i / width * width : 0;
+  ptrdiff_t at = 0;
+  for (int i = 0; i < n; i++) {
+    for (int c = 0; c < channels; c += step) {
+      const int done = channels - c < step ? channels - c : step;
+      if (end - at < W + which) {
+        const int readable = (int)(end - at) - which;
+        store_n(y + at, permute(load_n(x + at + which, readable), index), done);
+      } else {
+        store(y + at, permute(load(x + at + which), index));
+      }
+      at += done;
+    }
+  }
+}
+
 #include "kernels/depthwise_impl.h"
 #include "kernels/depthwise_weight_impl.h"
 #include "kernels/norm_impl.h"
@@ -419,6 +441,7 @@ static void axpy(float *y, float s, const float *x, size_t n) {
 const tinytl_kernels KERNELS = {.name = KERNELS_NAME,
                                 .mr = MR,
                                 .nr = NR,
+                                .lanes = W,
                                 .gemm = gemm,
                                 .pack_f32 = pack_f32,
                                 .pack_i8 = pack_i8,
@@ -427,6 +450,7 @@ const tinytl_kernels KERNELS = {.name = KERNELS_NAME,
                                 .depthwise_row = depthwise_row,
                                 .depthwise_row_grad = depthwise_row_grad,
                                 .depthwise_weight_row = depthwise_weight_row,
+                                .spread = spread,
                                 .add = add,
                                 .axpy = axpy,
                                 .channel_sums = channel_sums,

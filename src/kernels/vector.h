@@ -235,6 +235,22 @@ ALWAYS_INLINE vf larger(vf x, vf y) {
 #endif
 }
 
+/* Lane i of the result is lane index[i], 0 to W - 1, of v. */
+ALWAYS_INLINE vf permute(vf v, vi index) {
+#if VECTOR_W == 16
+  return (vf)_mm512_permutexvar_ps((__m512i)index, (__m512)v);
+#elif VECTOR_W == 8
+  return (vf)_mm256_permutevar8x32_ps((__m256)v, (__m256i)index);
+#elif defined(__aarch64__)
+  const vi bytes = index * 0x04040404 + 0x03020100; /* of each lane, little-endian */
+  return (vf)vqtbl1q_u8((uint8x16_t)v, (uint8x16_t)bytes);
+#else
+  vf result;
+  for (int i = 0; i < W; i++) result[i] = v[index[i]];
+  return result;
+#endif
+}
+
 ALWAYS_INLINE vf square_root(vf v) {
 #if VECTOR_W == 16
   return (vf)_mm512_sqrt_ps((__m512)v);

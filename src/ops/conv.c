@@ -1,6 +1,6 @@
 /* Convolution: y[oy][ox][o] = sum over ky, kx, i of x[oy * stride - pad + ky][...][i] *
  * w[o][ky][kx][i], within groups of channels. What the kinds share, and the choice between them:
- * conv_pointwise.c, conv_dense.c, conv_rgb.c, conv_weight.c, depthwise.c. */
+ * conv_pointwise.c, conv_dense.c, conv_narrow.c, conv_rgb.c, conv_weight.c, depthwise.c. */
 #include "ops/conv.h"
 
 #include "ops/split.h"
@@ -244,6 +244,7 @@ void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
 size_t tinytl_conv_forward_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels) {
   if (tinytl_conv_is_depthwise(conv)) return tinytl_depthwise_scratch(conv);
   if (tinytl_conv_is_pointwise(conv)) return tinytl_conv_pointwise_scratch(conv, kernels, false);
+  if (tinytl_conv_is_narrow(conv, kernels)) return tinytl_conv_narrow_scratch(conv, kernels);
   const tinytl_conv_panels panels = tinytl_conv_panels_make(kernels, conv, false);
   return tinytl_conv_panels_nbytes(&panels);
 }
@@ -270,7 +271,10 @@ void tinytl_conv_forward(const tinytl_run *run, const tinytl_conv *conv, const t
   } else if (tinytl_conv_is_pointwise(conv)) {
     tinytl_conv_pointwise(run, conv, w, false, epilogue, x, y, false);
   } else {
-    tinytl_conv_dense(run, conv, 1, w, false, x, y, false);
+    if (tinytl_conv_is_narrow(conv, run->kernels))
+      tinytl_conv_narrow(run, conv, w, false, x, y, false);
+    else
+      tinytl_conv_dense(run, conv, 1, w, false, x, y, false);
     row_epilogue e = {run, conv, epilogue, y};
     if (epilogue->bias || epilogue->residual)
       tinytl_parallel_for(run->pool, conv->out_h, row_epilogue_task, &e);
@@ -280,6 +284,7 @@ void tinytl_conv_forward(const tinytl_run *run, const tinytl_conv *conv, const t
 size_t tinytl_conv_backward_input_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels) {
   if (tinytl_conv_is_depthwise(conv)) return tinytl_depthwise_scratch(conv);
   if (tinytl_conv_is_pointwise(conv)) return tinytl_conv_pointwise_scratch(conv, kernels, true);
+  if (tinytl_conv_is_narrow(conv, kernels)) return tinytl_conv_narrow_scratch(conv, kernels);
   const tinytl_conv_panels panels = tinytl_conv_panels_make(kernels, conv, true);
   return tinytl_conv_panels_nbytes(&panels);
 }
@@ -292,6 +297,8 @@ void tinytl_conv_backward_input(const tinytl_run *run, const tinytl_conv *conv,
     tinytl_depthwise(run, conv, w, true, &none, dy, dx, accumulate);
   else if (tinytl_conv_is_pointwise(conv))
     tinytl_conv_pointwise(run, conv, w, true, &none, dy, dx, accumulate);
+  else if (tinytl_conv_is_narrow(conv, run->kernels))
+    tinytl_conv_narrow(run, conv, w, true, dy, dx, accumulate);
   else
     tinytl_conv_dense(run, conv, 1, w, true, dy, dx, accumulate);
 }

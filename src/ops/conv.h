@@ -133,6 +133,14 @@ size_t tinytl_conv_pointwise_scratch(const tinytl_conv *conv, const tinytl_kerne
 void tinytl_conv_dense(const tinytl_run *run, const tinytl_conv *conv, int n_images,
                        const tinytl_weight *w, bool transposed, const float *source, float *target,
                        bool accumulate);
+/* Groups of so few channels that a depthwise convolution for each of them is less work. */
+bool tinytl_conv_is_narrow(const tinytl_conv *conv, const tinytl_kernels *kernels);
+size_t tinytl_conv_narrow_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels);
+void tinytl_conv_narrow(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
+                        bool transposed, const float *source, float *target, bool accumulate);
+size_t tinytl_conv_narrow_weight_scratch(const tinytl_conv *conv);
+void tinytl_conv_narrow_backward_weight(const tinytl_run *run, const tinytl_conv *conv,
+                                        const float *x, const float *dy, float *dw);
 size_t tinytl_depthwise_scratch(const tinytl_conv *conv);
 void tinytl_depthwise(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,
                       bool transposed, const tinytl_epilogue *epilogue, const float *source,

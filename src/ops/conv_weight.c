@@ -56,6 +56,7 @@ static weight_grad make(const tinytl_conv *conv, const tinytl_kernels *kernels) 
 
 size_t tinytl_conv_backward_weight_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels) {
   if (tinytl_conv_is_depthwise(conv)) return tinytl_depthwise_weight_scratch(conv);
+  if (tinytl_conv_is_narrow(conv, kernels)) return tinytl_conv_narrow_weight_scratch(conv);
   const weight_grad g = make(conv, kernels);
   return g.panel_capacity * (size_t)input_rows(conv, g.row_capacity) * g.row_floats * sizeof(float);
 }
@@ -125,6 +126,10 @@ void tinytl_conv_backward_weight(const tinytl_run *run, const tinytl_conv *conv,
                                  const float *dy, float *dw) {
   if (tinytl_conv_is_depthwise(conv)) {
     tinytl_depthwise_backward_weight(run, conv, x, dy, dw);
+    return;
+  }
+  if (tinytl_conv_is_narrow(conv, run->kernels)) {
+    tinytl_conv_narrow_backward_weight(run, conv, x, dy, dw);
     return;
   }
   weight_grad g = make(conv, run->kernels);

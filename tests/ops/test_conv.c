@@ -47,6 +47,19 @@ static const shape SHAPES[] = {
     {3, 2, 700, 9, 3, 1, 1, TINYTL_PAD_SYMMETRIC},
     {4, 5, 5, 701, 5, 2, 1, TINYTL_PAD_SAME},
     {3, 70, 70, 70, 5, 3, 1, TINYTL_PAD_SAME},
+    /* narrow groups, of 2 to 8 channels */
+    {7, 9, 16, 16, 3, 1, 8, TINYTL_PAD_SYMMETRIC},
+    {8, 13, 24, 24, 3, 2, 8, TINYTL_PAD_SAME},
+    {5, 6, 40, 40, 5, 1, 8, TINYTL_PAD_SYMMETRIC},
+    {9, 7, 48, 48, 3, 1, 8, TINYTL_PAD_SAME},
+    {6, 11, 56, 56, 5, 2, 8, TINYTL_PAD_SYMMETRIC},
+    {4, 4, 64, 64, 3, 1, 8, TINYTL_PAD_SYMMETRIC},
+    {3, 5, 21, 21, 3, 1, 7, TINYTL_PAD_SAME},
+    {1, 1, 16, 16, 3, 1, 8, TINYTL_PAD_SYMMETRIC},
+    {12, 5, 6, 6, 7, 2, 3, TINYTL_PAD_SAME},
+    {10, 9, 10, 10, 2, 3, 5, TINYTL_PAD_SYMMETRIC},
+    {5, 8, 160, 160, 3, 2, 40, TINYTL_PAD_SYMMETRIC}, /* several panels */
+    {28, 28, 24, 24, 3, 1, 8, TINYTL_PAD_SYMMETRIC},  /* large enough for threads */
     /* depthwise */
     {1, 1, 8, 8, 3, 1, 8, TINYTL_PAD_SYMMETRIC},
     {7, 7, 40, 40, 3, 1, 40, TINYTL_PAD_SYMMETRIC},
