@@ -32,7 +32,7 @@ static const cli_syntax train_syntax = {
                 "  tinytl train -d pictures -o mine.safetensors --checkpoint run.ckpt --resume\n",
     .notes =
         "Pictures: DIR/CLASS/*.jpg, *.jpeg or *.png, or the same below DIR/train. DIR/val, or a\n"
-        "tenth of DIR/train where there is none, chooses method, mirroring and epoch and is not\n"
+        "tenth of DIR/train where there is none, chooses method and epoch and is not\n"
         "trained on; with fewer than five pictures a class there is none. Files of a class whose\n"
         "names differ in the last number alone are a series and stay together.\n"
         "Methods: last (the classifier), bias (and the biases), lite (the classifier and\n"
