@@ -33,7 +33,9 @@ typedef struct tinytl_images {
    * caller when the status is TINYTL_ERROR_DATA; other errors stop the run. */
   tinytl_status (*load)(void *context, int index, const tinytl_view *view, uint8_t *rgb,
                         tinytl_error *error);
-  /* What picture `index` is called in messages, e.g. its path. NULL: its number is told. */
+  /* What picture `index` is called in messages, e.g. its path. NULL: its number is told. Pictures
+   * of a class that follow each other and whose names differ in the last number alone, by less than
+   * 30, may be near copies: TINYTL_METHOD_AUTO counts them as one where it asks about mirroring. */
   const char *(*name)(void *context, int index);
   /* The most heap memory that one call of `load` takes for this view, whatever the picture, random
    * choices and view->max_nbytes (pictures that need more are refused) included. NULL: none. */

@@ -45,7 +45,7 @@ size_t tinytl_mirror_test_nbytes(int n_features);
 /* memory: as many bytes, aligned to 4; borrowed. Begins without pictures. */
 tinytl_mirror_test tinytl_mirror_test_place(int n_features, void *memory);
 
-/* How a picture belongs to the one before it. */
+/* What a picture has in common with the one before it. */
 typedef enum tinytl_kin { TINYTL_KIN_NONE, TINYTL_KIN_CLASS, TINYTL_KIN_COPY } tinytl_kin;
 /* One more picture: its features and those of its mirror image, [n_features]. Classes come one
  * after the other, and near copies likewise. */
@@ -53,8 +53,7 @@ void tinytl_mirror_test_add(tinytl_mirror_test *test, tinytl_kin kin, const floa
                             const float *mirrored);
 
 typedef struct tinytl_mirror_answer {
-  float
-      share; /* that classes explain, 1 at most; below 0 by chance; 0: no class has two pictures */
+  float share; /* that classes explain, 1 at most; below 0 by chance; 0: nothing to tell by */
   float noise; /* its standard error where they explain nothing; INFINITY: too few pictures */
 } tinytl_mirror_answer;
 /* Nothing may be added after it. */

@@ -222,11 +222,16 @@ static void test_too_little(void **state) {
   set *none = calloc(1, sizeof *none);
   set *singles = draw(0, 20, 1, 1, 1, 0), *few = draw(0, 2, 8, 1, 1, 0);
   set *same = draw(0, 6, 20, 1, 1, 0), *dark = draw(0, 6, 20, 1, 1, 0);
+  set *repeated = draw(0, 6, 20, 1, 1, 0); /* every class one picture again and again */
+  for (int i = 0; i < repeated->n; i++) {
+    move(repeated, repeated->labels[i] * 20, i);
+    repeated->originals[i] = i; /* and nothing tells so */
+  }
   memcpy(same->mirrored, same->features, sizeof same->mirrored);
   memset(dark->features, 0, sizeof dark->features);
   memset(dark->mirrored, 0, sizeof dark->mirrored);
-  set *const sets[] = {none, singles, few, same, dark};
-  for (int i = 0; i < 5; i++) {
+  set *const sets[] = {none, singles, few, same, dark, repeated};
+  for (int i = 0; i < 6; i++) {
     const tinytl_mirror_answer answer = ask(sets[i], true);
     assert_true(isinf(answer.noise));
     assert_false(isnan(answer.share));
