@@ -95,7 +95,8 @@ struct tinytl_train_options {
   const volatile int *stop;   /* training ends with TINYTL_INTERRUPTED once *stop is not 0;
                                  NULL: never */
   tinytl_progress_fn progress; /* NULL: none */
-  tinytl_skip_fn skip;         /* told of pictures that could not be read; NULL: nobody */
+  tinytl_skip_fn skip;         /* told of pictures that could not be read, on any of the run's
+                                  threads, one at a time; NULL: nobody */
   void (*planned)(void *context, const tinytl_plan *plan); /* told before the run, under AUTO before
                                                               each method; NULL: nobody */
   void (*stepped)(void *context, const tinytl_auto_step *step);       /* under AUTO; NULL: nobody */

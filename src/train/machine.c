@@ -1,6 +1,7 @@
 /* Running a program. */
 #include "train/program.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "train/guard.h"
@@ -246,7 +247,7 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
     const tinytl_conv *conv = &network->conv[step->index];
     const tinytl_conv *last = &network->conv[network->backbone->arch.n_layers - 1];
     machine->run.scratch = at(machine, step->scratch);
-    if (machine->before && s >= program->head) tinytl_count_wait(&machine->before->n_done, s + 1);
+    if (machine->before && s >= program->head) tinytl_count_wait(machine->before, s + 1);
     tinytl_guard_before(program, machine->arena, s);
     void *x = at(machine, step->x), *y = at(machine, step->y);
     tinytl_fused_block block;
@@ -300,7 +301,7 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
     tinytl_guard_after(program, machine->arena, s);
     if (machine->watch)
       tinytl_lap(machine->watch, tinytl_step_work(network, step), tinytl_step_direction(step));
-    atomic_store(&machine->n_done, s + 1);
+    if (machine->n_done) atomic_store(machine->n_done, s + 1);
   }
   tinytl_guard_end(program, machine->arena);
   if (machine->watch) tinytl_program_add_macs(program, network, machine->watch->profile->macs);
@@ -313,24 +314,80 @@ typedef struct turns {
 } turns;
 
 static void run_turn(void *context, int i) {
-  turns *all = context;
-  tinytl_turn *turn = &all->turns[i];
-  tinytl_machine *machine = &all->machines[i];
-  turn->loss = tinytl_machine_run(machine, turn->rgb, machine->gradients ? &turn->target : NULL);
+  const turns *all = context;
+  tinytl_machine_run(&all->machines[i], all->turns[i].rgb, NULL);
+}
+
+/* One of several is watched: what the others do meanwhile takes no time. */
+static void share_pool(tinytl_machine *machines, int n, tinytl_pool *pool) {
+  for (int i = 0; i < n; i++) {
+    machines[i].run.pool = n > 1 ? NULL : pool;
+    machines[i].before = NULL;
+    machines[i].n_done = NULL;
+    if (i > 0) machines[i].watch = NULL;
+  }
+}
+
+static void add_unwatched(const tinytl_machine *machine, int n_images) {
+  for (int i = 0; machine->watch && i < n_images; i++)
+    tinytl_program_add_macs(machine->program, machine->network, machine->watch->profile->macs);
 }
 
 void tinytl_machines_run(tinytl_machine *machines, tinytl_turn *list, int n, tinytl_pool *pool) {
   turns all = {machines, list};
-  tinytl_stopwatch *watch = machines->watch;
-  for (int i = 0; i < n; i++) {
-    machines[i].before = i > 0 ? &machines[i - 1] : NULL;
-    machines[i].run.pool = n > 1 ? NULL : pool;
-    machines[i].watch = i > 0 ? NULL : watch; /* what the others do meanwhile takes no time */
-    atomic_init(&machines[i].n_done, 0);
-  }
+  share_pool(machines, n, pool);
   tinytl_parallel_for_in_order(pool, n, run_turn, &all);
-  for (int i = 1; watch && i < n; i++)
-    tinytl_program_add_macs(machines->program, machines->network, watch->profile->macs);
+  add_unwatched(machines, n - 1);
+}
+
+/* A run's last step waits for that of the image before, so images end in their order. When image k
+ * + 2 n begins, all but the latest n - 1 have ended, image k + 1 among them, and nobody looks at
+ * the count of image k any more. */
+typedef struct feeding {
+  tinytl_machine *machines;
+  int n_machines;
+  const tinytl_feed *feed;
+  pthread_mutex_t lock;
+  bool ended;
+  int n_begun, n_unwatched; /* images */
+  atomic_int n_done[2 * TINYTL_MAX_LANES];
+} feeding;
+
+static bool next_turn(feeding *f, int i, tinytl_turn *turn) {
+  tinytl_machine *machine = &f->machines[i];
+  pthread_mutex_lock(&f->lock);
+  const bool ended = f->ended || !f->feed->next(f->feed->context, i, turn);
+  f->ended = ended;
+  if (!ended) {
+    const int n_counts = 2 * f->n_machines, image = f->n_begun++;
+    machine->before = image > 0 ? &f->n_done[(image - 1) % n_counts] : NULL;
+    machine->n_done = &f->n_done[image % n_counts];
+    atomic_store(machine->n_done, 0);
+    f->n_unwatched += i > 0;
+  }
+  pthread_mutex_unlock(&f->lock);
+  return !ended;
+}
+
+static void train_turns(void *context, int i) {
+  feeding *f = context;
+  tinytl_turn turn;
+  while (next_turn(f, i, &turn)) {
+    turn.loss = tinytl_machine_run(&f->machines[i], turn.rgb, &turn.target);
+    pthread_mutex_lock(&f->lock);
+    f->feed->done(f->feed->context, i, &turn);
+    pthread_mutex_unlock(&f->lock);
+  }
+}
+
+void tinytl_machines_train(tinytl_machine *machines, int n, const tinytl_feed *feed,
+                           tinytl_pool *pool) {
+  feeding f = {
+      .machines = machines, .n_machines = n, .feed = feed, .lock = PTHREAD_MUTEX_INITIALIZER};
+  share_pool(machines, n, pool);
+  tinytl_parallel_for_in_order(n > 1 ? pool : NULL, n, train_turns, &f);
+  pthread_mutex_destroy(&f.lock);
+  add_unwatched(machines, f.n_unwatched);
 }
 
 float *tinytl_machine_features(const tinytl_machine *machine) {

@@ -123,7 +123,7 @@ tinytl_mirror_answer tinytl_mirror_test_end(tinytl_mirror_test *t) {
   if (!(q > 0 && all > 0)) return (tinytl_mirror_answer){0, INFINITY}; /* nothing changes */
   const float share = (float)((t->products - n_mean_squares + q / (t->n - 1)) / all);
   if (t->n_differences < LEAST_DIFFERENCES) return (tinytl_mirror_answer){share, INFINITY};
-  const double trace = t->differences / t->n_differences / 4; /* tr(C^2) */
+  const double trace = t->differences / t->n_differences / 4;       /* tr(C^2) */
   if (!(trace > 0)) return (tinytl_mirror_answer){share, INFINITY}; /* copies that were not told */
   return (tinytl_mirror_answer){share, (float)(sqrt(2 * t->weights * trace) / all)};
 }

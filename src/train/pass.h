@@ -36,4 +36,9 @@ tinytl_status tinytl_pass_next(tinytl_pass *pass, int most, tinytl_pass_group *g
                                tinytl_error *error);
 void tinytl_pass_release(const tinytl_pass *pass, const tinytl_pass_group *group);
 
+/* Feeds the trainer until its batch is full or the pass ends. Errors as above; then what was fed is
+ * of no use. */
+tinytl_status tinytl_pass_feed(tinytl_pass *pass, uint64_t epoch, tinytl_fed *fed,
+                               tinytl_error *error);
+
 #endif

@@ -138,9 +138,10 @@ struct tinytl_machine {
   unsigned char *arena;              /* [program->nbytes], aligned to TINYTL_ARENA_ALIGN */
   tinytl_run run;
   tinytl_stopwatch *watch; /* NULL: time is not measured */
-  /* Runs beside this one, on the image before; gradients are added to after it. NULL: none. */
-  tinytl_machine *before;
-  atomic_int n_done; /* steps of the run so far */
+  /* Steps done so far: of the run on the image before, after which gradients are added to (NULL:
+   * there is none), and of this one (NULL: nobody asks). */
+  const atomic_int *before;
+  atomic_int *n_done;
 };
 
 /* Runs all steps on rgb [image_size][image_size][3]. Returns the loss for TINYTL_GOAL_TRAIN, else
@@ -158,11 +159,24 @@ typedef struct tinytl_turn {
   float loss;           /* of the run */
 } tinytl_turn;
 
-/* Runs turn i on machine i, 0 to n - 1, all of one program, which differ in arena and slot: each on
- * a thread of the pool, or where there is one alone, it on all threads. Gradients are added to in
- * the order of the turns, so that the sums are those of one machine that has one turn after the
- * other, to the bit. */
+/* Runs turn i on machine i, 0 to n - 1, all of one program, which differ in arena: each on a thread
+ * of the pool, or where there is one alone, it on all threads. Not for TINYTL_GOAL_TRAIN. */
 void tinytl_machines_run(tinytl_machine *machines, tinytl_turn *turns, int n, tinytl_pool *pool);
+
+/* Images to train on. Its functions are called from the machines' threads, one at a time. */
+typedef struct tinytl_feed {
+  /* Fills the next turn, which will be this machine's, and sets the machine's slot. False: there is
+   * none, and it is not called again. */
+  bool (*next)(void *context, int machine, tinytl_turn *turn);
+  void (*done)(void *context, int machine, const tinytl_turn *turn); /* with its loss */
+  void *context;
+} tinytl_feed;
+
+/* Trains on all images of the feed with n machines of one program, at most TINYTL_MAX_LANES, side
+ * by side as above: each takes the next image when it is done with one. Gradients are added to in
+ * the order of the images, so that the sums are those of one machine, to the bit. */
+void tinytl_machines_train(tinytl_machine *machines, int n, const tinytl_feed *feed,
+                           tinytl_pool *pool);
 
 /* Buffers after a run; valid until the next one. */
 float *tinytl_machine_features(const tinytl_machine *machine);

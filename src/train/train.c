@@ -163,16 +163,15 @@ static tinytl_status validate(session *s, tinytl_score *result) {
   return TINYTL_OK;
 }
 
-static tinytl_status add_losses(session *s, const float *losses, int n) {
-  for (int i = 0; i < n; i++) {
-    s->at.n_fed++;
-    if (!isfinite(losses[i]))
-      return tinytl_fail(s->error, TINYTL_ERROR_DATA,
-                         "the loss is not finite in epoch %d at picture %d: expected a number, "
-                         "found %g; a lower learning rate may help",
-                         s->at.epoch, s->at.n_fed, (double)losses[i]);
-    s->at.loss_sum += (double)losses[i];
-  }
+static tinytl_status add_fed(session *s, const tinytl_fed *fed) {
+  if (fed->odd >= 0)
+    return tinytl_fail(s->error, TINYTL_ERROR_DATA,
+                       "the loss is not finite in epoch %d at picture %d: expected a number, "
+                       "found %g; a lower learning rate may help",
+                       s->at.epoch, s->at.n_fed + fed->odd + 1, (double)fed->odd_loss);
+  s->at.n_fed += s->t->n_fed;
+  s->at.loss_sum += fed->loss_sum;
+  if (!s->t->head_only) s->n_run += (uint64_t)s->t->n_fed;
   return TINYTL_OK;
 }
 
@@ -185,14 +184,10 @@ static tinytl_status train_epoch(session *s) {
   tinytl_order(t->options.seed, (uint64_t)epoch, t->train->n_images, t->order);
   TINYTL_TRY(tinytl_pass_begin(&p, s->at.n_fed, &view, s->error));
   while (p.n_given < p.n) {
-    tinytl_pass_group g;
-    float losses[TINYTL_MAX_LANES];
-    TINYTL_TRY(tinytl_pass_next(&p, t->options.batch - t->n_fed, &g, s->error));
-    tinytl_trainer_feed(t, g.samples, g.n, (uint64_t)epoch, losses);
-    TINYTL_TRY(add_losses(s, losses, g.n));
-    tinytl_pass_release(&p, &g);
-    if (!t->head_only) s->n_run += (uint64_t)g.n;
-    if (t->n_fed == t->options.batch || (p.n_given == p.n && t->n_fed > 0)) {
+    tinytl_fed fed;
+    TINYTL_TRY(tinytl_pass_feed(&p, (uint64_t)epoch, &fed, s->error));
+    TINYTL_TRY(add_fed(s, &fed));
+    if (t->n_fed > 0) {
       tinytl_trainer_update(t);
       settle(s);
     }

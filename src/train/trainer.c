@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -231,22 +232,68 @@ static tinytl_target target_of(const tinytl_trainer *t, const tinytl_sample *sam
                          .image = (uint64_t)sample->index};
 }
 
-void tinytl_trainer_feed(tinytl_trainer *t, const tinytl_sample *samples, int n, uint64_t epoch,
-                         float *losses) {
-  tinytl_turn turns[TINYTL_MAX_LANES];
-  for (int i = 0; i < n; i++) {
-    turns[i] = (tinytl_turn){.rgb = samples[i].rgb, .target = target_of(t, &samples[i], epoch)};
-    t->train_machines[i].slot = t->n_fed + i;
-  }
-  if (t->head_only) {
-    turns->loss = tinytl_head_train(&t->run, t->network, t->gradients, t->n_fed, &turns->target,
-                                    t->features, t->logits, NULL);
+enum { LOSSES = 2 * TINYTL_MAX_LANES }; /* images end in their order, all but the lanes' latest */
+
+typedef struct batch {
+  tinytl_trainer *t;
+  const tinytl_supply *supply;
+  uint64_t epoch;
+  tinytl_sample held[TINYTL_MAX_LANES]; /* by lane */
+  tinytl_fed fed;
+  float losses[LOSSES]; /* of images that are done, from n_added on */
+  bool is_done[LOSSES];
+  int n_added; /* images whose losses are in the sum */
+} batch;
+
+static bool next_image(void *context, int lane, tinytl_turn *turn) {
+  batch *b = context;
+  tinytl_trainer *t = b->t;
+  tinytl_sample *sample = &b->held[lane];
+  if (t->n_fed == t->options.batch ||
+      !b->supply->next(b->supply->context, t->train_machines[lane].watch, sample))
+    return false;
+  *turn = (tinytl_turn){.rgb = sample->rgb, .target = target_of(t, sample, b->epoch)};
+  t->train_machines[lane].slot = t->n_fed++;
+  return true;
+}
+
+static void add_loss(batch *b, int image) {
+  const float loss = b->losses[image % LOSSES];
+  b->is_done[image % LOSSES] = false;
+  b->fed.loss_sum += (double)loss;
+  if (isfinite(loss) || b->fed.odd >= 0) return;
+  b->fed.odd = image;
+  b->fed.odd_loss = loss;
+}
+
+static void image_done(void *context, int lane, const tinytl_turn *turn) {
+  batch *b = context;
+  const int image = b->t->train_machines[lane].slot;
+  b->losses[image % LOSSES] = turn->loss;
+  b->is_done[image % LOSSES] = true;
+  while (b->is_done[b->n_added % LOSSES]) add_loss(b, b->n_added++);
+  b->supply->release(b->supply->context, &b->held[lane]);
+}
+
+static void feed_head(batch *b) {
+  tinytl_trainer *t = b->t;
+  tinytl_turn turn;
+  while (next_image(b, 0, &turn)) {
+    turn.loss = tinytl_head_train(&t->run, t->network, t->gradients, t->train_machines->slot,
+                                  &turn.target, t->features, t->logits, NULL);
     tinytl_lap(t->watch, TINYTL_WORK_HEAD, TINYTL_FORWARD);
-  } else {
-    tinytl_machines_run(t->train_machines, turns, n, t->threads.pool);
+    image_done(b, 0, &turn);
   }
-  for (int i = 0; i < n; i++) losses[i] = turns[i].loss;
-  t->n_fed += n;
+}
+
+tinytl_fed tinytl_trainer_feed(tinytl_trainer *t, const tinytl_supply *supply, uint64_t epoch) {
+  batch b = {.t = t, .supply = supply, .epoch = epoch, .fed = {.odd = -1}};
+  const tinytl_feed feed = {.next = next_image, .done = image_done, .context = &b};
+  if (t->head_only)
+    feed_head(&b);
+  else
+    tinytl_machines_train(t->train_machines, t->choices.n_lanes, &feed, t->threads.pool);
+  return b.fed;
 }
 
 /* memory: of a lane. */

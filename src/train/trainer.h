@@ -97,10 +97,23 @@ void tinytl_trainer_watch(tinytl_trainer *trainer, tinytl_stopwatch *watch);
 /* How decoding sees a picture in training (with what is left to `epoch`), and in validation. */
 tinytl_view tinytl_trainer_view(const tinytl_trainer *trainer, bool training, int epoch);
 
-/* Feeds n training images, at most n_lanes and no more than the batch lacks: losses [n]; gradients
- * are added up. Where the head alone is trained n is 1, and its features are trainer->features. */
-void tinytl_trainer_feed(tinytl_trainer *trainer, const tinytl_sample *samples, int n,
-                         uint64_t epoch, float *losses);
+/* Training images, one after the other. Its functions are called from one thread at a time. */
+typedef struct tinytl_supply {
+  /* False: there is none. Where the head alone is trained, the image's features are then
+   * trainer->features. watch: of the thread, NULL: its time is not measured. */
+  bool (*next)(void *context, tinytl_stopwatch *watch, tinytl_sample *sample);
+  void (*release)(void *context, const tinytl_sample *sample); /* it was run */
+  void *context;
+} tinytl_supply;
+/* What became of the images of a batch. */
+typedef struct tinytl_fed {
+  double loss_sum; /* added in their order */
+  int odd;         /* the first whose loss is not finite, from 0; -1: none */
+  float odd_loss;
+} tinytl_fed;
+/* Feeds images until the batch is full or there are no more; gradients are added up. */
+tinytl_fed tinytl_trainer_feed(tinytl_trainer *trainer, const tinytl_supply *supply,
+                               uint64_t epoch);
 /* Updates the parameters from the images fed since the last update. */
 void tinytl_trainer_update(tinytl_trainer *trainer);
 /* Runs n pictures, at most n_lanes, through the test program, on the machine of the same number. */

@@ -267,6 +267,38 @@ static tinytl_status tiny_load(void *context, int index, const tinytl_view *view
   return TINYTL_OK;
 }
 
+/* Pictures of a trainer, held by its lanes until they are given back. */
+typedef struct pictures {
+  tinytl_trainer *t;
+  const int *labels;
+  int n, n_given, n_held;
+  uint8_t rgb[BATCH][TINY_SIZE * TINY_SIZE * 3];
+} pictures;
+
+static bool next_picture(void *context, tinytl_stopwatch *watch, tinytl_sample *sample) {
+  pictures *p = context;
+  tinytl_trainer *t = p->t;
+  const int i = p->n_given++;
+  assert_null(watch);
+  assert_true(i < p->n);
+  *sample = (tinytl_sample){.rgb = p->rgb[i % BATCH], .index = i, .label = p->labels[i]};
+  tiny_picture((uint64_t)i, sample->rgb);
+  p->n_held++;
+  if (!t->head_only) return true;
+  tinytl_trainer_test(t, sample, 1);
+  assert_int_equal(
+      tinytl_trainer_store_features(t, i, tinytl_machine_features(t->test_machines), NULL),
+      TINYTL_OK);
+  assert_int_equal(tinytl_trainer_fetch_features(t, i, NULL), TINYTL_OK);
+  return true;
+}
+
+static void release_picture(void *context, const tinytl_sample *sample) {
+  pictures *p = context;
+  assert_ptr_equal(sample->rgb, p->rgb[sample->index % BATCH]);
+  p->n_held--;
+}
+
 /* Values after some updates, the best ones kept halfway; the caller frees. */
 static float *train_with(const tinytl_backbone *backbone, const tinytl_choices *choices,
                          tinytl_plan *made, size_t *n) {
@@ -286,26 +318,15 @@ static float *train_with(const tinytl_backbone *backbone, const tinytl_choices *
   assert_int_equal(tinytl_trainer_prepare(t, backbone, choices, NULL), TINYTL_OK);
   assert_true(tinytl_trainer_count(t));
   assert_int_equal(tinytl_trainer_start(t, NULL), TINYTL_OK);
-  for (int i = 0; i < images.n_images;) {
-    uint8_t rgb[BATCH][TINY_SIZE * TINY_SIZE * 3];
-    tinytl_sample samples[BATCH];
-    float losses[BATCH];
-    const int n = tinytl_min(t->head_only ? 1 : choices->n_lanes, BATCH - t->n_fed);
-    for (int k = 0; k < n; k++) {
-      tiny_picture((uint64_t)(i + k), rgb[k]);
-      samples[k] = (tinytl_sample){.rgb = rgb[k], .index = i + k, .label = labels[i + k]};
-    }
-    if (t->head_only) {
-      tinytl_trainer_test(t, samples, 1);
-      assert_int_equal(
-          tinytl_trainer_store_features(t, i, tinytl_machine_features(t->test_machines), NULL),
-          TINYTL_OK);
-      assert_int_equal(tinytl_trainer_fetch_features(t, i, NULL), TINYTL_OK);
-    }
-    tinytl_trainer_feed(t, samples, n, 1, losses);
-    i += n;
-    if (t->n_fed == BATCH) tinytl_trainer_update(t);
-    if (i == BATCH * (N_UPDATES - 1)) assert_int_equal(tinytl_trainer_keep(t, NULL), TINYTL_OK);
+  pictures p = {.t = t, .labels = labels, .n = images.n_images};
+  const tinytl_supply supply = {.next = next_picture, .release = release_picture, .context = &p};
+  while (p.n_given < p.n) {
+    tinytl_trainer_feed(t, &supply, 1);
+    assert_int_equal(t->n_fed, BATCH);
+    assert_int_equal(p.n_held, 0);
+    tinytl_trainer_update(t);
+    if (p.n_given == BATCH * (N_UPDATES - 1))
+      assert_int_equal(tinytl_trainer_keep(t, NULL), TINYTL_OK);
   }
   assert_int_equal(tinytl_trainer_restore(t, NULL), TINYTL_OK);
   tinytl_trainer_finish(t);

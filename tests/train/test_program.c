@@ -356,7 +356,7 @@ static void test_poisoned_arena(void **state) {
 
 /* ---- Side by side --------------------------------------------------------------------------- */
 
-enum { N_TURNS = 5 };
+enum { N_TURNS = 11, MOST_MACHINES = 5 };
 
 typedef struct turn_results {
   tinytl_turn turns[N_TURNS];
@@ -364,44 +364,80 @@ typedef struct turn_results {
   tinytl_profile profile;
 } turn_results;
 
-/* N_TURNS pictures on so many machines, as many at a time. */
+typedef struct side_by_side {
+  const fixture *f;
+  tinytl_machine machines[MOST_MACHINES];
+  turn_results *results;
+  int n_given, given[MOST_MACHINES]; /* turn of each machine */
+} side_by_side;
+
+static void keep_output(side_by_side *s, int machine, int turn) {
+  memcpy(s->results->outputs[turn],
+         s->f->goal == TINYTL_GOAL_FEATURES ? tinytl_machine_features(&s->machines[machine])
+                                            : tinytl_machine_logits(&s->machines[machine]),
+         sizeof s->results->outputs[0]);
+}
+
+static bool next_turn(void *context, int machine, tinytl_turn *turn) {
+  side_by_side *s = context;
+  if (s->n_given == N_TURNS) return false;
+  s->given[machine] = s->n_given;
+  *turn = s->results->turns[s->n_given++];
+  return true;
+}
+
+static void turn_done(void *context, int machine, const tinytl_turn *turn) {
+  side_by_side *s = context;
+  const int i = s->given[machine];
+  assert_true(turn->rgb == s->results->turns[i].rgb);
+  s->results->turns[i].loss = turn->loss;
+  keep_output(s, machine, i);
+}
+
+static void run_all(side_by_side *s, int n_machines, tinytl_pool *pool) {
+  if (s->f->goal == TINYTL_GOAL_TRAIN) {
+    const tinytl_feed feed = {.next = next_turn, .done = turn_done, .context = s};
+    tinytl_machines_train(s->machines, n_machines, &feed, pool);
+    return;
+  }
+  for (int first = 0; first < N_TURNS; first += n_machines) {
+    const int n = tinytl_min(n_machines, N_TURNS - first);
+    tinytl_machines_run(s->machines, &s->results->turns[first], n, pool);
+    for (int i = 0; i < n; i++) keep_output(s, i, first + i);
+  }
+}
+
+/* N_TURNS pictures on so many machines. */
 static void run_turns(fixture *f, int n_machines, int n_threads, turn_results *results) {
   static uint8_t rgb[N_TURNS][TINY_SIZE * TINY_SIZE * 3];
-  tinytl_machine machines[N_TURNS];
+  side_by_side s = {.f = f, .results = results};
   tinytl_pool *pool = NULL;
   tinytl_stopwatch watch;
   assert_int_equal(tinytl_pool_create(n_threads, &pool, NULL), TINYTL_OK);
   tinytl_stopwatch_start(&watch, &results->profile);
   for (int i = 0; i < n_machines; i++)
-    machines[i] = (tinytl_machine){.network = &f->network,
-                                   .program = f->program,
-                                   .gradients = f->goal == TINYTL_GOAL_TRAIN ? &f->gradients : NULL,
-                                   .arena = aligned_alloc(TINYTL_ARENA_ALIGN, f->program->nbytes),
-                                   .run = {.kernels = tinytl_kernels_get()},
-                                   .watch = i == 0 ? &watch : NULL};
+    s.machines[i] =
+        (tinytl_machine){.network = &f->network,
+                         .program = f->program,
+                         .gradients = f->goal == TINYTL_GOAL_TRAIN ? &f->gradients : NULL,
+                         .arena = aligned_alloc(TINYTL_ARENA_ALIGN, f->program->nbytes),
+                         .run = {.kernels = tinytl_kernels_get()},
+                         .watch = i == 0 ? &watch : NULL};
   const size_t nbytes = f->params.n_trained * sizeof *f->gradient;
   memset(f->gradient, 0, nbytes);
-  for (int first = 0; first < N_TURNS; first += n_machines) {
-    const int n = tinytl_min(n_machines, N_TURNS - first);
-    for (int i = first; i < first + n; i++) {
-      tiny_picture((uint64_t)i, rgb[i]);
-      results->turns[i] = (tinytl_turn){.rgb = rgb[i],
-                                        .target = {.label = i % TINY_CLASSES,
-                                                   .weight = 1,
-                                                   .label_smoothing = 0.1f,
-                                                   .dropout = 0.3f,
-                                                   .image = (uint64_t)i}};
-    }
-    tinytl_machines_run(machines, &results->turns[first], n, pool);
-    for (int i = 0; i < n; i++)
-      memcpy(results->outputs[first + i],
-             f->goal == TINYTL_GOAL_FEATURES ? tinytl_machine_features(&machines[i])
-                                             : tinytl_machine_logits(&machines[i]),
-             sizeof results->outputs[0]);
+  for (int i = 0; i < N_TURNS; i++) {
+    tiny_picture((uint64_t)i, rgb[i]);
+    results->turns[i] = (tinytl_turn){.rgb = rgb[i],
+                                      .target = {.label = i % TINY_CLASSES,
+                                                 .weight = 1,
+                                                 .label_smoothing = 0.1f,
+                                                 .dropout = 0.3f,
+                                                 .image = (uint64_t)i}};
   }
+  run_all(&s, n_machines, pool);
   results->gradient = malloc(nbytes);
   memcpy(results->gradient, f->gradient, nbytes);
-  for (int i = 0; i < n_machines; i++) free(machines[i].arena);
+  for (int i = 0; i < n_machines; i++) free(s.machines[i].arena);
   tinytl_pool_free(pool);
 }
 
@@ -410,7 +446,7 @@ static void check_side_by_side(fixture *f) {
   const size_t nbytes = f->params.n_trained * sizeof *f->gradient;
   turn_results want, got;
   run_turns(f, 1, 1, &want);
-  for (int n = 1; n <= N_TURNS; n++) {
+  for (int n = 1; n <= MOST_MACHINES; n++) {
     run_turns(f, n, n > 3 ? 2 : n, &got);
     for (int i = 0; i < N_TURNS; i++) assert_true(got.turns[i].loss == want.turns[i].loss);
     assert_memory_equal(got.outputs, want.outputs, sizeof want.outputs);
