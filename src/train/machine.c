@@ -340,9 +340,9 @@ void tinytl_machines_run(tinytl_machine *machines, tinytl_turn *list, int n, tin
   add_unwatched(machines, n - 1);
 }
 
-/* A run's last step waits for that of the image before, so images end in their order. When image k
- * + 2 n begins, all but the latest n - 1 have ended, image k + 1 among them, and nobody looks at
- * the count of image k any more. */
+/* Images end in their order: their last steps do anyway. So when image k + 2 n begins, all but the
+ * latest n - 1 have ended, image k + 1 among them, and nobody looks at the steps of image k any
+ * more. */
 typedef struct feeding {
   tinytl_machine *machines;
   int n_machines;
@@ -350,33 +350,37 @@ typedef struct feeding {
   pthread_mutex_t lock;
   bool ended;
   int n_begun, n_unwatched; /* images */
-  atomic_int n_done[2 * TINYTL_MAX_LANES];
+  atomic_int n_ended;
+  atomic_int n_done[2 * TINYTL_MAX_LANES]; /* steps of the latest images */
 } feeding;
 
-static bool next_turn(feeding *f, int i, tinytl_turn *turn) {
+/* Its number, or -1. */
+static int next_turn(feeding *f, int i, tinytl_turn *turn) {
   tinytl_machine *machine = &f->machines[i];
   pthread_mutex_lock(&f->lock);
-  const bool ended = f->ended || !f->feed->next(f->feed->context, i, turn);
-  f->ended = ended;
-  if (!ended) {
-    const int n_counts = 2 * f->n_machines, image = f->n_begun++;
+  f->ended = f->ended || !f->feed->next(f->feed->context, i, turn);
+  const int image = f->ended ? -1 : f->n_begun++;
+  if (image >= 0) {
+    const int n_counts = 2 * f->n_machines;
     machine->before = image > 0 ? &f->n_done[(image - 1) % n_counts] : NULL;
     machine->n_done = &f->n_done[image % n_counts];
     atomic_store(machine->n_done, 0);
     f->n_unwatched += i > 0;
   }
   pthread_mutex_unlock(&f->lock);
-  return !ended;
+  return image;
 }
 
 static void train_turns(void *context, int i) {
   feeding *f = context;
   tinytl_turn turn;
-  while (next_turn(f, i, &turn)) {
+  for (int image; (image = next_turn(f, i, &turn)) >= 0;) {
     turn.loss = tinytl_machine_run(&f->machines[i], turn.rgb, &turn.target);
+    tinytl_count_wait(&f->n_ended, image);
     pthread_mutex_lock(&f->lock);
     f->feed->done(f->feed->context, i, &turn);
     pthread_mutex_unlock(&f->lock);
+    atomic_store(&f->n_ended, image + 1);
   }
 }
 

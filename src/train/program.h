@@ -168,7 +168,8 @@ typedef struct tinytl_feed {
   /* Fills the next turn, which will be this machine's, and sets the machine's slot. False: there is
    * none, and it is not called again. */
   bool (*next)(void *context, int machine, tinytl_turn *turn);
-  void (*done)(void *context, int machine, const tinytl_turn *turn); /* with its loss */
+  /* With its loss; in the order of the images. */
+  void (*done)(void *context, int machine, const tinytl_turn *turn);
   void *context;
 } tinytl_feed;
 

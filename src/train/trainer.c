@@ -232,17 +232,12 @@ static tinytl_target target_of(const tinytl_trainer *t, const tinytl_sample *sam
                          .image = (uint64_t)sample->index};
 }
 
-enum { LOSSES = 2 * TINYTL_MAX_LANES }; /* images end in their order, all but the lanes' latest */
-
 typedef struct batch {
   tinytl_trainer *t;
   const tinytl_supply *supply;
   uint64_t epoch;
   tinytl_sample held[TINYTL_MAX_LANES]; /* by lane */
   tinytl_fed fed;
-  float losses[LOSSES]; /* of images that are done, from n_added on */
-  bool is_done[LOSSES];
-  int n_added; /* images whose losses are in the sum */
 } batch;
 
 static bool next_image(void *context, int lane, tinytl_turn *turn) {
@@ -257,21 +252,13 @@ static bool next_image(void *context, int lane, tinytl_turn *turn) {
   return true;
 }
 
-static void add_loss(batch *b, int image) {
-  const float loss = b->losses[image % LOSSES];
-  b->is_done[image % LOSSES] = false;
-  b->fed.loss_sum += (double)loss;
-  if (isfinite(loss) || b->fed.odd >= 0) return;
-  b->fed.odd = image;
-  b->fed.odd_loss = loss;
-}
-
 static void image_done(void *context, int lane, const tinytl_turn *turn) {
   batch *b = context;
-  const int image = b->t->train_machines[lane].slot;
-  b->losses[image % LOSSES] = turn->loss;
-  b->is_done[image % LOSSES] = true;
-  while (b->is_done[b->n_added % LOSSES]) add_loss(b, b->n_added++);
+  b->fed.loss_sum += (double)turn->loss;
+  if (!isfinite(turn->loss) && b->fed.odd < 0) {
+    b->fed.odd = b->t->train_machines[lane].slot;
+    b->fed.odd_loss = turn->loss;
+  }
   b->supply->release(b->supply->context, &b->held[lane]);
 }
 

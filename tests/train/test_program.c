@@ -368,7 +368,7 @@ typedef struct side_by_side {
   const fixture *f;
   tinytl_machine machines[MOST_MACHINES];
   turn_results *results;
-  int n_given, given[MOST_MACHINES]; /* turn of each machine */
+  int n_given, n_done, given[MOST_MACHINES]; /* turn of each machine */
 } side_by_side;
 
 static void keep_output(side_by_side *s, int machine, int turn) {
@@ -389,6 +389,7 @@ static bool next_turn(void *context, int machine, tinytl_turn *turn) {
 static void turn_done(void *context, int machine, const tinytl_turn *turn) {
   side_by_side *s = context;
   const int i = s->given[machine];
+  assert_int_equal(i, s->n_done++); /* in order */
   assert_true(turn->rgb == s->results->turns[i].rgb);
   s->results->turns[i].loss = turn->loss;
   keep_output(s, machine, i);
