@@ -108,10 +108,15 @@ void cli_progress(const tinytl_epoch *epoch) {
   }
   flockfile(stderr);
   clear_line();
-  fprintf(stderr, "epoch %d/%d", epoch->epoch, epoch->n_epochs);
+  if (epoch->epoch == 0)
+    fprintf(stderr, "features");
+  else
+    fprintf(stderr, "epoch %d/%d", epoch->epoch, epoch->n_epochs);
   if (!epoch->finished) fprintf(stderr, "  picture %d/%d", epoch->image, epoch->n_images);
-  fprintf(stderr, "  loss %.3f%s  %.1f pictures/s  %s left", (double)epoch->loss, val,
-          epoch->images_per_second, left);
+  if (epoch->epoch > 0) {
+    fprintf(stderr, "  loss %.3f%s  %.1f pictures/s  %s left", (double)epoch->loss, val,
+            epoch->images_per_second, left);
+  }
   if (epoch->finished) fputc('\n', stderr);
   line_is_drawn = !epoch->finished;
   fflush(stderr);

@@ -12,7 +12,8 @@ extern "C" {
 
 typedef struct tinytl_epoch {
   tinytl_method method;     /* that is being trained */
-  int epoch, n_epochs;      /* epoch counts from 1; 0: features are being computed, once for all */
+  int epoch, n_epochs;      /* epoch counts from 1; 0: features are being computed, once for all, or
+                               those of pictures and their mirror images */
   int image, n_images;      /* images of this epoch done, and in all */
   bool finished;            /* false: progress inside an epoch (at most ten a second) */
   float loss;               /* mean over the epoch so far */

@@ -63,8 +63,8 @@ static void test_group(tinytl_trainer *t, const tinytl_pass_group *g, latest *p,
                            tinytl_machine_features(&t->test_machines[i]));
 }
 
-tinytl_status tinytl_mirroring_test(tinytl_trainer *t, tinytl_mirror_answer *answer,
-                                    tinytl_error *error) {
+tinytl_status tinytl_mirroring_test(tinytl_trainer *t, tinytl_mirroring_told told, void *context,
+                                    tinytl_mirror_answer *answer, tinytl_error *error) {
   const tinytl_view view = tinytl_trainer_view(t, false, 0);
   tinytl_mirror_test test = tinytl_mirror_test_place(t->network->n_features, t->mirror_memory);
   latest latest = {.label = -1};
@@ -76,6 +76,7 @@ tinytl_status tinytl_mirroring_test(tinytl_trainer *t, tinytl_mirror_answer *ans
     TINYTL_TRY(tinytl_pass_next(&p, TINYTL_MAX_LANES, &g, error));
     test_group(t, &g, &latest, &test);
     tinytl_pass_release(&p, &g);
+    told(context, p.n_given, p.n);
   }
   *answer = tinytl_mirror_test_end(&test);
   return TINYTL_OK;

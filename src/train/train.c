@@ -96,6 +96,10 @@ static int count_readable(const tinytl_images *images, const bool *unreadable) {
   return n;
 }
 
+static void tell_features(void *context, int n_done, int n) {
+  report_progress(context, 0, n_done, n, NAN, false);
+}
+
 /* Fills the feature cache. */
 static tinytl_status compute_features(session *s, tinytl_pass p) {
   tinytl_trainer *t = s->t;
@@ -112,7 +116,7 @@ static tinytl_status compute_features(session *s, tinytl_pass p) {
                                                s->error));
     tinytl_pass_release(&p, &g);
     if (p.images == t->train) s->n_run += (uint64_t)g.n;
-    report_progress(s, 0, p.n_given, p.n, NAN, false);
+    tell_features(s, p.n_given, p.n);
   }
   return TINYTL_OK;
 }
@@ -311,8 +315,8 @@ static tinytl_status run_pictures(session *s) {
   TINYTL_TRY(train_epochs(s));
   save(s); /* while the values are those of training, and though the adapter may fail */
   if (t->val) TINYTL_TRY(calibrate(s));
-  return t->carry && t->carry->asks_mirror ? tinytl_mirroring_test(t, &s->outcome->mirror, s->error)
-                                           : TINYTL_OK;
+  if (!t->carry || !t->carry->asks_mirror) return TINYTL_OK;
+  return tinytl_mirroring_test(t, tell_features, s, &s->outcome->mirror, s->error);
 }
 
 /* The profile begins where the pictures do, and ends with the last of them. */
