@@ -63,8 +63,8 @@ static work *work_make(const tinytl_layer *layers, int n_layers, int side,
     grow(&n_scratch, tinytl_conv_backward_input_scratch(&k->conv[at], kernels));
     grow(&n_scratch, tinytl_epilogue_backward_scratch(side * side, l->out_c));
   }
-  k->block =
-      (tinytl_fused_block){made[EXPAND], made[DEPTHWISE], made[PROJECT], NULL, {1, 1, 1}, {0}};
+  k->block = (tinytl_fused_block){
+      made[EXPAND], made[DEPTHWISE], made[PROJECT], NULL, {1, 1, 1}, {0}, false};
   const tinytl_conv *first = &k->conv[N_LAYERS - n_layers];
   if (first->groups == 1 && first->kernel > 1) k->block.rgb = k->rgb = calloc(n_in(first), 1);
   grow(&n_scratch, tinytl_fused_block_forward_scratch(&k->block, kernels));

@@ -15,7 +15,7 @@
  *
  * Task i expands the rows that depthwise's row i reads and no row before it, then makes row i - 1
  * of depthwise and of y. So each row is expanded once, and a row's sources are mostly there when
- * its task comes to it, though the tasks before may still be running: N_HELD tasks at a time.
+ * its task comes to it, though the tasks before may still be running: n_held tasks at a time.
  * A task waits where a slot that it writes is still read, or a row that it reads is not made.
  *
  * Backward is the same with every step transposed:
@@ -27,7 +27,7 @@
  * depthwise reads x and its transpose writes dx. */
 #include "ops/conv.h"
 
-enum { N_HELD = 4 }; /* as many threads as are of use; more ask for more memory */
+enum { MOST_HELD = 4 }; /* as many threads as are of use; more ask for more memory */
 
 typedef struct rows rows;
 typedef void (*make_row)(const rows *r, int row);
@@ -40,9 +40,9 @@ struct rows {
   bool transposed;                          /* backward */
   const tinytl_block_layer *before, *after; /* depthwise; conv NULL: none */
   int source_h, source_w, target_h, target_w;
-  int ring_rows;
+  int n_held, ring_rows;
   float *ring; /* [ring_rows][source_w][channels]; NULL: depthwise reads `given` */
-  float *held; /* [N_HELD][target_w][channels]; NULL: depthwise writes `wanted` */
+  float *held; /* [n_held][target_w][channels]; NULL: depthwise writes `wanted` */
   float *source_sums, *target_sums; /* backward: [row][channels], for the gradients of biases */
   float *taps;
   tinytl_pointwise into_ring, from_held;
@@ -97,14 +97,15 @@ static size_t lay_out(rows *s, const tinytl_fused_block *block, bool backward,
               .source_w = backward ? conv->out_w : conv->in_w,
               .target_h = backward ? conv->in_h : conv->out_h,
               .target_w = backward ? conv->in_w : conv->out_w};
-  s->ring_rows = rows_read(s, N_HELD + 1);
+  s->n_held = block->alone ? 1 : MOST_HELD;
+  s->ring_rows = rows_read(s, s->n_held + 1);
   s->taps = take(scratch, &n, tinytl_depthwise_scratch(conv) / sizeof(float));
   if (s->before->conv) {
     s->ring = take(scratch, &n, s->ring_rows * row_floats(s, s->source_w));
     s->into_ring.panels = take_panels(s, kernels, s->before->conv, scratch, &n);
   }
   if (s->after->conv) {
-    s->held = take(scratch, &n, N_HELD * row_floats(s, s->target_w));
+    s->held = take(scratch, &n, s->n_held * row_floats(s, s->target_w));
     if (tinytl_conv_is_pointwise(s->after->conv)) /* else the input is a picture: no gradient */
       s->from_held.panels = take_panels(s, kernels, s->after->conv, scratch, &n);
   }
@@ -141,7 +142,7 @@ static float *ring_row(const rows *s, int row) {
 }
 
 static float *held_row(const rows *s, int row) {
-  return s->held + row % N_HELD * row_floats(s, s->target_w);
+  return s->held + row % s->n_held * row_floats(s, s->target_w);
 }
 
 static void multiply_into_ring(const rows *s, int row) {
@@ -172,7 +173,7 @@ static void make_sources(rows *s, int first, int end) {
 
 static void rows_task(void *context, int task) {
   rows *s = context;
-  tinytl_progress_wait(&s->targets, task - N_HELD);
+  tinytl_progress_wait(&s->targets, task - s->n_held);
   if (task < s->target_h) {
     make_sources(s, source_end(s, task - 1), source_end(s, task));
     tinytl_progress_made(&s->sources, task);
@@ -193,7 +194,8 @@ static void make_rows(rows *s, make_row make_source, make_row make_target) {
   s->make_target = make_target;
   tinytl_progress_start(&s->sources, s->flags, s->target_h);
   tinytl_progress_start(&s->targets, s->flags + s->target_h, s->target_h);
-  tinytl_parallel_for_in_order(s->run->pool, s->target_h + 1, rows_task, s);
+  tinytl_pool *pool = s->block->alone ? NULL : s->run->pool;
+  tinytl_parallel_for_in_order(pool, s->target_h + 1, rows_task, s);
 }
 
 /* ---- Forward ------------------------------------------------------------------------------- */

@@ -228,11 +228,13 @@ static bool make_choices(const tinytl_trainer *t, tinytl_method method, unsigned
                          tinytl_choices *choices) {
   const tinytl_train_options *options = &t->options;
   const bool lite = tinytl_method_trains_lite(method);
-  *choices = (tinytl_choices){.method = method,
-                              .n_lanes = savings & SAVE_LANES ? 1 : most_lanes(t),
-                              .optimizer = options->optimizer,
-                              .spill = savings & SAVE_SPILL,
-                              .recompute = savings & SAVE_RECOMPUTE};
+  *choices =
+      (tinytl_choices){.method = method,
+                       .n_lanes = savings & SAVE_LANES ? 1 : most_lanes(t),
+                       .alone = n_threads(t) == 1 || !(savings & SAVE_LANES || most_lanes(t) == 1),
+                       .optimizer = options->optimizer,
+                       .spill = savings & SAVE_SPILL,
+                       .recompute = savings & SAVE_RECOMPUTE};
   if (options->optimizer == TINYTL_OPTIMIZER_AUTO)
     choices->optimizer = savings & SAVE_ADAM8 ? TINYTL_OPTIMIZER_ADAM8 : TINYTL_OPTIMIZER_ADAM;
   else if (savings & SAVE_ADAM8)
@@ -251,10 +253,10 @@ typedef struct search {
   size_t smallest_nbytes;
 } search;
 
-/* The sets in another order: programs are built anew where SAVE_RECOMPUTE changes alone. */
+/* The sets in another order: programs are built anew where SAVE_RECOMPUTE or SAVE_LANES changes. */
 static unsigned nth_savings(unsigned n) {
-  return (n & (SAVE_LANES | SAVE_SPILL)) | (n & SAVE_RECOMPUTE ? SAVE_ADAM8 : 0) |
-         (n & SAVE_ADAM8 ? SAVE_RECOMPUTE : 0);
+  return (n & 1 ? SAVE_SPILL : 0) | (n & 2 ? SAVE_ADAM8 : 0) | (n & 4 ? SAVE_RECOMPUTE : 0) |
+         (n & 8 ? SAVE_LANES : 0);
 }
 
 static bool fits_limit(const tinytl_trainer *t) {
@@ -286,7 +288,7 @@ static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backb
     tinytl_choices choices;
     if (!make_choices(t, method, savings, &choices)) continue;
     TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
-    if (savings == 0) t->load_nbytes = load_nbytes(t);
+    if (n == 0) t->load_nbytes = load_nbytes(t);
     if (!count_fitting(t)) continue;
     const size_t total = t->plan.total_bytes;
     if (fits_limit(t) && (!found->fits || savings < found->savings)) {
@@ -301,6 +303,21 @@ static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backb
     found->smallest_nbytes = nbytes;
     found->least = t->choices;
   }
+  return TINYTL_OK;
+}
+
+/* What the total would be in one lane, beside the plan of what was prepared. */
+static tinytl_status count_one_lane(tinytl_trainer *t, const tinytl_backbone *backbone,
+                                    const tinytl_choices *choices, tinytl_error *error) {
+  tinytl_choices one = *choices;
+  one.n_lanes = 1;
+  one.alone = n_threads(t) == 1;
+  TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &one, error));
+  tinytl_trainer_count(t);
+  const size_t nbytes = t->plan.total_bytes;
+  TINYTL_TRY(tinytl_trainer_prepare(t, backbone, choices, error));
+  tinytl_trainer_count(t);
+  t->plan.one_lane_bytes = nbytes;
   return TINYTL_OK;
 }
 
@@ -327,10 +344,7 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
     t->max_load_nbytes = (limit - LIMIT_MARGIN - without) / (size_t)n_decoders(t);
     t->load_nbytes = load_nbytes(t);
   }
-  count_lanes(t, 1);
-  const size_t one_lane_nbytes = t->plan.total_bytes;
-  count_lanes(t, choices.n_lanes);
-  t->plan.one_lane_bytes = one_lane_nbytes;
+  TINYTL_TRY(count_one_lane(t, backbone, &choices, error));
   t->plan.smallest_bytes = tinytl_round_up(
       t->plan.base_bytes + found.smallest_nbytes + LIMIT_MARGIN + BASE_SPREAD, LIMIT_STEP);
   return TINYTL_OK;

@@ -85,12 +85,14 @@ typedef struct tinytl_program {
   int head;                         /* its step; n_steps: has none */
   bool trains, trains_lite;         /* what backward makes: any gradients, those of lite modules */
   bool recompute;                   /* lite modules run forward again in backward */
+  bool alone;                       /* operators run on one thread */
   size_t nbytes;                    /* of the arena */
 } tinytl_program;
 
 typedef struct tinytl_program_options {
   tinytl_goal goal;
   bool recompute;    /* lite modules keep their pooled input alone, and compute the rest again */
+  bool alone;        /* operators run on one thread, as in lanes */
   size_t fuse_above; /* inverted residuals whose widened map has more bytes run strip by strip, if
                         that needs less; 0: all of them, in any case */
 } tinytl_program_options;

@@ -32,16 +32,19 @@ tinytl_fused_block tinytl_builder_fused_shape(const tinytl_builder *b, int first
   const int expand = tinytl_builder_expand_of(first, last);
   return (tinytl_fused_block){.expand.conv = expand >= 0 ? &conv[expand] : NULL,
                               .depthwise.conv = &conv[last - 1],
-                              .project.conv = &conv[last]};
+                              .project.conv = &conv[last],
+                              .alone = b->program->alone};
 }
 
 /* Strips save memory where what they need themselves is less than the map that they save: not in
- * late blocks, whose weights are packed whole. */
+ * late blocks, whose weights are packed whole. The same ones whatever the threads, as sums differ
+ * by it in the last bits. */
 static bool is_worth_fusing(const tinytl_builder *b, int first, int last, size_t fuse_above) {
   const tinytl_conv *widest = &b->network->conv[first];
   const size_t pixel = (size_t)widest->out_c * sizeof(float);
   const size_t map = (size_t)tinytl_conv_n_pixels(widest) * pixel;
-  const tinytl_fused_block shape = tinytl_builder_fused_shape(b, first, last);
+  tinytl_fused_block shape = tinytl_builder_fused_shape(b, first, last);
+  shape.alone = false;
   return map > fuse_above &&
          (fuse_above == 0 || map > tinytl_fused_block_forward_scratch(&shape, b->kernels));
 }

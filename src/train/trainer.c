@@ -85,6 +85,7 @@ static tinytl_status make_programs(tinytl_trainer *t, tinytl_error *error) {
   t->train_program = NULL;
   tinytl_program_options options = {.goal = TINYTL_GOAL_TRAIN,
                                     .recompute = t->choices.recompute,
+                                    .alone = t->choices.alone,
                                     .fuse_above = TINYTL_FUSE_ABOVE};
   if (!t->head_only)
     TINYTL_TRY(
@@ -115,7 +116,7 @@ tinytl_status tinytl_trainer_prepare(tinytl_trainer *t, const tinytl_backbone *b
                                      const tinytl_choices *choices, tinytl_error *error) {
   const bool lite = tinytl_method_trains_lite(choices->method);
   /* All that the programs depend on; a plan tries many choices. Tests recompute nothing. */
-  if (t->choices.method != choices->method) free_programs(t);
+  if (t->choices.method != choices->method || t->choices.alone != choices->alone) free_programs(t);
   const bool have_programs =
       (t->train_program || t->test_program) && t->choices.recompute == choices->recompute;
   t->choices = *choices;

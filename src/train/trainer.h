@@ -28,6 +28,7 @@ typedef struct tinytl_carry {
 typedef struct tinytl_choices {
   tinytl_method method;
   int n_lanes; /* pictures that run side by side, 1 to TINYTL_MAX_LANES */
+  bool alone;  /* operators run on one thread: in several lanes, or where there is no other */
   tinytl_optimizer optimizer;
   bool spill;     /* feature cache and best values in a file */
   bool recompute; /* lite modules */

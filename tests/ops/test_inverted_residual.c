@@ -44,7 +44,8 @@ enum {
   RESIDUAL = 8,
   ACCUMULATE = 16,
   NO_INPUT = 32, /* dx is not asked for */
-  N_OPTIONS = 64
+  ALONE = 64,
+  N_OPTIONS = 128
 };
 
 typedef struct layer {
@@ -218,7 +219,8 @@ static tinytl_fused_block block_of(const problem *p, const result *r) {
   tinytl_fused_block block = {.expand = layers[EXPAND],
                               .depthwise = layers[DEPTHWISE],
                               .project = layers[PROJECT],
-                              .rgb = p->shape->expand > 1 ? p->rgb : NULL};
+                              .rgb = p->shape->expand > 1 ? p->rgb : NULL,
+                              .alone = p->options & ALONE};
   memcpy(block.input_scale, SCALE, sizeof SCALE);
   memcpy(block.input_shift, SHIFT, sizeof SHIFT);
   return block;
@@ -282,9 +284,8 @@ static void test_equals_the_three_convolutions(void **state) {
         check(&SHAPES[i], options, sets[set]);
 }
 
-static void everything(const tinytl_run *run, const void *context, float *out) {
-  const shape *s = context;
-  problem p = make(s, MASKS | BIASES | RESIDUAL | INT8);
+static void outputs(const tinytl_run *run, const shape *s, int options, float *out) {
+  problem p = make(s, MASKS | BIASES | RESIDUAL | INT8 | options);
   result r = fused(&p, run);
   memcpy(out, r.y, r.n_y * sizeof *out);
   out += r.n_y;
@@ -297,6 +298,14 @@ static void everything(const tinytl_run *run, const void *context, float *out) {
   free_result(&r), free_problem(&p);
 }
 
+static void everything(const tinytl_run *run, const void *context, float *out) {
+  outputs(run, context, 0, out);
+}
+
+static void everything_alone(const tinytl_run *run, const void *context, float *out) {
+  outputs(run, context, ALONE, out);
+}
+
 static void test_threads(void **state) {
   (void)state;
   for (int i = 0; i < N_SHAPES; i++) {
@@ -306,6 +315,7 @@ static void test_threads(void **state) {
                      r.n_mask[DEPTHWISE] + r.n_mask[PROJECT];
     free_result(&r), free_problem(&p);
     assert_true(op_same_with_any_threads(everything, &SHAPES[i], n));
+    assert_true(op_same_with_any_threads(everything_alone, &SHAPES[i], n));
   }
 }
 
