@@ -54,7 +54,9 @@ static void test_parts_add_up(void **state) {
     assert_int_equal(p.image_size, 160);
     assert_false(p.recomputes || p.spills);
     assert_true(strlen(p.peak_step) > 0);
-    assert_true((p.saved_bytes > 0) == (method != TINYTL_METHOD_LAST));
+    /* At the peak, which may lie before anything is kept. */
+    if (method == TINYTL_METHOD_LAST) assert_int_equal(p.saved_bytes, 0);
+    if (method == TINYTL_METHOD_NORM) assert_true(p.saved_bytes > 0);
     assert_true(p.smallest_bytes <= p.base_bytes + p.total_bytes + 300000);
   }
 }
@@ -128,7 +130,7 @@ static void test_limits(void **state) {
       if (i == 0) assert_int_equal(n_savings(&p), 0);
       if (n_savings(&p) > most) most = n_savings(&p);
     }
-    if (method == TINYTL_METHOD_LITE_BIAS) assert_true(most >= 4);
+    if (method == TINYTL_METHOD_LITE_BIAS) assert_true(most >= 3);
     options.memory_limit = whole.smallest_bytes - 1000000;
     assert_int_equal(plan(*state, &options, &p, &error), TINYTL_ERROR_MEMORY_LIMIT);
     assert_non_null(strstr(error.message, tinytl_method_name((tinytl_method)method)));
