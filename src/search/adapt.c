@@ -20,8 +20,7 @@ enum {
 
 static tinytl_status make_program(const tinytl_adaptation *a, tinytl_program **program,
                                   tinytl_error *error) {
-  const tinytl_program_options options = {.goal = TINYTL_GOAL_TRAIN,
-                                          .fuse_above = TINYTL_FUSE_ABOVE};
+  const tinytl_program_options options = {.goal = TINYTL_GOAL_TRAIN};
   return tinytl_program_create(a->network, a->params, &options, tinytl_kernels_get(), program,
                                error);
 }

@@ -32,8 +32,7 @@ static tinytl_status set_up(tinytl_predictor *p, const tinytl_backbone *backbone
                   : tinytl_test_resize(backbone, p->network->image_size);
 
   const tinytl_kernels *kernels = tinytl_kernels_get();
-  const tinytl_program_options options = {.goal = TINYTL_GOAL_LOGITS,
-                                          .fuse_above = TINYTL_FUSE_ABOVE};
+  const tinytl_program_options options = {.goal = TINYTL_GOAL_LOGITS};
   TINYTL_TRY(tinytl_program_create(p->network, NULL, &options, kernels, &p->program, error));
   TINYTL_TRY(tinytl_pool_create(n_threads, &p->pool, error));
   p->machine = (tinytl_machine){

@@ -89,17 +89,19 @@ typedef struct tinytl_program {
   size_t nbytes;                    /* of the arena */
 } tinytl_program;
 
+/* Inverted residuals that run row by row (ops/inverted_residual.c). */
+typedef enum tinytl_fusing {
+  TINYTL_FUSE_LARGE, /* those with large maps, where rows need less */
+  TINYTL_FUSE_NONE,
+  TINYTL_FUSE_ALL
+} tinytl_fusing;
+
 typedef struct tinytl_program_options {
   tinytl_goal goal;
-  bool recompute;    /* lite modules keep their pooled input alone, and compute the rest again */
-  bool alone;        /* operators run on one thread, as in lanes */
-  size_t fuse_above; /* inverted residuals whose widened map has more bytes run strip by strip, if
-                        that needs less; 0: all of them, in any case */
+  bool recompute; /* lite modules keep their pooled input alone, and compute the rest again */
+  bool alone;     /* operators run on one thread, as in lanes */
+  tinytl_fusing fusing;
 } tinytl_program_options;
-
-/* Below it maps stay in the second-level cache anyway, and whole stages share better among the
- * threads. */
-enum { TINYTL_FUSE_ABOVE = 768 * 1024 };
 
 /* For TINYTL_GOAL_TRAIN, params says what is trained; otherwise it is NULL. */
 tinytl_status tinytl_program_create(const tinytl_network *network, const tinytl_params *params,

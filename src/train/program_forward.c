@@ -36,26 +36,41 @@ tinytl_fused_block tinytl_builder_fused_shape(const tinytl_builder *b, int first
                               .alone = b->program->alone};
 }
 
-/* Strips save memory where what they need themselves is less than the map that they save: not in
- * late blocks, whose weights are packed whole. The same ones whatever the threads, as sums differ
- * by it in the last bits. */
-static bool is_worth_fusing(const tinytl_builder *b, int first, int last, size_t fuse_above) {
-  const tinytl_conv *widest = &b->network->conv[first];
-  const size_t pixel = (size_t)widest->out_c * sizeof(float);
-  const size_t map = (size_t)tinytl_conv_n_pixels(widest) * pixel;
-  tinytl_fused_block shape = tinytl_builder_fused_shape(b, first, last);
-  shape.alone = false;
-  return map > fuse_above &&
-         (fuse_above == 0 || map > tinytl_fused_block_forward_scratch(&shape, b->kernels));
+static size_t widened_nbytes(const tinytl_builder *b, int first) {
+  const tinytl_conv *conv = &b->network->conv[first];
+  return (size_t)tinytl_conv_n_pixels(conv) * (size_t)conv->out_c * sizeof(float);
 }
 
-static void find_fused(tinytl_builder *b, size_t fuse_above) {
+/* Below it maps stay in the second-level cache anyway, and whole stages share better among the
+ * threads; but the largest maps of a small network decide what it takes. */
+static size_t large_nbytes(const tinytl_builder *b) {
+  enum { LARGE = 768 * 1024, PART_OF_LARGEST = 2 };
   const tinytl_arch *arch = &b->network->backbone->arch;
+  size_t largest = 0;
+  for (int k = 0; k < arch->n_blocks; k++)
+    largest = tinytl_size_max(largest, widened_nbytes(b, fusable_from(b, k)));
+  return largest / PART_OF_LARGEST < LARGE ? largest / PART_OF_LARGEST : LARGE;
+}
+
+/* Rows save memory where what they need themselves is less than the map that they save: not in
+ * late blocks, whose weights are packed whole. The same ones whatever the threads, as sums differ
+ * by it in the last bits. */
+static bool saves_memory(const tinytl_builder *b, int first, int last) {
+  tinytl_fused_block shape = tinytl_builder_fused_shape(b, first, last);
+  shape.alone = false;
+  return widened_nbytes(b, first) > tinytl_fused_block_forward_scratch(&shape, b->kernels);
+}
+
+static void find_fused(tinytl_builder *b, tinytl_fusing fusing) {
+  const tinytl_arch *arch = &b->network->backbone->arch;
+  const size_t large = large_nbytes(b);
   memset(b->fused_last, -1, sizeof b->fused_last);
   memset(b->fused_first, -1, sizeof b->fused_first);
-  for (int k = 0; k < arch->n_blocks; k++) {
+  for (int k = 0; k < arch->n_blocks && fusing != TINYTL_FUSE_NONE; k++) {
     const int first = fusable_from(b, k), last = arch->blocks[k].last;
-    if (!is_worth_fusing(b, first, last, fuse_above)) continue;
+    if (fusing == TINYTL_FUSE_LARGE &&
+        (widened_nbytes(b, first) <= large || !saves_memory(b, first, last)))
+      continue;
     b->fused_last[first] = last;
     b->fused_first[last] = first;
   }
@@ -168,7 +183,7 @@ void tinytl_build_forward(tinytl_builder *b, const tinytl_program_options *optio
   const tinytl_network *network = b->network;
   const int n_layers = network->backbone->arch.n_layers;
   if (options->goal == TINYTL_GOAL_TRAIN) find_reached(b);
-  find_fused(b, options->fuse_above);
+  find_fused(b, options->fusing);
   find_again(b);
   for (int i = 0; i < n_layers; i++) {
     if (b->fused_last[i] >= 0) {

@@ -83,10 +83,8 @@ static tinytl_status make_programs(tinytl_trainer *t, tinytl_error *error) {
   const tinytl_kernels *kernels = tinytl_kernels_get();
   tinytl_program_free(t->train_program);
   t->train_program = NULL;
-  tinytl_program_options options = {.goal = TINYTL_GOAL_TRAIN,
-                                    .recompute = t->choices.recompute,
-                                    .alone = t->choices.alone,
-                                    .fuse_above = TINYTL_FUSE_ABOVE};
+  tinytl_program_options options = {
+      .goal = TINYTL_GOAL_TRAIN, .recompute = t->choices.recompute, .alone = t->choices.alone};
   if (!t->head_only)
     TINYTL_TRY(
         tinytl_program_create(t->network, t->params, &options, kernels, &t->train_program, error));

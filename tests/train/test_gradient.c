@@ -53,8 +53,9 @@ static float run_with(fixture *f, int n_threads, bool recompute, bool fuse) {
   tinytl_program *program = NULL;
   tinytl_pool *pool = NULL;
   const tinytl_kernels *kernels = tinytl_kernels_get();
-  const tinytl_program_options options = {
-      .goal = TINYTL_GOAL_TRAIN, .recompute = recompute, .fuse_above = fuse ? 0 : SIZE_MAX};
+  const tinytl_program_options options = {.goal = TINYTL_GOAL_TRAIN,
+                                          .recompute = recompute,
+                                          .fusing = fuse ? TINYTL_FUSE_ALL : TINYTL_FUSE_NONE};
   assert_int_equal(
       tinytl_program_create(&f->network, &f->params, &options, kernels, &program, NULL), TINYTL_OK);
   assert_int_equal(tinytl_pool_create(n_threads, &pool, NULL), TINYTL_OK);

@@ -36,7 +36,7 @@ static fixture *make_with(tinytl_goal goal, tinytl_method method, bool with_lite
                           NONE_DEFERRED);
   tinytl_gradients_place(&f->gradients, &f->params, f->gradient);
   const tinytl_program_options options = {
-      .goal = goal, .recompute = recompute, .fuse_above = fuse ? 0 : SIZE_MAX};
+      .goal = goal, .recompute = recompute, .fusing = fuse ? TINYTL_FUSE_ALL : TINYTL_FUSE_NONE};
   assert_int_equal(tinytl_program_create(&f->network, goal == TINYTL_GOAL_TRAIN ? &f->params : NULL,
                                          &options, tinytl_kernels_get(), &f->program, NULL),
                    TINYTL_OK);
