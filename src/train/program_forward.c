@@ -41,15 +41,17 @@ static size_t widened_nbytes(const tinytl_builder *b, int first) {
   return (size_t)tinytl_conv_n_pixels(conv) * (size_t)conv->out_c * sizeof(float);
 }
 
-/* Below it maps stay in the second-level cache anyway, and whole stages share better among the
- * threads; but the largest maps of a small network decide what it takes. */
+/* Below LARGE maps stay in the second-level cache anyway, and whole stages share better among the
+ * threads; but the largest maps of a small network decide what it takes, while below SMALL there is
+ * nothing to save. */
 static size_t large_nbytes(const tinytl_builder *b) {
-  enum { LARGE = 768 * 1024, PART_OF_LARGEST = 2 };
+  enum { LARGE = 768 * 1024, SMALL = 128 * 1024, PART_OF_LARGEST = 2 };
   const tinytl_arch *arch = &b->network->backbone->arch;
   size_t largest = 0;
   for (int k = 0; k < arch->n_blocks; k++)
     largest = tinytl_size_max(largest, widened_nbytes(b, fusable_from(b, k)));
-  return largest / PART_OF_LARGEST < LARGE ? largest / PART_OF_LARGEST : LARGE;
+  const size_t part = largest / PART_OF_LARGEST;
+  return part < SMALL ? SMALL : part < LARGE ? part : LARGE;
 }
 
 /* Rows save memory where what they need themselves is less than the map that they save: not in
