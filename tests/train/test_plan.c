@@ -356,7 +356,8 @@ static void test_savings_change_nothing(void **state) {
       float *got = train_with(backbone, &choices, &p, &n);
       assert_memory_equal(got, want, n * sizeof *got);
       if (choices.spill) assert_true(p.kept_bytes < whole.kept_bytes);
-      if (choices.recompute && tinytl_method_trains_lite(choices.method))
+      /* Where the peak lies behind what is kept, which depends on the kernels. */
+      if (choices.recompute && tinytl_method_trains_lite(choices.method) && whole.saved_bytes > 0)
         assert_true(p.saved_bytes < (size_t)choices.n_lanes * whole.saved_bytes);
       free(got);
     }
