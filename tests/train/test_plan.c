@@ -340,6 +340,10 @@ static float *train_with(const tinytl_backbone *backbone, const tinytl_choices *
   return copy;
 }
 
+static size_t arena_nbytes(const tinytl_plan *p) {
+  return p->saved_bytes + p->map_bytes + p->scratch_bytes;
+}
+
 static void test_savings_change_nothing(void **state) {
   (void)state;
   tinytl_backbone *backbone = tiny_backbone(TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, false);
@@ -356,9 +360,9 @@ static void test_savings_change_nothing(void **state) {
       float *got = train_with(backbone, &choices, &p, &n);
       assert_memory_equal(got, want, n * sizeof *got);
       if (choices.spill) assert_true(p.kept_bytes < whole.kept_bytes);
-      /* Where the peak lies behind what is kept, which depends on the kernels. */
-      if (choices.recompute && tinytl_method_trains_lite(choices.method) && whole.saved_bytes > 0)
-        assert_true(p.saved_bytes < (size_t)choices.n_lanes * whole.saved_bytes);
+      /* Less is kept, but at the peak, which may be another one now, more of it may be there. */
+      if (choices.recompute)
+        assert_true(arena_nbytes(&p) <= (size_t)choices.n_lanes * arena_nbytes(&whole));
       free(got);
     }
     free(want);
