@@ -223,18 +223,23 @@ static int most_lanes(const tinytl_trainer *t) {
   return tinytl_min(tinytl_min(n_threads(t), t->options.batch), TINYTL_MAX_LANES);
 }
 
+/* A thread has a lane of its own, or there is no other. */
+static bool runs_alone(const tinytl_trainer *t, int n_lanes) {
+  return n_lanes > 1 || n_threads(t) == 1;
+}
+
 /* False where a saving of the set does not apply. */
 static bool make_choices(const tinytl_trainer *t, tinytl_method method, unsigned savings,
                          tinytl_choices *choices) {
   const tinytl_train_options *options = &t->options;
   const bool lite = tinytl_method_trains_lite(method);
-  *choices =
-      (tinytl_choices){.method = method,
-                       .n_lanes = savings & SAVE_LANES ? 1 : most_lanes(t),
-                       .alone = n_threads(t) == 1 || !(savings & SAVE_LANES || most_lanes(t) == 1),
-                       .optimizer = options->optimizer,
-                       .spill = savings & SAVE_SPILL,
-                       .recompute = savings & SAVE_RECOMPUTE};
+  const int n_lanes = savings & SAVE_LANES ? 1 : most_lanes(t);
+  *choices = (tinytl_choices){.method = method,
+                              .n_lanes = n_lanes,
+                              .alone = runs_alone(t, n_lanes),
+                              .optimizer = options->optimizer,
+                              .spill = savings & SAVE_SPILL,
+                              .recompute = savings & SAVE_RECOMPUTE};
   if (options->optimizer == TINYTL_OPTIMIZER_AUTO)
     choices->optimizer = savings & SAVE_ADAM8 ? TINYTL_OPTIMIZER_ADAM8 : TINYTL_OPTIMIZER_ADAM;
   else if (savings & SAVE_ADAM8)
@@ -264,17 +269,15 @@ static bool fits_limit(const tinytl_trainer *t) {
   return limit == 0 || t->plan.base_bytes + t->plan.total_bytes + LIMIT_MARGIN <= limit;
 }
 
-static bool count_lanes(tinytl_trainer *t, int n_lanes) {
-  t->choices.n_lanes = n_lanes;
-  return tinytl_trainer_count(t);
-}
-
 /* Counts with as many lanes as the choice has, or as fit, if that is half of them: with fewer,
  * threads that share one picture's work do as well. False where it overflows. */
 static bool count_fitting(tinytl_trainer *t) {
   const int most = t->choices.n_lanes;
   if (!tinytl_trainer_count(t)) return false;
-  for (int n = most - 1; n > 1 && 2 * n >= most && !fits_limit(t); n--) count_lanes(t, n);
+  for (int n = most - 1; n > 1 && 2 * n >= most && !fits_limit(t); n--) {
+    t->choices.n_lanes = n;
+    tinytl_trainer_count(t);
+  }
   return true;
 }
 
@@ -311,7 +314,7 @@ static tinytl_status count_one_lane(tinytl_trainer *t, const tinytl_backbone *ba
                                     const tinytl_choices *choices, tinytl_error *error) {
   tinytl_choices one = *choices;
   one.n_lanes = 1;
-  one.alone = n_threads(t) == 1;
+  one.alone = runs_alone(t, one.n_lanes);
   TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &one, error));
   tinytl_trainer_count(t);
   const size_t nbytes = t->plan.total_bytes;
