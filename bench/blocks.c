@@ -8,6 +8,7 @@
 #include "timing.h"
 
 enum { EXPAND, DEPTHWISE, PROJECT, N_LAYERS };
+enum { N_THREADS = 2 };
 
 typedef struct work {
   tinytl_fused_block block;
@@ -63,8 +64,8 @@ static work *work_make(const tinytl_layer *layers, int n_layers, int side,
     grow(&n_scratch, tinytl_conv_backward_input_scratch(&k->conv[at], kernels));
     grow(&n_scratch, tinytl_epilogue_backward_scratch(side * side, l->out_c));
   }
-  k->block = (tinytl_fused_block){
-      made[EXPAND], made[DEPTHWISE], made[PROJECT], NULL, {1, 1, 1}, {0}, false};
+  k->block = (tinytl_fused_block){made[EXPAND], made[DEPTHWISE], made[PROJECT], NULL,
+                                  {1, 1, 1},    {0, 0, 0},       N_THREADS};
   const tinytl_conv *first = &k->conv[N_LAYERS - n_layers];
   if (first->groups == 1 && first->kernel > 1) k->block.rgb = k->rgb = calloc(n_in(first), 1);
   grow(&n_scratch, tinytl_fused_block_forward_scratch(&k->block, kernels));
@@ -181,7 +182,7 @@ int main(int argc, char **argv) {
     return 2;
   }
   if (argc > 2) side = atoi(argv[2]);
-  if (tinytl_pool_create(2, &pool, NULL) != TINYTL_OK) return 1;
+  if (tinytl_pool_create(N_THREADS, &pool, NULL) != TINYTL_OK) return 1;
   printf("kernels %s; map, channels, depthwise; between expand and project, scratch forward, "
          "backward; ms of convolutions, row by row: forward 1 thread, 2 threads, backward\n",
          tinytl_kernels_get()->name);

@@ -138,12 +138,15 @@ int tinytl_n_cores(void) {
   return n > 0 ? (int)n : 1;
 }
 
+int tinytl_n_threads(int wanted) {
+  return wanted ? wanted : tinytl_n_cores() < MAX_THREADS ? tinytl_n_cores() : MAX_THREADS;
+}
+
 tinytl_status tinytl_pool_create(int n_threads, tinytl_pool **pool, tinytl_error *error) {
   if (n_threads < 0 || n_threads > MAX_THREADS)
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "threads must be 0 to %d, not %d", MAX_THREADS,
                        n_threads);
-  if (n_threads == 0) n_threads = tinytl_n_cores();
-  if (n_threads > MAX_THREADS) n_threads = MAX_THREADS;
+  n_threads = tinytl_n_threads(n_threads);
 
   tinytl_pool *made = calloc(1, sizeof *made);
   if (!made) return tinytl_fail_memory(error, sizeof *made);
@@ -229,35 +232,11 @@ void tinytl_parallel_for_in_order(tinytl_pool *pool, int n_tasks, tinytl_task_fn
   run_job(pool, 1, n_tasks, task, context);
 }
 
-void tinytl_progress_start(tinytl_progress *progress, atomic_uchar *done, int n_parts) {
-  progress->done = done;
-  for (int i = 0; i < n_parts; i++) atomic_init(&done[i], 0);
-  atomic_init(&progress->n_known, 0);
-}
-
-void tinytl_progress_made(tinytl_progress *progress, int part) {
-  atomic_store(&progress->done[part], 1);
-}
-
-/* For the spins-th time, from 0. */
-static void wait_a_little(int spins) {
-  if (spins < SPINS)
-    cpu_relax();
-  else
-    sched_yield();
-}
-
-void tinytl_progress_wait(tinytl_progress *progress, int end) {
-  int n = atomic_load(&progress->n_known);
-  if (n >= end) return;
-  for (int spins = 0;; spins++) {
-    while (n < end && atomic_load(&progress->done[n])) n++;
-    if (n == end) break;
-    wait_a_little(spins);
-  }
-  atomic_store(&progress->n_known, n); /* a thread that is behind may lower it: no harm */
-}
-
 void tinytl_count_wait(const atomic_int *count, int n) {
-  for (int spins = 0; atomic_load(count) < n; spins++) wait_a_little(spins);
+  for (int spins = 0; atomic_load(count) < n; spins++) {
+    if (spins < SPINS)
+      cpu_relax();
+    else
+      sched_yield();
+  }
 }

@@ -8,9 +8,10 @@
 
 typedef struct tinytl_pool tinytl_pool;
 
-int tinytl_n_cores(void); /* that this process may use; at least 1 */
+int tinytl_n_cores(void);         /* that this process may use; at least 1 */
+int tinytl_n_threads(int wanted); /* 0: one a core that this process may use */
 
-/* n_threads 1 to 64 counts the calling thread; 0: one a core that this process may use. */
+/* n_threads 1 to 64 counts the calling thread; 0 as of tinytl_n_threads. */
 tinytl_status tinytl_pool_create(int n_threads, tinytl_pool **pool, tinytl_error *error);
 void tinytl_pool_free(tinytl_pool *pool); /* NULL is allowed */
 int tinytl_pool_n_threads(const tinytl_pool *pool);
@@ -35,19 +36,8 @@ void tinytl_parallel_for(tinytl_pool *pool, int n_tasks, tinytl_task_fn task, vo
 void tinytl_parallel_for_in_order(tinytl_pool *pool, int n_tasks, tinytl_task_fn task,
                                   void *context);
 
-/* Lets tasks of one call in order wait for earlier ones: parts 0 to n_parts - 1, each made by one
- * task. A task may wait only for what tasks of lower numbers make, or itself has made. */
-typedef struct tinytl_progress {
-  atomic_uchar *done; /* [n_parts], the caller's memory */
-  atomic_int n_known; /* the parts before it are known to be done */
-} tinytl_progress;
-void tinytl_progress_start(tinytl_progress *progress, atomic_uchar *done, int n_parts);
-void tinytl_progress_made(tinytl_progress *progress, int part);
-/* Returns when all parts before `end` are made; what their makers wrote can be read. */
-void tinytl_progress_wait(tinytl_progress *progress, int end);
-
-/* The same where one task makes all parts, one after the other, and counts them: returns when there
- * are `n`. */
+/* Returns when there are `n`, for a task that waits for what another one makes and counts. A task
+ * of a call in order may wait only for tasks of lower numbers. */
 void tinytl_count_wait(const atomic_int *count, int n);
 
 #endif

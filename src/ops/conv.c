@@ -150,14 +150,10 @@ void tinytl_conv_panels_pack(const tinytl_conv_panels *panels, const tinytl_conv
          steps);
 }
 
-bool tinytl_conv_panels_take(tinytl_conv_panels *panels) {
+bool tinytl_conv_panels_next(tinytl_conv_panels *panels) {
   panels->first += panels->n;
   panels->n = tinytl_min(panels->capacity, panels->n_panels - panels->first);
-  return panels->n > 0;
-}
-
-bool tinytl_conv_panels_next(tinytl_conv_panels *panels) {
-  if (!tinytl_conv_panels_take(panels)) return false;
+  if (panels->n <= 0) return false;
   const bool alone = panels->n * panels->panel_stride < TINYTL_SPLIT_ALONE;
   tinytl_parallel_for(alone ? NULL : panels->run->pool, panels->n, pack_task, panels);
   return true;

@@ -14,6 +14,10 @@
  * stream. Four times as much was no faster, and is memory in every lane. */
 enum { TINYTL_CONV_PANELS_NBYTES = 128 * 1024 };
 
+/* Threads share a map of more pixels by its rows, one of fewer by its channels, all operators
+ * alike: so a core finds in its caches what it made itself. */
+enum { TINYTL_CONV_ROWS_ABOVE = 128 };
+
 /* Taps of a phase, k % stride, along a side of the kernel. */
 int tinytl_conv_phase_taps(const tinytl_conv *conv, int phase);
 
@@ -40,8 +44,6 @@ tinytl_conv_panels tinytl_conv_panels_make(const tinytl_kernels *kernels, const 
 size_t tinytl_conv_panels_nbytes(const tinytl_conv_panels *panels);
 /* Packs the next panels, the threads together; false when all were done. */
 bool tinytl_conv_panels_next(tinytl_conv_panels *panels);
-/* The same without packing, for a caller whose tasks do that. */
-bool tinytl_conv_panels_take(tinytl_conv_panels *panels);
 /* Gives panels another size than that of all their steps. */
 void tinytl_conv_panels_stride(tinytl_conv_panels *panels, size_t n_floats);
 

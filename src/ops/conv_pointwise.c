@@ -44,31 +44,44 @@ void tinytl_pointwise_pixels(const tinytl_pointwise *p, int pixel, int n, const 
 /* ---- Whole maps ---------------------------------------------------------------------------- */
 
 /* Large maps: the panels are packed first, and tasks own a tile of pixels of some of them.
- * Small maps under many panels, where packing counts: a task packs a panel, by parts that stay in
- * the first-level cache, and multiplies all pixels by each part. */
+ * Small maps, where packing counts: a task owns half of the pixels, or all, of some panels, and
+ * packs those itself, by parts of their steps, each time to where the part before lay. */
 typedef struct whole_map {
   tinytl_pointwise product;
   const float *source;
   float *target;
   int n_pixels;
-  int part_steps;             /* 0: the map is large */
-  int tile_pixels, n_tiles;   /* of pixels */
-  int group_panels, n_groups; /* of the panels packed now */
+  int part_steps;           /* 0: the map is large */
+  int tile_pixels, n_tiles; /* of pixels */
+  int n_groups;             /* of the panels packed now; small: of all */
 } whole_map;
 
 static whole_map whole_map_make(const tinytl_conv *conv, const tinytl_kernels *kernels,
                                 bool transposed) {
-  enum { MAX_PIXELS = 256, MIN_PANELS = 8, PART_FLOATS = 16 * 1024 / 4 };
+  /* Tasks at most, each with a part of a panel in scratch. Where panels are few their steps are
+   * many, and larger parts of them add to the target less often. */
+  enum { SMALL = 256, MANY_PANELS = 8, MANY_TASKS = 8, FEW_TASKS = 4 };
   whole_map map = {.product.panels = tinytl_conv_panels_make(kernels, conv, transposed),
                    .n_pixels = conv->in_h * conv->in_w};
   tinytl_conv_panels *panels = &map.product.panels;
-  if (map.n_pixels <= MAX_PIXELS && panels->n_panels >= MIN_PANELS) {
-    const int n_parts = tinytl_ceil_div(panels->steps, PART_FLOATS / kernels->nr);
-    map.part_steps = (int)tinytl_round_up((size_t)tinytl_ceil_div(panels->steps, n_parts), 64);
-    tinytl_conv_panels_stride(panels, (size_t)map.part_steps * kernels->nr);
+  if (map.n_pixels > SMALL) {
+    map.tile_pixels = tile_pixels(map.n_pixels, panels->steps, kernels->mr);
+    map.n_tiles = tinytl_ceil_div(map.n_pixels, map.tile_pixels);
+    return map;
   }
-  map.tile_pixels = tile_pixels(map.n_pixels, panels->steps, kernels->mr);
-  map.n_tiles = tinytl_ceil_div(map.n_pixels, map.tile_pixels);
+  const bool many = panels->n_panels >= MANY_PANELS;
+  const int n_tasks = many ? MANY_TASKS : FEW_TASKS;
+  const int part_floats = TINYTL_CONV_PANELS_NBYTES / (int)sizeof(float) / n_tasks;
+  const int n_parts = tinytl_ceil_div(panels->steps, part_floats / kernels->nr);
+  map.part_steps = (int)tinytl_round_up((size_t)tinytl_ceil_div(panels->steps, n_parts), 64);
+  map.part_steps = tinytl_min(map.part_steps, panels->steps);
+  tinytl_conv_panels_stride(panels, (size_t)map.part_steps * kernels->nr);
+  const bool halved = map.n_pixels > TINYTL_CONV_ROWS_ABOVE || !many;
+  map.n_tiles = halved && map.n_pixels > 2 * kernels->mr ? 2 : 1;
+  map.tile_pixels = tinytl_ceil_div(map.n_pixels, map.n_tiles);
+  map.n_groups = tinytl_min(n_tasks / map.n_tiles, panels->n_panels);
+  panels->capacity = map.n_tiles * map.n_groups; /* one for each task */
+  panels->n = panels->n_panels;
   return map;
 }
 
@@ -78,37 +91,51 @@ size_t tinytl_conv_pointwise_scratch(const tinytl_conv *conv, const tinytl_kerne
   return tinytl_conv_panels_nbytes(&map.product.panels);
 }
 
+/* First of the panels of a group. */
+static int group_first(const whole_map *map, int group) {
+  return group * map->product.panels.n / map->n_groups;
+}
+
 static void tile_task(void *context, int task) {
   const whole_map *map = context;
   const tinytl_conv_panels *panels = &map->product.panels;
-  const int pixel = task / map->n_groups * map->tile_pixels;
-  const int first = panels->first + task % map->n_groups * map->group_panels;
-  multiply(&map->product, first, tinytl_min(first + map->group_panels, panels->first + panels->n),
-           pixel, tinytl_min(map->tile_pixels, map->n_pixels - pixel),
+  const int pixel = task / map->n_groups * map->tile_pixels, group = task % map->n_groups;
+  multiply(&map->product, panels->first + group_first(map, group),
+           panels->first + group_first(map, group + 1), pixel,
+           tinytl_min(map->tile_pixels, map->n_pixels - pixel),
            map->source + (ptrdiff_t)pixel * panels->steps,
            map->target + (ptrdiff_t)pixel * panels->columns);
 }
 
-static void panel_task(void *context, int task) {
-  const whole_map *map = context;
+static void multiply_packing(const whole_map *map, tinytl_conv_panel panel, int pixel, int n) {
   const tinytl_pointwise *p = &map->product;
   const tinytl_conv_panels *panels = &p->panels;
-  const tinytl_conv_panel panel = tinytl_conv_panels_at(panels, panels->first + task);
-  tinytl_gemm_tile tile = {.m = map->n_pixels,
+  tinytl_gemm_tile tile = {.m = n,
                            .n = panel.n,
                            .a_row = panels->steps,
                            .a_step = 1,
                            .b = panel.b,
-                           .c = map->target + panel.column,
+                           .c = map->target + (ptrdiff_t)pixel * panels->columns + panel.column,
                            .c_row = panels->columns};
   for (int step = 0; step < panels->steps; step += map->part_steps) {
     tile.k = tinytl_min(map->part_steps, panels->steps - step);
-    tile.a = map->source + step;
+    tile.a = map->source + (ptrdiff_t)pixel * panels->steps + step;
     tile.accumulate = p->accumulate || step > 0;
     if (step + tile.k == panels->steps)
-      tinytl_conv_tile_epilogue(&tile, p->epilogue, panels->columns, 0, panel.column);
+      tinytl_conv_tile_epilogue(&tile, p->epilogue, panels->columns, pixel, panel.column);
     tinytl_conv_panels_pack(panels, &panel, step, tile.k);
     panels->run->kernels->gemm(&tile);
+  }
+}
+
+static void panels_task(void *context, int task) {
+  const whole_map *map = context;
+  const tinytl_conv_panels *panels = &map->product.panels;
+  const int pixel = task / map->n_groups * map->tile_pixels, group = task % map->n_groups;
+  for (int index = group_first(map, group); index < group_first(map, group + 1); index++) {
+    tinytl_conv_panel panel = tinytl_conv_panels_at(panels, index);
+    panel.b = panels->packed + task * panels->panel_stride;
+    multiply_packing(map, panel, pixel, tinytl_min(map->tile_pixels, map->n_pixels - pixel));
   }
 }
 
@@ -127,13 +154,15 @@ void tinytl_conv_pointwise(const tinytl_run *run, const tinytl_conv *conv, const
   panels->packed = run->scratch;
   tinytl_pool *pool = tinytl_split_pool(run, tinytl_conv_macs(conv));
   if (map.part_steps > 0) {
-    while (tinytl_conv_panels_take(panels)) tinytl_parallel_for(pool, panels->n, panel_task, &map);
+    if (!pool) {
+      map.n_tiles = map.n_groups = 1;
+      map.tile_pixels = map.n_pixels;
+    }
+    tinytl_parallel_for(pool, map.n_tiles * map.n_groups, panels_task, &map);
     return;
   }
   while (tinytl_conv_panels_next(panels)) {
-    const int groups = tinytl_min(tinytl_ceil_div(MIN_TASKS, map.n_tiles), panels->n);
-    map.group_panels = tinytl_ceil_div(panels->n, groups);
-    map.n_groups = tinytl_ceil_div(panels->n, map.group_panels);
+    map.n_groups = tinytl_min(tinytl_ceil_div(MIN_TASKS, map.n_tiles), panels->n);
     tinytl_parallel_for(pool, map.n_tiles * map.n_groups, tile_task, &map);
   }
 }

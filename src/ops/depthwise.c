@@ -84,15 +84,17 @@ typedef struct whole_map {
   tinytl_depthwise_rows rows;
   float *target;
   int target_h, target_w;
-  int rows_per_task, n_row_tasks, task_channels;
+  int rows_per_task, n_row_tasks, task_channels, n_parts; /* of the channels */
+  bool by_rows; /* tasks of neighbouring numbers have the same rows, not the same channels */
 } whole_map;
 
 static void rows_task(void *context, int task) {
   const whole_map *d = context;
   const int in_c = d->rows.conv->in_c;
-  const int first = task % d->n_row_tasks * d->rows_per_task;
+  const int part = d->by_rows ? task % d->n_parts : task / d->n_row_tasks;
+  const int first = (d->by_rows ? task / d->n_parts : task % d->n_row_tasks) * d->rows_per_task;
   const int end = tinytl_min(first + d->rows_per_task, d->target_h);
-  const int channel = task / d->n_row_tasks * d->task_channels;
+  const int channel = part * d->task_channels;
   const int channels = tinytl_min(d->task_channels, in_c - channel);
   for (int row = first; row < end; row++) {
     float *target = d->target + (ptrdiff_t)row * d->target_w * in_c + channel;
@@ -121,6 +123,7 @@ void tinytl_depthwise(const tinytl_run *run, const tinytl_conv *conv, const tiny
   d.n_row_tasks = tinytl_ceil_div(d.target_h, d.rows_per_task);
   const int parts = tinytl_ceil_div(TASKS / 2, d.n_row_tasks);
   d.task_channels = tinytl_ceil_div(tinytl_ceil_div(conv->in_c, parts), CHANNELS) * CHANNELS;
-  tinytl_parallel_for(run->pool, d.n_row_tasks * tinytl_ceil_div(conv->in_c, d.task_channels),
-                      rows_task, &d);
+  d.n_parts = tinytl_ceil_div(conv->in_c, d.task_channels);
+  d.by_rows = d.target_h * d.target_w > TINYTL_CONV_ROWS_ABOVE;
+  tinytl_parallel_for(run->pool, d.n_row_tasks * d.n_parts, rows_task, &d);
 }

@@ -1,71 +1,72 @@
 /* An inverted residual, expand -> depthwise -> project (Sandler et al., 2018), row by row: the maps
  * between the three, often six times wider than the block's input, never exist whole.
  *
- * Forward; kernel 3, stride 1, padding 1, task 7:
+ * Forward, kernel 3, stride 1, padding 1; about to make row 4 of y:
  *
- *    x                   ring of 7 rows              held rows             y
- *                        slot 2: row 2 \
- *                        slot 3: row 3  | task 4 --> slot 3: row 3 ------> row 3
- *                        slot 4: row 4  | task 5 --> slot 0: row 4 ------> row 4
- *                        slot 5: row 5  | task 6 --> slot 1: row 5 ------> row 5
- *                        slot 6: row 6  | task 7 --> slot 2: row 6 ------> row 6
- *                        slot 0: row 7  |
- *    row 8 --expand-->   slot 1: row 8 /
- *                                     depthwise               project
- *
- * Task i expands the rows that depthwise's row i reads and no row before it, then makes row i - 1
- * of depthwise and of y. So each row is expanded once, and a row's sources are mostly there when
- * its task comes to it, though the tasks before may still be running: n_held tasks at a time.
- * A task waits where a slot that it writes is still read, or a row that it reads is not made.
+ *    x                   ring of 3 rows           held row          y
+ *                        slot 0: row 3 \
+ *                        slot 1: row 4  |
+ *    row 5 --expand-->   slot 2: row 5 / -------> row 4 ----------> row 4
+ *                                     depthwise          project
  *
  * Backward is the same with every step transposed:
  *
  *    dy --project^T--> ring --depthwise^T--> held row --expand^T--> dx
  *
- * where the ring has rows of the gradient of depthwise's output, the held rows are of expand's.
+ * where the ring has rows of the gradient of depthwise's output, the held row is of expand's.
  * Both are masked, and summed for the gradient of the bias, as they are made. Without expand,
- * depthwise reads x and its transpose writes dx. */
+ * depthwise reads x and its transpose writes dx.
+ *
+ * Threads that share a block have a band of the target's rows each, with a ring of its own, so that
+ * what one core makes no other reads. A source row that two bands read is made in both, but belongs
+ * to one, which alone writes its mask and its sums. */
 #include "ops/conv.h"
 
-enum { MOST_HELD = 4 }; /* as many threads as are of use; more ask for more memory */
-
-typedef struct rows rows;
-typedef void (*make_row)(const rows *r, int row);
+enum {
+  MIN_BAND_ROWS = 4, /* of the target: rows at a band's edge are paid for twice */
+  MAX_BANDS = 4      /* each asks for memory, whether a thread is there for it or not */
+};
 
 /* "Source" and "target" are the sides of depthwise, in the direction of the pass. */
-struct rows {
+typedef struct rows {
   const tinytl_run *run;
   const tinytl_fused_block *block;
   const tinytl_conv *conv;                  /* depthwise */
   bool transposed;                          /* backward */
   const tinytl_block_layer *before, *after; /* depthwise; conv NULL: none */
   int source_h, source_w, target_h, target_w;
-  int n_held, ring_rows;
-  float *ring; /* [ring_rows][source_w][channels]; NULL: depthwise reads `given` */
-  float *held; /* [n_held][target_w][channels]; NULL: depthwise writes `wanted` */
+  int n_bands, ring_rows;
+  float *rings; /* [n_bands][ring_rows][source_w][channels]; NULL: depthwise reads `given` */
+  float *held;  /* [n_bands][target_w][channels]; NULL: depthwise writes `wanted` */
   float *source_sums, *target_sums; /* backward: [row][channels], for the gradients of biases */
   float *taps;
   tinytl_pointwise into_ring, from_held;
   tinytl_conv_rgb rgb; /* instead of into_ring, where the block has rgb */
   tinytl_depthwise_rows depthwise;
-  const float *given;                /* x or dy */
-  float *wanted;                     /* y or dx; NULL: only gradients of biases are */
-  make_row make_source, make_target; /* make_target NULL: not wanted */
-  atomic_uchar *flags;
-  tinytl_progress sources, targets; /* by task, by row */
-};
+  const float *given; /* x or dy */
+  float *wanted;      /* y or dx; NULL: only gradients of biases are */
+} rows;
+
+typedef struct band {
+  const rows *rows;
+  float *ring, *held;
+  tinytl_depthwise_rows depthwise;
+} band;
 
 /* ---- Memory -------------------------------------------------------------------------------- */
 
-/* Source rows that n neighbouring target rows read, at most. */
-static int rows_read(const rows *s, int n) {
-  const int reach = s->transposed ? (n + s->conv->kernel - 2) / s->conv->stride + 1
-                                  : (n - 1) * s->conv->stride + s->conv->kernel;
+/* Source rows that a target row reads, at most. */
+static int rows_read(const rows *s) {
+  const int reach = s->transposed ? (s->conv->kernel - 1) / s->conv->stride + 1 : s->conv->kernel;
   return tinytl_min(reach, s->source_h);
 }
 
 static size_t row_floats(const rows *s, int width) {
   return (size_t)width * s->conv->in_c;
+}
+
+static size_t ring_floats(const rows *s) {
+  return s->ring_rows * row_floats(s, s->source_w);
 }
 
 /* Takes n floats of scratch; where that is NULL, only counts them. */
@@ -84,7 +85,7 @@ static tinytl_conv_panels take_panels(const rows *s, const tinytl_kernels *kerne
 }
 
 /* Sizes, and where everything lies in scratch; returns the number of bytes. */
-static size_t lay_out(rows *s, const tinytl_fused_block *block, bool backward,
+static size_t lay_out(rows *s, const tinytl_fused_block *block, int n_threads, bool backward,
                       const tinytl_kernels *kernels, float *scratch) {
   const tinytl_conv *conv = block->depthwise.conv;
   size_t n = 0;
@@ -97,15 +98,16 @@ static size_t lay_out(rows *s, const tinytl_fused_block *block, bool backward,
               .source_w = backward ? conv->out_w : conv->in_w,
               .target_h = backward ? conv->in_h : conv->out_h,
               .target_w = backward ? conv->in_w : conv->out_w};
-  s->n_held = block->alone ? 1 : MOST_HELD;
-  s->ring_rows = rows_read(s, s->n_held + 1);
+  s->n_bands = tinytl_min(tinytl_min(n_threads, MAX_BANDS), s->target_h / MIN_BAND_ROWS);
+  if (s->n_bands < 1) s->n_bands = 1;
+  s->ring_rows = rows_read(s);
   s->taps = take(scratch, &n, tinytl_depthwise_scratch(conv) / sizeof(float));
   if (s->before->conv) {
-    s->ring = take(scratch, &n, s->ring_rows * row_floats(s, s->source_w));
+    s->rings = take(scratch, &n, s->n_bands * ring_floats(s));
     s->into_ring.panels = take_panels(s, kernels, s->before->conv, scratch, &n);
   }
   if (s->after->conv) {
-    s->held = take(scratch, &n, s->n_held * row_floats(s, s->target_w));
+    s->held = take(scratch, &n, s->n_bands * row_floats(s, s->target_w));
     if (tinytl_conv_is_pointwise(s->after->conv)) /* else the input is a picture: no gradient */
       s->from_held.panels = take_panels(s, kernels, s->after->conv, scratch, &n);
   }
@@ -113,18 +115,16 @@ static size_t lay_out(rows *s, const tinytl_fused_block *block, bool backward,
     s->source_sums = take(scratch, &n, (size_t)s->source_h * conv->in_c);
     s->target_sums = take(scratch, &n, (size_t)s->target_h * conv->in_c);
   }
-  s->flags = (atomic_uchar *)take(scratch, &n, (size_t)s->target_h / 2 + 1);
   return n * sizeof(float);
 }
 
 /* ---- Both directions ------------------------------------------------------------------------ */
 
 static void pack(const tinytl_run *run, const tinytl_block_layer *layer,
-                 const tinytl_epilogue *epilogue, tinytl_pointwise *product) {
-  product->panels.run = run;
-  product->panels.weight = layer->weight;
-  product->epilogue = epilogue;
-  tinytl_conv_panels_next(&product->panels);
+                 tinytl_conv_panels *panels) {
+  panels->run = run;
+  panels->weight = layer->weight;
+  tinytl_conv_panels_next(panels);
 }
 
 static void widen_depthwise(rows *s) {
@@ -133,32 +133,40 @@ static void widen_depthwise(rows *s) {
                                          .conv = s->conv,
                                          .transposed = s->transposed,
                                          .taps = s->taps,
-                                         .source = s->ring ? s->ring : s->given,
-                                         .n_slots = s->ring ? s->ring_rows : s->source_h};
+                                         .source = s->given,
+                                         .n_slots = s->rings ? s->ring_rows : s->source_h};
 }
 
-static float *ring_row(const rows *s, int row) {
-  return s->ring + (row % s->ring_rows) * row_floats(s, s->source_w);
+static float *ring_row(const band *b, int row) {
+  return b->ring + (row % b->rows->ring_rows) * row_floats(b->rows, b->rows->source_w);
 }
 
-static float *held_row(const rows *s, int row) {
-  return s->held + row % s->n_held * row_floats(s, s->target_w);
-}
-
-static void multiply_into_ring(const rows *s, int row) {
+static void multiply_into_ring(const band *b, int row, const tinytl_epilogue *epilogue) {
+  const rows *s = b->rows;
   const int pixel = row * s->source_w;
-  tinytl_pointwise_pixels(&s->into_ring, pixel, s->source_w,
-                          s->given + (ptrdiff_t)pixel * s->into_ring.panels.steps,
-                          ring_row(s, row));
+  tinytl_pointwise product = s->into_ring;
+  product.epilogue = epilogue;
+  tinytl_pointwise_pixels(&product, pixel, s->source_w,
+                          s->given + (ptrdiff_t)pixel * product.panels.steps, ring_row(b, row));
 }
 
-static void multiply_from_held(const rows *s, int row) {
+static void multiply_from_held(const band *b, int row) {
+  const rows *s = b->rows;
   const int pixel = row * s->target_w;
-  tinytl_pointwise_pixels(&s->from_held, pixel, s->target_w, held_row(s, row),
+  tinytl_pointwise_pixels(&s->from_held, pixel, s->target_w, b->held,
                           s->wanted + (ptrdiff_t)pixel * s->from_held.panels.columns);
 }
 
-/* One beyond the last source row that target rows up to this one read. */
+/* The first source row that a target row reads, and one beyond the last that target rows up to it
+ * read. */
+static int source_first(const rows *s, int target_row) {
+  const tinytl_conv *conv = s->conv;
+  const int first =
+      s->transposed ? tinytl_ceil_div(target_row + conv->pad_top - conv->kernel + 1, conv->stride)
+                    : target_row * conv->stride - conv->pad_top;
+  return first < 0 ? 0 : first;
+}
+
 static int source_end(const rows *s, int target_row) {
   const tinytl_conv *conv = s->conv;
   if (target_row < 0) return 0;
@@ -167,35 +175,40 @@ static int source_end(const rows *s, int target_row) {
                                      : target_row * conv->stride - conv->pad_top + conv->kernel);
 }
 
-static void make_sources(rows *s, int first, int end) {
-  for (int row = first; s->ring && row < end; row++) s->make_source(s, row);
+static int band_first(const rows *s, int index) {
+  return s->target_h * index / s->n_bands;
 }
 
-static void rows_task(void *context, int task) {
-  rows *s = context;
-  tinytl_progress_wait(&s->targets, task - s->n_held);
-  if (task < s->target_h) {
-    make_sources(s, source_end(s, task - 1), source_end(s, task));
-    tinytl_progress_made(&s->sources, task);
+/* In a band's ring; not owned: another band writes its mask and sums. */
+typedef void (*make_source)(const band *b, int row, bool owned);
+typedef void (*make_target)(const band *b, int row);
+
+typedef struct making {
+  const rows *rows;
+  make_source source;
+  make_target target; /* NULL: not wanted */
+} making;
+
+static void band_task(void *context, int task) {
+  const making *m = context;
+  const rows *s = m->rows;
+  band b = {s, s->rings ? s->rings + task * ring_floats(s) : NULL,
+            s->held ? s->held + task * row_floats(s, s->target_w) : NULL, s->depthwise};
+  if (b.ring) b.depthwise.source = b.ring;
+  const int first = band_first(s, task), end = band_first(s, task + 1);
+  const int owned = source_end(s, first - 1); /* from there on */
+  int made = tinytl_min(source_first(s, first), owned);
+  for (int row = first; row < end; row++) {
+    for (; b.ring && made < source_end(s, row); made++) m->source(&b, made, made >= owned);
+    if (m->target) m->target(&b, row);
   }
-  if (task > 0) {
-    tinytl_progress_wait(&s->sources, task);
-    if (s->make_target) s->make_target(s, task - 1);
-    tinytl_progress_made(&s->targets, task - 1);
-  }
-  if (task == s->target_h) { /* rows that no target row reads still have masks and biases */
-    tinytl_progress_wait(&s->targets, s->target_h);
-    make_sources(s, source_end(s, s->target_h - 1), s->source_h);
-  }
+  /* Rows that no target row reads still have masks and biases. */
+  for (; b.ring && end == s->target_h && made < s->source_h; made++) m->source(&b, made, true);
 }
 
-static void make_rows(rows *s, make_row make_source, make_row make_target) {
-  s->make_source = make_source;
-  s->make_target = make_target;
-  tinytl_progress_start(&s->sources, s->flags, s->target_h);
-  tinytl_progress_start(&s->targets, s->flags + s->target_h, s->target_h);
-  tinytl_pool *pool = s->block->alone ? NULL : s->run->pool;
-  tinytl_parallel_for_in_order(pool, s->target_h + 1, rows_task, s);
+static void make_rows(const rows *s, make_source source, make_target target) {
+  making m = {s, source, target};
+  tinytl_parallel_for(s->run->pool, s->n_bands, band_task, &m);
 }
 
 /* ---- Forward ------------------------------------------------------------------------------- */
@@ -204,41 +217,46 @@ static tinytl_epilogue epilogue_of(const tinytl_block_layer *layer, const float 
   return (tinytl_epilogue){layer->bias, layer->act, residual, layer->mask};
 }
 
-static void expand_row(const rows *s, int row) {
-  if (s->block->rgb)
-    tinytl_conv_rgb_row(&s->rgb, row, ring_row(s, row));
-  else
-    multiply_into_ring(s, row);
+static void expand_row(const band *b, int row, bool owned) {
+  const rows *s = b->rows;
+  tinytl_epilogue epilogue = epilogue_of(&s->block->expand, NULL);
+  if (!owned) epilogue.mask = NULL;
+  if (!s->block->rgb) {
+    multiply_into_ring(b, row, &epilogue);
+    return;
+  }
+  tinytl_conv_rgb rgb = s->rgb;
+  rgb.epilogue = &epilogue;
+  tinytl_conv_rgb_row(&rgb, row, ring_row(b, row));
 }
 
-static void output_row(const rows *s, int row) {
-  tinytl_depthwise_row_part(&s->depthwise, row, 0, s->conv->in_c, held_row(s, row));
-  multiply_from_held(s, row);
+static void output_row(const band *b, int row) {
+  tinytl_depthwise_row_part(&b->depthwise, row, 0, b->rows->conv->in_c, b->held);
+  multiply_from_held(b, row);
 }
 
 size_t tinytl_fused_block_forward_scratch(const tinytl_fused_block *block,
                                           const tinytl_kernels *kernels) {
   rows s;
-  return lay_out(&s, block, false, kernels, NULL);
+  return lay_out(&s, block, block->n_threads, false, kernels, NULL);
 }
 
 void tinytl_fused_block_forward(const tinytl_run *run, const tinytl_fused_block *block,
                                 const float *x, const float *residual, float *y) {
-  const tinytl_epilogue expand = epilogue_of(&block->expand, NULL);
   const tinytl_epilogue depthwise = epilogue_of(&block->depthwise, NULL);
   const tinytl_epilogue project = epilogue_of(&block->project, residual);
   rows s;
-  lay_out(&s, block, false, run->kernels, run->scratch);
+  lay_out(&s, block, run->pool ? block->n_threads : 1, false, run->kernels, run->scratch);
   s.run = run;
   s.given = x;
   s.wanted = y;
   widen_depthwise(&s);
   s.depthwise.epilogue = &depthwise;
-  if (s.ring) pack(run, &block->expand, &expand, &s.into_ring);
-  pack(run, &block->project, &project, &s.from_held);
+  if (s.rings) pack(run, &block->expand, &s.into_ring.panels);
+  pack(run, &block->project, &s.from_held.panels);
+  s.from_held.epilogue = &project;
   if (block->rgb) {
     s.rgb.panels = s.into_ring.panels;
-    s.rgb.epilogue = &expand;
     tinytl_conv_rgb_input(&s.rgb, block->rgb, block->input_scale, block->input_shift);
   }
   make_rows(&s, expand_row, output_row);
@@ -246,12 +264,13 @@ void tinytl_fused_block_forward(const tinytl_run *run, const tinytl_fused_block 
 
 /* ---- Backward ------------------------------------------------------------------------------ */
 
-/* Through the epilogue of `layer`, whose row of the given width dy is; its sum goes into sums. */
+/* Through the epilogue of `layer`, whose row of the given width dy is; its sum goes into sums
+ * (NULL: not wanted). */
 static void mask_row(const rows *s, const tinytl_block_layer *layer, int row, int width, float *dy,
                      float *sums) {
   const int channels = s->conv->in_c;
   const ptrdiff_t mask_row = (ptrdiff_t)width * ((channels + 7) / 8);
-  float *sum = layer->dbias ? sums + (ptrdiff_t)row * channels : NULL;
+  float *sum = layer->dbias && sums ? sums + (ptrdiff_t)row * channels : NULL;
   if (!layer->mask && !sum) return;
   if (sum) memset(sum, 0, (size_t)channels * sizeof *sum);
   s->run->kernels->mask_grad(dy, width, channels, layer->mask ? layer->mask + row * mask_row : NULL,
@@ -265,36 +284,41 @@ static void add_sums(const rows *s, const tinytl_block_layer *layer, int n_rows,
     s->run->kernels->add(layer->dbias, sums + (ptrdiff_t)row * channels, (size_t)channels);
 }
 
-static void depthwise_grad_row(const rows *s, int row) {
-  multiply_into_ring(s, row);
-  mask_row(s, &s->block->depthwise, row, s->source_w, ring_row(s, row), s->source_sums);
+static void depthwise_grad_row(const band *b, int row, bool owned) {
+  const rows *s = b->rows;
+  const tinytl_epilogue none = {0};
+  multiply_into_ring(b, row, &none);
+  mask_row(s, &s->block->depthwise, row, s->source_w, ring_row(b, row),
+           owned ? s->source_sums : NULL);
 }
 
-static void input_grad_row(const rows *s, int row) {
-  float *target = s->held ? held_row(s, row) : s->wanted + row * row_floats(s, s->target_w);
-  tinytl_depthwise_row_part(&s->depthwise, row, 0, s->conv->in_c, target);
-  if (!s->held) return;
+static void input_grad_row(const band *b, int row) {
+  const rows *s = b->rows;
+  float *target = b->held ? b->held : s->wanted + row * row_floats(s, s->target_w);
+  tinytl_depthwise_row_part(&b->depthwise, row, 0, s->conv->in_c, target);
+  if (!b->held) return;
   mask_row(s, &s->block->expand, row, s->target_w, target, s->target_sums);
-  if (s->wanted) multiply_from_held(s, row);
+  if (s->wanted) multiply_from_held(b, row);
 }
 
 size_t tinytl_fused_block_backward_scratch(const tinytl_fused_block *block,
                                            const tinytl_kernels *kernels) {
   rows s;
-  return lay_out(&s, block, true, kernels, NULL);
+  return lay_out(&s, block, block->n_threads, true, kernels, NULL);
 }
 
 void tinytl_fused_block_backward(const tinytl_run *run, const tinytl_fused_block *block,
                                  const float *dy, float *dx, bool accumulate) {
   const tinytl_epilogue none = {0};
   rows s;
-  lay_out(&s, block, true, run->kernels, run->scratch);
+  lay_out(&s, block, run->pool ? block->n_threads : 1, true, run->kernels, run->scratch);
   s.run = run;
   s.given = dy;
   s.wanted = dx;
-  pack(run, &block->project, &none, &s.into_ring);
+  pack(run, &block->project, &s.into_ring.panels);
   widen_depthwise(&s);
-  if (s.held && dx) pack(run, &block->expand, &none, &s.from_held);
+  if (s.held && dx) pack(run, &block->expand, &s.from_held.panels);
+  s.from_held.epilogue = &none;
   s.from_held.accumulate = accumulate;
   s.depthwise.accumulate = accumulate && !s.held;
   const bool sum_expand = s.held && block->expand.dbias;

@@ -120,11 +120,11 @@ typedef struct tinytl_fused_block {
   tinytl_block_layer project; /* pointwise */
   const uint8_t *rgb;         /* NULL: x is the input */
   float input_scale[3], input_shift[3];
-  bool alone; /* one thread makes all rows, whatever the pool, and needs less scratch */
+  int n_threads; /* that share the rows, each with some of its own in scratch */
 } tinytl_fused_block;
 
 /* y = project(depthwise(expand(x))), residual [out_h][out_w][out_c] (NULL: none) added last. y
- * overlaps nothing. With rgb, x is not read. *_scratch read the shapes (conv) and `alone`. */
+ * overlaps nothing. With rgb, x is not read. *_scratch read the shapes (conv) and n_threads. */
 size_t tinytl_fused_block_forward_scratch(const tinytl_fused_block *block,
                                           const tinytl_kernels *kernels);
 void tinytl_fused_block_forward(const tinytl_run *run, const tinytl_fused_block *block,

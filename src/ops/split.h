@@ -6,9 +6,9 @@
 #include "ops/ops.h"
 
 enum {
-  TINYTL_SPLIT_TASK = 4096,            /* elements of a task, about: some microseconds */
-  TINYTL_SPLIT_ALONE = 3 * 4096,       /* below it, waking the threads costs more than the work */
-  TINYTL_SPLIT_ALONE_MACS = 256 * 1024 /* the same, in multiply-adds of a matrix product */
+  TINYTL_SPLIT_TASK = 4096,           /* elements of a task, about: some microseconds */
+  TINYTL_SPLIT_ALONE = 3 * 4096,      /* below it, waking the threads costs more than the work */
+  TINYTL_SPLIT_ALONE_MACS = 96 * 1024 /* the same, in multiply-adds of a matrix product */
 };
 
 /* The threads for a product of so many multiply-adds. */

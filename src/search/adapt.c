@@ -18,9 +18,11 @@ enum {
 
 /* ---- Memory ------------------------------------------------------------------------------- */
 
-static tinytl_status make_program(const tinytl_adaptation *a, tinytl_program **program,
+static tinytl_status make_program(const tinytl_searcher *s, tinytl_program **program,
                                   tinytl_error *error) {
-  const tinytl_program_options options = {.goal = TINYTL_GOAL_TRAIN};
+  const tinytl_adaptation *a = s->adaptation;
+  const tinytl_program_options options = {
+      .goal = TINYTL_GOAL_TRAIN, .n_threads = tinytl_n_threads(s->options->train.n_threads)};
   return tinytl_program_create(a->network, a->params, &options, tinytl_kernels_get(), program,
                                error);
 }
@@ -38,7 +40,7 @@ static tinytl_status count_program(tinytl_searcher *s, const tinytl_subnet *subn
   tinytl_shape_set(&s->folded, s->supernet, subnet);
   TINYTL_TRY(set_network(s, error));
   tinytl_params_layout(a->params, a->network, a->method);
-  TINYTL_TRY(make_program(a, &program, error));
+  TINYTL_TRY(make_program(s, &program, error));
   a->program_nbytes = tinytl_size_max(a->program_nbytes, program->nbytes);
   tinytl_program_free(program);
   memset(&s->folded, 0, sizeof s->folded);
@@ -242,7 +244,7 @@ tinytl_status tinytl_adaptation_add_gradient(tinytl_searcher *s, const tinytl_su
   tinytl_searcher_fold(s, &own);
   tinytl_adaptation_apply(s);
   TINYTL_TRY(set_network(s, error));
-  TINYTL_TRY(make_program(s->adaptation, &program, error));
+  TINYTL_TRY(make_program(s, &program, error));
   *fits = program->nbytes <= s->work_nbytes;
   if (*fits) {
     point_at_values(s);

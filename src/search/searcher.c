@@ -123,8 +123,7 @@ static size_t load_nbytes(const tinytl_searcher *s) {
 /* What lies outside of the block. At the end the backbone, in 8 bits and so less than the values,
  * takes the place of the work. */
 static size_t other_nbytes(const tinytl_searcher *s) {
-  const int n_threads =
-      s->options->train.n_threads ? s->options->train.n_threads : tinytl_n_cores();
+  const int n_threads = tinytl_n_threads(s->options->train.n_threads);
   const size_t backbone = s->shared.params.n * sizeof(float);
   return sizeof *s + load_nbytes(s) + (size_t)(n_threads + 1) * STACK_NBYTES + HEAP_NBYTES +
          (size_t)s->options->candidates * sizeof(tinytl_measured) +

@@ -217,7 +217,7 @@ static tinytl_fused_block fused_block(const tinytl_machine *machine, const tinyt
   const int project = step->index;
   tinytl_fused_block block = {.depthwise = block_layer(machine, project - 1, step->mask),
                               .project = block_layer(machine, project, -1),
-                              .alone = machine->program->alone};
+                              .n_threads = machine->program->n_threads};
   if (step->expand >= 0) block.expand = block_layer(machine, step->expand, step->mask_expand);
   if (step->expand == 0) {
     block.rgb = rgb;

@@ -45,7 +45,7 @@ tinytl_loader_options tinytl_trainer_loader_options(const tinytl_trainer *t) {
 }
 
 /* The programs and the making of deferred gradients take turns in a lane. */
-static size_t lane_nbytes(const tinytl_trainer *t) {
+size_t tinytl_trainer_lane_nbytes(const tinytl_trainer *t) {
   size_t nbytes = t->gradients->update_nbytes;
   if (t->train_program) nbytes = tinytl_size_max(nbytes, t->train_program->nbytes);
   if (t->test_program) nbytes = tinytl_size_max(nbytes, t->test_program->nbytes);
@@ -92,10 +92,11 @@ static void lay_out(tinytl_trainer *t, tinytl_cursor *c, void **loader_memory) {
   const tinytl_loader_options loader = tinytl_trainer_loader_options(t);
   *loader_memory = tinytl_take(c, tinytl_loader_nbytes(&loader), 1);
   plan->picture_bytes = used_since(c, &mark);
-  unsigned char *lanes = tinytl_take(c, (size_t)t->choices.n_lanes, lane_nbytes(t));
+  unsigned char *lanes = tinytl_take(c, (size_t)t->choices.n_lanes, tinytl_trainer_lane_nbytes(t));
   if (!c->base) return;
   for (int i = 0; i < t->choices.n_lanes; i++)
-    t->train_machines[i].arena = t->test_machines[i].arena = lanes + (size_t)i * lane_nbytes(t);
+    t->train_machines[i].arena = t->test_machines[i].arena =
+        lanes + (size_t)i * tinytl_trainer_lane_nbytes(t);
   tinytl_gradients_place(t->gradients, t->params, gradient);
   tinytl_optimizer_init(&t->optimizer, t->choices.optimizer, t->params, moments);
 }
@@ -113,7 +114,7 @@ tinytl_status tinytl_trainer_take_block(tinytl_trainer *t, void **loader_memory,
 
 static void count_activations(tinytl_trainer *t) {
   tinytl_plan *plan = &t->plan;
-  const size_t lane = lane_nbytes(t), n_lanes = (size_t)t->choices.n_lanes;
+  const size_t lane = tinytl_trainer_lane_nbytes(t), n_lanes = (size_t)t->choices.n_lanes;
   const tinytl_program *program = t->train_program;
   if (t->test_program && (!program || t->test_program->nbytes > program->nbytes))
     program = t->test_program;
@@ -137,7 +138,7 @@ static size_t program_nbytes(const tinytl_program *program) {
 }
 
 static int n_threads(const tinytl_trainer *t) {
-  return t->options.n_threads ? t->options.n_threads : tinytl_n_cores();
+  return tinytl_n_threads(t->options.n_threads);
 }
 
 static size_t other_nbytes(const tinytl_trainer *t) {
@@ -223,9 +224,8 @@ static int most_lanes(const tinytl_trainer *t) {
   return tinytl_min(tinytl_min(n_threads(t), t->options.batch), TINYTL_MAX_LANES);
 }
 
-/* A thread has a lane of its own, or there is no other. */
-static bool runs_alone(const tinytl_trainer *t, int n_lanes) {
-  return n_lanes > 1 || n_threads(t) == 1;
+static int lane_threads(const tinytl_trainer *t, int n_lanes) {
+  return n_lanes > 1 ? 1 : n_threads(t);
 }
 
 /* False where a saving of the set does not apply. */
@@ -236,7 +236,7 @@ static bool make_choices(const tinytl_trainer *t, tinytl_method method, unsigned
   const int n_lanes = savings & SAVE_LANES ? 1 : most_lanes(t);
   *choices = (tinytl_choices){.method = method,
                               .n_lanes = n_lanes,
-                              .alone = runs_alone(t, n_lanes),
+                              .lane_threads = lane_threads(t, n_lanes),
                               .optimizer = options->optimizer,
                               .spill = savings & SAVE_SPILL,
                               .recompute = savings & SAVE_RECOMPUTE};
@@ -314,7 +314,7 @@ static tinytl_status count_one_lane(tinytl_trainer *t, const tinytl_backbone *ba
                                     const tinytl_choices *choices, tinytl_error *error) {
   tinytl_choices one = *choices;
   one.n_lanes = 1;
-  one.alone = runs_alone(t, one.n_lanes);
+  one.lane_threads = lane_threads(t, one.n_lanes);
   TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &one, error));
   tinytl_trainer_count(t);
   const size_t nbytes = t->plan.total_bytes;

@@ -32,7 +32,8 @@ static tinytl_status set_up(tinytl_predictor *p, const tinytl_backbone *backbone
                   : tinytl_test_resize(backbone, p->network->image_size);
 
   const tinytl_kernels *kernels = tinytl_kernels_get();
-  const tinytl_program_options options = {.goal = TINYTL_GOAL_LOGITS};
+  const tinytl_program_options options = {.goal = TINYTL_GOAL_LOGITS,
+                                          .n_threads = tinytl_n_threads(n_threads)};
   TINYTL_TRY(tinytl_program_create(p->network, NULL, &options, kernels, &p->program, error));
   TINYTL_TRY(tinytl_pool_create(n_threads, &p->pool, error));
   p->machine = (tinytl_machine){

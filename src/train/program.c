@@ -119,7 +119,7 @@ tinytl_status tinytl_program_create(const tinytl_network *network, const tinytl_
     made->trains = goal == TINYTL_GOAL_TRAIN;
     made->trains_lite = b->trains_lite;
     made->recompute = options->recompute;
-    made->alone = options->alone;
+    made->n_threads = options->n_threads;
     tinytl_build_forward(b, options);
     if (goal == TINYTL_GOAL_FEATURES) made->head = made->n_steps;
     if (goal == TINYTL_GOAL_TRAIN) tinytl_build_backward(b);

@@ -85,7 +85,7 @@ typedef struct tinytl_program {
   int head;                         /* its step; n_steps: has none */
   bool trains, trains_lite;         /* what backward makes: any gradients, those of lite modules */
   bool recompute;                   /* lite modules run forward again in backward */
-  bool alone;                       /* operators run on one thread */
+  int n_threads;                    /* as of the options */
   size_t nbytes;                    /* of the arena */
 } tinytl_program;
 
@@ -99,7 +99,7 @@ typedef enum tinytl_fusing {
 typedef struct tinytl_program_options {
   tinytl_goal goal;
   bool recompute; /* lite modules keep their pooled input alone, and compute the rest again */
-  bool alone;     /* operators run on one thread, as in lanes */
+  int n_threads;  /* that share an operator: in lanes, 1 */
   tinytl_fusing fusing;
 } tinytl_program_options;
 

@@ -33,7 +33,7 @@ tinytl_fused_block tinytl_builder_fused_shape(const tinytl_builder *b, int first
   return (tinytl_fused_block){.expand.conv = expand >= 0 ? &conv[expand] : NULL,
                               .depthwise.conv = &conv[last - 1],
                               .project.conv = &conv[last],
-                              .alone = b->program->alone};
+                              .n_threads = b->program->n_threads};
 }
 
 static size_t widened_nbytes(const tinytl_builder *b, int first) {
@@ -56,10 +56,10 @@ static size_t large_nbytes(const tinytl_builder *b) {
 
 /* Rows save memory where what they need themselves is less than the map that they save: not in
  * late blocks, whose weights are packed whole. The same ones whatever the threads, as sums differ
- * by it in the last bits. */
+ * by it in the last bits: those that save it for two. */
 static bool saves_memory(const tinytl_builder *b, int first, int last) {
   tinytl_fused_block shape = tinytl_builder_fused_shape(b, first, last);
-  shape.alone = false;
+  shape.n_threads = 2;
   return widened_nbytes(b, first) > tinytl_fused_block_forward_scratch(&shape, b->kernels);
 }
 

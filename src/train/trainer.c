@@ -83,8 +83,9 @@ static tinytl_status make_programs(tinytl_trainer *t, tinytl_error *error) {
   const tinytl_kernels *kernels = tinytl_kernels_get();
   tinytl_program_free(t->train_program);
   t->train_program = NULL;
-  tinytl_program_options options = {
-      .goal = TINYTL_GOAL_TRAIN, .recompute = t->choices.recompute, .alone = t->choices.alone};
+  tinytl_program_options options = {.goal = TINYTL_GOAL_TRAIN,
+                                    .recompute = t->choices.recompute,
+                                    .n_threads = t->choices.lane_threads};
   if (!t->head_only)
     TINYTL_TRY(
         tinytl_program_create(t->network, t->params, &options, kernels, &t->train_program, error));
@@ -114,7 +115,8 @@ tinytl_status tinytl_trainer_prepare(tinytl_trainer *t, const tinytl_backbone *b
                                      const tinytl_choices *choices, tinytl_error *error) {
   const bool lite = tinytl_method_trains_lite(choices->method);
   /* All that the programs depend on; a plan tries many choices. Tests recompute nothing. */
-  if (t->choices.method != choices->method || t->choices.alone != choices->alone) free_programs(t);
+  if (t->choices.method != choices->method || t->choices.lane_threads != choices->lane_threads)
+    free_programs(t);
   const bool have_programs =
       (t->train_program || t->test_program) && t->choices.recompute == choices->recompute;
   t->choices = *choices;
@@ -282,7 +284,7 @@ tinytl_fed tinytl_trainer_feed(tinytl_trainer *t, const tinytl_supply *supply, u
   return b.fed;
 }
 
-/* memory: of a lane. */
+/* memory: update_nbytes of the gradients. */
 static void update_segment(tinytl_trainer *t, const tinytl_run *run, int s, void *memory) {
   const tinytl_segment *segment = &t->params->segments[s];
   for (size_t done = 0; done < segment->n;) {
@@ -294,23 +296,38 @@ static void update_segment(tinytl_trainer *t, const tinytl_run *run, int s, void
   }
 }
 
-/* All threads share the classifier's update, which may be most of all, and in one lane everything;
- * of the rest every thread takes whole segments. */
+/* All threads share the classifier's update, which may be most of all; of the rest each takes whole
+ * segments. */
 static bool shares_update(const tinytl_trainer *t, int s) {
-  return t->choices.n_lanes == 1 || t->params->segments[s].group == TINYTL_GROUP_CLASSIFIER;
+  return t->params->segments[s].group == TINYTL_GROUP_CLASSIFIER;
 }
 
-typedef struct lane_updates {
+/* Each thread makes gradients in memory of its own, of which a lane has room for some. */
+static size_t updater_nbytes(const tinytl_trainer *t) {
+  return tinytl_round_up(t->gradients->update_nbytes, TINYTL_ARENA_ALIGN);
+}
+
+static int n_updaters(const tinytl_trainer *t) {
+  const size_t n_threads = (size_t)tinytl_pool_n_threads(t->run.pool), nbytes = updater_nbytes(t);
+  if (nbytes == 0) return (int)n_threads;
+  const size_t room = (size_t)t->choices.n_lanes * (tinytl_trainer_lane_nbytes(t) / nbytes);
+  return (int)(room < n_threads ? room : n_threads);
+}
+
+typedef struct updates {
   tinytl_trainer *t;
   atomic_int n_left; /* segments: the last ones, which are the largest, go first */
-} lane_updates;
+} updates;
 
-static void update_in_lane(void *context, int lane) {
-  lane_updates *updates = context;
-  tinytl_trainer *t = updates->t;
+static void update_task(void *context, int task) {
+  updates *u = context;
+  tinytl_trainer *t = u->t;
   const tinytl_run alone = {.kernels = t->run.kernels};
-  for (int s; (s = atomic_fetch_sub(&updates->n_left, 1) - 1) >= 0;)
-    if (!shares_update(t, s)) update_segment(t, &alone, s, t->train_machines[lane].arena);
+  const int n_lanes = t->choices.n_lanes;
+  char *memory =
+      (char *)t->train_machines[task % n_lanes].arena + task / n_lanes * updater_nbytes(t);
+  for (int s; (s = atomic_fetch_sub(&u->n_left, 1) - 1) >= 0;)
+    if (!shares_update(t, s)) update_segment(t, &alone, s, memory);
 }
 
 void tinytl_trainer_update(tinytl_trainer *t) {
@@ -322,8 +339,8 @@ void tinytl_trainer_update(tinytl_trainer *t) {
   while (n_trained < t->params->n_segments &&
          t->params->segments[n_trained].offset < t->params->n_trained)
     n_trained++;
-  lane_updates updates = {.t = t, .n_left = n_trained};
-  tinytl_parallel_for(t->run.pool, t->choices.n_lanes, update_in_lane, &updates);
+  updates u = {.t = t, .n_left = n_trained};
+  tinytl_parallel_for(t->run.pool, n_updaters(t), update_task, &u);
   for (int s = 0; s < n_trained; s++)
     if (shares_update(t, s)) update_segment(t, &t->run, s, t->train_machines[0].arena);
   t->n_fed = 0;

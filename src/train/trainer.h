@@ -27,8 +27,8 @@ typedef struct tinytl_carry {
 /* What a run may trade for memory. */
 typedef struct tinytl_choices {
   tinytl_method method;
-  int n_lanes; /* pictures that run side by side, 1 to TINYTL_MAX_LANES */
-  bool alone;  /* operators run on one thread: in several lanes, or where there is no other */
+  int n_lanes;      /* pictures that run side by side, 1 to TINYTL_MAX_LANES */
+  int lane_threads; /* that share the operators of a lane: where there are several lanes, 1 */
   tinytl_optimizer optimizer;
   bool spill;     /* feature cache and best values in a file */
   bool recompute; /* lite modules */
@@ -173,6 +173,8 @@ tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, i
                                size_t base_nbytes, tinytl_plan *plan, tinytl_error *error);
 /* Fills trainer->plan for what was prepared; false where it overflows. */
 bool tinytl_trainer_count(tinytl_trainer *trainer);
+/* Of a lane, for what was prepared: a multiple of TINYTL_ARENA_ALIGN. */
+size_t tinytl_trainer_lane_nbytes(const tinytl_trainer *trainer);
 /* Takes the memory that was counted, and starts the threads. */
 tinytl_status tinytl_trainer_start(tinytl_trainer *trainer, tinytl_error *error);
 /* Takes the block of what was counted and points into it. *loader_memory is for the loader. */

@@ -86,101 +86,7 @@ static void test_bad_numbers_of_threads(void **state) {
   tinytl_pool_free(NULL);
 }
 
-/* ---- Progress ------------------------------------------------------------------------------ */
-
-enum { N_PARTS = 200 };
-
-typedef struct chain {
-  tinytl_progress progress;
-  atomic_uchar done[N_PARTS];
-  int window;           /* a task waits for the part that many before its own */
-  long values[N_PARTS]; /* plain memory: a wait must make it visible */
-} chain;
-
-/* The sum of all parts up to the one that is waited for, and 1. */
-static void link_task(void *context, int part) {
-  chain *c = context;
-  const int end = part + 1 - c->window;
-  if (end > 0) tinytl_progress_wait(&c->progress, end);
-  long sum = 1;
-  for (int i = 0; i < end; i++) sum += c->values[i] % 1000;
-  c->values[part] = sum;
-  tinytl_progress_made(&c->progress, part);
-  tinytl_progress_wait(&c->progress, end); /* what is known stays known */
-}
-
-/* Tasks that all wait, one for the other or a few apart, with as few threads as one: a thread only
- * waits for what another thread is at work on, so it never waits for ever. */
-static void test_progress(void **state) {
-  (void)state;
-  long want[N_PARTS];
-  for (int window = 1; window <= 7; window += 3)
-    for (int n_threads = 1; n_threads <= 5; n_threads++) {
-      tinytl_pool *pool = NULL;
-      assert_int_equal(tinytl_pool_create(n_threads, &pool, NULL), TINYTL_OK);
-      for (int job = 0; job < 30; job++) {
-        chain c = {.window = window};
-        tinytl_progress_start(&c.progress, c.done, N_PARTS);
-        tinytl_parallel_for_in_order(pool, N_PARTS, link_task, &c);
-        if (n_threads == 1) memcpy(want, c.values, sizeof want);
-        assert_memory_equal(c.values, want, sizeof want);
-      }
-      tinytl_pool_free(pool);
-    }
-}
-
-/* The first task makes its part only when the second runs: a waiting task holds up no other. */
-typedef struct late {
-  tinytl_progress progress;
-  atomic_uchar done[2];
-  atomic_bool begun;
-  int seen;
-} late;
-
-static void late_task(void *context, int task) {
-  late *l = context;
-  if (task == 0) {
-    while (!atomic_load(&l->begun)) sched_yield();
-    tinytl_progress_made(&l->progress, 0);
-  } else if (task == 1) {
-    atomic_store(&l->begun, true);
-    tinytl_progress_wait(&l->progress, 1);
-    l->seen = atomic_load(&l->done[0]);
-    tinytl_progress_made(&l->progress, 1);
-  }
-}
-
-static void test_progress_waits(void **state) {
-  (void)state;
-  tinytl_pool *pool = NULL;
-  assert_int_equal(tinytl_pool_create(2, &pool, NULL), TINYTL_OK);
-  for (int job = 0; job < 100; job++) {
-    late l = {.seen = 0};
-    tinytl_progress_start(&l.progress, l.done, 2);
-    tinytl_parallel_for_in_order(pool, 2, late_task, &l);
-    assert_int_equal(l.seen, 1);
-  }
-  tinytl_pool_free(pool);
-}
-
-/* Parts made out of order: known is only what has no gap before it. Started again, all are gone. */
-static void test_progress_order(void **state) {
-  (void)state;
-  tinytl_progress progress;
-  atomic_uchar done[4];
-  for (int round = 0; round < 2; round++) {
-    tinytl_progress_start(&progress, done, 4);
-    tinytl_progress_wait(&progress, 0);
-    tinytl_progress_made(&progress, 0);
-    tinytl_progress_made(&progress, 2);
-    tinytl_progress_wait(&progress, 1);
-    assert_int_equal(atomic_load(&progress.n_known), 1);
-    tinytl_progress_made(&progress, 1);
-    tinytl_progress_wait(&progress, 3);
-    assert_int_equal(atomic_load(&progress.n_known), 3);
-    assert_int_equal(atomic_load(&done[3]), 0);
-  }
-}
+/* ---- In order ------------------------------------------------------------------------------ */
 
 /* Task i writes item k only behind task i - 1, and finds there what that one wrote. */
 enum { N_FOLLOWERS = 3, N_ITEMS = 500 };
@@ -245,9 +151,6 @@ int main(void) {
       cmocka_unit_test(test_free_without_a_job),
       cmocka_unit_test(test_without_pool),
       cmocka_unit_test(test_bad_numbers_of_threads),
-      cmocka_unit_test(test_progress),
-      cmocka_unit_test(test_progress_waits),
-      cmocka_unit_test(test_progress_order),
       cmocka_unit_test(test_count),
       cmocka_unit_test(test_cost),
   };

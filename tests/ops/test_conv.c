@@ -24,6 +24,9 @@ static const shape SHAPES[] = {
     {4, 4, 129, 32, 1, 1, 1, TINYTL_PAD_SYMMETRIC},
     {20, 21, 24, 65, 1, 1, 1, TINYTL_PAD_SYMMETRIC},
     {2, 3, 1100, 130, 1, 1, 1, TINYTL_PAD_SYMMETRIC}, /* panels in more than one block */
+    {9, 11, 300, 50, 1, 1, 1, TINYTL_PAD_SYMMETRIC},  /* shared: halves of few panels by parts, */
+    {7, 7, 170, 330, 1, 1, 1, TINYTL_PAD_SYMMETRIC},  /* many panels, */
+    {13, 12, 40, 300, 1, 1, 1, TINYTL_PAD_SYMMETRIC}, /* and halves of many */
     {5, 6, 10, 12, 1, 2, 1, TINYTL_PAD_SAME},
     {6, 5, 10, 12, 1, 1, 2, TINYTL_PAD_SAME},
     /* dense */

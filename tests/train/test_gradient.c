@@ -55,6 +55,7 @@ static float run_with(fixture *f, int n_threads, bool recompute, bool fuse) {
   const tinytl_kernels *kernels = tinytl_kernels_get();
   const tinytl_program_options options = {.goal = TINYTL_GOAL_TRAIN,
                                           .recompute = recompute,
+                                          .n_threads = 2,
                                           .fusing = fuse ? TINYTL_FUSE_ALL : TINYTL_FUSE_NONE};
   assert_int_equal(
       tinytl_program_create(&f->network, &f->params, &options, kernels, &program, NULL), TINYTL_OK);

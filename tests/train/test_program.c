@@ -35,8 +35,10 @@ static fixture *make_with(tinytl_goal goal, tinytl_method method, bool with_lite
   tinytl_gradients_layout(&f->gradients, &f->params, &f->network, tinytl_kernels_get(),
                           NONE_DEFERRED);
   tinytl_gradients_place(&f->gradients, &f->params, f->gradient);
-  const tinytl_program_options options = {
-      .goal = goal, .recompute = recompute, .fusing = fuse ? TINYTL_FUSE_ALL : TINYTL_FUSE_NONE};
+  const tinytl_program_options options = {.goal = goal,
+                                          .recompute = recompute,
+                                          .n_threads = 2,
+                                          .fusing = fuse ? TINYTL_FUSE_ALL : TINYTL_FUSE_NONE};
   assert_int_equal(tinytl_program_create(&f->network, goal == TINYTL_GOAL_TRAIN ? &f->params : NULL,
                                          &options, tinytl_kernels_get(), &f->program, NULL),
                    TINYTL_OK);
