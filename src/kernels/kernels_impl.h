@@ -89,9 +89,12 @@ ALWAYS_INLINE void multiply_side_by_side(const float *a, ptrdiff_t a_step, const
 }
 #endif
 
-/* `row`: the tile's first. */
+/* `row`: the tile's first. half: the last vector's upper half is not wanted. */
 ALWAYS_INLINE void multiply_tile(const tinytl_gemm_tile *t, int row, const int m,
-                                 const int n_vectors, vf sum[MR][NV_MAX]) {
+                                 const int n_vectors, const bool half, vf sum[MR][NV_MAX]) {
+  const int n_whole = n_vectors - half;
+  vh tail[MR];
+  UNROLL for (int i = 0; half && i < m; i++) tail[i] = low_half(sum[i][n_whole]);
   const ptrdiff_t a_row = t->a_row, a_step = t->a_step;
   const float *a_run = t->a + row * a_row, *b_run = t->b;
   for (int n_runs = t->n_runs;; a_run += t->a_run, b_run += t->b_run) {
@@ -99,7 +102,7 @@ ALWAYS_INLINE void multiply_tile(const tinytl_gemm_tile *t, int row, const int m
 #ifdef MULTIPLIES_BY_LANE
     if (m % W == 0 && a_row == 1) {
       multiply_side_by_side(a_run, a_step, b_run, t->k, m, n_vectors, sum);
-      if (--n_runs <= 0) return;
+      if (--n_runs <= 0) break;
       continue;
     }
 #endif
@@ -113,16 +116,19 @@ ALWAYS_INLINE void multiply_tile(const tinytl_gemm_tile *t, int row, const int m
 #endif
     for (; step < t->k; step++) {
       vf column[NV_MAX];
-      UNROLL for (int j = 0; j < n_vectors; j++) column[j] = load(b + j * W);
+      const vh tail_column = half ? load_half(b + n_whole * W) : (vh){0};
+      UNROLL for (int j = 0; j < n_whole; j++) column[j] = load(b + j * W);
       UNROLL for (int i = 0; i < m; i++) {
         vf x = splat(a[i / 3][i % 3 * a_row]);
-        UNROLL for (int j = 0; j < n_vectors; j++) sum[i][j] += x * column[j];
+        UNROLL for (int j = 0; j < n_whole; j++) sum[i][j] += x * column[j];
+        if (half) tail[i] += low_half(x) * tail_column;
       }
       UNROLL for (int g = 0; g < (m + 2) / 3; g++) a[g] += a_step;
       b += NR;
     }
-    if (--n_runs <= 0) return;
+    if (--n_runs <= 0) break;
   }
+  UNROLL for (int i = 0; half && i < m; i++) sum[i][n_whole] = from_half(tail[i]);
 }
 
 ALWAYS_INLINE void finish_tile(const tinytl_gemm_tile *t, int row, const int m, const int n_vectors,
@@ -149,7 +155,7 @@ ALWAYS_INLINE void finish_tile(const tinytl_gemm_tile *t, int row, const int m, 
 
 /* n_tiles tiles below each other. */
 ALWAYS_INLINE void gemm_tiles(const tinytl_gemm_tile *t, int row, int n_tiles, const int m,
-                              const int n_vectors) {
+                              const int n_vectors, const bool half) {
   const int last = t->n - (n_vectors - 1) * W;
   const ptrdiff_t c_row = t->c_row;
   for (; n_tiles > 0; n_tiles--, row += m) {
@@ -157,7 +163,7 @@ ALWAYS_INLINE void gemm_tiles(const tinytl_gemm_tile *t, int row, int n_tiles, c
     /* Else addresses are kept in memory from tile to tile, which costs more than making them. */
     float *c = opaque(t->c + row * c_row);
     if (t->accumulate) add_rows(sum, m, n_vectors, last, c, c_row);
-    multiply_tile(t, row, m, n_vectors, sum);
+    multiply_tile(t, row, m, n_vectors, half, sum);
     finish_tile(t, row, m, n_vectors, sum);
     c = opaque(c);
     UNROLL for (int i = 0; i < m; i++, c += c_row) {
@@ -168,14 +174,16 @@ ALWAYS_INLINE void gemm_tiles(const tinytl_gemm_tile *t, int row, int n_tiles, c
 }
 
 ALWAYS_INLINE void gemm_rows(const tinytl_gemm_tile *t, int row, int n_tiles, const int m) {
-  if (t->n == NV_MAX * W)
-    gemm_tiles(t, row, n_tiles, m, NV_MAX);
-  else if (NV_MAX == 3 && t->n > 2 * W)
-    gemm_tiles(t, row, n_tiles, m, NV_MAX);
+  if (t->n > NV_MAX * W - W / 2)
+    gemm_tiles(t, row, n_tiles, m, NV_MAX, false);
+  else if (HALVES && t->n > W && t->n <= W + W / 2)
+    gemm_tiles(t, row, n_tiles, m, 2, true);
   else if (t->n > W)
-    gemm_tiles(t, row, n_tiles, m, 2);
+    gemm_tiles(t, row, n_tiles, m, 2, false);
+  else if (HALVES && t->n <= W / 2)
+    gemm_tiles(t, row, n_tiles, m, 1, true);
   else
-    gemm_tiles(t, row, n_tiles, m, 1);
+    gemm_tiles(t, row, n_tiles, m, 1, false);
 }
 
 /* restrict: no store changes the description. */

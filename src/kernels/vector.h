@@ -72,6 +72,33 @@ ALWAYS_INLINE vf splat(float x) {
   return x - (vf){0};
 } /* x - 0 keeps the sign of -0 */
 
+/* Half a vector, where one takes half of the time. */
+#if VECTOR_W == 16
+#define HALVES 1
+typedef float vh __attribute__((vector_size(2 * W)));
+typedef float vh_unaligned __attribute__((vector_size(2 * W), aligned(4), may_alias));
+ALWAYS_INLINE vh low_half(vf v) {
+  return (vh)_mm512_castps512_ps256((__m512)v);
+}
+/* Zeros in the other half. */
+ALWAYS_INLINE vf from_half(vh v) {
+  return (vf)_mm512_zextps256_ps512((__m256)v);
+}
+#else
+#define HALVES 0
+typedef vf vh;
+typedef vf_unaligned vh_unaligned;
+ALWAYS_INLINE vh low_half(vf v) {
+  return v;
+}
+ALWAYS_INLINE vf from_half(vh v) {
+  return v;
+}
+#endif
+ALWAYS_INLINE vh load_half(const float *p) {
+  return *(const vh_unaligned *)p;
+}
+
 #if VECTOR_W == 8
 /* All ones in the first n lanes. */
 ALWAYS_INLINE __m256i first_lanes(int n) {
