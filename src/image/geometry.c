@@ -1,8 +1,10 @@
 /* Which part of a picture is used, at which size, and the right way up. */
 #include "image/image.h"
 
-tinytl_turn tinytl_turn_of(int orientation) {
-  static const tinytl_turn turns[9] = {
+#include <string.h>
+
+tinytl_upright tinytl_upright_of(int orientation) {
+  static const tinytl_upright all[9] = {
       [2] = {.flip_x = true},
       [3] = {.flip_x = true, .flip_y = true},
       [4] = {.flip_y = true},
@@ -11,7 +13,26 @@ tinytl_turn tinytl_turn_of(int orientation) {
       [7] = {.transpose = true, .flip_x = true, .flip_y = true},
       [8] = {.transpose = true, .flip_y = true},
   };
-  return turns[orientation];
+  return all[orientation];
+}
+
+static void swap_pixels(uint8_t *one, uint8_t *other) {
+  uint8_t pixel[3];
+  memcpy(pixel, one, 3);
+  memcpy(one, other, 3);
+  memcpy(other, pixel, 3);
+}
+
+void tinytl_upright_turn(tinytl_upright upright, int size, uint8_t *rgb) {
+  size_t n = (size_t)size;
+  for (size_t y = 0; upright.transpose && y < n; y++)
+    for (size_t x = 0; x < y; x++) swap_pixels(rgb + 3 * (y * n + x), rgb + 3 * (x * n + y));
+  for (size_t y = 0; upright.flip_x && y < n; y++)
+    for (size_t x = 0; x < n / 2; x++)
+      swap_pixels(rgb + 3 * (y * n + x), rgb + 3 * (y * n + n - 1 - x));
+  for (size_t y = 0; upright.flip_y && y < n / 2; y++)
+    for (size_t x = 0; x < n; x++)
+      swap_pixels(rgb + 3 * (y * n + x), rgb + 3 * ((n - 1 - y) * n + x));
 }
 
 /* Round half to even, as Python's round(n / 2). */

@@ -113,11 +113,13 @@ void tinytl_augment_colour(const tinytl_augment *augment, uint8_t *rgb, int n_pi
 /* ---- Geometry ----------------------------------------------------------------------------- */
 
 /* How the stored picture becomes the upright one: transposed first, then flipped. */
-typedef struct tinytl_turn {
+typedef struct tinytl_upright {
   bool transpose, flip_x, flip_y;
-} tinytl_turn;
+} tinytl_upright;
 
-tinytl_turn tinytl_turn_of(int orientation);
+tinytl_upright tinytl_upright_of(int orientation); /* EXIF's, 1 to 8 */
+/* rgb [size][size][3], in place. */
+void tinytl_upright_turn(tinytl_upright upright, int size, uint8_t *rgb);
 
 /* Without augmentation: the short side resized to view->resize, then the middle of it. Of the
  * upright picture. */

@@ -111,7 +111,7 @@ static size_t png_cost(const tinytl_picture_info *info) {
 static size_t total_cost(const tinytl_picture_info *info, tinytl_axis x, tinytl_axis y,
                          int reduction) {
   bool jpeg = tinytl_picture_most_reduction(info) > 1;
-  bool transpose = tinytl_turn_of(info->orientation).transpose;
+  bool transpose = tinytl_upright_of(info->orientation).transpose;
   tinytl_axis_reduce(&x, reduction);
   tinytl_axis_reduce(&y, reduction);
   return TINYTL_BUDGET_OUTSIDE_NBYTES + (jpeg ? jpeg_cost(info, reduction) : png_cost(info)) +
@@ -144,7 +144,7 @@ static size_t crops_cost(const tinytl_picture_info *info, const tinytl_view *vie
 }
 
 size_t tinytl_picture_need(const tinytl_picture_info *info, const tinytl_view *view) {
-  bool transpose = tinytl_turn_of(info->orientation).transpose;
+  bool transpose = tinytl_upright_of(info->orientation).transpose;
   int width = transpose ? info->height : info->width;
   int height = transpose ? info->width : info->height;
   if (view->augment) return crops_cost(info, view, width, height);

@@ -20,7 +20,7 @@ typedef struct picture {
   uint8_t *rgb; /* [size][size][3] */
   tinytl_budget *budget;
   tinytl_resizer *resizer;
-  tinytl_turn turn;
+  tinytl_upright upright;
   tinytl_augment augment;
 } picture;
 
@@ -43,9 +43,9 @@ static tinytl_status begin(void *context, const tinytl_picture_info *info, int *
   picture *self = context;
   const tinytl_view *view = self->view;
   TINYTL_TRY(check_need(self, info, error));
-  self->turn = tinytl_turn_of(info->orientation);
-  int width = self->turn.transpose ? info->height : info->width;
-  int height = self->turn.transpose ? info->width : info->height;
+  self->upright = tinytl_upright_of(info->orientation);
+  int width = self->upright.transpose ? info->height : info->width;
+  int height = self->upright.transpose ? info->width : info->height;
 
   tinytl_axis x, y; /* of the upright picture */
   if (view->augment) {
@@ -55,38 +55,19 @@ static tinytl_status begin(void *context, const tinytl_picture_info *info, int *
   } else {
     tinytl_axes_centre(view, width, height, &x, &y);
   }
-  if (self->turn.flip_x) tinytl_axis_flip(&x, width);
-  if (self->turn.flip_y) tinytl_axis_flip(&y, height);
+  if (self->upright.flip_x) tinytl_axis_flip(&x, width);
+  if (self->upright.flip_y) tinytl_axis_flip(&y, height);
 
   *reduction = tinytl_axes_reduction(&x, &y, tinytl_picture_most_reduction(info));
   tinytl_axis_reduce(&x, *reduction);
   tinytl_axis_reduce(&y, *reduction);
-  bool transpose = self->turn.transpose;
+  bool transpose = self->upright.transpose;
   return tinytl_resizer_create(transpose ? &y : &x, transpose ? &x : &y, self->rgb, self->budget,
                                &self->resizer, error);
 }
 
 static void take_row(void *context, int y, const uint8_t *rgb) {
   tinytl_resizer_row(((picture *)context)->resizer, y, rgb);
-}
-
-static void swap_pixels(uint8_t *one, uint8_t *other) {
-  uint8_t pixel[3];
-  memcpy(pixel, one, 3);
-  memcpy(one, other, 3);
-  memcpy(other, pixel, 3);
-}
-
-static void turn_square(tinytl_turn turn, int size, uint8_t *rgb) {
-  size_t n = (size_t)size;
-  for (size_t y = 0; turn.transpose && y < n; y++)
-    for (size_t x = 0; x < y; x++) swap_pixels(rgb + 3 * (y * n + x), rgb + 3 * (x * n + y));
-  for (size_t y = 0; turn.flip_x && y < n; y++)
-    for (size_t x = 0; x < n / 2; x++)
-      swap_pixels(rgb + 3 * (y * n + x), rgb + 3 * (y * n + n - 1 - x));
-  for (size_t y = 0; turn.flip_y && y < n / 2; y++)
-    for (size_t x = 0; x < n; x++)
-      swap_pixels(rgb + 3 * (y * n + x), rgb + 3 * ((n - 1 - y) * n + x));
 }
 
 /* ---- Files -------------------------------------------------------------------------------- */
@@ -152,8 +133,8 @@ tinytl_status tinytl_picture_decode(const char *path, int index, const tinytl_vi
   picture self = {.view = view, .index = index, .rgb = rgb, .budget = &budget};
   const tinytl_picture_sink sink = {&self, begin, take_row};
   TINYTL_TRY(decode_file(path, &sink, &budget, error));
-  if (self.augment.mirror) self.turn.flip_x = !self.turn.flip_x;
-  turn_square(self.turn, view->size, rgb);
+  if (self.augment.mirror) self.upright.flip_x = !self.upright.flip_x;
+  tinytl_upright_turn(self.upright, view->size, rgb);
   if (view->augment) tinytl_augment_colour(&self.augment, rgb, view->size * view->size);
   return TINYTL_OK;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "data/series.h"
+#include "image/image.h"
 #include "train/pass.h"
 
 /* Every class's pictures by number, or as many of them as the test looks at, evenly spread. */
@@ -22,17 +23,6 @@ static int order_by_class(tinytl_trainer *t) {
   return n;
 }
 
-static void mirror(int size, uint8_t *rgb) {
-  for (int y = 0; y < size; y++, rgb += 3 * size)
-    for (int x = 0; x < size / 2; x++)
-      for (int c = 0; c < 3; c++) {
-        uint8_t *left = &rgb[3 * x + c], *right = &rgb[3 * (size - 1 - x) + c];
-        const uint8_t kept = *left;
-        *left = *right;
-        *right = kept;
-      }
-}
-
 /* The picture that came before. */
 typedef struct latest {
   int label;
@@ -49,13 +39,14 @@ static tinytl_kin kin_of(latest *p, const tinytl_images *images, const tinytl_sa
 
 static void test_group(tinytl_trainer *t, const tinytl_pass_group *g, latest *p,
                        tinytl_mirror_test *test) {
+  const tinytl_upright mirrored = {.flip_x = true};
   const size_t n_features = (size_t)t->network->n_features;
   float *kept = t->mirror_memory + tinytl_mirror_test_nbytes((int)n_features) / sizeof(float);
   tinytl_trainer_test(t, g->samples, g->n);
   for (int i = 0; i < g->n; i++) {
     memcpy(kept + (size_t)i * n_features, tinytl_machine_features(&t->test_machines[i]),
            n_features * sizeof *kept);
-    mirror(t->network->image_size, g->samples[i].rgb);
+    tinytl_upright_turn(mirrored, t->network->image_size, g->samples[i].rgb);
   }
   tinytl_trainer_test(t, g->samples, g->n);
   for (int i = 0; i < g->n; i++)
