@@ -8,7 +8,7 @@
 
 enum {
   DEFAULT_VAL_PERCENT = 10,
-  LEAST_FOR_VAL = 5, /* pictures a class: with fewer, each is worth more in training */
+  LEAST_FOR_VAL = 3, /* pictures a class: with fewer, too little is left to train on */
   MOST_TWINS = 10    /* told of one by one */
 };
 
@@ -78,6 +78,7 @@ static tinytl_status open_val(cli_train_set *set, const char *dir, float val_sha
   bool few = train->n_images < LEAST_FOR_VAL * train->n_classes;
   if (val_share == 0 || (val_share < 0 && few)) return TINYTL_OK;
   float share = val_share < 0 ? DEFAULT_VAL_PERCENT / 100.0f : val_share;
+  set->held_back = true;
   return tinytl_folder_split(set->train, share, seed, &set->val, error);
 }
 

@@ -17,12 +17,13 @@ typedef struct cli_train_set {
   tinytl_folder *train, *val; /* val NULL: no validation */
   tinytl_images val_images;   /* labelled as the training classes are */
   int *val_labels;
+  bool held_back; /* val was taken from the training pictures */
   int n_skipped;
 } cli_train_set;
 
 /* `tells`: of pictures that are left out, and of those that are in two classes. val_share below 0:
- * DIR/val where there is one, else a tenth of every class, or nothing with fewer than five pictures
- * a class. */
+ * DIR/val where there is one, else a tenth of every class, or nothing with fewer than three
+ * pictures a class. */
 tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_share,
                                  uint64_t seed, bool tells, tinytl_error *error);
 void cli_train_set_close(cli_train_set *set);

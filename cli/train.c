@@ -33,11 +33,13 @@ static const cli_syntax train_syntax = {
     .notes =
         "Pictures: DIR/CLASS/*.jpg, *.jpeg or *.png, or the same below DIR/train. DIR/val, or a\n"
         "tenth of DIR/train where there is none, chooses method and epoch and is not\n"
-        "trained on; with fewer than five pictures a class there is none. Files of a class whose\n"
-        "names differ in the last number alone are a series and stay together.\n"
+        "trained on; with fewer than three pictures a class there is none. Files of a class whose\n"
+        "names differ in the last number alone are a series and stay together. With fewer\n"
+        "than 100 pictures a class, the method that was kept is trained once more, on all of\n"
+        "DIR/train.\n"
         "Methods: last (the classifier), bias (and the biases), lite (the classifier and\n"
         "lite residual modules), lite+bias (all of them); auto: last, then bias, then lite+bias,\n"
-        "while that gains more than the noise of validation and fits in the memory limit. To\n"
+        "while that is expected to gain by validation and fits in the memory limit. To\n"
         "compare with them, norm (a factor and a bias for every channel) and full (everything).\n"
         "Sizes: K, M, G are 10^3, 10^6, 10^9 bytes.\n"};
 
@@ -128,9 +130,9 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
   } else if (!args->quiet && !isfinite(step->gain)) {
     cli_note("%s: validation %.1f %%", method, 100 * (double)step->val_top1);
   } else if (!args->quiet) {
-    cli_note("%s: validation %.1f %%, gains %.1f points, noise %.1f: %s", method,
+    cli_note("%s: validation %.1f %%, gains %.1f points, noise %.1f, expected %.1f: %s", method,
              100 * (double)step->val_top1, 100 * (double)step->gain, 100 * (double)step->noise,
-             step->kept ? "kept" : "not kept");
+             100 * (double)step->expected, step->kept ? "kept" : "not kept");
   }
   if (!args->json) return;
   cli_json json = {0};
@@ -141,6 +143,7 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
   cli_json_real(&json, "val_top1", (double)step->val_top1);
   cli_json_real(&json, "gain", (double)step->gain);
   cli_json_real(&json, "noise", (double)step->noise);
+  cli_json_real(&json, "expected", (double)step->expected);
   cli_json_bool(&json, "kept", step->kept);
   cli_json_text(&json, "reason", step->reason);
   cli_json_close(&json, '}');
@@ -162,6 +165,22 @@ static void on_mirrored(void *context, const tinytl_mirroring *found) {
   cli_json_bool(&json, "mirror", found->mirrors);
   cli_json_real(&json, "share", (double)found->share);
   cli_json_real(&json, "noise", (double)found->noise);
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
+}
+
+static void on_refitting(void *context, tinytl_method method, int n_images) {
+  const train_arguments *args = context;
+  if (!args->quiet) {
+    cli_note("few pictures: %s is trained once more, on all %d", tinytl_method_name(method),
+             n_images);
+  }
+  if (!args->json) return;
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  cli_json_text(&json, "event", "refit");
+  cli_json_text(&json, "method", tinytl_method_name(method));
+  cli_json_int(&json, "images", n_images);
   cli_json_close(&json, '}');
   cli_json_end(&json);
 }
@@ -207,6 +226,7 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
     cli_json_int(&json, "best_epoch", report->best_epoch);
     cli_json_int(&json, "train_images", report->train_images);
     cli_json_int(&json, "val_images", report->val_images);
+    cli_json_bool(&json, "refit", report->refit);
     cli_json_int(&json, "skipped", n_skipped);
     cli_json_real(&json, "val_top1", (double)report->val_top1);
     cli_json_bool(&json, "mirror", report->mirrors);
@@ -222,8 +242,9 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
     return;
   }
   printf("method      %s, %d classes\n", method, n_classes);
-  printf("pictures    %d for training, %d for validation, %d left out\n", report->train_images,
-         report->val_images, n_skipped);
+  printf("pictures    %d for training, %d %s, %d left out\n", report->train_images,
+         report->val_images, report->refit ? "of them for validation at first" : "for validation",
+         n_skipped);
   if (isfinite(report->val_top1)) {
     printf("validation  %.1f %% top-1, epoch %d of %d\n", 100 * (double)report->val_top1,
            report->best_epoch, report->epochs);
@@ -266,6 +287,7 @@ static tinytl_status run_locked(const cli_model *model, train_arguments *args,
   args->train.spill_dir = spill_dir;
   status = cli_train_set_open(&set, args->dir, args->val_share, args->train.seed, true, error);
   if (status == TINYTL_OK) {
+    args->train.refit = set.held_back;
     status = train_into(&output, model, &set, args, &report, error);
     status = cli_output_finish(&output, status, error);
     if (status == TINYTL_OK) {
@@ -306,6 +328,7 @@ int cli_train(int argc, char **argv) {
   args.train.planned = on_planned;
   args.train.stepped = on_stepped;
   args.train.mirrored = on_mirrored;
+  args.train.refitting = on_refitting;
   args.train.skip = cli_note_skipped;
   args.train.context = &args;
   tinytl_error error;

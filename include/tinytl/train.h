@@ -40,6 +40,7 @@ typedef struct tinytl_auto_step {
   float val_top1;    /* 0 to 1; NAN: not tried */
   float gain, noise; /* over the best before: mean probability of the right class, picture by
                         picture, -1 to 1, and its standard error; NAN: there was none before */
+  float expected;    /* gain, with what the method gained on other sets; NAN as above */
   const char *reason; /* why it was kept, left or not tried */
 } tinytl_auto_step;
 
@@ -87,6 +88,9 @@ struct tinytl_train_options {
   tinytl_switch mirror;       /* part of augment; default AUTO: on, but under TINYTL_METHOD_AUTO off
                                  where the features of LAST tell left from right in the classes */
   float colour_jitter;        /* 0 to 1; default 0 */
+  bool refit;                 /* `val` was held back from the same pictures: where a class has fewer
+                                 than 100 in the mean, the method that was kept is trained once
+                                 more, on all of them; default false */
   uint64_t seed;              /* default 0 */
   size_t memory_limit;        /* bytes that the process may hold at its peak (resident set): what it
                                  holds at the call, the plan's total, and 0.2 MB that stay free;
@@ -102,6 +106,9 @@ struct tinytl_train_options {
                                                               each method; NULL: nobody */
   void (*stepped)(void *context, const tinytl_auto_step *step);       /* under AUTO; NULL: nobody */
   void (*mirrored)(void *context, const tinytl_mirroring *mirroring); /* NULL: nobody */
+  /* Told, with refit, before the method that was kept is trained once more, on so many pictures;
+   * NULL: nobody. */
+  void (*refitting)(void *context, tinytl_method method, int n_images);
   /* Called from the training thread to have the checkpoint written: every save_seconds, or more
    * seldom where that takes more than a hundredth of the time; when the run is stopped; and before
    * the adapter is made. A save that fails is for the callee to tell. NULL: nothing is saved. */
@@ -120,8 +127,10 @@ void tinytl_train_options_init(tinytl_train_options *options);
 
 typedef struct tinytl_train_report {
   int epochs;                   /* done */
-  int best_epoch;               /* whose parameters the adapter holds; counts from 1 */
-  int train_images, val_images; /* that could be read */
+  int best_epoch;               /* that was kept, counts from 1; with refit the adapter holds the
+                                   last one's parameters */
+  int train_images, val_images; /* that could be read; with refit the first include the latter */
+  bool refit;                   /* the adapter was trained once more, on all pictures */
   int skipped_images;           /* of either that could not */
   float val_top1;               /* of the kept epoch, 0 to 1; NAN: no validation */
   tinytl_method method;         /* of the adapter; under AUTO all of the above are of this method */
@@ -140,11 +149,14 @@ typedef struct tinytl_train_report {
  * common ones (docs/training.md).
  *
  * TINYTL_METHOD_AUTO trains TINYTL_METHOD_LAST, then BIAS, then LITE_BIAS from the biases of BIAS,
- * and goes on while a method gives more probability to the right classes of `val` than the best
- * before it, by more than the standard error of that, picture by picture. A method that does not
- * fit in the memory limit beside what is kept of the best, or that the backbone has no place for,
- * is not tried. The options hold for every method. Without `val` the largest method that fits is
- * trained.
+ * and goes on while a method is expected to gain half a point: by how much more probability it
+ * gives to the right classes of `val` than the best before it, picture by picture, and the less
+ * these tell, the more by what it gained on other sets. A method that does not fit in the memory
+ * limit beside what is kept of the best, or that the backbone has no place for, is not tried. The
+ * options hold for every method. Without `val` the largest method that fits is trained.
+ *
+ * With options->refit, and few pictures, the method that was kept is trained anew on both sets, for
+ * all of its epochs; temperature, threshold and val_top1 stay those that `val` gave.
  *
  * On success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter,
  * whatever the number of threads.

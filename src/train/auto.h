@@ -27,7 +27,12 @@ float tinytl_comparison_gain(const tinytl_comparison *comparison);
 /* Its standard error; INFINITY with fewer than two pictures. */
 float tinytl_comparison_noise(const tinytl_comparison *comparison);
 
-/* Whether what came second is to be preferred, though it takes more time and memory. */
-bool tinytl_auto_pays(const tinytl_comparison *comparison);
+/* The gain to expect of a method over the one before it, -1 to 1: what was compared, and what it
+ * gained on other sets, both for as much as they say (docs/training.md). method: of
+ * tinytl_auto_methods, not the first. */
+float tinytl_auto_expected_gain(const tinytl_comparison *comparison, tinytl_method method);
+
+/* From this expected gain on a method is worth its time and memory. */
+#define TINYTL_AUTO_LEAST_GAIN 0.005f
 
 #endif

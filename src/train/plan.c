@@ -375,7 +375,7 @@ static size_t typical_load_nbytes(void *context, const tinytl_view *view) {
   return 150 * 1000;
 }
 
-static tinytl_status plan_method(const tinytl_task *task, const tinytl_train_options *options,
+tinytl_status tinytl_method_plan(const tinytl_task *task, const tinytl_train_options *options,
                                  tinytl_plan *plan, tinytl_error *error) {
   tinytl_trainer *t = calloc(1, sizeof *t);
   if (!t) return tinytl_fail_memory(error, sizeof *t);
@@ -414,7 +414,7 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
     const bool may_end = i > 0 && !resumed;
     tinytl_status status = TINYTL_ERROR_MODEL;
     if (can_do(task->backbone, own.method))
-      status = plan_method(&step, &own, &plan->steps[i], may_end ? NULL : error);
+      status = tinytl_method_plan(&step, &own, &plan->steps[i], may_end ? NULL : error);
     if (may_end && (status == TINYTL_ERROR_MEMORY_LIMIT || status == TINYTL_ERROR_MODEL)) {
       plan->why_not = status;
       break;
@@ -441,7 +441,7 @@ tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, i
                             .train = &train,
                             .val = n_val_images > 0 ? &val : NULL,
                             .base_nbytes = base_nbytes};
-  if (options->method != TINYTL_METHOD_AUTO) return plan_method(&task, options, plan, error);
+  if (options->method != TINYTL_METHOD_AUTO) return tinytl_method_plan(&task, options, plan, error);
   tinytl_auto_plan steps;
   const tinytl_status status = tinytl_auto_plan_make(&task, options, NULL, &steps, error);
   *plan = steps.steps[steps.n_steps > 0 ? steps.n_steps - 1 : 0];

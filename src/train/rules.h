@@ -11,6 +11,10 @@
  * picture. */
 #define TINYTL_MIN_CROP_SCALE 0.5f
 
+/* With options->refit: pictures a class, in the mean, below which the validation pictures are worth
+ * a second training. */
+#define TINYTL_REFIT_BELOW 100
+
 typedef struct tinytl_rules {
   int epochs;
   float lr[TINYTL_N_GROUPS]; /* for the optimizer and batch that were asked for */

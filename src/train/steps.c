@@ -6,13 +6,15 @@
 
 #include "core/clock.h"
 #include "core/pages.h"
+#include "data/joined.h"
 
 typedef struct steps {
   tinytl_task task;
   tinytl_train_options options; /* of the method that is trained */
   tinytl_auto_plan plan;
   tinytl_carry carry;
-  float *right; /* [validation images], of the method that is trained */
+  float *right;         /* [validation images], of the method that is trained */
+  tinytl_joined joined; /* with refit */
   tinytl_plan largest;
   double start, setup_seconds;
   uint64_t n_run;
@@ -36,21 +38,22 @@ static void keep(steps *s, tinytl_outcome *outcome) {
 
 static const char *reason_of(bool is_first, bool kept) {
   if (is_first) return "the first method";
-  return kept ? "it gains more than the noise of validation"
-              : "it does not gain more than the noise of validation";
+  return kept ? "it is expected to gain" : "it is not expected to gain";
 }
 
 /* The first method is kept whatever it is worth. */
 static bool judge(steps *s, tinytl_outcome *outcome) {
   const bool is_first = s->carry.adapter == NULL;
   const tinytl_comparison *comparison = &outcome->comparison;
-  const bool kept = is_first || tinytl_auto_pays(comparison);
+  const float expected = tinytl_auto_expected_gain(comparison, s->options.method);
+  const bool kept = is_first || expected > TINYTL_AUTO_LEAST_GAIN;
   tell(s, (tinytl_auto_step){.method = s->options.method,
                              .tried = true,
                              .kept = kept,
                              .val_top1 = outcome->report.val_top1,
                              .gain = is_first ? NAN : tinytl_comparison_gain(comparison),
                              .noise = is_first ? NAN : tinytl_comparison_noise(comparison),
+                             .expected = is_first ? NAN : expected,
                              .reason = reason_of(is_first, kept)});
   if (kept)
     keep(s, outcome);
@@ -90,6 +93,7 @@ static void tell_untried(const steps *s) {
                              .val_top1 = NAN,
                              .gain = NAN,
                              .noise = NAN,
+                             .expected = NAN,
                              .reason = why == TINYTL_ERROR_MEMORY_LIMIT
                                            ? "it does not fit in the memory limit"
                                            : "the backbone has no place for lite modules"});
@@ -152,6 +156,58 @@ static tinytl_status run_method(steps *s, const tinytl_resume *resume) {
   return TINYTL_OK;
 }
 
+/* ---- Once more on all pictures ------------------------------------------------------------ */
+
+static bool is_refit(const steps *s) {
+  return s->joined.labels != NULL;
+}
+
+static tinytl_status make_joined(steps *s) {
+  const tinytl_images *train = s->task.train, *val = s->task.val;
+  if (!s->options.refit || !val) return TINYTL_OK;
+  const int64_t n = (int64_t)train->n_images + val->n_images;
+  if (n >= (int64_t)TINYTL_REFIT_BELOW * train->n_classes) return TINYTL_OK;
+  return tinytl_joined_make(&s->joined, train, val, s->error);
+}
+
+/* The method that was kept, as if it had been asked for by name. A run that is stopped meanwhile
+ * begins this again, from the checkpoint of the method that was tried last. Where a limit has room
+ * for the pictures without the validation pictures alone, nothing is done. */
+static tinytl_status refit(steps *s) {
+  const tinytl_task task = {
+      .backbone = s->task.backbone, .train = &s->joined.images, .base_nbytes = s->task.base_nbytes};
+  const tinytl_adapter chosen = *s->carry.adapter;
+  tinytl_train_report *report = &s->carry.report;
+  tinytl_train_options options = s->options;
+  tinytl_outcome outcome = {0};
+  options.method = report->method;
+  options.optimizer = report->plan.optimizer;
+  options.mirror = s->carry.mirror;
+  options.save = NULL;
+  options.skip = NULL; /* they were told of */
+  tinytl_plan plan;
+  const tinytl_status status = tinytl_method_plan(&task, &options, &plan, s->error);
+  if (status != TINYTL_OK) return status == TINYTL_ERROR_MEMORY_LIMIT ? TINYTL_OK : status;
+  if (options.refitting)
+    options.refitting(options.context, options.method, s->joined.images.n_images);
+  tinytl_adapter_free(s->carry.adapter);
+  free(s->carry.right);
+  free(s->right);
+  s->carry.adapter = NULL;
+  s->carry.right = s->right = NULL;
+  TINYTL_TRY(tinytl_method_train(&task, &options, NULL, &outcome, s->error));
+  s->carry.adapter = outcome.adapter;
+  s->carry.adapter->val_top1 = chosen.val_top1;
+  s->carry.adapter->temperature = chosen.temperature;
+  s->carry.adapter->reject_below = chosen.reject_below;
+  report->refit = true;
+  report->train_images = outcome.report.train_images;
+  report->skipped_images = outcome.report.skipped_images;
+  if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
+  s->n_run += outcome.n_run;
+  return TINYTL_OK;
+}
+
 /* ---- The run ------------------------------------------------------------------------------ */
 
 static tinytl_status run_steps(steps *s) {
@@ -166,7 +222,7 @@ static tinytl_status run_steps(steps *s) {
   if (status == TINYTL_OK)
     status = is_auto && s->task.val ? run_auto(s, resume) : run_method(s, resume);
   tinytl_resume_free(resume);
-  return status;
+  return status == TINYTL_OK && is_refit(s) ? refit(s) : status;
 }
 
 static void complete_report(const steps *s, tinytl_train_report *report) {
@@ -181,16 +237,16 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
                            const tinytl_images *val, const tinytl_train_options *options,
                            tinytl_adapter **adapter, tinytl_train_report *report,
                            tinytl_error *error) {
-  steps s = {.task = {.backbone = backbone,
-                      .train = train,
-                      .val = val && val->n_images > 0 ? val : NULL,
-                      .base_nbytes = tinytl_resident_nbytes()},
-             .options = *options,
-             .carry = {.asked_mirror = options->mirror, .mirror = options->mirror},
-             .start = tinytl_now(),
-             .error = error};
+  steps s = {
+      .task = {.backbone = backbone, .train = train, .val = val && val->n_images > 0 ? val : NULL},
+      .options = *options,
+      .carry = {.asked_mirror = options->mirror, .mirror = options->mirror},
+      .start = tinytl_now(),
+      .error = error};
   TINYTL_TRY(tinytl_trainer_check_options(options, error));
   TINYTL_TRY(tinytl_trainer_check_images(train, s.task.val, error));
+  TINYTL_TRY(make_joined(&s));
+  s.task.base_nbytes = tinytl_resident_nbytes();
   const tinytl_status status = run_steps(&s);
   if (status == TINYTL_OK) {
     *adapter = s.carry.adapter;
@@ -200,5 +256,6 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
   }
   free(s.carry.right);
   free(s.right);
+  tinytl_joined_clear(&s.joined);
   return status;
 }

@@ -154,6 +154,9 @@ tinytl_status tinytl_trainer_prepare(tinytl_trainer *trainer, const tinytl_backb
  * base_nbytes: what the process holds. */
 tinytl_status tinytl_trainer_choose(tinytl_trainer *trainer, const tinytl_backbone *backbone,
                                     size_t base_nbytes, tinytl_error *error);
+/* The plan alone of options->method, which is no AUTO. Errors as of tinytl_plan_make. */
+tinytl_status tinytl_method_plan(const tinytl_task *task, const tinytl_train_options *options,
+                                 tinytl_plan *plan, tinytl_error *error);
 /* What auto may try, in its order: the methods that fit and that the backbone can do. */
 typedef struct tinytl_auto_plan {
   int n_steps;

@@ -5,7 +5,7 @@
 
 #include "tinytl.h"
 
-enum { MEMORY_MAX = 96, MEMORY_CLASSES = 3 };
+enum { MEMORY_MAX = 300, MEMORY_CLASSES = 3 };
 
 typedef struct memory_images {
   tinytl_images images; /* points into this struct: do not copy it */

@@ -30,18 +30,23 @@ static void test_unreadable_pictures_do_not_count(void **state) {
   assert_float_equal(tinytl_comparison_gain(&c), 0.375, 1e-7);
 }
 
-/* Nothing is preferred for lack of pictures. */
+static bool pays(const tinytl_comparison *c, tinytl_method method) {
+  return tinytl_auto_expected_gain(c, method) > TINYTL_AUTO_LEAST_GAIN;
+}
+
+/* Without anything to compare, what a method gained elsewhere. */
 static void test_too_few_pictures(void **state) {
   (void)state;
   static const float low[] = {0, 0}, high[] = {1, 1};
   for (int n = 0; n < 2; n++) {
-    const tinytl_comparison better = compare(n, low, high);
-    assert_true(isinf(tinytl_comparison_noise(&better)));
-    assert_false(tinytl_auto_pays(&better));
+    const tinytl_comparison worse = compare(n, high, low);
+    assert_true(isinf(tinytl_comparison_noise(&worse)));
+    assert_float_equal(tinytl_auto_expected_gain(&worse, TINYTL_METHOD_BIAS), 0.08, 1e-6);
+    assert_float_equal(tinytl_auto_expected_gain(&worse, TINYTL_METHOD_LITE_BIAS), 0.01, 1e-6);
   }
   const tinytl_comparison same = compare(2, low, low), better = compare(2, low, high);
-  assert_false(tinytl_auto_pays(&same));
-  assert_true(tinytl_auto_pays(&better));
+  assert_false(pays(&same, TINYTL_METHOD_BIAS)); /* beyond doubt */
+  assert_true(pays(&better, TINYTL_METHOD_LITE_BIAS));
 }
 
 /* `n` pictures of which `n_more` become better, the others worse, by as much. */
@@ -52,12 +57,19 @@ static tinytl_comparison of(int n, int n_more) {
   return c;
 }
 
-static void test_threshold(void **state) {
+/* By hand: of 10, gain 0 and noise 1/6; of 10,000, gain 0.01 and noise 0.005. */
+static void test_expected_gain(void **state) {
   (void)state;
-  /* of 100: gain (2 m - 100) / 200, noise close to 0.05 */
-  const tinytl_comparison less = of(100, 54), more = of(100, 56);
-  assert_false(tinytl_auto_pays(&less));
-  assert_true(tinytl_auto_pays(&more));
+  const tinytl_comparison few = of(10, 5), many = of(10000, 5100);
+  const double share = 0.01 / (0.01 + 1.0 / 36);
+  assert_float_equal(tinytl_auto_expected_gain(&few, TINYTL_METHOD_BIAS), 0.08 * (1 - share), 1e-6);
+  assert_float_equal(tinytl_auto_expected_gain(&many, TINYTL_METHOD_LITE_BIAS), 0.01, 1e-5);
+  assert_true(pays(&few, TINYTL_METHOD_BIAS));
+  /* The more pictures, the less counts what was before: gains of -0.02 and -0.01. */
+  const tinytl_comparison some = of(50, 24), most = of(10000, 4900);
+  assert_true(tinytl_auto_expected_gain(&some, TINYTL_METHOD_BIAS) > 0);
+  assert_false(pays(&most, TINYTL_METHOD_BIAS));
+  assert_float_equal(tinytl_auto_expected_gain(&most, TINYTL_METHOD_BIAS), -0.01, 0.001);
 }
 
 static void test_methods_grow(void **state) {
@@ -73,7 +85,7 @@ int main(void) {
       cmocka_unit_test(test_gain_and_noise),
       cmocka_unit_test(test_unreadable_pictures_do_not_count),
       cmocka_unit_test(test_too_few_pictures),
-      cmocka_unit_test(test_threshold),
+      cmocka_unit_test(test_expected_gain),
       cmocka_unit_test(test_methods_grow),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,150 @@
+/* Few pictures: what was chosen with some of them held back is trained once more on all. */
+#include "support/cmocka.h"
+#include "support/saved_run.h"
+
+#include "data/joined.h"
+#include "model/adapter.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static tinytl_adapter *train_on(const saved_run *f, const tinytl_images *train,
+                                const tinytl_images *val, tinytl_train_report *report) {
+  tinytl_adapter *adapter = NULL;
+  assert_int_equal(tinytl_train(f->backbone, train, val, &f->options, &adapter, report, NULL),
+                   TINYTL_OK);
+  return adapter;
+}
+
+static saved_run *make(tinytl_method method, bool refit) {
+  saved_run *f = saved_run_make(method);
+  f->options.save = NULL;
+  f->options.refit = refit;
+  return f;
+}
+
+/* Values as of a training on all pictures, what validation gave as of one with some held back. */
+static void check_method(tinytl_method method) {
+  saved_run *f = make(method, false);
+  tinytl_train_report before, of_all, report;
+  tinytl_joined joined;
+  assert_int_equal(tinytl_joined_make(&joined, &f->train.images, &f->val.images, NULL), TINYTL_OK);
+  tinytl_adapter *held_back = train_on(f, &f->train.images, &f->val.images, &before);
+  tinytl_adapter *all = train_on(f, &joined.images, NULL, &of_all);
+  f->options.refit = true;
+  tinytl_adapter *adapter = train_on(f, &f->train.images, &f->val.images, &report);
+  assert_int_equal(adapter->n_values, all->n_values);
+  assert_memory_equal(adapter->values, all->values, all->n_values * sizeof *all->values);
+  assert_memory_not_equal(adapter->values, held_back->values,
+                          all->n_values * sizeof *all->values);
+  assert_true(adapter->val_top1 == held_back->val_top1);
+  assert_true(adapter->temperature == held_back->temperature && adapter->temperature != 1);
+  assert_true(adapter->reject_below == held_back->reject_below);
+  assert_true(report.refit && !before.refit && !of_all.refit);
+  assert_int_equal(report.train_images, SAVED_TRAIN + SAVED_VAL);
+  assert_int_equal(report.val_images, SAVED_VAL);
+  assert_int_equal(report.best_epoch, before.best_epoch);
+  assert_true(report.val_top1 == before.val_top1);
+  tinytl_joined_clear(&joined);
+  tinytl_adapter_free(held_back), tinytl_adapter_free(all), tinytl_adapter_free(adapter);
+  saved_run_free(f);
+}
+
+static void test_methods(void **state) {
+  (void)state;
+  for (int method = 0; method < TINYTL_METHOD_AUTO; method++) check_method((tinytl_method)method);
+}
+
+/* Chosen as without, and then trained as if it had been asked for by name. */
+static void test_auto(void **state) {
+  (void)state;
+  bool kept[TINYTL_METHOD_AUTO] = {false};
+  for (int i = 0; i < 4; i++) {
+    saved_run *f = make(TINYTL_METHOD_AUTO, false);
+    tinytl_train_report before, of_all, report;
+    tinytl_joined joined;
+    f->options.seed = (uint64_t)i;
+    f->options.lr = i % 2 ? 0.02f : 1e-4f;
+    f->train.sided = f->val.sided = i == 1;
+    assert_int_equal(tinytl_joined_make(&joined, &f->train.images, &f->val.images, NULL),
+                     TINYTL_OK);
+    tinytl_adapter *held_back = train_on(f, &f->train.images, &f->val.images, &before);
+    f->options.refit = true;
+    tinytl_adapter *adapter = train_on(f, &f->train.images, &f->val.images, &report);
+    f->options.method = before.method;
+    f->options.mirror = before.mirrors ? TINYTL_SWITCH_ON : TINYTL_SWITCH_OFF;
+    tinytl_adapter *all = train_on(f, &joined.images, NULL, &of_all);
+    assert_int_equal(report.method, before.method);
+    assert_int_equal(adapter->n_values, all->n_values);
+    assert_memory_equal(adapter->values, all->values, all->n_values * sizeof *all->values);
+    assert_true(adapter->temperature == held_back->temperature);
+    assert_true(report.refit);
+    assert_int_equal(report.mirrors, before.mirrors);
+    assert_int_equal(report.train_images, SAVED_TRAIN + SAVED_VAL);
+    kept[report.method] = true;
+    tinytl_joined_clear(&joined);
+    tinytl_adapter_free(held_back), tinytl_adapter_free(adapter), tinytl_adapter_free(all);
+    saved_run_free(f);
+  }
+  assert_true(kept[TINYTL_METHOD_LAST] + kept[TINYTL_METHOD_BIAS] + kept[TINYTL_METHOD_LITE_BIAS] >
+              1);
+}
+
+/* Enough pictures, or none held back: once is enough. */
+static void test_once(void **state) {
+  (void)state;
+  for (int i = 0; i < 3; i++) {
+    saved_run *f = make(TINYTL_METHOD_LAST, i != 0);
+    tinytl_train_report report;
+    if (i == 1) memory_images_init(&f->train, 100 * MEMORY_CLASSES - SAVED_VAL, 1);
+    tinytl_adapter *adapter =
+        train_on(f, &f->train.images, i == 2 ? NULL : &f->val.images, &report);
+    assert_false(report.refit);
+    assert_int_equal(report.train_images, f->train.images.n_images);
+    tinytl_adapter_free(adapter);
+    saved_run_free(f);
+  }
+}
+
+/* Of the second training: it sees more pictures. */
+static void stop_at_second(void *context, const tinytl_epoch *epoch) {
+  saved_run *f = context;
+  if (epoch->n_images == SAVED_TRAIN + SAVED_VAL) f->stop = 1;
+}
+
+static void do_not_stop(void *context, const tinytl_epoch *epoch) {
+  (void)context, (void)epoch;
+}
+
+static void test_goes_on(void **state) {
+  (void)state;
+  const tinytl_method methods[] = {TINYTL_METHOD_LAST, TINYTL_METHOD_LITE_BIAS,
+                                   TINYTL_METHOD_AUTO};
+  for (int i = 0; i < 3; i++) {
+    saved_run *f = saved_run_make(methods[i]);
+    sink whole, again;
+    f->options.refit = true;
+    f->options.lr = 0.02f;
+    f->options.progress = do_not_stop;
+    saved_run_finish(f, NULL, &whole);
+    f->options.progress = stop_at_second;
+    assert_int_equal(saved_run_train(f, NULL, &again), TINYTL_INTERRUPTED);
+    sink from = sink_copy(saved_run_latest(f));
+    f->options.progress = do_not_stop;
+    saved_run_finish(f, &from, &again);
+    sink_assert_same(&whole, &again);
+    assert_true(f->report.refit);
+    free(from.bytes), free(whole.bytes), free(again.bytes);
+    saved_run_free(f);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_methods),
+      cmocka_unit_test(test_auto),
+      cmocka_unit_test(test_once),
+      cmocka_unit_test(test_goes_on),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
