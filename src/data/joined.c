@@ -29,8 +29,7 @@ static size_t load_nbytes(void *context, const tinytl_view *view) {
   size_t most = 0;
   for (int i = 0; i < 2; i++) {
     const tinytl_images *part = joined->parts[i];
-    if (part->load_nbytes)
-      most = tinytl_size_max(most, part->load_nbytes(part->context, view));
+    if (part->load_nbytes) most = tinytl_size_max(most, part->load_nbytes(part->context, view));
   }
   return most;
 }

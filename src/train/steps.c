@@ -170,41 +170,68 @@ static tinytl_status make_joined(steps *s) {
   return tinytl_joined_make(&s->joined, train, val, s->error);
 }
 
-/* The method that was kept, as if it had been asked for by name. A run that is stopped meanwhile
- * begins this again, from the checkpoint of the method that was tried last. Where a limit has room
- * for the pictures without the validation pictures alone, nothing is done. */
-static tinytl_status refit(steps *s) {
-  const tinytl_task task = {
-      .backbone = s->task.backbone, .train = &s->joined.images, .base_nbytes = s->task.base_nbytes};
-  const tinytl_adapter chosen = *s->carry.adapter;
-  tinytl_train_report *report = &s->carry.report;
-  tinytl_train_options options = s->options;
-  tinytl_outcome outcome = {0};
-  options.method = report->method;
-  options.optimizer = report->plan.optimizer;
-  options.mirror = s->carry.mirror;
-  options.save = NULL;
-  options.skip = NULL; /* they were told of */
-  tinytl_plan plan;
-  const tinytl_status status = tinytl_method_plan(&task, &options, &plan, s->error);
-  if (status != TINYTL_OK) return status == TINYTL_ERROR_MEMORY_LIMIT ? TINYTL_OK : status;
-  if (options.refitting)
-    options.refitting(options.context, options.method, s->joined.images.n_images);
+/* The steps of auto that lead to the method that was kept: lite+bias begins with what bias left. */
+static int first_refit(const steps *s, int last) {
+  return s->task.carry && last > 0 ? 1 : last;
+}
+
+static int last_refit(const steps *s) {
+  int i = 0;
+  while (s->task.carry && tinytl_auto_methods[i] != s->carry.report.method) i++;
+  return i;
+}
+
+static void set_refit(const steps *s, int i, tinytl_train_options *options, tinytl_carry *carry) {
+  options->method = s->task.carry ? tinytl_auto_methods[i] : s->carry.report.method;
+  options->optimizer = s->task.carry ? s->carry.optimizers[i] : s->carry.report.plan.optimizer;
+  carry->nbytes = s->task.carry ? s->plan.carried[i] : 0;
+}
+
+/* What was chosen gives way, but for what validation said of it. */
+static void drop_chosen(steps *s) {
   tinytl_adapter_free(s->carry.adapter);
   free(s->carry.right);
   free(s->right);
   s->carry.adapter = NULL;
   s->carry.right = s->right = NULL;
-  TINYTL_TRY(tinytl_method_train(&task, &options, NULL, &outcome, s->error));
-  s->carry.adapter = outcome.adapter;
+}
+
+/* A run that is stopped meanwhile begins this again, from the checkpoint of the method that was
+ * tried last. Where a limit has room for the training pictures alone, nothing is done. */
+static tinytl_status refit(steps *s) {
+  tinytl_carry carry = {0};
+  const tinytl_task task = {.backbone = s->task.backbone,
+                            .train = &s->joined.images,
+                            .base_nbytes = s->task.base_nbytes,
+                            .carry = s->task.carry ? &carry : NULL};
+  const tinytl_adapter chosen = *s->carry.adapter;
+  const int last = last_refit(s);
+  tinytl_train_report *report = &s->carry.report;
+  tinytl_train_options options = s->options;
+  tinytl_plan plan;
+  options.mirror = s->carry.mirror;
+  options.save = NULL;
+  options.skip = NULL; /* they were told of */
+  set_refit(s, last, &options, &carry);
+  const tinytl_status status = tinytl_method_plan(&task, &options, &plan, s->error);
+  if (status != TINYTL_OK) return status == TINYTL_ERROR_MEMORY_LIMIT ? TINYTL_OK : status;
+  if (options.refitting) options.refitting(options.context, options.method, task.train->n_images);
+  drop_chosen(s);
+  for (int i = first_refit(s, last); i <= last; i++) {
+    tinytl_outcome outcome = {0};
+    set_refit(s, i, &options, &carry);
+    TINYTL_TRY(tinytl_method_train(&task, &options, NULL, &outcome, s->error));
+    tinytl_adapter_free(s->carry.adapter);
+    s->carry.adapter = carry.adapter = outcome.adapter;
+    s->n_run += outcome.n_run;
+    report->train_images = outcome.report.train_images;
+    report->skipped_images = outcome.report.skipped_images;
+    if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
+  }
   s->carry.adapter->val_top1 = chosen.val_top1;
   s->carry.adapter->temperature = chosen.temperature;
   s->carry.adapter->reject_below = chosen.reject_below;
   report->refit = true;
-  report->train_images = outcome.report.train_images;
-  report->skipped_images = outcome.report.skipped_images;
-  if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
-  s->n_run += outcome.n_run;
   return TINYTL_OK;
 }
 

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static tinytl_adapter *train_on(const saved_run *f, const tinytl_images *train,
                                 const tinytl_images *val, tinytl_train_report *report) {
@@ -35,8 +36,7 @@ static void check_method(tinytl_method method) {
   tinytl_adapter *adapter = train_on(f, &f->train.images, &f->val.images, &report);
   assert_int_equal(adapter->n_values, all->n_values);
   assert_memory_equal(adapter->values, all->values, all->n_values * sizeof *all->values);
-  assert_memory_not_equal(adapter->values, held_back->values,
-                          all->n_values * sizeof *all->values);
+  assert_memory_not_equal(adapter->values, held_back->values, all->n_values * sizeof *all->values);
   assert_true(adapter->val_top1 == held_back->val_top1);
   assert_true(adapter->temperature == held_back->temperature && adapter->temperature != 1);
   assert_true(adapter->reject_below == held_back->reject_below);
@@ -55,7 +55,8 @@ static void test_methods(void **state) {
   for (int method = 0; method < TINYTL_METHOD_AUTO; method++) check_method((tinytl_method)method);
 }
 
-/* Chosen as without, and then trained as if it had been asked for by name. */
+/* Chosen as without, and then trained as if it had been asked for by name; lite+bias not quite, as
+ * it begins with what bias left. */
 static void test_auto(void **state) {
   (void)state;
   bool kept[TINYTL_METHOD_AUTO] = {false};
@@ -76,7 +77,10 @@ static void test_auto(void **state) {
     tinytl_adapter *all = train_on(f, &joined.images, NULL, &of_all);
     assert_int_equal(report.method, before.method);
     assert_int_equal(adapter->n_values, all->n_values);
-    assert_memory_equal(adapter->values, all->values, all->n_values * sizeof *all->values);
+    const size_t nbytes = all->n_values * sizeof *all->values;
+    assert_true((memcmp(adapter->values, all->values, nbytes) == 0) ==
+                (report.method != TINYTL_METHOD_LITE_BIAS));
+    assert_memory_not_equal(adapter->values, held_back->values, nbytes);
     assert_true(adapter->temperature == held_back->temperature);
     assert_true(report.refit);
     assert_int_equal(report.mirrors, before.mirrors);
@@ -118,8 +122,7 @@ static void do_not_stop(void *context, const tinytl_epoch *epoch) {
 
 static void test_goes_on(void **state) {
   (void)state;
-  const tinytl_method methods[] = {TINYTL_METHOD_LAST, TINYTL_METHOD_LITE_BIAS,
-                                   TINYTL_METHOD_AUTO};
+  const tinytl_method methods[] = {TINYTL_METHOD_LAST, TINYTL_METHOD_LITE_BIAS, TINYTL_METHOD_AUTO};
   for (int i = 0; i < 3; i++) {
     saved_run *f = saved_run_make(methods[i]);
     sink whole, again;
