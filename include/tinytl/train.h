@@ -81,7 +81,7 @@ struct tinytl_train_options {
   float label_smoothing;      /* 0 to < 1; negative: 0 for TINYTL_METHOD_LAST, else 0.1 (default) */
   float dropout;              /* 0 to < 1; default 0.2 */
   int patience;               /* epochs without a better validation accuracy before stopping;
-                                 0: never; default 0 */
+                                 0: never; default 0. Without validation: never */
   tinytl_switch augment;      /* random resized crops and mirroring; default AUTO: on, but off
                                  for TINYTL_METHOD_LAST, which then computes every picture's
                                  features once */

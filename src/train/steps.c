@@ -187,7 +187,6 @@ static void set_refit(const steps *s, int i, tinytl_train_options *options, tiny
   carry->nbytes = s->task.carry ? s->plan.carried[i] : 0;
 }
 
-/* What was chosen gives way, but for what validation said of it. */
 static void drop_chosen(steps *s) {
   tinytl_adapter_free(s->carry.adapter);
   free(s->carry.right);
@@ -204,7 +203,6 @@ static tinytl_status refit(steps *s) {
                             .train = &s->joined.images,
                             .base_nbytes = s->task.base_nbytes,
                             .carry = s->task.carry ? &carry : NULL};
-  const tinytl_adapter chosen = *s->carry.adapter;
   const int last = last_refit(s);
   tinytl_train_report *report = &s->carry.report;
   tinytl_train_options options = s->options;
@@ -216,6 +214,9 @@ static tinytl_status refit(steps *s) {
   const tinytl_status status = tinytl_method_plan(&task, &options, &plan, s->error);
   if (status != TINYTL_OK) return status == TINYTL_ERROR_MEMORY_LIMIT ? TINYTL_OK : status;
   if (options.refitting) options.refitting(options.context, options.method, task.train->n_images);
+  const float val_top1 = s->carry.adapter->val_top1;
+  const float temperature = s->carry.adapter->temperature;
+  const float reject_below = s->carry.adapter->reject_below;
   drop_chosen(s);
   for (int i = first_refit(s, last); i <= last; i++) {
     tinytl_outcome outcome = {0};
@@ -228,9 +229,9 @@ static tinytl_status refit(steps *s) {
     report->skipped_images = outcome.report.skipped_images;
     if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
   }
-  s->carry.adapter->val_top1 = chosen.val_top1;
-  s->carry.adapter->temperature = chosen.temperature;
-  s->carry.adapter->reject_below = chosen.reject_below;
+  s->carry.adapter->val_top1 = val_top1;
+  s->carry.adapter->temperature = temperature;
+  s->carry.adapter->reject_below = reject_below;
   report->refit = true;
   return TINYTL_OK;
 }

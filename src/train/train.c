@@ -208,7 +208,7 @@ static tinytl_status judge_epoch(session *s) {
   tinytl_position *at = &s->at;
   tinytl_score result = {NAN, 0};
   if (t->val) TINYTL_TRY(validate(s, &result));
-  at->n_without_gain = result.top1 > at->best.top1 ? 0 : at->n_without_gain + 1;
+  at->n_without_gain = !t->val || result.top1 > at->best.top1 ? 0 : at->n_without_gain + 1;
   if (result.top1 > at->best.top1) at->best = result;
   if (!t->val || result.top1 >= at->best.top1 - at->best.noise) {
     at->best_epoch = at->epoch;

@@ -298,6 +298,12 @@ static void test_without_validation(void **state) {
     assert_int_equal(f->report.best_epoch, f->options.epochs);
     destroy(f);
   }
+  /* There is nothing to be patient about. */
+  fixture *f = make(TINYTL_METHOD_LAST, false);
+  f->options.patience = 1;
+  train(f, false);
+  assert_int_equal(f->report.epochs, f->options.epochs);
+  destroy(f);
 }
 
 /* ---- From the file ------------------------------------------------------------------------ */
