@@ -21,8 +21,8 @@ found=$(LC_ALL=C sed -n 's/.*"tinytl.reject_below":"\([^"]*\)".*/\1/p' mine.safe
 with_threshold() {
   LC_ALL=C sed "s/\(\"tinytl.reject_below\":\"\)[^\"]*/\1$1/" mine.safetensors
 }
-digits=$(echo "$found" | sed 's/./9/g; s/^.//') # as long, since the header's length stands in front of it
-with_threshold "0$digits" >none_reaches.safetensors
+digits=$(echo "$found" | sed 's/./9/g; s/^.//') # as long in all, as the header's length stands before it
+with_threshold "$(echo "$digits" | sed 's/9$/e1/')" >none_reaches.safetensors
 with_threshold "-$digits" >all_reach.safetensors
 hide='s/[01]\.[0-9]*/P/g; s/[a-z]*_[a-z]*\|primrose\|clematis\|gazania\|clam\|cockle/CLASS/g; s/[0-9] "/N "/'
 for adapter in none_reaches all_reach; do
