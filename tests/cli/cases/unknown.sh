@@ -1,8 +1,12 @@
 # Answers that are unknown: the threshold in the adapter, what predict makes of it, what eval measures.
 pictures=$fixtures/pictures
 one=$(find "$pictures/test" -name '*.png' | sort | head -n 1)
-# By this seed the threshold is a number of several digits, so that there is room for others below.
-tinytl train -d "$pictures" -o mine.safetensors --method last $small --epochs 60 --seed 3 >/dev/null
+# The first seed whose threshold is a number of several digits, in whose place others can be written.
+for seed in 1 2 3 4 5 6 7 8 9; do
+  tinytl train -d "$pictures" -o mine.safetensors --method last $small --epochs 60 --seed $seed >/dev/null
+  found=$(LC_ALL=C sed -n 's/.*"tinytl.reject_below":"\([^"]*\)".*/\1/p' mine.safetensors | tr -d '\0')
+  [ ${#found} -lt 4 ] || break
+done
 tinytl info mine.safetensors | grep -c '^temperature  *[0-9.]*$\|^unknown  *below a score of [0-9.-]*$'
 
 # Without validation pictures there is none.
@@ -17,7 +21,6 @@ tinytl eval -a none.safetensors -d "$pictures" | grep -c '^unknown\|^others'
 
 # The same adapter with a threshold that no score reaches, and with one that all do.
 threshold=$(tinytl info mine.safetensors --json | json_check reject_below)
-found=$(LC_ALL=C sed -n 's/.*"tinytl.reject_below":"\([^"]*\)".*/\1/p' mine.safetensors | tr -d '\0')
 with_threshold() {
   LC_ALL=C sed "s/\(\"tinytl.reject_below\":\"\)[^\"]*/\1$1/" mine.safetensors
 }
