@@ -78,7 +78,7 @@ static size_t load_nbytes(const tinytl_pretrainer *p) {
 
 static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
   const size_t limit = p->options.memory_limit;
-  const int n_threads = p->options.n_threads ? p->options.n_threads : tinytl_n_cores();
+  const int n_threads = tinytl_n_threads(p->options.n_threads);
   tinytl_cursor c = {0};
   void *loader_memory;
   p->base_bytes = tinytl_resident_nbytes();

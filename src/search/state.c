@@ -28,7 +28,7 @@ static void put_whole(tinytl_json_text *json, const char *name, uint64_t value) 
 static char *print_run(const tinytl_supernet *supernet, const tinytl_search_options *options) {
   const tinytl_train_options *train = &options->train;
   const bool is_limited = train->memory_limit || options->search_limit;
-  const int n_threads = train->n_threads ? train->n_threads : tinytl_n_cores();
+  const int n_threads = tinytl_n_threads(train->n_threads);
   char sha256[2 * SHA256_DIGEST_LENGTH + 1];
   tinytl_json_text json = {0};
   print_sha256(supernet, sha256);
