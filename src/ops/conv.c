@@ -231,7 +231,9 @@ void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
   const int n_chunks = tinytl_ceil_div(n_pixels, g.chunk);
   const bool alone = (size_t)n_pixels * channels < TINYTL_SPLIT_ALONE;
   tinytl_parallel_for(alone ? NULL : run->pool, n_chunks, epilogue_grad_task, &g);
-  for (int chunk = 0; dbias && chunk < n_chunks; chunk++)
+  if (!dbias) return;
+  tinytl_await_turn(run);
+  for (int chunk = 0; chunk < n_chunks; chunk++)
     run->kernels->add(dbias, g.partial + (size_t)chunk * channels, (size_t)channels);
 }
 

@@ -59,6 +59,7 @@ void tinytl_conv_backward_gain(const tinytl_run *run, const tinytl_conv *conv,
                  .filter = filter,
                  .channels = conv->out_c,
                  .split = tinytl_split_rows(conv->out_c, (size_t)filter)};
+  tinytl_await_turn(run);
   if (tinytl_conv_is_depthwise(conv))
     depthwise_gain(&g);
   else

@@ -89,6 +89,7 @@ void tinytl_conv_backward_weight_rgb(const tinytl_run *run, const tinytl_conv *c
   for (int part = 1; part < n_parts; part++)
     run->kernels->add(g.sums, g.sums + part * g.n_weights, g.n_weights);
   const size_t out_c = (size_t)conv->out_c, filter = g.n_weights / out_c;
+  tinytl_await_turn(run);
   for (size_t o = 0; o < out_c; o++)
     for (size_t i = 0; i < filter; i++) dw[o * filter + i] += g.sums[i * out_c + o];
 }

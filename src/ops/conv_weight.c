@@ -124,6 +124,7 @@ static void product_task(void *context, int task) {
 
 void tinytl_conv_backward_weight(const tinytl_run *run, const tinytl_conv *conv, const float *x,
                                  const float *dy, float *dw) {
+  tinytl_await_turn(run);
   if (tinytl_conv_is_depthwise(conv)) {
     tinytl_depthwise_backward_weight(run, conv, x, dy, dw);
     return;

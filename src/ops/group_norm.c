@@ -178,5 +178,6 @@ void tinytl_group_norm_backward(const tinytl_run *run, int n_pixels, int channel
                      .dy = dy,
                      .dscale = dscale,
                      .dshift = dshift};
+  if (dscale || dshift) tinytl_await_turn(run);
   tinytl_split_run(run, &n.split, norm_backward_task, &n);
 }

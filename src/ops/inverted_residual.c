@@ -280,7 +280,9 @@ static void mask_row(const rows *s, const tinytl_block_layer *layer, int row, in
 static void add_sums(const rows *s, const tinytl_block_layer *layer, int n_rows,
                      const float *sums) {
   const int channels = s->conv->in_c;
-  for (int row = 0; layer->dbias && row < n_rows; row++)
+  if (!layer->dbias) return;
+  tinytl_await_turn(s->run);
+  for (int row = 0; row < n_rows; row++)
     s->run->kernels->add(layer->dbias, sums + (ptrdiff_t)row * channels, (size_t)channels);
 }
 

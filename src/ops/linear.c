@@ -90,6 +90,7 @@ static void input_task(void *context, int task) {
 void tinytl_linear_backward(const tinytl_run *run, int in, int out, const float *w, const float *x,
                             const float *dy, float *dw, float *dbias, float *dx) {
   linear_backward l = {run->kernels, in, out, tinytl_split_rows(out, in), w, x, dy, dw, dbias, dx};
+  if (dw || dbias) tinytl_await_turn(run);
   tinytl_split_run(run, &l.split, weight_task, &l);
   if (!dx) return;
   l.split = tinytl_split_rows((in + STRIP - 1) / STRIP, (size_t)out * STRIP);

@@ -18,7 +18,16 @@ typedef struct tinytl_run {
   void *scratch;     /* aligned to 64 */
   /* Of batch norm: the batch is that of all ranks together. NULL: of one */
   tinytl_ranks *ranks;
+  /* Of images side by side, whose gradients are added up in order: an operator adds to one when
+   * *turn has come to turn_at. NULL: at once */
+  const atomic_int *turn;
+  int turn_at;
 } tinytl_run;
+
+/* What an operator does before it first adds to a gradient: everything else needs no order. */
+static inline void tinytl_await_turn(const tinytl_run *run) {
+  if (run->turn) tinytl_count_wait(run->turn, run->turn_at);
+}
 
 /* ---- Convolution (conv.c: dense and pointwise; depthwise.c; *_weight.c) ---------------------- */
 

@@ -191,6 +191,7 @@ static void weight_backward(const tinytl_machine *machine, const tinytl_step *st
     /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): a step with a gain has scratch */
     dw = memset(run.scratch, 0, nbytes);
     run.scratch = (char *)run.scratch + nbytes;
+    run.turn = NULL;
   }
   if (!dw)
     tinytl_factors_put(&gradients->weight_factors[i], machine->slot, x, dy);
@@ -199,7 +200,7 @@ static void weight_backward(const tinytl_machine *machine, const tinytl_step *st
   else
     tinytl_conv_backward_weight_rgb(&run, conv, rgb, network->input_scale, network->input_shift, dy,
                                     dw);
-  if (gain) tinytl_conv_backward_gain(&run, conv, &network->backbone->weight[i], dw, gain);
+  if (gain) tinytl_conv_backward_gain(&machine->run, conv, &network->backbone->weight[i], dw, gain);
 }
 
 static tinytl_block_layer block_layer(const tinytl_machine *machine, int i, int mask) {
@@ -248,7 +249,7 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
     const tinytl_conv *conv = &network->conv[step->index];
     const tinytl_conv *last = &network->conv[network->backbone->arch.n_layers - 1];
     machine->run.scratch = at(machine, step->scratch);
-    if (machine->before && s >= program->head) tinytl_count_wait(machine->before, s + 1);
+    machine->run.turn_at = s + 1;
     tinytl_guard_before(program, machine->arena, s);
     void *x = at(machine, step->x), *y = at(machine, step->y);
     tinytl_fused_block block;
@@ -323,7 +324,7 @@ static void run_turn(void *context, int i) {
 static void share_pool(tinytl_machine *machines, int n, tinytl_pool *pool) {
   for (int i = 0; i < n; i++) {
     machines[i].run.pool = n > 1 ? NULL : pool;
-    machines[i].before = NULL;
+    machines[i].run.turn = NULL;
     machines[i].n_done = NULL;
     if (i > 0) machines[i].watch = NULL;
   }
@@ -341,9 +342,9 @@ void tinytl_machines_run(tinytl_machine *machines, tinytl_turn *list, int n, tin
   add_unwatched(machines, n - 1);
 }
 
-/* Images end in their order: their last steps do anyway. So when image k + 2 n begins, all but the
- * latest n - 1 have ended, image k + 1 among them, and nobody looks at the steps of image k any
- * more. */
+/* A step of image k adds to gradients when that step of image k - 1 has ended. Images end in their
+ * order. So when image k + 2 n begins, all but the latest n - 1 have ended, image k + 1 among them,
+ * and nobody looks at the steps of image k any more. */
 typedef struct feeding {
   tinytl_machine *machines;
   int n_machines;
@@ -363,7 +364,7 @@ static int next_turn(feeding *f, int i, tinytl_turn *turn) {
   const int image = f->ended ? -1 : f->n_begun++;
   if (image >= 0) {
     const int n_counts = 2 * f->n_machines;
-    machine->before = image > 0 ? &f->n_done[(image - 1) % n_counts] : NULL;
+    machine->run.turn = image > 0 ? &f->n_done[(image - 1) % n_counts] : NULL;
     machine->n_done = &f->n_done[image % n_counts];
     atomic_store(machine->n_done, 0);
     f->n_unwatched += i > 0;

@@ -142,10 +142,7 @@ struct tinytl_machine {
   unsigned char *arena;              /* [program->nbytes], aligned to TINYTL_ARENA_ALIGN */
   tinytl_run run;
   tinytl_stopwatch *watch; /* NULL: time is not measured */
-  /* Steps done so far: of the run on the image before, after which gradients are added to (NULL:
-   * there is none), and of this one (NULL: nobody asks). */
-  const atomic_int *before;
-  atomic_int *n_done;
+  atomic_int *n_done;      /* steps so far, for run.turn of the next image; NULL: nobody asks */
 };
 
 /* Runs all steps on rgb [image_size][image_size][3]. Returns the loss for TINYTL_GOAL_TRAIN, else
