@@ -203,7 +203,7 @@ static void make_torch(void) {
 /* ---- Runs --------------------------------------------------------------------------------- */
 
 static void make_runs(void) {
-  for (int method = 0; method < TINYTL_METHOD_AUTO; method++) {
+  for (int method = 0; method <= TINYTL_METHOD_AUTO; method++) {
     const char *name = tinytl_method_name((tinytl_method)method);
     saved_run *run = fuzz_run();
     sink adapter = {0};

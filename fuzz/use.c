@@ -54,6 +54,7 @@ saved_run *fuzz_run(void) {
   memory_images_init(&run->train, 6, 1);
   memory_images_init(&run->val, 3, 2);
   run->options.epochs = 2;
+  run->options.refit = true;
   run->options.resumed = NULL;
   return run;
 }

@@ -156,8 +156,7 @@ typedef struct tinytl_train_report {
  * options hold for every method. Without `val` the largest method that fits is trained.
  *
  * With options->refit, and few pictures, the method that was kept is trained anew on both sets, for
- * all of its epochs; temperature, threshold and val_top1 stay those that `val` gave. Nothing is
- * saved meanwhile: a run that goes on from a checkpoint begins this part anew.
+ * all of its epochs; temperature, threshold and val_top1 stay those that `val` gave.
  *
  * On success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter,
  * whatever the number of threads.

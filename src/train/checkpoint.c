@@ -155,7 +155,7 @@ int tinytl_checkpoint_vectors(const tinytl_checkpoint *c,
   if (has_best(c))
     vectors[n++] = (tinytl_vector){
         .name = "best", .dtype = TINYTL_DTYPE_F32, .data = t->best, .n = t->params->n};
-  if (carry)
+  if (carry && t->val)
     vectors[n++] = (tinytl_vector){
         .name = "auto.right", .dtype = TINYTL_DTYPE_F32, .data = carry->right, .n = n_val};
   tinytl_optimizer_moments(&t->optimizer, t->params, moments);
@@ -206,20 +206,38 @@ static char *print_state(const tinytl_checkpoint *c) {
 
 /* ---- Writing ------------------------------------------------------------------------------ */
 
+static void put_report(tinytl_json_text *json, const tinytl_train_report *report) {
+  tinytl_json_put_int(json, "epochs", report->epochs);
+  tinytl_json_put_int(json, "best_epoch", report->best_epoch);
+  tinytl_json_put_int(json, "train_images", report->train_images);
+  tinytl_json_put_int(json, "val_images", report->val_images);
+  tinytl_json_put_int(json, "skipped_images", report->skipped_images);
+  tinytl_json_put_int(json, "mirrors", report->mirrors);
+}
+
 /* What auto knows of the best method so far beside its adapter; mirror is what it had decided
  * before this method. */
 static char *print_auto(const tinytl_carry *carry) {
-  const tinytl_train_report *report = &carry->report;
   tinytl_json_text json = {0};
   tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_int(&json, "step", carry->step);
   tinytl_json_put_int(&json, "mirror", carry->mirror);
-  tinytl_json_put_int(&json, "epochs", report->epochs);
-  tinytl_json_put_int(&json, "best_epoch", report->best_epoch);
-  tinytl_json_put_int(&json, "train_images", report->train_images);
-  tinytl_json_put_int(&json, "val_images", report->val_images);
-  tinytl_json_put_int(&json, "skipped_images", report->skipped_images);
-  tinytl_json_put_int(&json, "mirrors", report->mirrors);
+  put_report(&json, &carry->report);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
+}
+
+static char *print_found(const tinytl_found *found) {
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '{');
+  tinytl_json_put_int(&json, "step", found->step);
+  tinytl_json_put_int(&json, "mirror", found->mirror);
+  tinytl_json_put_string(&json, "method", tinytl_method_name(found->report.method));
+  tinytl_json_put_float(&json, "val_top1", found->report.val_top1);
+  tinytl_json_put_float(&json, "temperature", found->temperature);
+  if (!isnan(found->reject_below))
+    tinytl_json_put_float(&json, "reject_below", found->reject_below);
+  put_report(&json, &found->report);
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
 }
@@ -235,10 +253,13 @@ static tinytl_status write_header(const tinytl_checkpoint *c, const tinytl_vecto
                                  .dims = {vectors[i].n},
                                  .nbytes = vectors[i].nbytes};
   const tinytl_carry *carry = c->trainer->carry;
-  char *state = print_state(c), *auto_state = carry ? print_auto(carry) : NULL;
-  if (!state || (carry && !auto_state)) {
+  const tinytl_found *found = c->trainer->found;
+  const char *before = found ? "tinytl.refit" : carry ? "tinytl.auto" : NULL;
+  char *state = print_state(c);
+  char *state_before = found ? print_found(found) : carry ? print_auto(carry) : NULL;
+  if (!state || (before && !state_before)) {
     free(state);
-    free(auto_state);
+    free(state_before);
     return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
   }
   const char *const meta[] = {"tinytl.format",
@@ -257,12 +278,12 @@ static tinytl_status write_header(const tinytl_checkpoint *c, const tinytl_vecto
                               c->identity.schedule,
                               "tinytl.state",
                               state,
-                              carry ? "tinytl.auto" : NULL,
-                              auto_state,
+                              before,
+                              state_before,
                               NULL};
   const tinytl_status status = tinytl_sealer_begin(sealer, meta, tensors, n, write, context, error);
   free(state);
-  free(auto_state);
+  free(state_before);
   return status;
 }
 

@@ -8,7 +8,7 @@
 #include "format/sealed_file.h"
 #include "train/trainer.h"
 
-#define TINYTL_CHECKPOINT_FORMAT "checkpoint 3"
+#define TINYTL_CHECKPOINT_FORMAT "checkpoint 4"
 
 /* What validation says. */
 typedef struct tinytl_score {
@@ -87,6 +87,12 @@ tinytl_status tinytl_resume_choose(const tinytl_resume *resume, tinytl_train_opt
  * carry->adapter where there is one. */
 tinytl_status tinytl_resume_carry(const tinytl_resume *resume, const tinytl_task *task,
                                   tinytl_carry *carry, tinytl_error *error);
+/* Is it of a training on all pictures, once it was found what to train? */
+bool tinytl_resume_is_refit(const tinytl_resume *resume);
+/* What was found; with auto, whose methods are in *carry, also carry->adapter where the method that
+ * is trained now began with one. task: with pictures held back. */
+tinytl_status tinytl_resume_found(const tinytl_resume *resume, const tinytl_task *task,
+                                  tinytl_carry *carry, tinytl_found *found, tinytl_error *error);
 /* Refuses what is not of this run, and brings trainer and position to where it was saved. */
 tinytl_status tinytl_resume_restore(const tinytl_resume *resume, tinytl_checkpoint *checkpoint,
                                     tinytl_error *error);

@@ -1,4 +1,5 @@
 /* Going on from a checkpoint: nothing of the file is believed that is not checked. */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,25 +87,36 @@ tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options 
 
 /* ---- What auto carries -------------------------------------------------------------------- */
 
-static tinytl_status parse_carry(const json_t *state, const char *where, const tinytl_task *task,
-                                 tinytl_carry *carry, tinytl_error *error) {
-  tinytl_train_report *report = &carry->report;
-  const int n_train = task->train->n_images, n_val = task->val ? task->val->n_images : 0;
-  int mirror, mirrors;
-  TINYTL_TRY(tinytl_json_int(state, "step", 0, carry->n_steps - 1, where, &carry->step, error));
-  TINYTL_TRY(tinytl_json_int(state, "mirror", 0, TINYTL_SWITCH_ON, where, &mirror, error));
+/* Numbers of pictures are bounded by identity, which is compared later. */
+static tinytl_status parse_report(const json_t *state, const char *where,
+                                  tinytl_train_report *report, tinytl_error *error) {
+  int mirrors;
   TINYTL_TRY(tinytl_json_int(state, "epochs", 0, 10000, where, &report->epochs, error));
   TINYTL_TRY(
       tinytl_json_int(state, "best_epoch", 0, report->epochs, where, &report->best_epoch, error));
   TINYTL_TRY(
-      tinytl_json_int(state, "train_images", 0, n_train, where, &report->train_images, error));
-  TINYTL_TRY(tinytl_json_int(state, "val_images", 0, n_val, where, &report->val_images, error));
-  TINYTL_TRY(tinytl_json_int(state, "skipped_images", 0, n_train + n_val, where,
-                             &report->skipped_images, error));
+      tinytl_json_int(state, "train_images", 0, INT_MAX, where, &report->train_images, error));
+  TINYTL_TRY(tinytl_json_int(state, "val_images", 0, INT_MAX, where, &report->val_images, error));
+  TINYTL_TRY(
+      tinytl_json_int(state, "skipped_images", 0, INT_MAX, where, &report->skipped_images, error));
   TINYTL_TRY(tinytl_json_int(state, "mirrors", 0, 1, where, &mirrors, error));
-  carry->mirror = (tinytl_switch)mirror;
   report->mirrors = mirrors;
   return TINYTL_OK;
+}
+
+static tinytl_status parse_mirror(const json_t *state, const char *where, tinytl_switch *mirror,
+                                  tinytl_error *error) {
+  int value;
+  TINYTL_TRY(tinytl_json_int(state, "mirror", 0, TINYTL_SWITCH_ON, where, &value, error));
+  *mirror = (tinytl_switch)value;
+  return TINYTL_OK;
+}
+
+static tinytl_status parse_carry(const json_t *state, const char *where, tinytl_carry *carry,
+                                 tinytl_error *error) {
+  TINYTL_TRY(tinytl_json_int(state, "step", 0, carry->n_steps - 1, where, &carry->step, error));
+  TINYTL_TRY(parse_mirror(state, where, &carry->mirror, error));
+  return parse_report(state, where, &carry->report, error);
 }
 
 static tinytl_status open_adapter(const tinytl_resume *r, const tinytl_tensor *tensor,
@@ -133,7 +145,7 @@ tinytl_status tinytl_resume_carry(const tinytl_resume *r, const tinytl_task *tas
   char where[TINYTL_ST_WHERE];
   json_t *state = NULL;
   TINYTL_TRY(tinytl_sealed_object(&r->file, "tinytl.auto", where, &state, error));
-  const tinytl_status status = parse_carry(state, where, task, carry, error);
+  const tinytl_status status = parse_carry(state, where, carry, error);
   json_decref(state);
   TINYTL_TRY(status);
   if (carry->step == 0) return TINYTL_OK;
@@ -143,6 +155,64 @@ tinytl_status tinytl_resume_carry(const tinytl_resume *r, const tinytl_task *tas
                        r->file.source->name);
   return open_adapter(r, tensor, task, carry, error);
 }
+
+/* ---- What was found with pictures held back ------------------------------------------------ */
+
+bool tinytl_resume_is_refit(const tinytl_resume *r) {
+  return tinytl_safetensors_meta(r->file.header, "tinytl.refit") != NULL;
+}
+
+static tinytl_status parse_number(const json_t *state, const char *key, double low, double high,
+                                  const char *where, float *value, tinytl_error *error) {
+  const json_t *item = json_object_get(state, key);
+  const double number = json_is_number(item) ? json_number_value(item) : (double)NAN;
+  if (!(number >= low && number <= high))
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: \"%s\" must be a number %g to %g", where,
+                       key, low, high);
+  *value = (float)number;
+  return TINYTL_OK;
+}
+
+/* The method that was kept: of auto, one from the step on that is trained now. */
+static tinytl_status parse_kept(const json_t *state, const char *where, const tinytl_carry *carry,
+                                int step, tinytl_method *method, tinytl_error *error) {
+  const char *name = json_string_value(json_object_get(state, "method"));
+  const bool known = name && tinytl_method_parse(name, method);
+  bool fits = carry->n_steps == 0 && known && *method != TINYTL_METHOD_AUTO;
+  for (int i = step; known && i < carry->n_steps; i++) fits |= tinytl_auto_methods[i] == *method;
+  if (fits) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a \"method\" of this run", where);
+}
+
+static tinytl_status parse_found(const json_t *state, const char *where, const tinytl_carry *carry,
+                                 tinytl_found *found, tinytl_error *error) {
+  tinytl_train_report *report = &found->report;
+  found->reject_below = NAN;
+  /* Where the method was asked for by name and the file is of auto, its identity is refused. */
+  if (carry->n_steps > 0)
+    TINYTL_TRY(tinytl_json_int(state, "step", 0, carry->n_steps - 1, where, &found->step, error));
+  TINYTL_TRY(parse_mirror(state, where, &found->mirror, error));
+  TINYTL_TRY(parse_kept(state, where, carry, found->step, &report->method, error));
+  TINYTL_TRY(parse_number(state, "val_top1", 0, 1, where, &report->val_top1, error));
+  TINYTL_TRY(parse_number(state, "temperature", 0.01, 100, where, &found->temperature, error));
+  if (json_object_get(state, "reject_below"))
+    TINYTL_TRY(parse_number(state, "reject_below", -1e6, 1e6, where, &found->reject_below, error));
+  return parse_report(state, where, report, error);
+}
+
+tinytl_status tinytl_resume_found(const tinytl_resume *r, const tinytl_task *task,
+                                  tinytl_carry *carry, tinytl_found *found, tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  json_t *state = NULL;
+  TINYTL_TRY(tinytl_sealed_object(&r->file, "tinytl.refit", where, &state, error));
+  const tinytl_status status = parse_found(state, where, carry, found, error);
+  json_decref(state);
+  TINYTL_TRY(status);
+  const tinytl_tensor *tensor = tinytl_safetensors_find(r->file.header, "auto.adapter");
+  return tensor ? open_adapter(r, tensor, task, carry, error) : TINYTL_OK;
+}
+
+/* ---- Identity ------------------------------------------------------------------------------ */
 
 static tinytl_status check_identity(const tinytl_resume *r, const tinytl_checkpoint *c,
                                     tinytl_error *error) {

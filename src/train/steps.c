@@ -122,7 +122,7 @@ static tinytl_status take_room(steps *s) {
   return TINYTL_OK;
 }
 
-static tinytl_status run_auto(steps *s, const tinytl_resume *resume) {
+static tinytl_status plan_auto(steps *s) {
   const bool goes_on = s->carry.n_steps > 0;
   TINYTL_TRY(
       tinytl_auto_plan_make(&s->task, &s->options, goes_on ? &s->carry : NULL, &s->plan, s->error));
@@ -133,8 +133,13 @@ static tinytl_status run_auto(steps *s, const tinytl_resume *resume) {
     /* That of another name is refused where the checkpoint is compared. */
     for (int i = 0; i < s->carry.n_steps; i++) s->carry.optimizers[i] = s->options.optimizer;
   }
-  TINYTL_TRY(take_room(s));
   s->task.carry = &s->carry;
+  return TINYTL_OK;
+}
+
+static tinytl_status run_auto(steps *s, const tinytl_resume *resume) {
+  TINYTL_TRY(plan_auto(s));
+  TINYTL_TRY(take_room(s));
   return train_all(s, resume);
 }
 
@@ -171,20 +176,65 @@ static tinytl_status make_joined(steps *s) {
 }
 
 /* The steps of auto that lead to the method that was kept: lite+bias begins with what bias left. */
-static int first_refit(const steps *s, int last) {
-  return s->task.carry && last > 0 ? 1 : last;
-}
-
-static int last_refit(const steps *s) {
+static int last_refit(const steps *s, tinytl_method kept) {
   int i = 0;
-  while (s->task.carry && tinytl_auto_methods[i] != s->carry.report.method) i++;
+  while (s->task.carry && tinytl_auto_methods[i] != kept) i++;
   return i;
 }
 
-static void set_refit(const steps *s, int i, tinytl_train_options *options, tinytl_carry *carry) {
-  options->method = s->task.carry ? tinytl_auto_methods[i] : s->carry.report.method;
-  options->optimizer = s->task.carry ? s->carry.optimizers[i] : s->carry.report.plan.optimizer;
+static int first_refit(const steps *s, tinytl_method kept) {
+  const int last = last_refit(s, kept);
+  return s->task.carry && last > 0 ? 1 : last;
+}
+
+/* Of step i. */
+static void set_refit(const steps *s, const tinytl_found *found, int i,
+                      tinytl_train_options *options, tinytl_carry *carry) {
+  options->method = s->task.carry ? tinytl_auto_methods[i] : found->report.method;
+  options->optimizer = s->task.carry ? s->carry.optimizers[i] : found->report.plan.optimizer;
+  options->mirror = found->mirror;
+  options->skip = NULL; /* they were told of */
   carry->nbytes = s->task.carry ? s->plan.carried[i] : 0;
+}
+
+static tinytl_task refit_task(const steps *s, const tinytl_found *found,
+                              const tinytl_carry *carry) {
+  return (tinytl_task){.backbone = s->task.backbone,
+                       .train = &s->joined.images,
+                       .base_nbytes = s->task.base_nbytes,
+                       .carry = s->task.carry ? carry : NULL,
+                       .found = found};
+}
+
+/* From found->step on. Of s->carry, the adapter is what that step begins with. */
+static tinytl_status refit_from(steps *s, tinytl_found *found, const tinytl_resume *resume) {
+  tinytl_carry carry = s->carry;
+  const tinytl_task task = refit_task(s, found, &carry);
+  tinytl_train_options options = s->options;
+  tinytl_train_report *report = &s->carry.report;
+  const int last = last_refit(s, found->report.method);
+  carry.right = NULL;
+  carry.asks_mirror = false;
+  if (options.refitting)
+    options.refitting(options.context, found->report.method, task.train->n_images);
+  *report = found->report;
+  for (; found->step <= last; found->step++, resume = NULL) {
+    tinytl_outcome outcome = {0};
+    set_refit(s, found, found->step, &options, &carry);
+    TINYTL_TRY(tinytl_method_train(&task, &options, resume, &outcome, s->error));
+    tinytl_adapter_free(s->carry.adapter);
+    s->carry.adapter = carry.adapter = outcome.adapter;
+    s->n_run += outcome.n_run;
+    s->setup_seconds += outcome.report.setup_seconds;
+    report->train_images = outcome.report.train_images;
+    report->skipped_images = outcome.report.skipped_images;
+    if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
+  }
+  s->carry.adapter->val_top1 = report->val_top1;
+  s->carry.adapter->temperature = found->temperature;
+  s->carry.adapter->reject_below = found->reject_below;
+  report->refit = true;
+  return TINYTL_OK;
 }
 
 static void drop_chosen(steps *s) {
@@ -195,62 +245,59 @@ static void drop_chosen(steps *s) {
   s->carry.right = s->right = NULL;
 }
 
-/* A run that is stopped meanwhile begins this again, from the checkpoint of the method that was
- * tried last. Where a limit has room for the training pictures alone, nothing is done. */
+/* Where a limit has room for the training pictures alone, nothing is done. */
 static tinytl_status refit(steps *s) {
+  tinytl_found found = {.report = s->carry.report,
+                        .temperature = s->carry.adapter->temperature,
+                        .reject_below = s->carry.adapter->reject_below,
+                        .mirror = s->carry.mirror,
+                        .step = first_refit(s, s->carry.report.method)};
   tinytl_carry carry = {0};
-  const tinytl_task task = {.backbone = s->task.backbone,
-                            .train = &s->joined.images,
-                            .base_nbytes = s->task.base_nbytes,
-                            .carry = s->task.carry ? &carry : NULL};
-  const int last = last_refit(s);
-  tinytl_train_report *report = &s->carry.report;
   tinytl_train_options options = s->options;
   tinytl_plan plan;
-  options.mirror = s->carry.mirror;
-  options.save = NULL;
-  options.skip = NULL; /* they were told of */
-  set_refit(s, last, &options, &carry);
+  const tinytl_task task = refit_task(s, &found, &carry);
+  set_refit(s, &found, last_refit(s, found.report.method), &options, &carry);
   const tinytl_status status = tinytl_method_plan(&task, &options, &plan, s->error);
   if (status != TINYTL_OK) return status == TINYTL_ERROR_MEMORY_LIMIT ? TINYTL_OK : status;
-  if (options.refitting) options.refitting(options.context, options.method, task.train->n_images);
-  const float val_top1 = s->carry.adapter->val_top1;
-  const float temperature = s->carry.adapter->temperature;
-  const float reject_below = s->carry.adapter->reject_below;
   drop_chosen(s);
-  for (int i = first_refit(s, last); i <= last; i++) {
-    tinytl_outcome outcome = {0};
-    set_refit(s, i, &options, &carry);
-    TINYTL_TRY(tinytl_method_train(&task, &options, NULL, &outcome, s->error));
-    tinytl_adapter_free(s->carry.adapter);
-    s->carry.adapter = carry.adapter = outcome.adapter;
-    s->n_run += outcome.n_run;
-    report->train_images = outcome.report.train_images;
-    report->skipped_images = outcome.report.skipped_images;
-    if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
-  }
-  s->carry.adapter->val_top1 = val_top1;
-  s->carry.adapter->temperature = temperature;
-  s->carry.adapter->reject_below = reject_below;
-  report->refit = true;
-  return TINYTL_OK;
+  return refit_from(s, &found, NULL);
+}
+
+/* Goes on with the second training. */
+static tinytl_status resume_refit(steps *s, const tinytl_resume *resume) {
+  tinytl_found found = {0};
+  if (!is_refit(s))
+    return tinytl_fail(s->error, TINYTL_ERROR_USAGE,
+                       "%s is of a run that trained once more on all pictures: expected the same "
+                       "pictures and validation split, found some by which this run does not",
+                       s->options.resume->name);
+  if (s->carry.n_steps > 0) TINYTL_TRY(plan_auto(s));
+  TINYTL_TRY(tinytl_resume_found(resume, &s->task, &s->carry, &found, s->error));
+  found.report.plan.optimizer = s->options.optimizer;
+  return refit_from(s, &found, resume);
 }
 
 /* ---- The run ------------------------------------------------------------------------------ */
 
+static tinytl_status run_first(steps *s, const tinytl_resume *resume) {
+  const bool is_auto = s->options.method == TINYTL_METHOD_AUTO;
+  if (is_auto && !s->task.val) TINYTL_TRY(choose_unseen(s));
+  TINYTL_TRY(is_auto && s->task.val ? run_auto(s, resume) : run_method(s, resume));
+  return is_refit(s) ? refit(s) : TINYTL_OK;
+}
+
+static tinytl_status go_on(steps *s, const tinytl_resume *resume) {
+  TINYTL_TRY(tinytl_resume_choose(resume, &s->options, &s->carry, s->error));
+  return tinytl_resume_is_refit(resume) ? resume_refit(s, resume) : run_first(s, resume);
+}
+
 static tinytl_status run_steps(steps *s) {
   tinytl_resume *resume = NULL;
-  tinytl_status status = TINYTL_OK;
-  if (s->options.resume) {
-    TINYTL_TRY(tinytl_resume_open(s->options.resume, &resume, s->error));
-    status = tinytl_resume_choose(resume, &s->options, &s->carry, s->error);
-  }
-  const bool is_auto = s->options.method == TINYTL_METHOD_AUTO;
-  if (status == TINYTL_OK && is_auto && !s->task.val) status = choose_unseen(s);
-  if (status == TINYTL_OK)
-    status = is_auto && s->task.val ? run_auto(s, resume) : run_method(s, resume);
+  if (!s->options.resume) return run_first(s, NULL);
+  TINYTL_TRY(tinytl_resume_open(s->options.resume, &resume, s->error));
+  const tinytl_status status = go_on(s, resume);
   tinytl_resume_free(resume);
-  return status == TINYTL_OK && is_refit(s) ? refit(s) : status;
+  return status;
 }
 
 static void complete_report(const steps *s, tinytl_train_report *report) {

@@ -183,6 +183,7 @@ tinytl_status tinytl_trainer_create(const tinytl_task *task, const tinytl_train_
   made->train = task->train;
   made->val = task->val;
   made->carry = task->carry;
+  made->found = task->found;
   const tinytl_status status = set_up(made, task, error);
   if (status != TINYTL_OK)
     tinytl_trainer_free(made);

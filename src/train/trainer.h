@@ -24,6 +24,14 @@ typedef struct tinytl_carry {
   bool asks_mirror;           /* the features of this method are to decide it */
 } tinytl_carry;
 
+/* What was found with pictures held back, in a run that then trains once more, on all of them. */
+typedef struct tinytl_found {
+  tinytl_train_report report; /* of the method that was kept */
+  float temperature, reject_below;
+  tinytl_switch mirror; /* training pictures */
+  int step;             /* of auto, that is trained now; 0: the method was asked for by name */
+} tinytl_found;
+
 /* What a run may trade for memory. */
 typedef struct tinytl_choices {
   tinytl_method method;
@@ -48,6 +56,7 @@ typedef struct tinytl_trainer {
   tinytl_rules rules;
   const tinytl_images *train, *val; /* val may be NULL */
   const tinytl_carry *carry;        /* NULL: the method was asked for by name */
+  const tinytl_found *found;        /* NULL: the first training */
 
   tinytl_network *network;
   tinytl_params *params;
@@ -78,11 +87,12 @@ typedef struct tinytl_trainer {
   int n_fed; /* images since the last update */
 } tinytl_trainer;
 
-/* What a run is about. All is borrowed; val and carry may be NULL. */
+/* What a run is about. All is borrowed; val, carry and found may be NULL. */
 typedef struct tinytl_task {
   const tinytl_backbone *backbone;
   const tinytl_images *train, *val;
   const tinytl_carry *carry;
+  const tinytl_found *found;
   size_t base_nbytes; /* that the process held before the run */
 } tinytl_task;
 

@@ -10,7 +10,7 @@ enum {
   SAVED_VAL = 9,
   SAVED_BATCH = 4,
   SAVED_EPOCHS = 3, /* of 6 updates */
-  SAVED_MAX = 96
+  SAVED_MAX = 128
 };
 
 typedef struct saved_run {

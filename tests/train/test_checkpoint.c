@@ -329,7 +329,7 @@ static void test_python(void **state) {
   saved_run_finish(f, NULL, &adapter);
   sink_check_in_python(saved_run_latest(f),
                        "m = f.metadata()\n"
-                       "assert m[\"tinytl.format\"] == \"checkpoint 3\", m\n"
+                       "assert m[\"tinytl.format\"] == \"checkpoint 4\", m\n"
                        "assert json.loads(m[\"tinytl.state\"])[\"epoch\"] == 4, m\n"
                        "assert json.loads(m[\"tinytl.data\"])[\"train_images\"] == 21, m\n"
                        "n = f.get_tensor(\"values\").shape\n"

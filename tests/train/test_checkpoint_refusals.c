@@ -116,7 +116,7 @@ static void test_wrong_fields(void **state) {
   static const struct {
     const char *from, *to, *words;
   } cases[] = {
-      {"checkpoint 3", "checkpoint 2", "expected \"checkpoint 3\", found \"checkpoint 2\""},
+      {"checkpoint 4", "checkpoint 2", "expected \"checkpoint 4\", found \"checkpoint 2\""},
       {"tinytl.format", "tinytl.xormat", "tinytl.format is missing"},
       {"tinytl.version", "tinytl.xersion", "tinytl.version is missing"},
       {"tinytl.kernels", "tinytl.xernels", "tinytl.kernels is missing"},
@@ -198,6 +198,52 @@ static void test_wrong_fields_of_auto(void **state) {
   saved_run_free(f);
 }
 
+/* Those of the training on all pictures. */
+static void test_wrong_fields_of_refit(void **state) {
+  (void)state;
+  static const struct {
+    const char *from, *to, *words;
+  } cases[] = {
+      {"{\\\"step\\\":", "{\\\"stex\\\":", "\"step\""},
+      {"{\\\"step\\\":2", "{\\\"step\\\":3", "\"step\" must be a whole number 0 to 2"},
+      {"\"method\\\":\\\"lite+bias\\\",\\\"val", "\"method\\\":\\\"lite+biax\\\",\\\"val",
+       "\"method\" of this run"},
+      {"val_top1\\\":0", "val_top1\\\":7", "\"val_top1\" must be a number 0 to 1"},
+      {"temperature", "temperaturx", "\"temperature\" must be a number 0.01 to 100"},
+      {"best_epoch", "best_epocx", "\"best_epoch\""},
+      {"mirrors", "mirrorx", "\"mirrors\""},
+      {"adapter 1", "adapter 7", "expected \"adapter 1\", found \"adapter 7\""},
+      {"\"values\"", "\"valuex\"", "tensor \"values\": expected"},
+  };
+  saved_run *f = saved_run_make(TINYTL_METHOD_AUTO);
+  f->options.refit = true;
+  f->options.lr = 0.02f; /* with which lite+bias is kept */
+  sink adapter;
+  saved_run_finish(f, NULL, &adapter);
+  free(adapter.bytes);
+  sink from = sink_copy(saved_run_latest(f));
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    sink damaged = sink_copy(&from);
+    if (!sink_replace(&damaged, cases[i].from, cases[i].to)) fail_msg("no %s", cases[i].from);
+    seal(&damaged);
+    assert_refused(f, &damaged, TINYTL_ERROR_MODEL, cases[i].words);
+    free(damaged.bytes);
+  }
+  f->options.method = TINYTL_METHOD_LITE_BIAS;
+  assert_refused(f, &from, TINYTL_ERROR_USAGE, "its \"auto\" is [\"adam\",");
+  f->options.method = TINYTL_METHOD_AUTO;
+  f->options.refit = false;
+  assert_refused(f, &from, TINYTL_ERROR_USAGE, "a run that trained once more on all pictures");
+  f->options.refit = true;
+  f->with_val = false;
+  assert_refused(f, &from, TINYTL_ERROR_USAGE, "a run that trained once more on all pictures");
+  f->with_val = true;
+  f->train.images.n_images--;
+  assert_refused(f, &from, TINYTL_ERROR_MODEL, "\"train_images\" is 30, this run's is 29");
+  free(from.bytes);
+  saved_run_free(f);
+}
+
 static int read_file(const void *bytes, size_t nbytes) {
   sink file = {(uint8_t *)bytes, nbytes};
   const tinytl_source source = sink_source(&file);
@@ -240,9 +286,10 @@ static void test_source_that_fails(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_other_options), cmocka_unit_test(test_other_pictures),
-      cmocka_unit_test(test_wrong_fields),  cmocka_unit_test(test_wrong_fields_of_auto),
-      cmocka_unit_test(test_damage),        cmocka_unit_test(test_source_that_fails),
+      cmocka_unit_test(test_other_options),         cmocka_unit_test(test_other_pictures),
+      cmocka_unit_test(test_wrong_fields),          cmocka_unit_test(test_wrong_fields_of_auto),
+      cmocka_unit_test(test_wrong_fields_of_refit), cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_source_that_fails),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
