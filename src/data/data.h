@@ -5,6 +5,11 @@
 #include "core/status.h"
 #include "tinytl/pictures.h"
 
+/* Refuses (DATA) fewer than two training pictures, no validation picture (val NULL: none are
+ * wanted), classes that are fewer than two or not as many in both, and labels of none of them. */
+tinytl_status tinytl_images_check(const tinytl_images *train, const tinytl_images *val,
+                                  tinytl_error *error);
+
 /* Fills order [n] with 0 to n - 1, shuffled; depends on seed, epoch and n alone. */
 void tinytl_order(uint64_t seed, uint64_t epoch, int n, int *order);
 

@@ -54,20 +54,6 @@ static tinytl_status check_options(const tinytl_pretrain_options *options, tinyt
 
 /* ---- Beginning ---------------------------------------------------------------------------- */
 
-static tinytl_status check_images(const tinytl_images *images, int n_classes, const char *what,
-                                  tinytl_error *error) {
-  if (images->n_images < 2 || images->n_classes != n_classes || n_classes < 2)
-    return tinytl_fail(error, TINYTL_ERROR_DATA,
-                       "%s pictures: expected 2 or more classes and pictures, found %d classes and "
-                       "%d pictures",
-                       what, images->n_classes, images->n_images);
-  for (int i = 0; i < images->n_images; i++)
-    if (images->labels[i] < 0 || images->labels[i] >= n_classes)
-      return tinytl_fail(error, TINYTL_ERROR_DATA, "%s picture %d has label %d of %d classes", what,
-                         i, images->labels[i], n_classes);
-  return TINYTL_OK;
-}
-
 /* The weights of a randomly initialised backbone; norms that change nothing. */
 static void set_values(tinytl_pretrainer *p, const tinytl_backbone *random) {
   const tinytl_batch_params *params = &p->net->params;
@@ -170,8 +156,7 @@ tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_im
                                        tinytl_pretrainer **pretrainer, tinytl_error *error) {
   tinytl_backbone *random = NULL;
   TINYTL_TRY(check_options(options, error));
-  TINYTL_TRY(check_images(train, train->n_classes, "training", error));
-  if (val) TINYTL_TRY(check_images(val, train->n_classes, "validation", error));
+  TINYTL_TRY(tinytl_images_check(train, val, error));
   tinytl_pretrainer *made = calloc(1, sizeof *made);
   if (!made) return tinytl_fail_memory(error, sizeof *made);
   made->options = *options;

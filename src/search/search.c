@@ -439,13 +439,10 @@ static tinytl_status check(const tinytl_images *train, const tinytl_images *val,
                        "a search wants the method that will be trained, "
                        "not auto");
   TINYTL_TRY(tinytl_trainer_check_options(&options->train, error));
-  if (train->n_classes < 2 || train->n_images < 2 || !val || val->n_images < 1 ||
-      val->n_classes != train->n_classes)
+  if (!val)
     return tinytl_fail(error, TINYTL_ERROR_DATA,
-                       "expected 2 or more classes and pictures, and some held out, found %d "
-                       "classes, %d pictures and %d held out",
-                       train->n_classes, train->n_images, val ? val->n_images : 0);
-  return TINYTL_OK;
+                       "a search wants pictures that are held out, found none");
+  return tinytl_images_check(train, val, error);
 }
 
 tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images *train,

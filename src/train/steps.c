@@ -319,7 +319,7 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
       .start = tinytl_now(),
       .error = error};
   TINYTL_TRY(tinytl_trainer_check_options(options, error));
-  TINYTL_TRY(tinytl_trainer_check_images(train, s.task.val, error));
+  TINYTL_TRY(tinytl_images_check(train, s.task.val, error));
   TINYTL_TRY(make_joined(&s));
   s.task.base_nbytes = tinytl_resident_nbytes();
   const tinytl_status status = run_steps(&s);

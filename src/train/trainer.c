@@ -51,26 +51,6 @@ tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
   return check_share("colour jitter", options->colour_jitter, true, error);
 }
 
-static tinytl_status check_images(const tinytl_images *images, int n_classes, const char *what,
-                                  tinytl_error *error) {
-  if (images->n_images < 1 || images->n_classes != n_classes || n_classes < 2)
-    return tinytl_fail(error, TINYTL_ERROR_DATA,
-                       "%s pictures: expected 2 or more classes and at least one picture, found %d "
-                       "classes and %d pictures",
-                       what, images->n_classes, images->n_images);
-  for (int i = 0; i < images->n_images; i++)
-    if (images->labels[i] < 0 || images->labels[i] >= n_classes)
-      return tinytl_fail(error, TINYTL_ERROR_DATA, "%s picture %d has label %d of %d classes", what,
-                         i, images->labels[i], n_classes);
-  return TINYTL_OK;
-}
-
-tinytl_status tinytl_trainer_check_images(const tinytl_images *train, const tinytl_images *val,
-                                          tinytl_error *error) {
-  TINYTL_TRY(check_images(train, train->n_classes, "training", error));
-  return val ? check_images(val, train->n_classes, "validation", error) : TINYTL_OK;
-}
-
 /* ---- Trainer ------------------------------------------------------------------------------ */
 
 static void free_programs(tinytl_trainer *t) {

@@ -155,8 +155,6 @@ void tinytl_trainer_finish(tinytl_trainer *trainer);
 
 tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
                                            tinytl_error *error);
-tinytl_status tinytl_trainer_check_images(const tinytl_images *train, const tinytl_images *val,
-                                          tinytl_error *error);
 /* Makes network, parameters and programs ready for a choice, in place of those of another. */
 tinytl_status tinytl_trainer_prepare(tinytl_trainer *trainer, const tinytl_backbone *backbone,
                                      const tinytl_choices *choices, tinytl_error *error);

@@ -226,6 +226,9 @@ static void test_refusals(void **state) {
   assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
   memory_images_init(&f->val, 0, 2);
   assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
+  memory_images_init(&f->train, TRAIN, 1), memory_images_init(&f->val, VAL, 2);
+  f->val.labels[1] = MEMORY_CLASSES;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
   assert_null(backbone);
   free(f);
 }

@@ -110,12 +110,25 @@ static void seal(sink *file) {
   SHA256Final(file->bytes + file->nbytes - TINYTL_CHECKSUM_NBYTES, &sha256);
 }
 
+/* Of a file's text, and what is said of it. */
+typedef struct change {
+  const char *from, *to, *words;
+} change;
+
+static void assert_each_refused(saved_run *f, const sink *from, const change *changes, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    sink damaged = sink_copy(from);
+    if (!sink_replace(&damaged, changes[i].from, changes[i].to)) fail_msg("no %s", changes[i].from);
+    seal(&damaged);
+    assert_refused(f, &damaged, TINYTL_ERROR_MODEL, changes[i].words);
+    free(damaged.bytes);
+  }
+}
+
 /* Fields that are wrong in a file whose checksum is right. */
 static void test_wrong_fields(void **state) {
   (void)state;
-  static const struct {
-    const char *from, *to, *words;
-  } cases[] = {
+  static const change cases[] = {
       {"checkpoint 4", "checkpoint 2", "expected \"checkpoint 4\", found \"checkpoint 2\""},
       {"tinytl.format", "tinytl.xormat", "tinytl.format is missing"},
       {"tinytl.version", "tinytl.xersion", "tinytl.version is missing"},
@@ -144,13 +157,7 @@ static void test_wrong_fields(void **state) {
   };
   saved_run *f = saved_run_make(TINYTL_METHOD_BIAS);
   sink from = make_checkpoint(f);
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    sink damaged = sink_copy(&from);
-    if (!sink_replace(&damaged, cases[i].from, cases[i].to)) fail_msg("no %s", cases[i].from);
-    seal(&damaged);
-    assert_refused(f, &damaged, TINYTL_ERROR_MODEL, cases[i].words);
-    free(damaged.bytes);
-  }
+  assert_each_refused(f, &from, cases, sizeof cases / sizeof *cases);
   /* The last byte before the checksum is the flag of a validation picture. */
   from.bytes[from.nbytes - TINYTL_CHECKSUM_NBYTES - 1] = 2;
   seal(&from);
@@ -163,9 +170,7 @@ static void test_wrong_fields(void **state) {
 /* Those of a later method of auto. */
 static void test_wrong_fields_of_auto(void **state) {
   (void)state;
-  static const struct {
-    const char *from, *to, *words;
-  } cases[] = {
+  static const change cases[] = {
       {"tinytl.auto", "tinytl.autx", "tinytl.auto is missing"},
       {"\"auto\\\":[\\\"adam\\\"", "\"auto\\\":[\\\"adax\\\"", "methods of auto"},
       {"\"method\\\":\\\"bias", "\"method\\\":\\\"lite", "methods of auto"},
@@ -179,13 +184,7 @@ static void test_wrong_fields_of_auto(void **state) {
   saved_run_finish(f, NULL, &adapter);
   free(adapter.bytes);
   sink from = sink_copy(&f->saves[SAVED_EPOCHS * 7 + 3]); /* in its second method */
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    sink damaged = sink_copy(&from);
-    if (!sink_replace(&damaged, cases[i].from, cases[i].to)) fail_msg("no %s", cases[i].from);
-    seal(&damaged);
-    assert_refused(f, &damaged, TINYTL_ERROR_MODEL, cases[i].words);
-    free(damaged.bytes);
-  }
+  assert_each_refused(f, &from, cases, sizeof cases / sizeof *cases);
   f->options.method = TINYTL_METHOD_BIAS;
   assert_refused(f, &from, TINYTL_ERROR_USAGE, "its \"auto\" is [\"adam\",");
   f->options.method = TINYTL_METHOD_AUTO;
@@ -201,9 +200,7 @@ static void test_wrong_fields_of_auto(void **state) {
 /* Those of the training on all pictures. */
 static void test_wrong_fields_of_refit(void **state) {
   (void)state;
-  static const struct {
-    const char *from, *to, *words;
-  } cases[] = {
+  static const change cases[] = {
       {"{\\\"step\\\":", "{\\\"stex\\\":", "\"step\""},
       {"{\\\"step\\\":2", "{\\\"step\\\":3", "\"step\" must be a whole number 0 to 2"},
       {"\"method\\\":\\\"lite+bias\\\",\\\"val", "\"method\\\":\\\"lite+biax\\\",\\\"val",
@@ -222,13 +219,7 @@ static void test_wrong_fields_of_refit(void **state) {
   saved_run_finish(f, NULL, &adapter);
   free(adapter.bytes);
   sink from = sink_copy(saved_run_latest(f));
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    sink damaged = sink_copy(&from);
-    if (!sink_replace(&damaged, cases[i].from, cases[i].to)) fail_msg("no %s", cases[i].from);
-    seal(&damaged);
-    assert_refused(f, &damaged, TINYTL_ERROR_MODEL, cases[i].words);
-    free(damaged.bytes);
-  }
+  assert_each_refused(f, &from, cases, sizeof cases / sizeof *cases);
   f->options.method = TINYTL_METHOD_LITE_BIAS;
   assert_refused(f, &from, TINYTL_ERROR_USAGE, "its \"auto\" is [\"adam\",");
   f->options.method = TINYTL_METHOD_AUTO;
