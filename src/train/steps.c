@@ -268,8 +268,8 @@ static tinytl_status resume_refit(steps *s, const tinytl_resume *resume) {
   tinytl_found found = {0};
   if (!is_refit(s))
     return tinytl_fail(s->error, TINYTL_ERROR_USAGE,
-                       "%s is of a run that trained once more on all pictures: expected the same "
-                       "pictures and validation split, found some by which this run does not",
+                       "%s is of a run that trained once more on all pictures, which this run would "
+                       "not: its pictures, or what is held back of them, are others",
                        s->options.resume->name);
   if (s->carry.n_steps > 0) TINYTL_TRY(plan_auto(s));
   TINYTL_TRY(tinytl_resume_found(resume, &s->task, &s->carry, &found, s->error));
