@@ -37,7 +37,7 @@ struct tinytl_pool {
   _Atomic(void *) context;
   _Atomic uint32_t n_shares;
   _Atomic uint32_t n_tasks;
-  _Atomic uint32_t n_done;
+  atomic_int n_done;
   _Atomic int n_sleeping;
   _Atomic bool quit;
   pthread_mutex_t mutex;
@@ -188,10 +188,12 @@ void tinytl_pool_measure(tinytl_pool *pool, tinytl_pool_cost *cost) {
   pool->cost = cost;
 }
 
-static void wait_for_tasks(tinytl_pool *pool, uint32_t n_tasks) {
-  while (atomic_load(&pool->n_done) != n_tasks) {
-    for (int i = 0; i < SPINS && atomic_load(&pool->n_done) != n_tasks; i++) cpu_relax();
-    if (atomic_load(&pool->n_done) != n_tasks) sched_yield();
+void tinytl_count_wait(const atomic_int *count, int n) {
+  for (int spins = 0; atomic_load(count) < n; spins++) {
+    if (spins < SPINS)
+      cpu_relax();
+    else
+      sched_yield();
   }
 }
 
@@ -217,7 +219,7 @@ static void run_job(tinytl_pool *pool, int n_shares, int n_tasks, tinytl_task_fn
   wake_all(pool);
   run_tasks(pool, 0);
   const double start = pool->cost ? tinytl_now() : 0;
-  wait_for_tasks(pool, (uint32_t)n_tasks);
+  tinytl_count_wait(&pool->n_done, n_tasks);
   if (!pool->cost) return;
   pool->cost->n_forks++;
   pool->cost->join_seconds += tinytl_now() - start;
@@ -230,13 +232,4 @@ void tinytl_parallel_for(tinytl_pool *pool, int n_tasks, tinytl_task_fn task, vo
 void tinytl_parallel_for_in_order(tinytl_pool *pool, int n_tasks, tinytl_task_fn task,
                                   void *context) {
   run_job(pool, 1, n_tasks, task, context);
-}
-
-void tinytl_count_wait(const atomic_int *count, int n) {
-  for (int spins = 0; atomic_load(count) < n; spins++) {
-    if (spins < SPINS)
-      cpu_relax();
-    else
-      sched_yield();
-  }
 }
