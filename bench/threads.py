@@ -12,6 +12,7 @@ from statistics import median
 from common import WEIGHTS, add_paths, import_backbone, machine, run_json
 from report import machine_lines, table
 
+MAX_THREADS = 64  # of the program
 CASES = [('`lite+bias` step, batch 8', ['--batch', 8]),
          ('`lite+bias` step, batch 32', ['--batch', 32]),
          ('`bias` step, batch 32', ['--method', 'bias', '--batch', 32]),
@@ -44,7 +45,7 @@ def main():
     add_paths(parser)
     cores = len(os.sched_getaffinity(0))
     parser.add_argument('--threads', type=int, nargs='+', help='default: powers of two up to the cores',
-                        default=[2**i for i in range(cores.bit_length())])
+                        default=[2**i for i in range(min(cores, MAX_THREADS).bit_length())])
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--seconds', type=float, default=2, help='to measure for, a run')
     args = parser.parse_args()

@@ -189,11 +189,14 @@ void tinytl_pool_measure(tinytl_pool *pool, tinytl_pool_cost *cost) {
 }
 
 void tinytl_count_wait(const atomic_int *count, int n) {
-  for (int spins = 0; atomic_load(count) < n; spins++) {
-    if (spins < SPINS)
-      cpu_relax();
-    else
+  int spins = 0;
+  while (atomic_load(count) < n) {
+    if (spins == SPINS) {
       sched_yield();
+    } else {
+      spins++;
+      cpu_relax();
+    }
   }
 }
 

@@ -209,7 +209,10 @@ tinytl_status tinytl_resume_found(const tinytl_resume *r, const tinytl_task *tas
   json_decref(state);
   TINYTL_TRY(status);
   const tinytl_tensor *tensor = tinytl_safetensors_find(r->file.header, "auto.adapter");
-  return tensor ? open_adapter(r, tensor, task, carry, error) : TINYTL_OK;
+  if (tensor) return open_adapter(r, tensor, task, carry, error);
+  if (found->step <= 1) return TINYTL_OK; /* begins with nothing */
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"auto.adapter\" is missing",
+                     r->file.source->name);
 }
 
 /* ---- Identity ------------------------------------------------------------------------------ */
@@ -286,7 +289,7 @@ static tinytl_status read_vector(const tinytl_resume *r, tinytl_trainer *t,
                                  const tinytl_vector *vector, tinytl_error *error) {
   uint64_t from;
   TINYTL_TRY(tinytl_sealed_find(&r->file, vector->name, vector->dtype, vector->n, &from, error));
-  if (vector->adapter) return TINYTL_OK; /* opened before, by tinytl_resume_carry */
+  if (vector->adapter) return TINYTL_OK; /* opened before */
   if (vector->data) return tinytl_sealed_read(&r->file, from, vector->data, vector->nbytes, error);
   char chunk[TINYTL_SEALED_CHUNK];
   for (size_t done = 0; done < vector->nbytes;) {

@@ -175,26 +175,29 @@ static tinytl_status make_joined(steps *s) {
   return tinytl_joined_make(&s->joined, train, val, s->error);
 }
 
-/* The steps of auto that lead to the method that was kept: lite+bias begins with what bias left. */
-static int last_refit(const steps *s, tinytl_method kept) {
+/* Of auto, a method's step; 0 where it was asked for by name. */
+static int step_of(const steps *s, tinytl_method method) {
   int i = 0;
-  while (s->task.carry && tinytl_auto_methods[i] != kept) i++;
+  while (s->carry.n_steps > 0 && tinytl_auto_methods[i] != method) i++;
   return i;
 }
 
+/* The first of the steps that lead to the method that was kept: lite+bias begins with what bias
+ * left. */
 static int first_refit(const steps *s, tinytl_method kept) {
-  const int last = last_refit(s, kept);
-  return s->task.carry && last > 0 ? 1 : last;
+  return tinytl_min(step_of(s, kept), 1);
 }
 
 /* Of step i. */
 static void set_refit(const steps *s, const tinytl_found *found, int i,
                       tinytl_train_options *options, tinytl_carry *carry) {
-  options->method = s->task.carry ? tinytl_auto_methods[i] : found->report.method;
-  options->optimizer = s->task.carry ? s->carry.optimizers[i] : found->report.plan.optimizer;
-  options->mirror = found->mirror;
   options->skip = NULL; /* they were told of */
-  carry->nbytes = s->task.carry ? s->plan.carried[i] : 0;
+  options->optimizer = found->report.plan.optimizer;
+  if (!s->task.carry) return;
+  options->method = tinytl_auto_methods[i];
+  options->optimizer = s->carry.optimizers[i];
+  options->mirror = found->mirror;
+  carry->nbytes = s->plan.carried[i];
 }
 
 static tinytl_task refit_task(const steps *s, const tinytl_found *found,
@@ -212,7 +215,7 @@ static tinytl_status refit_from(steps *s, tinytl_found *found, const tinytl_resu
   const tinytl_task task = refit_task(s, found, &carry);
   tinytl_train_options options = s->options;
   tinytl_train_report *report = &s->carry.report;
-  const int last = last_refit(s, found->report.method);
+  const int last = step_of(s, found->report.method);
   carry.right = NULL;
   carry.asks_mirror = false;
   if (options.refitting)
@@ -228,6 +231,7 @@ static tinytl_status refit_from(steps *s, tinytl_found *found, const tinytl_resu
     s->setup_seconds += outcome.report.setup_seconds;
     report->train_images = outcome.report.train_images;
     report->skipped_images = outcome.report.skipped_images;
+    report->profile = outcome.report.profile;
     if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
   }
   s->carry.adapter->val_top1 = report->val_top1;
@@ -256,24 +260,38 @@ static tinytl_status refit(steps *s) {
   tinytl_train_options options = s->options;
   tinytl_plan plan;
   const tinytl_task task = refit_task(s, &found, &carry);
-  set_refit(s, &found, last_refit(s, found.report.method), &options, &carry);
+  set_refit(s, &found, step_of(s, found.report.method), &options, &carry);
   const tinytl_status status = tinytl_method_plan(&task, &options, &plan, s->error);
   if (status != TINYTL_OK) return status == TINYTL_ERROR_MEMORY_LIMIT ? TINYTL_OK : status;
   drop_chosen(s);
   return refit_from(s, &found, NULL);
 }
 
+/* Of the methods of auto, those up to the one that was kept must fit. */
+static tinytl_status plan_refit(steps *s, tinytl_method kept) {
+  const int n_steps = s->carry.n_steps;
+  s->carry.n_steps = step_of(s, kept) + 1;
+  const tinytl_status status = plan_auto(s);
+  s->carry.n_steps = n_steps;
+  return status;
+}
+
 /* Goes on with the second training. */
 static tinytl_status resume_refit(steps *s, const tinytl_resume *resume) {
   tinytl_found found = {0};
   if (!is_refit(s))
-    return tinytl_fail(s->error, TINYTL_ERROR_USAGE,
-                       "%s is of a run that trained once more on all pictures, which this run would "
-                       "not: its pictures, or what is held back of them, are others",
-                       s->options.resume->name);
-  if (s->carry.n_steps > 0) TINYTL_TRY(plan_auto(s));
+    return tinytl_fail(
+        s->error, TINYTL_ERROR_USAGE,
+        "%s is of a run that trained once more on all pictures, which this run would "
+        "not: its pictures, or what is held back of them, are others",
+        s->options.resume->name);
   TINYTL_TRY(tinytl_resume_found(resume, &s->task, &s->carry, &found, s->error));
-  found.report.plan.optimizer = s->options.optimizer;
+  if (s->carry.n_steps > 0) {
+    TINYTL_TRY(plan_refit(s, found.report.method));
+  } else {
+    found.report.method = s->options.method;
+    found.report.plan.optimizer = s->options.optimizer;
+  }
   return refit_from(s, &found, resume);
 }
 

@@ -210,6 +210,7 @@ static void test_wrong_fields_of_refit(void **state) {
       {"best_epoch", "best_epocx", "\"best_epoch\""},
       {"mirrors", "mirrorx", "\"mirrors\""},
       {"adapter 1", "adapter 7", "expected \"adapter 1\", found \"adapter 7\""},
+      {"auto.adapter", "auto.adaptex", "tensor \"auto.adapter\" is missing"},
       {"\"values\"", "\"valuex\"", "tensor \"values\": expected"},
   };
   saved_run *f = saved_run_make(TINYTL_METHOD_AUTO);
@@ -231,6 +232,27 @@ static void test_wrong_fields_of_refit(void **state) {
   f->with_val = true;
   f->train.images.n_images--;
   assert_refused(f, &from, TINYTL_ERROR_MODEL, "\"train_images\" is 30, this run's is 29");
+  free(from.bytes);
+  saved_run_free(f);
+}
+
+/* Of a method that was asked for by name, options are compared as in the first training. */
+static void test_other_options_of_refit(void **state) {
+  (void)state;
+  saved_run *f = saved_run_make(TINYTL_METHOD_BIAS);
+  f->options.refit = true;
+  sink adapter;
+  saved_run_finish(f, NULL, &adapter);
+  free(adapter.bytes);
+  sink from = sink_copy(saved_run_latest(f));
+  f->options.method = TINYTL_METHOD_LAST;
+  assert_refused(f, &from, TINYTL_ERROR_USAGE, "\"method\" is \"bias\", this run's is \"last\"");
+  f->options.method = TINYTL_METHOD_BIAS;
+  f->options.mirror = TINYTL_SWITCH_OFF;
+  assert_refused(f, &from, TINYTL_ERROR_USAGE, "\"mirror\" is 1, this run's is 0");
+  f->options.mirror = TINYTL_SWITCH_AUTO;
+  f->options.optimizer = TINYTL_OPTIMIZER_SGD;
+  assert_refused(f, &from, TINYTL_ERROR_USAGE, "\"optimizer\" is \"adam\", this run's is \"sgd\"");
   free(from.bytes);
   saved_run_free(f);
 }
@@ -277,9 +299,13 @@ static void test_source_that_fails(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_other_options),         cmocka_unit_test(test_other_pictures),
-      cmocka_unit_test(test_wrong_fields),          cmocka_unit_test(test_wrong_fields_of_auto),
-      cmocka_unit_test(test_wrong_fields_of_refit), cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_other_options),
+      cmocka_unit_test(test_other_pictures),
+      cmocka_unit_test(test_wrong_fields),
+      cmocka_unit_test(test_wrong_fields_of_auto),
+      cmocka_unit_test(test_wrong_fields_of_refit),
+      cmocka_unit_test(test_other_options_of_refit),
+      cmocka_unit_test(test_damage),
       cmocka_unit_test(test_source_that_fails),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
