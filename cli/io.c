@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,7 +81,10 @@ tinytl_status cli_file_open(const char *path, size_t stream_nbytes, cli_file *fi
   int reason = errno;
   if (fd >= 0) close(fd);
   if (done) return TINYTL_OK;
-  return cli_fail(error, TINYTL_ERROR_MODEL, "%s: cannot be read: %s", path, strerror(reason));
+  const bool is_short =
+      reason == ENOMEM || reason == EMFILE || reason == ENFILE; /* no fault of it */
+  return cli_fail(error, is_short ? TINYTL_ERROR_INTERNAL : TINYTL_ERROR_MODEL,
+                  "%s: cannot be read: %s", path, strerror(reason));
 }
 
 void cli_file_forget(const cli_file *file) {
@@ -187,6 +191,11 @@ static FILE *open_temporary(cli_output *output, mode_t mode) {
   output->is_nameless = fd >= 0;
   if (output->is_nameless) {
     snprintf(output->temporary + n, size - (size_t)n, "%ld", (long)getpid());
+    if (strlen(output->temporary + (name - output->target)) > NAME_MAX) {
+      close(fd);
+      fd = -1;
+      errno = ENAMETOOLONG;
+    }
   } else {
     snprintf(output->temporary + n, size - (size_t)n, "XXXXXX");
     fd = mkstemp(output->temporary);
@@ -198,6 +207,26 @@ static FILE *open_temporary(cli_output *output, mode_t mode) {
   }
   fchmod(fd, mode);
   return fdopen(fd, "wb");
+}
+
+/* A pipe that nobody reads is an error (ENXIO): waiting for a reader could not be ended. */
+static FILE *open_directly(const char *path) {
+  int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd >= 0 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) == 0) return fdopen(fd, "wb");
+  if (fd >= 0) close(fd);
+  return NULL;
+}
+
+/* Those that a training reads are many, and told by their content. */
+static bool is_picture(const char *path) {
+  static const unsigned char jpeg[3] = {0xff, 0xd8, 0xff}, png[4] = {0x89, 'P', 'N', 'G'};
+  unsigned char bytes[4] = {0};
+  FILE *file = fopen(path, "rb");
+  if (!file) return false;
+  size_t n = fread(bytes, 1, sizeof bytes, file);
+  fclose(file);
+  return n == sizeof bytes &&
+         (memcmp(bytes, jpeg, sizeof jpeg) == 0 || memcmp(bytes, png, sizeof png) == 0);
 }
 
 tinytl_status cli_output_open(cli_output *output, const char *path, const char *input,
@@ -213,16 +242,22 @@ tinytl_status cli_output_open(cli_output *output, const char *path, const char *
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: is the file that is read; -o wants another",
                     path);
   }
+  if (exists && S_ISREG(old.st_mode) && is_picture(path)) {
+    return cli_fail(error, TINYTL_ERROR_USAGE, "%s: is a picture, which would be lost", path);
+  }
   /* The file behind a symbolic link is replaced, not the link. */
   output->target = exists ? realpath(path, NULL) : strdup(path);
   if (output->target) {
     catch_signals();
     output->file = exists && !S_ISREG(old.st_mode)
-                       ? fopen(path, "wb")
+                       ? open_directly(path)
                        : open_temporary(output, wanted_mode(exists ? &old : NULL));
   }
   if (output->file) return TINYTL_OK;
-  tinytl_status status = write_failed(output, errno, error);
+  const bool is_unread = errno == ENXIO && S_ISFIFO(old.st_mode);
+  tinytl_status status =
+      is_unread ? cli_fail(error, TINYTL_ERROR_INTERNAL, "%s: is a pipe that nobody reads", path)
+                : write_failed(output, errno, error);
   cli_output_discard(output);
   return status;
 }

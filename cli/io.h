@@ -13,7 +13,8 @@ typedef struct cli_file {
 } cli_file;
 
 /* Maps a file (reads it where it is a pipe: stream_nbytes at most, 0: 256 MB). Errors:
- * TINYTL_ERROR_MODEL, the files that are read whole being models. */
+ * TINYTL_ERROR_MODEL, the files that are read whole being models; INTERNAL, where memory or
+ * descriptors are short. */
 tinytl_status cli_file_open(const char *path, size_t stream_nbytes, cli_file *file,
                             tinytl_error *error);
 /* Lets the memory of a mapped file go; what is read again comes back. */
@@ -21,8 +22,8 @@ void cli_file_forget(const cli_file *file);
 void cli_file_close(cli_file *file);
 
 /* A file that is being written, under a temporary name in its directory until it is complete.
- * A device or pipe is written directly. While an output is open SIGINT, SIGTERM and SIGHUP are
- * noted instead of obeyed, so that the temporary file is always removed. */
+ * A device or a pipe that somebody reads is written directly. While an output is open SIGINT,
+ * SIGTERM and SIGHUP are noted instead of obeyed, so that the temporary file is always removed. */
 typedef struct cli_output {
   const char *path;         /* as it was given; borrowed */
   char *target, *temporary; /* owned; temporary NULL: target is written directly */
@@ -31,8 +32,8 @@ typedef struct cli_output {
   int write_errno; /* of the first write that failed */
 } cli_output;
 
-/* `input` (may be NULL) names a file that must not be overwritten. Errors: TINYTL_ERROR_USAGE,
- * TINYTL_ERROR_INTERNAL. */
+/* `input` (may be NULL) names a file that must not be overwritten; nor is a picture. Errors:
+ * TINYTL_ERROR_USAGE, TINYTL_ERROR_INTERNAL. */
 tinytl_status cli_output_open(cli_output *output, const char *path, const char *input,
                               tinytl_error *error);
 /* The folder that the file is written in: the caller's to free; NULL: no memory. */

@@ -205,7 +205,7 @@ static tinytl_status pretrain_into(cli_output *output, const cli_train_set *set,
 static tinytl_status open_all(pretrain_arguments *args, cli_output *output, cli_train_set *set,
                               tinytl_error *error) {
   tinytl_status status =
-      cli_output_open(output, is_first(args) ? args->backbone : "/dev/null", NULL, error);
+      cli_output_open(output, is_first(args) ? args->backbone : "/dev/null", args->teacher, error);
   if (status == TINYTL_OK) {
     status = cli_train_set_open(set, args->dir, args->val_share, args->pretrain.seed,
                                 is_first(args), error);

@@ -269,6 +269,10 @@ static tinytl_status check_plot(const search_arguments *args, tinytl_error *erro
   if (strcmp(args->plot_path, args->backbone) == 0) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: -o and --plot want two files", args->plot_path);
   }
+  if (args->checkpoint.path && strcmp(args->plot_path, args->checkpoint.path) == 0) {
+    return cli_fail(error, TINYTL_ERROR_USAGE, "%s: --checkpoint and --plot want two files",
+                    args->plot_path);
+  }
   tinytl_status status = cli_output_open(&output, args->plot_path, args->supernet, error);
   if (status == TINYTL_OK) cli_output_discard(&output);
   return status;

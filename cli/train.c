@@ -152,11 +152,13 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
 
 static void on_mirrored(void *context, const tinytl_mirroring *found) {
   const train_arguments *args = context;
-  if (!args->quiet) {
+  const char *choice = found->mirrors ? "uses" : "leaves out";
+  if (!args->quiet && isfinite(found->noise)) {
     cli_note("classes explain %.1f %% of what mirroring changes, noise %.1f: training %s mirrored "
              "pictures",
-             100 * (double)found->share, 100 * (double)found->noise,
-             found->mirrors ? "uses" : "leaves out");
+             100 * (double)found->share, 100 * (double)found->noise, choice);
+  } else if (!args->quiet) {
+    cli_note("too few pictures to tell what mirroring changes: training %s mirrored ones", choice);
   }
   if (!args->json) return;
   cli_json json = {0};

@@ -9,6 +9,17 @@ run $train -o /dev/full
 run tinytl init mobilenet-v2-0.1 -o /dev/full
 run tinytl init mobilenet-v2-0.1 -o dir
 run tinytl import "$fixtures/backbone.safetensors" -o "$fixtures/backbone.safetensors"
+run tinytl pretrain mobilenet-v2-0.1 -d "$fixtures/pictures" -o "$fixtures/backbone.safetensors" --teacher "$fixtures/backbone.safetensors"
+run tinytl search -d "$fixtures/pictures" -o new.safetensors --plot same --checkpoint same
+# Opening it waited for a reader, and no signal ended that.
+mkfifo pipe
+run timeout 20 tinytl init mobilenet-v2-0.1 -o pipe
+# A picture was replaced, and left out of the next training.
+cp "$(find "$fixtures/pictures/train" -name '*.png' | head -n 1)" picture.png
+run tinytl init mobilenet-v2-0.1 -o picture.png
+# The temporary name is longer, which was found out after training.
+run tinytl init mobilenet-v2-0.1 -o "$(printf %0250d 0 | tr 0 n)"
+rm pipe picture.png
 run sh -c "tinytl info $fixtures/backbone.safetensors >/dev/full"
 
 # A run that fails keeps the old file; one that succeeds replaces it and keeps its mode.
