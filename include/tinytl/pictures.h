@@ -86,9 +86,9 @@ tinytl_status tinytl_folder_split(tinytl_folder *folder, float share, uint64_t s
                                   tinytl_folder **val, tinytl_error *error);
 void tinytl_folder_free(tinytl_folder *folder); /* NULL is allowed */
 
-/* Decodes one picture file (JPEG or PNG, told by content) into rgb [size][size][3]; a JPEG is turned
- * upright by its EXIF orientation, a PNG's is not looked at. `index` stands
- * in for the picture's number in the random choices of `view`. */
+/* Decodes one picture file (JPEG or PNG, told by content) into rgb [size][size][3]; a JPEG is
+ * turned upright by its EXIF orientation, a PNG's is not looked at. `index` stands in for the
+ * picture's number in the random choices of `view`. */
 tinytl_status tinytl_picture_load(const char *path, int index, const tinytl_view *view,
                                   uint8_t *rgb, tinytl_error *error);
 
