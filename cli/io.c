@@ -221,11 +221,10 @@ static FILE *open_directly(const char *path) {
 static bool is_picture(const char *path) {
   static const unsigned char jpeg[3] = {0xff, 0xd8, 0xff}, png[4] = {0x89, 'P', 'N', 'G'};
   unsigned char bytes[4] = {0};
-  FILE *file = fopen(path, "rb");
-  if (!file) return false;
-  size_t n = fread(bytes, 1, sizeof bytes, file);
-  fclose(file);
-  return n == sizeof bytes &&
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd >= 0 ? read(fd, bytes, sizeof bytes) : -1;
+  if (fd >= 0) close(fd);
+  return n == (ssize_t)sizeof bytes &&
          (memcmp(bytes, jpeg, sizeof jpeg) == 0 || memcmp(bytes, png, sizeof png) == 0);
 }
 
