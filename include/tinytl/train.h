@@ -160,8 +160,8 @@ typedef struct tinytl_train_report {
  *
  * On success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter,
  * whatever the number of threads.
- * Errors: USAGE (options), DATA (fewer than two training pictures or classes, a class without a
- * readable picture, loss not finite), MODEL (lite
+ * Errors: USAGE (options), DATA (fewer than two classes, a class without a readable picture,
+ * loss not finite), MODEL (lite
  * methods on a backbone without inverted residuals; a checkpoint that is damaged, or of another
  * backbone or other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
 tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,

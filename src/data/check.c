@@ -1,10 +1,8 @@
 #include "data/data.h"
 
-static tinytl_status check(const tinytl_images *images, int least, const char *what,
-                           tinytl_error *error) {
-  if (images->n_images < least)
-    return tinytl_fail(error, TINYTL_ERROR_DATA, "%s pictures: expected %d or more, found %d", what,
-                       least, images->n_images);
+static tinytl_status check(const tinytl_images *images, const char *what, tinytl_error *error) {
+  if (images->n_images < 1)
+    return tinytl_fail(error, TINYTL_ERROR_DATA, "expected %s pictures, found none", what);
   for (int i = 0; i < images->n_images; i++)
     if (images->labels[i] < 0 || images->labels[i] >= images->n_classes)
       return tinytl_fail(error, TINYTL_ERROR_DATA, "%s picture %d has label %d of %d classes", what,
@@ -21,6 +19,6 @@ tinytl_status tinytl_images_check(const tinytl_images *train, const tinytl_image
     return tinytl_fail(error, TINYTL_ERROR_DATA,
                        "validation pictures: expected %d classes, as of training, found %d",
                        train->n_classes, val->n_classes);
-  TINYTL_TRY(check(train, 2, "training", error));
-  return val ? check(val, 1, "validation", error) : TINYTL_OK;
+  TINYTL_TRY(check(train, "training", error));
+  return val ? check(val, "validation", error) : TINYTL_OK;
 }

@@ -5,8 +5,8 @@
 #include "core/status.h"
 #include "tinytl/pictures.h"
 
-/* Refuses (DATA) fewer than two training pictures, no validation picture (val NULL: none are
- * wanted), classes that are fewer than two or not as many in both, and labels of none of them. */
+/* Refuses (DATA) no training or validation picture (val NULL: none are wanted), classes that are
+ * fewer than two or not as many in both, and labels of none of them. */
 tinytl_status tinytl_images_check(const tinytl_images *train, const tinytl_images *val,
                                   tinytl_error *error);
 

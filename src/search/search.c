@@ -439,9 +439,11 @@ static tinytl_status check(const tinytl_images *train, const tinytl_images *val,
                        "a search wants the method that will be trained, "
                        "not auto");
   TINYTL_TRY(tinytl_trainer_check_options(&options->train, error));
-  if (!val)
+  if (!val || train->n_images < 2)
     return tinytl_fail(error, TINYTL_ERROR_DATA,
-                       "a search wants pictures that are held out, found none");
+                       "a search wants two training pictures or more, and some that are held out, "
+                       "found %d and %d",
+                       train->n_images, val ? val->n_images : 0);
   return tinytl_images_check(train, val, error);
 }
 

@@ -16,5 +16,8 @@ json_check load_seconds setup_seconds <out | grep -c '[1-9].* .*[1-9]'
 # For people.
 tinytl bench --profile --classes 300 --batch 4 --image-size 32 --threads 1 --seconds 0.1 | sed -e 's/  *[0-9][0-9.]*.*//' -e '/, backward$/d'
 
+# One picture in all.
+show tinytl bench --batch 1 --image-size 32 --threads 1 --seconds 0.1
+
 run tinytl bench --classes 1
 run tinytl bench --data nowhere
