@@ -253,7 +253,7 @@ tinytl_status cli_output_open(cli_output *output, const char *path, const char *
                        : open_temporary(output, wanted_mode(exists ? &old : NULL));
   }
   if (output->file) return TINYTL_OK;
-  const bool is_unread = errno == ENXIO && S_ISFIFO(old.st_mode);
+  const bool is_unread = exists && errno == ENXIO && S_ISFIFO(old.st_mode);
   tinytl_status status =
       is_unread ? cli_fail(error, TINYTL_ERROR_INTERNAL, "%s: is a pipe that nobody reads", path)
                 : write_failed(output, errno, error);

@@ -140,6 +140,16 @@ static tinytl_status open_adapter(const tinytl_resume *r, const tinytl_tensor *t
   return TINYTL_OK;
 }
 
+/* Makes carry->adapter where the file has one. */
+static tinytl_status find_adapter(const tinytl_resume *r, const tinytl_task *task, bool needed,
+                                  tinytl_carry *carry, tinytl_error *error) {
+  const tinytl_tensor *tensor = tinytl_safetensors_find(r->file.header, "auto.adapter");
+  if (tensor) return open_adapter(r, tensor, task, carry, error);
+  if (!needed) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"auto.adapter\" is missing",
+                     r->file.source->name);
+}
+
 tinytl_status tinytl_resume_carry(const tinytl_resume *r, const tinytl_task *task,
                                   tinytl_carry *carry, tinytl_error *error) {
   char where[TINYTL_ST_WHERE];
@@ -149,11 +159,7 @@ tinytl_status tinytl_resume_carry(const tinytl_resume *r, const tinytl_task *tas
   json_decref(state);
   TINYTL_TRY(status);
   if (carry->step == 0) return TINYTL_OK;
-  const tinytl_tensor *tensor = tinytl_safetensors_find(r->file.header, "auto.adapter");
-  if (!tensor)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"auto.adapter\" is missing",
-                       r->file.source->name);
-  return open_adapter(r, tensor, task, carry, error);
+  return find_adapter(r, task, true, carry, error);
 }
 
 /* ---- What was found with pictures held back ------------------------------------------------ */
@@ -208,11 +214,8 @@ tinytl_status tinytl_resume_found(const tinytl_resume *r, const tinytl_task *tas
   const tinytl_status status = parse_found(state, where, carry, found, error);
   json_decref(state);
   TINYTL_TRY(status);
-  const tinytl_tensor *tensor = tinytl_safetensors_find(r->file.header, "auto.adapter");
-  if (tensor) return open_adapter(r, tensor, task, carry, error);
-  if (found->step <= 1) return TINYTL_OK; /* begins with nothing */
-  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"auto.adapter\" is missing",
-                     r->file.source->name);
+  const bool begins_with_one = found->step > 1;
+  return find_adapter(r, task, begins_with_one, carry, error);
 }
 
 /* ---- Identity ------------------------------------------------------------------------------ */

@@ -10,11 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A checkpoint of a run that was stopped, f ready to go on from it. */
-static sink make_checkpoint(saved_run *f) {
+static void run_to_the_end(saved_run *f) {
   sink adapter;
   saved_run_finish(f, NULL, &adapter);
   free(adapter.bytes);
+}
+
+/* A checkpoint of a run that was stopped, f ready to go on from it. */
+static sink make_checkpoint(saved_run *f) {
+  run_to_the_end(f);
   return sink_copy(&f->saves[8]);
 }
 
@@ -180,9 +184,7 @@ static void test_wrong_fields_of_auto(void **state) {
       {"adapter 1", "adapter 7", "expected \"adapter 1\", found \"adapter 7\""},
   };
   saved_run *f = saved_run_make(TINYTL_METHOD_AUTO);
-  sink adapter;
-  saved_run_finish(f, NULL, &adapter);
-  free(adapter.bytes);
+  run_to_the_end(f);
   sink from = sink_copy(&f->saves[SAVED_EPOCHS * 7 + 3]); /* in its second method */
   assert_each_refused(f, &from, cases, sizeof cases / sizeof *cases);
   f->options.method = TINYTL_METHOD_BIAS;
@@ -216,9 +218,7 @@ static void test_wrong_fields_of_refit(void **state) {
   saved_run *f = saved_run_make(TINYTL_METHOD_AUTO);
   f->options.refit = true;
   f->options.lr = 0.02f; /* with which lite+bias is kept */
-  sink adapter;
-  saved_run_finish(f, NULL, &adapter);
-  free(adapter.bytes);
+  run_to_the_end(f);
   sink from = sink_copy(saved_run_latest(f));
   assert_each_refused(f, &from, cases, sizeof cases / sizeof *cases);
   f->options.method = TINYTL_METHOD_LITE_BIAS;
@@ -241,9 +241,7 @@ static void test_other_options_of_refit(void **state) {
   (void)state;
   saved_run *f = saved_run_make(TINYTL_METHOD_BIAS);
   f->options.refit = true;
-  sink adapter;
-  saved_run_finish(f, NULL, &adapter);
-  free(adapter.bytes);
+  run_to_the_end(f);
   sink from = sink_copy(saved_run_latest(f));
   f->options.method = TINYTL_METHOD_LAST;
   assert_refused(f, &from, TINYTL_ERROR_USAGE, "\"method\" is \"bias\", this run's is \"last\"");
