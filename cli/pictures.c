@@ -1,16 +1,13 @@
 #include "pictures.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model.h"
 #include "terminal.h"
 
-enum {
-  DEFAULT_VAL_PERCENT = 10,
-  LEAST_FOR_VAL = 3, /* pictures a class: with fewer, too little is left to train on */
-  MOST_TWINS = 10    /* told of one by one */
-};
+enum { MOST_TWINS = 10 /* told of one by one */ };
 
 void cli_note_skipped(void *context, const char *path, const char *reason) {
   (void)context;
@@ -75,9 +72,11 @@ static tinytl_status open_val(cli_train_set *set, const char *dir, float val_sha
     return tinytl_folder_open(dir, TINYTL_PART_VAL, skip, NULL, &set->val, error);
   }
   const tinytl_images *train = tinytl_folder_images(set->train);
-  bool few = train->n_images < LEAST_FOR_VAL * train->n_classes;
-  if (val_share == 0 || (val_share < 0 && few)) return TINYTL_OK;
-  float share = val_share < 0 ? DEFAULT_VAL_PERCENT / 100.0f : val_share;
+  const float by_rule = tinytl_validation_share(train->n_images, train->n_classes);
+  float share = val_share;
+  if (val_share == CLI_VAL_OF_REFIT) share = by_rule;
+  if (val_share == CLI_VAL_A_TENTH) share = fminf(by_rule, 0.1f);
+  if (share == 0) return TINYTL_OK;
   set->held_back = true;
   return tinytl_folder_split(set->train, share, seed, &set->val, error);
 }

@@ -21,9 +21,12 @@ typedef struct cli_train_set {
   int n_skipped;
 } cli_train_set;
 
-/* `tells`: of pictures that are left out, and of those that are in two classes. val_share below 0:
- * DIR/val where there is one, else a tenth of every class, or nothing with fewer than three
- * pictures a class. */
+/* In place of a share of the pictures for validation: DIR/val where there is one, else a tenth of
+ * every class, or what tinytl_validation_share wants. With fewer than three pictures a class
+ * nothing. */
+enum { CLI_VAL_A_TENTH = -1, CLI_VAL_OF_REFIT = -2 };
+
+/* `tells`: of pictures that are left out, and of those that are in two classes. */
 tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_share,
                                  uint64_t seed, bool tells, tinytl_error *error);
 void cli_train_set_close(cli_train_set *set);

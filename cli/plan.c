@@ -62,10 +62,11 @@ static size_t plan_nbytes(const tinytl_plan *plan, const struct purpose *purpose
 
 /* ---- Making the columns ------------------------------------------------------------------- */
 
-/* A tenth of the pictures is for validation, as in training. */
+/* As many pictures are for validation as train would hold back. */
 static tinytl_status make_plan(const tinytl_backbone *backbone, const plan_arguments *args,
                                int method, tinytl_plan *plan, tinytl_error *error) {
-  const int n_val = args->n_images / 10;
+  const float share = tinytl_validation_share(args->n_images, args->n_classes);
+  const int n_val = (int)(share * (float)args->n_images);
   tinytl_train_options options = args->train;
   options.method = (tinytl_method)method;
   return tinytl_plan_make(backbone, args->n_classes, args->n_images - n_val, n_val, &options, plan,
@@ -211,11 +212,11 @@ static const cli_syntax plan_syntax = {
                 "  tinytl plan -m backbone.safetensors --batch 32 --image-size 320 --paper\n"
                 "  tinytl plan --method lite+bias --memory-limit 24M --json\n",
     .notes =
-        "A tenth of the pictures counts as validation. Every thread has a picture of its own to\n"
-        "work on, in a lane; under a limit there may be fewer lanes, or one, in which all\n"
-        "threads work. Limits are for the whole process; a run holds up to half a megabyte more\n"
-        "at its start than a plan does: the names of the pictures and what reads them. Exit\n"
-        "code 5: no method fits. Sizes: K, M, G are 10^3, 10^6, 10^9 bytes.\n"};
+        "As many pictures count as validation as train holds back. Every thread has a picture\n"
+        "of its own to work on, in a lane; under a limit there may be fewer lanes, or one, in\n"
+        "which all threads work. Limits are for the whole process; a run holds up to half a\n"
+        "megabyte more at its start than a plan does: the names of the pictures and what reads\n"
+        "them. Exit code 5: no method fits. Sizes: K, M, G are 10^3, 10^6, 10^9 bytes.\n"};
 
 static bool parse(int argc, char **argv, plan_arguments *args, int *exit_code) {
   tinytl_train_options *train = &args->train;

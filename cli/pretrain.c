@@ -17,7 +17,7 @@
 typedef struct pretrain_arguments {
   const char *architecture, *dir, *backbone, *teacher, *image_sizes;
   int weights;
-  float val_share; /* below 0: not given */
+  float val_share; /* or CLI_VAL_A_TENTH */
   bool json, quiet, no_mirror;
   cli_checkpoint checkpoint;
   tinytl_pretrain_options pretrain;
@@ -274,7 +274,7 @@ static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
 }
 
 int cli_pretrain(int argc, char **argv) {
-  pretrain_arguments args = {.val_share = -1};
+  pretrain_arguments args = {.val_share = CLI_VAL_A_TENTH};
   int exit_code;
   tinytl_pretrain_options_init(&args.pretrain);
   args.weights = args.pretrain.weights;

@@ -329,7 +329,7 @@ static tinytl_status run(const tinytl_supernet *supernet, search_arguments *args
 }
 
 int cli_search(int argc, char **argv) {
-  search_arguments args = {.val_share = -1};
+  search_arguments args = {.val_share = CLI_VAL_A_TENTH};
   int exit_code;
   tinytl_search_options_init(&args.search);
   args.method = args.search.train.method;

@@ -16,7 +16,7 @@
 typedef struct train_arguments {
   const char *backbone, *dir, *adapter;
   int method, optimizer, augment;
-  float val_share; /* below 0: not given */
+  float val_share; /* or CLI_VAL_OF_REFIT */
   bool json, quiet, mirror, no_mirror;
   cli_checkpoint checkpoint;
   tinytl_train_options train;
@@ -31,12 +31,12 @@ static const cli_syntax train_syntax = {
                 "  tinytl train -d pictures -o mine.safetensors --method last --memory-limit 24M\n"
                 "  tinytl train -d pictures -o mine.safetensors --checkpoint run.ckpt --resume\n",
     .notes =
-        "Pictures: DIR/CLASS/*.jpg, *.jpeg or *.png, or the same below DIR/train. DIR/val, or a\n"
-        "tenth of DIR/train where there is none, chooses method and epoch and is not\n"
-        "trained on; with fewer than three pictures a class there is none. Files of a class whose\n"
-        "names differ in the last number alone are a series and stay together. With fewer\n"
-        "than 100 pictures a class, the method that was kept is trained once more, on all of\n"
-        "DIR/train.\n"
+        "Pictures: DIR/CLASS/*.jpg, *.jpeg or *.png, or the same below DIR/train. DIR/val, or\n"
+        "part of DIR/train where there is none, chooses method and epoch and is not trained\n"
+        "on. That part is a tenth; with fewer than 100 pictures a class about their square\n"
+        "root, and then the method that was kept is trained once more, on all of DIR/train.\n"
+        "With fewer than three a class there is none. Files of a class whose names differ in\n"
+        "the last number alone are a series and stay together.\n"
         "Methods: last (the classifier), bias (and the biases), lite (the classifier and\n"
         "lite residual modules), lite+bias (all of them); auto: last, then bias, then lite+bias,\n"
         "while that is expected to gain by validation and fits in the memory limit. To\n"
@@ -65,7 +65,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_REAL("dropout", &train->dropout, 0, 1, CLI_RANGE_BELOW_MAX,
                       "before the classifier (default: 0.2)"),
       CLI_OPTION_REAL("val-split", &args->val_share, 0, 0.9, CLI_RANGE_CLOSED,
-                      "share for validation, 0: none (default: 0.1)"),
+                      "share for validation, 0: none (default: 0.1 to 0.4)"),
       CLI_OPTION_INT(0, "patience", &train->patience, 0, 10000,
                      "stop after N epochs without gain (default: 0, never)"),
       CLI_OPTION_FLAG(0, "mirror", &args->mirror, "half of the pictures (default; auto finds out)"),
@@ -130,6 +130,8 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
   } else if (!args->quiet && !isfinite(step->gain)) {
     cli_note("%s: validation %.1f %%", method, 100 * (double)step->val_top1);
   } else if (!args->quiet) {
+    if (step->rate > 1)
+      cli_note("%s learned at %.1f times the usual rates", method, (double)step->rate);
     cli_note("%s: validation %.1f %%, gains %.1f points, noise %.1f, expected %.1f: %s", method,
              100 * (double)step->val_top1, 100 * (double)step->gain, 100 * (double)step->noise,
              100 * (double)step->expected, step->kept ? "kept" : "not kept");
@@ -144,6 +146,7 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
   cli_json_real(&json, "gain", (double)step->gain);
   cli_json_real(&json, "noise", (double)step->noise);
   cli_json_real(&json, "expected", (double)step->expected);
+  cli_json_real(&json, "rate", (double)step->rate);
   cli_json_bool(&json, "kept", step->kept);
   cli_json_text(&json, "reason", step->reason);
   cli_json_close(&json, '}');
@@ -318,7 +321,7 @@ static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_e
 }
 
 int cli_train(int argc, char **argv) {
-  train_arguments args = {.val_share = -1};
+  train_arguments args = {.val_share = CLI_VAL_OF_REFIT};
   int exit_code;
   tinytl_train_options_init(&args.train);
   args.method = args.train.method;

@@ -41,6 +41,8 @@ typedef struct tinytl_auto_step {
   float gain, noise; /* over the best before: mean probability of the right class, picture by
                         picture, -1 to 1, and its standard error; NAN: there was none before */
   float expected;    /* gain, with what the method gained on other sets; NAN as above */
+  float rate;        /* what the learning rates of docs/training.md were multiplied by, 1 to 2: more
+                        than 1 for lite+bias where bias gained much; NAN: not tried */
   const char *reason; /* why it was kept, left or not tried */
 } tinytl_auto_step;
 
@@ -124,6 +126,12 @@ struct tinytl_train_options {
 };
 
 void tinytl_train_options_init(tinytl_train_options *options);
+
+/* The share of a folder's n_images training pictures to hold back for validation (`share` of
+ * tinytl_folder_split) where options->refit is set: with m = n_images / n_classes pictures a class
+ * 1 / sqrt(m), between 0.1, for m of 100 and more, and 0.4; with fewer than three 0, none, as too
+ * few would be left to train on. n_images > 0, n_classes > 0. */
+float tinytl_validation_share(int n_images, int n_classes);
 
 typedef struct tinytl_train_report {
   int epochs;                   /* done */

@@ -221,6 +221,7 @@ static char *print_auto(const tinytl_carry *carry) {
   tinytl_json_text json = {0};
   tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_int(&json, "step", carry->step);
+  tinytl_json_put_float(&json, "gain", carry->gain);
   tinytl_json_put_int(&json, "mirror", carry->mirror);
   put_report(&json, &carry->report);
   tinytl_json_close(&json, '}');
@@ -231,6 +232,7 @@ static char *print_found(const tinytl_found *found) {
   tinytl_json_text json = {0};
   tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_int(&json, "step", found->step);
+  tinytl_json_put_float(&json, "gain", found->gain);
   tinytl_json_put_int(&json, "mirror", found->mirror);
   tinytl_json_put_string(&json, "method", tinytl_method_name(found->report.method));
   tinytl_json_put_float(&json, "val_top1", found->report.val_top1);

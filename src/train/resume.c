@@ -104,6 +104,17 @@ static tinytl_status parse_report(const json_t *state, const char *where,
   return TINYTL_OK;
 }
 
+static tinytl_status parse_number(const json_t *state, const char *key, double low, double high,
+                                  const char *where, float *value, tinytl_error *error) {
+  const json_t *item = json_object_get(state, key);
+  const double number = json_is_number(item) ? json_number_value(item) : (double)NAN;
+  if (!(number >= low && number <= high))
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: \"%s\" must be a number %g to %g", where,
+                       key, low, high);
+  *value = (float)number;
+  return TINYTL_OK;
+}
+
 static tinytl_status parse_mirror(const json_t *state, const char *where, tinytl_switch *mirror,
                                   tinytl_error *error) {
   int value;
@@ -116,6 +127,7 @@ static tinytl_status parse_carry(const json_t *state, const char *where, tinytl_
                                  tinytl_error *error) {
   TINYTL_TRY(tinytl_json_int(state, "step", 0, carry->n_steps - 1, where, &carry->step, error));
   TINYTL_TRY(parse_mirror(state, where, &carry->mirror, error));
+  TINYTL_TRY(parse_number(state, "gain", -1, 1, where, &carry->gain, error));
   return parse_report(state, where, &carry->report, error);
 }
 
@@ -168,17 +180,6 @@ bool tinytl_resume_is_refit(const tinytl_resume *r) {
   return tinytl_safetensors_meta(r->file.header, "tinytl.refit") != NULL;
 }
 
-static tinytl_status parse_number(const json_t *state, const char *key, double low, double high,
-                                  const char *where, float *value, tinytl_error *error) {
-  const json_t *item = json_object_get(state, key);
-  const double number = json_is_number(item) ? json_number_value(item) : (double)NAN;
-  if (!(number >= low && number <= high))
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: \"%s\" must be a number %g to %g", where,
-                       key, low, high);
-  *value = (float)number;
-  return TINYTL_OK;
-}
-
 /* The method that was kept: of auto, one from the step on that is trained now. */
 static tinytl_status parse_kept(const json_t *state, const char *where, const tinytl_carry *carry,
                                 int step, tinytl_method *method, tinytl_error *error) {
@@ -198,6 +199,7 @@ static tinytl_status parse_found(const json_t *state, const char *where, const t
   if (carry->n_steps > 0)
     TINYTL_TRY(tinytl_json_int(state, "step", 0, carry->n_steps - 1, where, &found->step, error));
   TINYTL_TRY(parse_mirror(state, where, &found->mirror, error));
+  TINYTL_TRY(parse_number(state, "gain", -1, 1, where, &found->gain, error));
   TINYTL_TRY(parse_kept(state, where, carry, found->step, &report->method, error));
   TINYTL_TRY(parse_number(state, "val_top1", 0, 1, where, &report->val_top1, error));
   TINYTL_TRY(parse_number(state, "temperature", 0.01, 100, where, &found->temperature, error));

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "tinytl/train.h"
+
 /* The largest class by another: from which on classes are weighted, and up to which. */
 #define LEAST_IMBALANCE 2.0f
 #define MOST_IMBALANCE 16.0f
@@ -41,6 +43,12 @@ tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer,
   const float scale = optimizer == TINYTL_OPTIMIZER_SGD ? sgd_scale : sqrtf(ratio);
   for (int g = 0; g < TINYTL_N_GROUPS; g++) rules.lr[g] *= scale;
   return rules;
+}
+
+float tinytl_validation_share(int n_images, int n_classes) {
+  const float m = (float)n_images / (float)n_classes;
+  if (m < TINYTL_LEAST_FOR_VALIDATION) return 0;
+  return fminf(fmaxf(1 / sqrtf(m), TINYTL_LEAST_VALIDATION_SHARE), TINYTL_MOST_VALIDATION_SHARE);
 }
 
 /* weight = 1 / count, divided by its mean over the pictures: all classes weigh the same, but for

@@ -15,6 +15,12 @@
  * a second training. */
 #define TINYTL_REFIT_BELOW 100
 
+/* The share of the validation pictures: the least is that of TINYTL_REFIT_BELOW pictures a class.
+ */
+#define TINYTL_LEAST_VALIDATION_SHARE 0.1f
+#define TINYTL_MOST_VALIDATION_SHARE 0.4f
+#define TINYTL_LEAST_FOR_VALIDATION 3 /* pictures a class */
+
 typedef struct tinytl_rules {
   int epochs;
   float lr[TINYTL_N_GROUPS]; /* for the optimizer and batch that were asked for */

@@ -54,11 +54,13 @@ static bool judge(steps *s, tinytl_outcome *outcome) {
                              .gain = is_first ? NAN : tinytl_comparison_gain(comparison),
                              .noise = is_first ? NAN : tinytl_comparison_noise(comparison),
                              .expected = is_first ? NAN : expected,
+                             .rate = s->options.lr > 0 ? 1 : tinytl_auto_rate(s->carry.gain),
                              .reason = reason_of(is_first, kept)});
   if (kept)
     keep(s, outcome);
   else
     tinytl_adapter_free(outcome->adapter);
+  if (kept && s->options.method == TINYTL_METHOD_BIAS) s->carry.gain = expected;
   return kept;
 }
 
@@ -94,6 +96,7 @@ static void tell_untried(const steps *s) {
                              .gain = NAN,
                              .noise = NAN,
                              .expected = NAN,
+                             .rate = NAN,
                              .reason = why == TINYTL_ERROR_MEMORY_LIMIT
                                            ? "it does not fit in the memory limit"
                                            : "the backbone has no place for lite modules"});
@@ -198,6 +201,7 @@ static void set_refit(const steps *s, const tinytl_found *found, int i,
   options->optimizer = s->carry.optimizers[i];
   options->mirror = found->mirror;
   carry->nbytes = s->plan.carried[i];
+  carry->gain = options->method == TINYTL_METHOD_LITE_BIAS ? found->gain : 0;
 }
 
 static tinytl_task refit_task(const steps *s, const tinytl_found *found,
@@ -254,6 +258,7 @@ static tinytl_status refit(steps *s) {
   tinytl_found found = {.report = s->carry.report,
                         .temperature = s->carry.adapter->temperature,
                         .reject_below = s->carry.adapter->reject_below,
+                        .gain = s->carry.gain,
                         .mirror = s->carry.mirror,
                         .step = first_refit(s, s->carry.report.method)};
   tinytl_carry carry = {0};

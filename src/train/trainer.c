@@ -126,8 +126,10 @@ static void set_rules(tinytl_trainer *t, bool fresh_lite) {
   t->rules = tinytl_rules_make(t->choices.method, t->choices.optimizer, t->train->n_images,
                                options->batch, fresh_lite);
   if (options->epochs > 0) t->rules.epochs = options->epochs;
-  /* --lr sets the classifier's rate; the other groups keep their ratio to it. */
-  const float ratio = options->lr > 0 ? options->lr / t->rules.lr[TINYTL_GROUP_CLASSIFIER] : 1.0f;
+  /* options->lr is the classifier's rate; the other groups keep their ratio to it. */
+  const float by_gain = t->carry ? tinytl_auto_rate(t->carry->gain) : 1.0f;
+  const float ratio =
+      options->lr > 0 ? options->lr / t->rules.lr[TINYTL_GROUP_CLASSIFIER] : by_gain;
   for (int g = 0; g < TINYTL_N_GROUPS; g++) t->lr[g] = t->rules.lr[g] * ratio;
   const uint64_t batch = (uint64_t)options->batch;
   t->n_steps = ((uint64_t)t->train->n_images + batch - 1) / batch * (uint64_t)t->rules.epochs;

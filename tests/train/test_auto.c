@@ -72,6 +72,13 @@ static void test_expected_gain(void **state) {
   assert_float_equal(tinytl_auto_expected_gain(&most, TINYTL_METHOD_BIAS), -0.01, 0.001);
 }
 
+static void test_rate(void **state) {
+  (void)state;
+  static const float gains[] = {-1, 0, 0.15f, 0.225f, 0.3f, 1};
+  static const double rates[] = {1, 1, 1, 1.5, 2, 2};
+  for (int i = 0; i < 6; i++) assert_float_equal(tinytl_auto_rate(gains[i]), rates[i], 1e-6);
+}
+
 static void test_methods_grow(void **state) {
   (void)state;
   assert_int_equal(tinytl_auto_methods[0], TINYTL_METHOD_LAST);
@@ -86,6 +93,7 @@ int main(void) {
       cmocka_unit_test(test_unreadable_pictures_do_not_count),
       cmocka_unit_test(test_too_few_pictures),
       cmocka_unit_test(test_expected_gain),
+      cmocka_unit_test(test_rate),
       cmocka_unit_test(test_methods_grow),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* Defaults that depend on the data. */
 #include "support/cmocka.h"
 
+#include "tinytl/train.h"
 #include "train/rules.h"
 
 enum { MAX_IMAGES = 200, N_CLASSES = 3 };
@@ -54,12 +55,26 @@ static void test_epochs_and_rates(void **state) {
   for (int g = 0; g < TINYTL_N_GROUPS; g++) assert_float_equal(many.lr[g], 2 * few.lr[g], 1e-6);
 }
 
+/* About sqrt(m) of m pictures a class, a tenth from 100 on. */
+static void test_validation_share(void **state) {
+  (void)state;
+  static const struct {
+    int per_class;
+    float share;
+  } cases[] = {{1, 0},      {2, 0},     {3, 0.4f},   {5, 0.4f},
+               {16, 0.25f}, {25, 0.2f}, {100, 0.1f}, {4000, 0.1f}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    assert_float_equal(tinytl_validation_share(7 * cases[i].per_class, 7), cases[i].share, 1e-6);
+  assert_float_equal(tinytl_validation_share(20, 7), 0, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_classes_alike_are_not_weighted),
       cmocka_unit_test(test_rare_classes_weigh_as_much),
       cmocka_unit_test(test_weights_have_a_bound),
       cmocka_unit_test(test_epochs_and_rates),
+      cmocka_unit_test(test_validation_share),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,7 +71,7 @@ run $train -o new.safetensors --resume
 run $train -o new.safetensors --checkpoint run.ckpt --resume --epochs 7
 run $train -o new.safetensors --checkpoint run.ckpt --resume --method last
 run $train -o new.safetensors --checkpoint run.ckpt --resume --seed 1
-run $train -o new.safetensors --checkpoint run.ckpt --resume --val-split 0.3
+run $train -o new.safetensors --checkpoint run.ckpt --resume --val-split 0.6
 run $train -o new.safetensors --checkpoint run.ckpt --resume -m "$fixtures/other.safetensors"
 run $train -o new.safetensors --checkpoint "$fixtures/adapter.safetensors" --resume
 run $train -o run.ckpt --checkpoint run.ckpt --resume
