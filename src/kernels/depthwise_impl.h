@@ -78,7 +78,7 @@ ALWAYS_INLINE void add_row(const strip *s, int r, int left, int low, int high, i
   UNROLL for (int t = 0; t < n_taps; t++, taps = opaque(taps + s->tap_step)) tap[t] = load(taps);
   UNROLL for (int x = 0; x < n_sources; x++, source = opaque(source + s->pixel)) {
     if (cut && (x < low || x >= high)) continue;
-    const vf v = load_lanes(source, lanes);
+    const vf v = held(load_lanes(source, lanes));
     UNROLL for (int p = 0; p < n; p++) {
       const int t = spread ? p + (reach - x) * stride : x - p * stride;
       if (t >= 0 && t < n_taps) sum[p] += v * tap[t];

@@ -13,7 +13,7 @@ ALWAYS_INLINE void weight_group(const float *const x[], const float *dy, ptrdiff
   UNROLL for (int r = 0; r < n_rows; r++) {
     const float *source = opaque(x[r]);
     UNROLL for (int i = 0; i < (WEIGHT_GROUP - 1) * stride + n_taps; i++) {
-      const vf v = load_lanes(source, lanes);
+      const vf v = held(load_lanes(source, lanes));
       UNROLL for (int p = 0; p < WEIGHT_GROUP; p++) {
         const int k = i - p * stride;
         if (k >= 0 && k < n_taps) sum[r * n_taps + k] += v * d[p];

@@ -35,6 +35,18 @@ ALWAYS_INLINE void *opaque(const void *p) {
 }
 
 typedef float vf __attribute__((vector_size(4 * W)));
+
+/* v in a register, of which the compiler no longer knows where it was loaded from: several
+ * multiply-adds of it would each load it again, as their operand in memory. */
+ALWAYS_INLINE vf held(vf v) {
+#if defined(__SSE2__)
+  __asm__("" : "+v"(v));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(v));
+#endif
+  return v;
+}
+
 typedef int32_t vi __attribute__((vector_size(4 * W)));
 typedef uint32_t vu __attribute__((vector_size(4 * W)));
 typedef uint8_t vu8 __attribute__((vector_size(W)));
