@@ -201,7 +201,7 @@ static void set_refit(const steps *s, const tinytl_found *found, int i,
   options->optimizer = s->carry.optimizers[i];
   options->mirror = found->mirror;
   carry->nbytes = s->plan.carried[i];
-  carry->gain = options->method == TINYTL_METHOD_LITE_BIAS ? found->gain : 0;
+  carry->gain = options->method == TINYTL_METHOD_LAST ? 0 : found->gain;
 }
 
 static tinytl_task refit_task(const steps *s, const tinytl_found *found,

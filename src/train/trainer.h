@@ -19,7 +19,7 @@ typedef struct tinytl_carry {
   float
       *right; /* [validation images] probabilities of the right class that it gives; NAN: unread */
   tinytl_train_report report; /* of it */
-  float gain;                 /* expected, of bias over last; 0 up to bias's training */
+  float gain;                 /* expected, of bias over last; 0: not known, or trains last */
   tinytl_switch asked_mirror; /* by the options */
   tinytl_switch mirror;       /* training pictures; AUTO: not decided yet */
   bool asks_mirror;           /* the features of this method are to decide it */
@@ -29,7 +29,7 @@ typedef struct tinytl_carry {
 typedef struct tinytl_found {
   tinytl_train_report report; /* of the method that was kept */
   float temperature, reject_below;
-  float gain;           /* tinytl_carry's; 0 where the method was asked for by name */
+  float gain;           /* tinytl_carry's, once bias was trained */
   tinytl_switch mirror; /* training pictures */
   int step;             /* of auto, that is trained now; 0: the method was asked for by name */
 } tinytl_found;
