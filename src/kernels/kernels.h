@@ -29,8 +29,8 @@ typedef struct tinytl_gemm_tile {
    * each: a second level of steps. */
   int n_runs;
   ptrdiff_t a_run, b_run;
-  /* C becomes act(sum + bias) + residual, and mask is kept, as tinytl_bias_act says. */
-  const float *bias; /* [n]; NULL: 0 */
+  const float *bias; /* [n], what sums begin with; NULL: 0 */
+  /* C becomes act(sum) + residual, and mask is kept, as tinytl_bias_act says. */
   tinytl_act act;
   const float *residual; /* rows c_row apart; NULL: none */
   uint8_t *mask;         /* NULL: not kept */

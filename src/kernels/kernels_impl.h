@@ -22,7 +22,7 @@ ALWAYS_INLINE vf act_high(tinytl_act act) {
 
 /* Which of the first `lanes` lanes pass the gradient. */
 ALWAYS_INLINE unsigned act_bits(vf sum, vf low, vf high, int lanes) {
-  return lane_bits((low < sum) & (sum < high)) & ((1u << lanes) - 1);
+  return bits_between(low, sum, high) & ((1u << lanes) - 1);
 }
 
 /* Bits of W channels that start at `channel`; a mask byte holds 8 channels. */
@@ -134,7 +134,6 @@ ALWAYS_INLINE void multiply_tile(const tinytl_gemm_tile *t, int row, const int m
 ALWAYS_INLINE void finish_tile(const tinytl_gemm_tile *t, int row, const int m, const int n_vectors,
                                vf sum[MR][NV_MAX]) {
   const int last = t->n - (n_vectors - 1) * W;
-  if (t->bias) add_rows(sum, m, n_vectors, last, t->bias, 0);
   const vf low = act_low(t->act), high = act_high(t->act);
   if (t->mask) {
     uint8_t *mask = t->mask + row * t->mask_row;
@@ -160,6 +159,12 @@ ALWAYS_INLINE void gemm_tiles(const tinytl_gemm_tile *t, int row, int n_tiles, c
   const ptrdiff_t c_row = t->c_row;
   for (; n_tiles > 0; n_tiles--, row += m) {
     vf sum[MR][NV_MAX] = {{{0}}};
+    if (t->bias) {
+      UNROLL for (int j = 0; j < n_vectors; j++) {
+        const vf bias = load_lanes(t->bias + j * W, j + 1 < n_vectors ? W : last);
+        UNROLL for (int i = 0; i < m; i++) sum[i][j] = bias;
+      }
+    }
     /* Else addresses are kept in memory from tile to tile, which costs more than making them. */
     float *c = opaque(t->c + row * c_row);
     if (t->accumulate) add_rows(sum, m, n_vectors, last, c, c_row);

@@ -181,9 +181,14 @@ void tinytl_conv_epilogue(const tinytl_kernels *kernels, const tinytl_epilogue *
 
 void tinytl_conv_tile_epilogue(tinytl_gemm_tile *tile, const tinytl_epilogue *epilogue, int out_c,
                                int pixel, int channel) {
+  if (epilogue->bias) tile->bias = epilogue->bias + channel;
+  tinytl_conv_tile_end(tile, epilogue, out_c, pixel, channel);
+}
+
+void tinytl_conv_tile_end(tinytl_gemm_tile *tile, const tinytl_epilogue *epilogue, int out_c,
+                          int pixel, int channel) {
   tile->mask_row = (out_c + 7) / 8;
   tile->act = epilogue->act;
-  if (epilogue->bias) tile->bias = epilogue->bias + channel;
   if (epilogue->residual) tile->residual = epilogue->residual + (ptrdiff_t)pixel * out_c + channel;
   if (epilogue->mask) tile->mask = epilogue->mask + pixel * tile->mask_row + channel / 8;
 }

@@ -82,6 +82,9 @@ void tinytl_conv_epilogue(const tinytl_kernels *kernels, const tinytl_epilogue *
 /* Gives the epilogue to the product that makes these elements; channel is a multiple of 8. */
 void tinytl_conv_tile_epilogue(tinytl_gemm_tile *tile, const tinytl_epilogue *epilogue, int out_c,
                                int pixel, int channel);
+/* All of it but the bias, to the last of several products that make them one after the other. */
+void tinytl_conv_tile_end(tinytl_gemm_tile *tile, const tinytl_epilogue *epilogue, int out_c,
+                          int pixel, int channel);
 
 /* The kinds of convolution by rows, for a caller that holds a few rows of a map. Pointers to source
  * and target are to the first of their elements, the epilogue's arrays are whole maps, and the

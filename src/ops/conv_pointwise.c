@@ -117,14 +117,16 @@ static void multiply_packing(const whole_map *map, tinytl_conv_panel panel, int 
                            .b = panel.b,
                            .c = map->target + (ptrdiff_t)pixel * panels->columns + panel.column,
                            .c_row = panels->columns};
+  if (p->epilogue->bias) tile.bias = p->epilogue->bias + panel.column;
   for (int step = 0; step < panels->steps; step += map->part_steps) {
     tile.k = tinytl_min(map->part_steps, panels->steps - step);
     tile.a = map->source + (ptrdiff_t)pixel * panels->steps + step;
     tile.accumulate = p->accumulate || step > 0;
     if (step + tile.k == panels->steps)
-      tinytl_conv_tile_epilogue(&tile, p->epilogue, panels->columns, pixel, panel.column);
+      tinytl_conv_tile_end(&tile, p->epilogue, panels->columns, pixel, panel.column);
     tinytl_conv_panels_pack(panels, &panel, step, tile.k);
     panels->run->kernels->gemm(&tile);
+    tile.bias = NULL;
   }
 }
 
