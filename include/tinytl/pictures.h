@@ -49,7 +49,8 @@ typedef struct tinytl_folder tinytl_folder;
 
 typedef enum tinytl_part { TINYTL_PART_TRAIN, TINYTL_PART_VAL, TINYTL_PART_TEST } tinytl_part;
 
-/* Called for each picture that is left out, with the reason. May be NULL. */
+/* Called for each picture that is left out, with the reason, and once for folders beside train, val
+ * and test. May be NULL. */
 typedef void (*tinytl_skip_fn)(void *context, const char *path, const char *reason);
 
 /* Opens the pictures of one part. In a folder without train, val and test sub-folders every part

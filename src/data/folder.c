@@ -137,6 +137,43 @@ typedef struct skipper {
   void *context;
 } skipper;
 
+static bool is_part_name(const char *name) {
+  return strcmp(name, part_names[TINYTL_PART_TRAIN]) == 0 ||
+         strcmp(name, part_names[TINYTL_PART_VAL]) == 0 ||
+         strcmp(name, part_names[TINYTL_PART_TEST]) == 0;
+}
+
+/* Tells, once, of folders that lie beside the parts and so are no classes, where `dir` may be
+ * listed: what is in the parts can be opened all the same. */
+static tinytl_status tell_of_others(const char *dir, const skipper *skipper, tinytl_error *error) {
+  tinytl_names names = {0};
+  const char *first = NULL;
+  int n = 0;
+  tinytl_status status = list_dir(dir, is_dir_at, &names, error);
+  for (int i = 0; status == TINYTL_OK && i < names.n; i++) {
+    const char *name = tinytl_names_get(&names, i);
+    if (is_part_name(name)) continue;
+    if (!first) first = name;
+    n++;
+  }
+  if (n > 0) {
+    char reason[120];
+    int length = snprintf(reason, sizeof reason, "no class, for it is not in %s",
+                          part_names[TINYTL_PART_TRAIN]);
+    if (n > 1)
+      snprintf(reason + length, sizeof reason - (size_t)length, "; nor %s %d more folder%s",
+               n > 2 ? "are" : "is", n - 1, n > 2 ? "s" : "");
+    char *path = join(dir, first);
+    if (path)
+      skipper->skip(skipper->context, path, reason);
+    else
+      status = tinytl_fail_memory(error, strlen(dir));
+    free(path);
+  }
+  tinytl_names_free(&names);
+  return status == TINYTL_ERROR_DATA ? TINYTL_OK : status;
+}
+
 static const char *put_path(const tinytl_folder *self, int label, const char *file, char *path) {
   size_t n_dir = strlen(self->dir);
   while (n_dir > 1 && self->dir[n_dir - 1] == '/') n_dir--;
@@ -265,10 +302,13 @@ tinytl_status tinytl_folder_open(const char *dir, tinytl_part part, tinytl_skip_
   char *path;
   TINYTL_TRY(part_path(dir, part, &path, error));
   tinytl_folder *self = NULL;
-  tinytl_status status = tinytl_folder_make(path, &self, error);
+  const skipper skipper = {skip, skip_context};
+  tinytl_status status = TINYTL_OK;
+  if (skip && part == TINYTL_PART_TRAIN && strcmp(path, dir) != 0)
+    status = tell_of_others(dir, &skipper, error);
+  if (status == TINYTL_OK) status = tinytl_folder_make(path, &self, error);
   free(path);
   if (status != TINYTL_OK) return status;
-  const skipper skipper = {skip, skip_context};
   status = fill(self, part == TINYTL_PART_TEST ? 1 : 2, &skipper, error);
   if (status == TINYTL_OK)
     *folder = self;

@@ -48,6 +48,12 @@ cp -r "$fixtures/pictures/test" parts/val
 rm -r "parts/val/$class"
 run sh -c "$train -d parts --json | tail -n 1 | json_check train_images val_images"
 run sh -c "$train -d parts --val-split 0.2 --json | tail -n 1 | json_check train_images val_images"
+# Folders beside the parts are told of.
+mkdir parts/fourth
+run sh -c "$train -d parts 2>&1 | grep 'no class'"
+mkdir parts/fifth
+run sh -c "$train -d parts 2>&1 | grep 'no class'"
+rmdir parts/fourth parts/fifth
 # What is left out of validation was not counted.
 class=$(ls parts/val | head -n 1)
 echo "no picture" >"parts/val/$class/text.jpg"
