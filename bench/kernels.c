@@ -7,7 +7,7 @@
 #include "tinytl.h"
 #include "work.h"
 
-enum { N_THREADS = 2, MAX_SHAPES = 256 };
+enum { N_THREADS = 2, MAX_SHAPES = 256, ROUNDS = 3 };
 
 /* ---- Work ---------------------------------------------------------------------------------- */
 
@@ -31,6 +31,7 @@ typedef struct shape {
   tinytl_conv conv;
   const char *kind;
   int count;
+  double best[N_THREADS]; /* seconds */
 } shape;
 
 typedef struct shapes {
@@ -44,7 +45,7 @@ static void add_shape(shapes *s, const char *kind, tinytl_conv conv) {
       s->at[i].count++;
       return;
     }
-  if (s->n < MAX_SHAPES) s->at[s->n++] = (shape){conv, kind, 1};
+  if (s->n < MAX_SHAPES) s->at[s->n++] = (shape){.conv = conv, .kind = kind, .count = 1};
 }
 
 static shapes list_shapes(const char *architecture, int size) {
@@ -81,27 +82,41 @@ static shapes list_shapes(const char *architecture, int size) {
   return s;
 }
 
-static void report(const shapes *s, const char *kind, op what, double peak, tinytl_pool *pool,
+/* Several times over all shapes: what slows a machine down comes and goes. */
+static void measure(shapes *s, const char *kind, op what, tinytl_pool *pool) {
+  for (int round = 0; round < ROUNDS; round++)
+    for (int i = 0; i < s->n; i++) {
+      shape *at = &s->at[i];
+      if (at->kind != kind) continue;
+      work k = work_make(&at->conv, kind[0] == 'l');
+      for (int t = 0; t < N_THREADS; t++) {
+        const double seconds = work_time(&k, what, t ? pool : NULL);
+        if (round == 0 || seconds < at->best[t]) at->best[t] = seconds;
+      }
+      work_free(&k);
+    }
+}
+
+static void report(shapes *s, const char *kind, op what, double peak, tinytl_pool *pool,
                    const char *wanted) {
   if (wanted && strcmp(wanted, kind) != 0) return;
   double seconds[N_THREADS] = {0}, ops = 0;
+  measure(s, kind, what, pool);
   for (int i = 0; i < s->n; i++) {
-    const tinytl_conv *c = &s->at[i].conv;
-    if (s->at[i].kind != kind) continue;
-    work k = work_make(c, kind[0] == 'l');
+    const shape *at = &s->at[i];
+    const tinytl_conv *c = &at->conv;
+    if (at->kind != kind) continue;
     const double n =
         2.0 * c->out_h * c->out_w * c->out_c * c->kernel * c->kernel * (c->in_c / c->groups);
     printf("%-10s %-15s %3dx%-3d %4d -> %4d k%d s%d g%-3d x%d", kind, OP_NAMES[what], c->in_h,
-           c->in_w, c->in_c, c->out_c, c->kernel, c->stride, c->groups, s->at[i].count);
+           c->in_w, c->in_c, c->out_c, c->kernel, c->stride, c->groups, at->count);
     for (int t = 0; t < N_THREADS; t++) {
-      const double best = work_time(&k, what, t ? pool : NULL);
-      printf("  %7.3f ms %6.1f GFLOP/s %5.1f %%", 1e3 * best, 1e-9 * n / best,
-             100 * n / best / peak / (t + 1));
-      seconds[t] += best * s->at[i].count;
+      printf("  %7.3f ms %6.1f GFLOP/s %5.1f %%", 1e3 * at->best[t], 1e-9 * n / at->best[t],
+             100 * n / at->best[t] / peak / (t + 1));
+      seconds[t] += at->best[t] * at->count;
     }
     printf("\n");
-    ops += n * s->at[i].count;
-    work_free(&k);
+    ops += n * at->count;
   }
   printf("%-10s %-15s total %6.1f MMAC                  ", kind, OP_NAMES[what], ops / 2e6);
   for (int t = 0; t < N_THREADS; t++)
@@ -111,8 +126,7 @@ static void report(const shapes *s, const char *kind, op what, double peak, tiny
 }
 
 int main(int argc, char **argv) {
-  const shapes s =
-      list_shapes(argc > 1 ? argv[1] : "mobilenet-v2-1.0", argc > 2 ? atoi(argv[2]) : 0);
+  shapes s = list_shapes(argc > 1 ? argv[1] : "mobilenet-v2-1.0", argc > 2 ? atoi(argv[2]) : 0);
   const char *wanted = argc > 3 ? argv[3] : NULL;
   tinytl_pool *pool;
   if (tinytl_pool_create(N_THREADS, &pool, NULL) != TINYTL_OK) return 1;

@@ -35,7 +35,7 @@ A frozen graph is `torch.jit.freeze` and `optimize_for_inference`, for `last` ov
 """
 KERNELS = """\
 Milliseconds of one picture through all pointwise or all depthwise layers of the network, each layer alone and
-the best of several calls; in brackets the share of peak, %. tinytl's times include unpacking int8 weights,
+the best of many calls in three rounds; in brackets the share of peak, %. tinytl's times include unpacking int8 weights,
 forward also bias, activation and masks; oneDNN's (through PyTorch, batch 1, in the fastest of three layouts for
 each layer) are float32, without activation, less what a call costs. *Portable* is the build for any processor of
 the architecture. Pointwise is to reach 90 % with one thread and 80 % with two.
