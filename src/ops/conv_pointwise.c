@@ -126,7 +126,7 @@ static void multiply_packing(const whole_map *map, tinytl_conv_panel panel, int 
       tinytl_conv_tile_end(&tile, p->epilogue, panels->columns, pixel, panel.column);
     tinytl_conv_panels_pack(panels, &panel, step, tile.k);
     panels->run->kernels->gemm(&tile);
-    tile.bias = NULL;
+    tile.bias = NULL; /* the next part adds to what this one left */
   }
 }
 
