@@ -137,33 +137,25 @@ typedef struct skipper {
   void *context;
 } skipper;
 
-static bool is_part_name(const char *name) {
-  return strcmp(name, part_names[TINYTL_PART_TRAIN]) == 0 ||
-         strcmp(name, part_names[TINYTL_PART_VAL]) == 0 ||
-         strcmp(name, part_names[TINYTL_PART_TEST]) == 0;
+static bool is_beside_parts(DIR *dir, const struct dirent *entry) {
+  for (int p = 0; p < 3; p++)
+    if (strcmp(entry->d_name, part_names[p]) == 0) return false;
+  return is_dir_at(dir, entry);
 }
 
 /* Tells, once, of folders that lie beside the parts and so are no classes, where `dir` may be
  * listed: what is in the parts can be opened all the same. */
 static tinytl_status tell_of_others(const char *dir, const skipper *skipper, tinytl_error *error) {
   tinytl_names names = {0};
-  const char *first = NULL;
-  int n = 0;
-  tinytl_status status = list_dir(dir, is_dir_at, &names, error);
-  for (int i = 0; status == TINYTL_OK && i < names.n; i++) {
-    const char *name = tinytl_names_get(&names, i);
-    if (is_part_name(name)) continue;
-    if (!first) first = name;
-    n++;
-  }
-  if (n > 0) {
+  tinytl_status status = list_dir(dir, is_beside_parts, &names, error);
+  if (status == TINYTL_OK && names.n > 0) {
     char reason[120];
     int length = snprintf(reason, sizeof reason, "no class, for it is not in %s",
                           part_names[TINYTL_PART_TRAIN]);
-    if (n > 1)
+    if (names.n > 1)
       snprintf(reason + length, sizeof reason - (size_t)length, "; nor %s %d more folder%s",
-               n > 2 ? "are" : "is", n - 1, n > 2 ? "s" : "");
-    char *path = join(dir, first);
+               names.n > 2 ? "are" : "is", names.n - 1, names.n > 2 ? "s" : "");
+    char *path = join(dir, tinytl_names_get(&names, 0));
     if (path)
       skipper->skip(skipper->context, path, reason);
     else

@@ -216,27 +216,21 @@ ALWAYS_INLINE void store_u8(uint8_t *p, vi v, int n) {
     memcpy(p, &bytes, (size_t)n);
 }
 
-#if VECTOR_W < 16
-/* Lane i of a comparison's result (all ones or zero) as bit i. */
-ALWAYS_INLINE unsigned lane_bits(vi all_ones_or_zero) {
-#if VECTOR_W == 8
-  return (unsigned)_mm256_movemask_ps((__m256)all_ones_or_zero);
-#elif defined(__SSE2__)
-  return (unsigned)_mm_movemask_ps((__m128)all_ones_or_zero);
-#else
-  vi bits = all_ones_or_zero & (vi)LANE_BITS;
-  return (unsigned)(bits[0] | bits[1] | bits[2] | bits[3]);
-#endif
-}
-#endif
-
 /* Lane i as bit i: whether low < v < high. */
 ALWAYS_INLINE unsigned bits_between(vf low, vf v, vf high) {
 #if VECTOR_W == 16
   const __mmask16 above = _mm512_cmp_ps_mask((__m512)low, (__m512)v, _CMP_LT_OQ);
   return _mm512_mask_cmp_ps_mask(above, (__m512)v, (__m512)high, _CMP_LT_OQ);
 #else
-  return lane_bits((low < v) & (v < high));
+  const vi between = (low < v) & (v < high);
+#if VECTOR_W == 8
+  return (unsigned)_mm256_movemask_ps((__m256)between);
+#elif defined(__SSE2__)
+  return (unsigned)_mm_movemask_ps((__m128)between);
+#else
+  const vi bits = between & (vi)LANE_BITS;
+  return (unsigned)(bits[0] | bits[1] | bits[2] | bits[3]);
+#endif
 #endif
 }
 
