@@ -131,7 +131,8 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
     cli_note("%s: validation %.1f %%", method, 100 * (double)step->val_top1);
   } else if (!args->quiet) {
     if (step->rate > 1)
-      cli_note("%s learned at %.1f times the usual rates", method, (double)step->rate);
+      cli_note("%s learned at %.1f times the usual rates, for %d epochs", method,
+               (double)step->rate, step->epochs);
     cli_note("%s: validation %.1f %%, gains %.1f points, noise %.1f, expected %.1f: %s", method,
              100 * (double)step->val_top1, 100 * (double)step->gain, 100 * (double)step->noise,
              100 * (double)step->expected, step->kept ? "kept" : "not kept");
@@ -147,6 +148,7 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
   cli_json_real(&json, "noise", (double)step->noise);
   cli_json_real(&json, "expected", (double)step->expected);
   cli_json_real(&json, "rate", (double)step->rate);
+  cli_json_int(&json, "epochs", step->epochs);
   cli_json_bool(&json, "kept", step->kept);
   cli_json_text(&json, "reason", step->reason);
   cli_json_close(&json, '}');

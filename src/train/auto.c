@@ -34,7 +34,7 @@ float tinytl_auto_expected_gain(const tinytl_comparison *c, tinytl_method method
   return (float)(mean + (isinf(noise) ? 0 : share * ((double)tinytl_comparison_gain(c) - mean)));
 }
 
-float tinytl_auto_rate(float gain) {
+float tinytl_auto_reach(float gain) {
   const float low = 0.15f, high = 0.3f;
   return 1 + fminf(fmaxf((gain - low) / (high - low), 0), 1);
 }

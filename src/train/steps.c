@@ -54,7 +54,8 @@ static bool judge(steps *s, tinytl_outcome *outcome) {
                              .gain = is_first ? NAN : tinytl_comparison_gain(comparison),
                              .noise = is_first ? NAN : tinytl_comparison_noise(comparison),
                              .expected = is_first ? NAN : expected,
-                             .rate = s->options.lr > 0 ? 1 : tinytl_auto_rate(s->carry.gain),
+                             .rate = outcome->rate,
+                             .epochs = outcome->report.epochs,
                              .reason = reason_of(is_first, kept)});
   if (kept)
     keep(s, outcome);

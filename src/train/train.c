@@ -361,6 +361,7 @@ static void complete_report(session *s) {
   report->seconds = tinytl_now() - s->start;
   report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
   s->outcome->n_run = s->n_run;
+  s->outcome->rate = t->rate;
 }
 
 tinytl_status tinytl_method_train(const tinytl_task *task, const tinytl_train_options *options,

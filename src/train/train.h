@@ -9,6 +9,7 @@ typedef struct tinytl_outcome {
   tinytl_adapter *adapter; /* the caller's */
   tinytl_train_report report;
   uint64_t n_run; /* training pictures that went through the network */
+  float rate;     /* tinytl_auto_step's */
   /* With task->carry: */
   float *right;                 /* [validation images], the caller's room; filled */
   tinytl_comparison comparison; /* with those of carry->right */

@@ -84,6 +84,7 @@ typedef struct tinytl_trainer {
   float *class_weights;     /* [n_classes] */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;
+  float rate; /* what auto made of the rules' rates: tinytl_auto_step's */
   float lr[TINYTL_N_GROUPS];
   uint64_t n_steps, n_warmup;
   int n_fed; /* images since the last update */
