@@ -93,26 +93,13 @@ static tinytl_status open_source(cli_checkpoint *c, tinytl_error *error) {
   return TINYTL_OK;
 }
 
-/* Whether the adapter would be written over the checkpoint: then their locks' names are one. */
-static bool is_output(const cli_checkpoint *c, const char *output) {
-  size_t size = strlen(output) + sizeof ".lock";
-  char *path = malloc(size);
-  if (path) snprintf(path, size, "%s.lock", output);
-  bool same = !path || is_at(c->lock_fd, path);
-  free(path);
-  int fd = open(c->path, O_RDONLY | O_CLOEXEC);
-  same = same || (fd >= 0 && is_at(fd, output));
-  if (fd >= 0) close(fd);
-  return same;
-}
-
 static tinytl_status open_locked(cli_checkpoint *c, const char *output, tinytl_error *error) {
   struct stat info;
   bool is_there = stat(c->path, &info) == 0;
   if (is_there && !S_ISREG(info.st_mode)) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: is no file; --checkpoint wants one", c->path);
   }
-  if (is_output(c, output)) {
+  if (cli_is_same_file(c->path, output)) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: --checkpoint and -o want different files",
                     c->path);
   }

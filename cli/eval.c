@@ -65,11 +65,27 @@ static void read_calibration(evaluation *run, const cli_model *model) {
   run->rejection.below = info.reject_below;
 }
 
+/* An honest figure is one of pictures that training has not seen. */
+static void warn_of_known(const char *dir) {
+  if (tinytl_folder_has_part(dir, TINYTL_PART_TEST)) return;
+  if (tinytl_folder_has_part(dir, TINYTL_PART_VAL)) {
+    cli_note("%s has no folder 'test': its folder 'val' is measured on, by which training chooses "
+             "method and epoch, so figures may be a little too good",
+             dir);
+  } else {
+    cli_note(
+        "%s has no folder 'test': all its pictures are measured on; if the adapter was trained "
+        "on them, figures are far too good",
+        dir);
+  }
+}
+
 static tinytl_status prepare(evaluation *run, const cli_model *model, const eval_arguments *args,
                              tinytl_error *error) {
   tinytl_status status =
       tinytl_folder_open(args->dir, TINYTL_PART_TEST, cli_note_skipped, NULL, &run->folder, error);
   if (status != TINYTL_OK) return status;
+  if (model->adapter && !args->quiet) warn_of_known(args->dir);
   run->images = tinytl_folder_images(run->folder);
   run->n_skipped = tinytl_folder_n_skipped(run->folder);
   read_calibration(run, model);
@@ -135,7 +151,9 @@ static tinytl_status evaluate_unknown(evaluation *run, const char *dir, tinytl_e
 static tinytl_status run_eval(const cli_model *model, const eval_arguments *args,
                               tinytl_error *error) {
   evaluation run = {.quiet = args->quiet};
-  tinytl_status status = prepare(&run, model, args, error);
+  tinytl_status status = TINYTL_OK;
+  if (args->unknown) status = cli_unknown_check(args->unknown, error);
+  if (status == TINYTL_OK) status = prepare(&run, model, args, error);
   if (status == TINYTL_OK) status = evaluate(&run, error);
   if (status == TINYTL_OK && args->unknown) status = evaluate_unknown(&run, args->unknown, error);
   if (status == TINYTL_OK) {
@@ -180,8 +198,8 @@ int cli_eval(int argc, char **argv) {
                   "  tinytl eval -m backbone.safetensors -d pictures --json\n"
                   "  tinytl eval -a mine.safetensors -d pictures --unknown other_pictures\n",
       .notes =
-          "Pictures: DIR/test/CLASS/*.jpg, *.jpeg or *.png, or DIR/CLASS where DIR has no train,\n"
-          "val and test. Classes are matched by name.\n"
+          "Pictures: DIR/test/CLASS/*.jpg, *.jpeg or *.png; where DIR has no test, DIR/val/CLASS;\n"
+          "DIR/CLASS where it has no train, val and test. Classes are matched by name.\n"
           "With --unknown the program also says how well scores tell the pictures from "
           "those\n"
           "anywhere below that folder: the AUROC, 1 for always and 0.5 for by chance.\n"};

@@ -142,9 +142,14 @@ static mode_t wanted_mode(const struct stat *old) {
   return 0666 & ~mask;
 }
 
-char *cli_output_directory(const cli_output *output) {
-  const char *path = output->target, *slash = strrchr(path, '/');
+/* The caller's to free; NULL: no memory. */
+static char *folder_of(const char *path) {
+  const char *slash = strrchr(path, '/');
   return !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+char *cli_output_directory(const cli_output *output) {
+  return folder_of(output->target);
 }
 
 /* By which a file without a name can be given one. */
@@ -228,16 +233,38 @@ static bool is_picture(const char *path) {
          (memcmp(bytes, jpeg, sizeof jpeg) == 0 || memcmp(bytes, png, sizeof png) == 0);
 }
 
+static bool stat_folder(const char *path, struct stat *info) {
+  char *folder = folder_of(path);
+  bool done = folder && stat(folder, info) == 0;
+  free(folder);
+  return done;
+}
+
+static bool is_same(const struct stat *x, const struct stat *y) {
+  return x->st_dev == y->st_dev && x->st_ino == y->st_ino;
+}
+
+static const char *last_name(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+bool cli_is_same_file(const char *path, const char *other) {
+  struct stat x, y;
+  if (stat(path, &x) == 0 && stat(other, &y) == 0) return is_same(&x, &y);
+  return strcmp(last_name(path), last_name(other)) == 0 && stat_folder(path, &x) &&
+         stat_folder(other, &y) && is_same(&x, &y);
+}
+
 tinytl_status cli_output_open(cli_output *output, const char *path, const char *input,
                               tinytl_error *error) {
   *output = (cli_output){.path = path};
-  struct stat old, in;
+  struct stat old;
   bool exists = stat(path, &old) == 0;
   if (exists && S_ISDIR(old.st_mode)) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: is a directory; -o wants a file", path);
   }
-  if (exists && input && stat(input, &in) == 0 && in.st_dev == old.st_dev &&
-      in.st_ino == old.st_ino) {
+  if (exists && input && cli_is_same_file(path, input)) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: is the file that is read; -o wants another",
                     path);
   }
@@ -245,7 +272,7 @@ tinytl_status cli_output_open(cli_output *output, const char *path, const char *
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: is a picture, which would be lost", path);
   }
   /* The file behind a symbolic link is replaced, not the link. */
-  output->target = exists ? realpath(path, NULL) : strdup(path);
+  output->target = exists && S_ISREG(old.st_mode) ? realpath(path, NULL) : strdup(path);
   if (output->target) {
     catch_signals();
     output->file = exists && !S_ISREG(old.st_mode)

@@ -32,6 +32,9 @@ typedef struct cli_output {
   int write_errno; /* of the first write that failed */
 } cli_output;
 
+/* Whether writing to either path would replace the same file. */
+bool cli_is_same_file(const char *path, const char *other);
+
 /* `input` (may be NULL) names a file that must not be overwritten; nor is a picture. Errors:
  * TINYTL_ERROR_USAGE, TINYTL_ERROR_INTERNAL. */
 tinytl_status cli_output_open(cli_output *output, const char *path, const char *input,

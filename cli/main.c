@@ -38,8 +38,8 @@ static const struct command *find_command(const char *name) {
 static void print_help(FILE *file) {
   fputs("tinytl adapts a pre-trained image classifier to your pictures in small memory.\n\n"
         "Examples:\n"
-        "  tinytl train -d pictures -o mine.safetensors      pictures/CLASS/*.jpg\n"
-        "  tinytl eval -a mine.safetensors -d pictures\n"
+        "  tinytl train -d pictures -o mine.safetensors      pictures/train/CLASS/*.jpg\n"
+        "  tinytl eval -a mine.safetensors -d pictures       pictures/test/CLASS/*.jpg\n"
         "  tinytl predict -a mine.safetensors photo.jpg\n\n"
         "Usage: tinytl COMMAND [options]\n\nCommands:\n",
         file);
@@ -74,7 +74,7 @@ static int run(int argc, char **argv) {
   const char *name = argv[1];
   bool wants_help =
       strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
-  if (wants_help && argc == 2) {
+  if (wants_help && (argc == 2 || strcmp(argv[2], name) == 0)) {
     print_help(stdout);
     return TINYTL_OK;
   }

@@ -61,11 +61,12 @@ static tinytl_status check_limit(const cli_file *file, const char *path, bool is
   const size_t heap = tinytl_open_nbytes(file->bytes, file->nbytes, is_copied && is_tight);
   const size_t needed = heap + (is_tight ? file->nbytes : 0);
   if (needed <= left + MARGIN) return TINYTL_OK;
-  return cli_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
-                  "%s: opening it may take %.1f MB, of which the file is %.1f MB; %.1f MB are left "
-                  "of the memory limit of %.1f MB",
-                  path, (double)needed / 1e6, (double)(needed - heap) / 1e6, (double)left / 1e6,
-                  (double)limit / 1e6);
+  const size_t whole = tinytl_open_nbytes(file->bytes, file->nbytes, is_copied) + file->nbytes;
+  return cli_fail(
+      error, TINYTL_ERROR_MEMORY_LIMIT,
+      "%s: opening it may take %.1f MB, and %.1f MB are held before; the memory limit is "
+      "%.1f MB: 'tinytl plan' says what training takes",
+      path, (double)whole / 1e6, (double)cli_peak_rss() / 1e6, (double)limit / 1e6);
 }
 
 tinytl_status cli_model_file_open(const char *path, bool is_copied, size_t limit, cli_file *file,

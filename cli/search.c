@@ -31,7 +31,7 @@ static const cli_syntax search_syntax = {
     .arguments = "",
     .summary = "Chooses the sub-net of a super-net for pictures in class folders, within limits.",
     .examples = "  tinytl search -d pictures -o backbone.safetensors\n"
-                "  tinytl search -d pictures -o backbone.safetensors --memory-limit 12M\n"
+                "  tinytl search -d pictures -o backbone.safetensors --memory-limit 24M\n"
                 "  tinytl search -d pictures -o backbone.safetensors --max-macs 8\n"
                 "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
                 "--mode full --plot front.svg\n",
@@ -62,8 +62,9 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
                       "of training, and of the search itself"),
       CLI_OPTION_SIZE("search-limit", &args->search.search_limit,
                       "of the search alone, where training will have less"),
-      CLI_OPTION_REAL("max-macs", &args->max_mega_macs, 0, 1e6, CLI_RANGE_ABOVE_MIN,
-                      "million multiply-accumulates a picture (default: any)"),
+      CLI_OPTION_REAL(
+          "max-macs", &args->max_mega_macs, 0, 1e6, CLI_RANGE_ABOVE_MIN,
+          "million multiply-accumulates a picture, without the classifier (default: any)"),
       CLI_OPTION_INT(0, "candidates", &args->search.candidates, 16, 1000,
                      "sub-nets to measure (default: 64; full: 300)"),
       CLI_OPTION_CHOICE("mode", &args->mode, search_modes, "MODE",
@@ -73,13 +74,14 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
       CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
                       "full: where left and right differ, as in text and signs"),
       CLI_OPTION_CHOICE("method", &args->method, cli_methods, "METHOD",
-                        "of training: lite+bias (default), last, bias or lite"),
+                        "of training: lite+bias (default), last, bias, lite, norm or full"),
       CLI_OPTION_INT(0, "batch", &train->batch, 1, 4096, "of training (default: 8)"),
       CLI_OPTION_CHOICE("optimizer", &args->optimizer, cli_optimizers, "NAME",
                         "of training: auto (default), adam, adam8 or sgd"),
-      CLI_OPTION_TEXT(0, "image-sizes", &args->image_sizes, "LIST",
-                      "of the pictures, to choose from, as 48,64,96 (default: from 3/4 to twice "
-                      "the super-net's, up to 224)"),
+      CLI_OPTION_TEXT(
+          0, "image-sizes", &args->image_sizes, "LIST",
+          "of the pictures, to choose from, ascending, as 48,64,96 (default: from 3/4 to twice "
+          "the super-net's, up to 224)"),
       CLI_OPTION_REAL("val-split", &args->val_share, 0.05, 0.9, CLI_RANGE_CLOSED,
                       "share that is held out (default: 0.2)"),
       CLI_OPTION_TEXT(0, "plot", &args->plot_path, "FILE",
@@ -266,10 +268,10 @@ static tinytl_status search_into(cli_output *output, const tinytl_supernet *supe
 static tinytl_status check_plot(const search_arguments *args, tinytl_error *error) {
   cli_output output;
   if (!args->plot_path) return TINYTL_OK;
-  if (strcmp(args->plot_path, args->backbone) == 0) {
+  if (cli_is_same_file(args->plot_path, args->backbone)) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: -o and --plot want two files", args->plot_path);
   }
-  if (args->checkpoint.path && strcmp(args->plot_path, args->checkpoint.path) == 0) {
+  if (args->checkpoint.path && cli_is_same_file(args->plot_path, args->checkpoint.path)) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: --checkpoint and --plot want two files",
                     args->plot_path);
   }
@@ -278,10 +280,11 @@ static tinytl_status check_plot(const search_arguments *args, tinytl_error *erro
   return status;
 }
 
+/* A link that led nowhere before may lead to the backbone now. */
 static tinytl_status write_plot(search_arguments *args, tinytl_error *error) {
   cli_output output;
   if (!args->plot_path) return TINYTL_OK;
-  tinytl_status status = cli_output_open(&output, args->plot_path, args->supernet, error);
+  tinytl_status status = cli_output_open(&output, args->plot_path, args->backbone, error);
   if (status != TINYTL_OK) return status;
   cli_plot_write(&args->plot, cli_output_write, &output); /* the output knows where it failed */
   return cli_output_finish(&output, TINYTL_OK, error);

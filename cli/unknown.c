@@ -116,7 +116,12 @@ static int is_shown(const struct dirent *entry) {
 static tinytl_status search_folder(search *s, const char *path) {
   struct dirent **entries;
   const int n = scandir(path, &entries, is_shown, alphasort);
-  if (n < 0) return cli_fail(s->error, TINYTL_ERROR_DATA, "%s: %s", path, strerror(errno));
+  if (n < 0 && (errno == ENOMEM || errno == EMFILE || errno == ENFILE))
+    return cli_fail(s->error, TINYTL_ERROR_INTERNAL, "%s: %s", path, strerror(errno));
+  if (n < 0) {
+    cli_note_skipped(NULL, path, strerror(errno));
+    return TINYTL_OK;
+  }
   tinytl_status status = TINYTL_OK;
   for (int i = 0; i < n; i++) {
     char *below = NULL;
@@ -129,6 +134,13 @@ static tinytl_status search_folder(search *s, const char *path) {
   }
   free(entries);
   return status;
+}
+
+tinytl_status cli_unknown_check(const char *dir, tinytl_error *error) {
+  DIR *opened = opendir(dir);
+  if (!opened) return cli_fail(error, TINYTL_ERROR_DATA, "%s: %s", dir, strerror(errno));
+  closedir(opened);
+  return TINYTL_OK;
 }
 
 tinytl_status cli_unknown_score(const char *dir, tinytl_predictor *predictor, cli_scores *scores,

@@ -14,9 +14,11 @@ typedef struct cli_scores {
 bool cli_scores_add(cli_scores *scores, float score);
 void cli_scores_free(cli_scores *scores);
 
+/* Whether such a folder can be read. Error: DATA. */
+tinytl_status cli_unknown_check(const char *dir, tinytl_error *error);
 /* Adds the score of every .jpg, .jpeg and .png anywhere below `dir`; hidden files and folders are
- * passed over. Pictures that cannot be read are told of, counted in *n_skipped and left out.
- * Errors: DATA (a folder that cannot be read, no picture), those of the predictor. */
+ * passed over. Pictures and folders that cannot be read are told of and left out, pictures counted
+ * in *n_skipped. Errors: DATA (no picture), those of the predictor. */
 tinytl_status cli_unknown_score(const char *dir, tinytl_predictor *predictor, cli_scores *scores,
                                 int *n_skipped, tinytl_error *error);
 

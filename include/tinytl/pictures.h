@@ -27,7 +27,8 @@ typedef struct tinytl_images {
   int n_images;
   int n_classes;
   const char *const *class_names; /* [n_classes] */
-  const int *labels;              /* [n_images], 0 to n_classes - 1 */
+  const int *labels;              /* [n_images], 0 to n_classes - 1; NULL will do for
+                                     tinytl_predictor_run_all */
   void *context;
   /* Fills rgb [size][size][3] with picture `index`. A picture that fails is left out by the
    * caller when the status is TINYTL_ERROR_DATA; other errors stop the run. */
@@ -37,20 +38,22 @@ typedef struct tinytl_images {
    * of a class that follow each other and whose names differ in the last number alone, by less than
    * 30, may be near copies: TINYTL_METHOD_AUTO counts them as one where it asks about mirroring. */
   const char *(*name)(void *context, int index);
-  /* The most heap memory that one call of `load` takes for this view, whatever the picture, random
-   * choices and view->max_nbytes (pictures that need more are refused) included. NULL: none. */
+  /* The most heap memory that one call of `load` takes for this view, whatever the picture and the
+   * random choices: at most view->max_nbytes where that is not 0, as pictures that need more are
+   * refused. NULL: none. */
   size_t (*load_nbytes)(void *context, const tinytl_view *view);
 } tinytl_images;
 
 /* Pictures in class folders: DIR/class/FILE or DIR/{train,val,test}/class/FILE, with FILE ending
  * in .jpg, .jpeg or .png (any case). Classes are sorted by name (bytes), and so are the pictures of
- * a class. Other files, hidden ones and what lies deeper are passed over. */
+ * a class. Other files and what lies deeper are passed over, which is told once, and so are hidden
+ * ones, which is not. */
 typedef struct tinytl_folder tinytl_folder;
 
 typedef enum tinytl_part { TINYTL_PART_TRAIN, TINYTL_PART_VAL, TINYTL_PART_TEST } tinytl_part;
 
-/* Called for each picture that is left out, with the reason, and once for folders beside train, val
- * and test. May be NULL. */
+/* Called for each picture that is left out, with the reason, once for folders beside train, val and
+ * test, and once for files and folders in classes that are no pictures. May be NULL. */
 typedef void (*tinytl_skip_fn)(void *context, const char *path, const char *reason);
 
 /* Opens the pictures of one part. In a folder without train, val and test sub-folders every part

@@ -45,7 +45,9 @@ typedef struct tinytl_plan {
 
   size_t one_lane_bytes; /* the total if the same ran in one lane */
   size_t base_bytes;     /* what the process held at the call; not part of the total */
-  size_t smallest_bytes; /* smallest memory_limit that would do for this method */
+  size_t smallest_bytes; /* smallest memory_limit that would do for this method in a process that
+                            holds base_bytes at the call; what it comes to hold later, as by
+                            planning itself for the first time, adds to it */
   uint64_t paper_bytes;  /* by the paper's own model (TinyTL, section 4.1); 0 where it has none */
   uint64_t macs;         /* multiply-accumulates of one image, forward */
   uint64_t step_macs;    /* of one image's training step: forward, and what backward asks for */

@@ -80,28 +80,28 @@ struct tinytl_train_options {
   int batch;                  /* 1 to 4096; default 8 */
   int image_size;             /* 32 to 1024; 0: the backbone's (default) */
   int n_threads;              /* 1 to 64; 0: one a core (default) */
-  float lr;                   /* > 0; 0: by rule (default) */
+  float lr;                   /* above 0, at most 10; 0: by rule (default) */
   float label_smoothing;      /* 0 to < 1; negative: 0 for TINYTL_METHOD_LAST, else 0.1 (default) */
   float dropout;              /* 0 to < 1; default 0.2 */
-  int patience;               /* epochs without a better validation accuracy before stopping;
-                                 0: never; default 0. Without validation: never */
-  tinytl_switch augment;      /* random resized crops and mirroring; default AUTO: on, but off
-                                 for TINYTL_METHOD_LAST, which then computes every picture's
-                                 features once */
-  tinytl_switch mirror;       /* part of augment; default AUTO: on, but under TINYTL_METHOD_AUTO off
-                                 where the features of LAST tell left from right in the classes */
-  float colour_jitter;        /* 0 to 1; default 0 */
-  bool refit;                 /* `val` was held back from the same pictures: where a class has fewer
-                                 than 100 in the mean, the method that was kept is trained once
-                                 more, on all of them; default false */
-  uint64_t seed;              /* default 0 */
-  size_t memory_limit;        /* bytes that the process may hold at its peak (resident set): what it
-                                 holds at the call, the plan's total, and 0.2 MB that stay free;
-                                 0: none (default) */
-  const char *spill_dir;      /* folder where a limit may put the feature cache and the best
-                                 values, into a file without a name; NULL: nowhere (default) */
-  const volatile int *stop;   /* training ends with TINYTL_INTERRUPTED once *stop is not 0;
-                                 NULL: never */
+  int patience; /* 0 to 10,000: epochs without a better validation accuracy before stopping;
+                   0: never; default 0. Without validation: never */
+  tinytl_switch augment;    /* random resized crops and mirroring; default AUTO: on, but off
+                               for TINYTL_METHOD_LAST, which then computes every picture's
+                               features once */
+  tinytl_switch mirror;     /* part of augment; default AUTO: on, but under TINYTL_METHOD_AUTO off
+                               where the features of LAST tell left from right in the classes */
+  float colour_jitter;      /* 0 to 1; default 0 */
+  bool refit;               /* `val` was held back from the same pictures: where a class has fewer
+                               than 100 in the mean, the method that was kept is trained once
+                               more, on all of them; default false */
+  uint64_t seed;            /* default 0 */
+  size_t memory_limit;      /* bytes that the process may hold at its peak (resident set): what it
+                               holds at the call, the plan's total, and 0.2 MB that stay free;
+                               0: none (default) */
+  const char *spill_dir;    /* folder where a limit may put the feature cache and the best
+                               values, into a file without a name; NULL: nowhere (default) */
+  const volatile int *stop; /* training ends with TINYTL_INTERRUPTED once *stop is not 0;
+                               NULL: never */
   tinytl_progress_fn progress; /* NULL: none */
   tinytl_skip_fn skip;         /* told of pictures that could not be read, on any of the run's
                                   threads, one at a time; NULL: nobody */
@@ -152,10 +152,10 @@ typedef struct tinytl_train_report {
   tinytl_profile profile;   /* with options->profile; else zeros */
 } tinytl_train_report;
 
-/* Adapts the backbone to `train`. `val` chooses the epoch: the latest one that is not worse than
- * the best by more than one standard error of its accuracy; and it sets the adapter's temperature
- * and reject_below. NULL: the last epoch is kept, with temperature 1. Rare classes weigh as much as
- * common ones (docs/training.md).
+/* Adapts the backbone to `train`. `val`, of the same classes in the same order, chooses the epoch:
+ * the latest one that is not worse than the best by more than one standard error of its accuracy;
+ * and it sets the adapter's temperature and reject_below. NULL: the last epoch is kept, with
+ * temperature 1. Rare classes weigh as much as common ones (docs/training.md).
  *
  * TINYTL_METHOD_AUTO trains TINYTL_METHOD_LAST, then BIAS, then LITE_BIAS from the biases of BIAS,
  * and goes on while a method is expected to gain half a point: by how much more probability it
@@ -169,10 +169,10 @@ typedef struct tinytl_train_report {
  *
  * On success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter,
  * whatever the number of threads.
- * Errors: USAGE (options), DATA (fewer than two classes, a class without a readable picture,
- * loss not finite), MODEL (lite
- * methods on a backbone without inverted residuals; a checkpoint that is damaged, or of another
- * backbone or other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
+ * Errors: USAGE (options), DATA (fewer than two classes or more than 100,000, a class none of whose
+ * training pictures can be read, no readable picture in `val` or other classes, loss not finite),
+ * MODEL (lite methods on a backbone without inverted residuals; a checkpoint that is damaged, or of
+ * another backbone or other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
 tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,
                            const tinytl_images *val, const tinytl_train_options *options,
                            tinytl_adapter **adapter, tinytl_train_report *report,

@@ -1,6 +1,11 @@
 #include "data/data.h"
 
-static tinytl_status check(const tinytl_images *images, const char *what, tinytl_error *error) {
+#include <string.h>
+
+#include "model/arch.h"
+
+static tinytl_status check_labels(const tinytl_images *images, const char *what,
+                                  tinytl_error *error) {
   if (images->n_images < 1)
     return tinytl_fail(error, TINYTL_ERROR_DATA, "expected %s pictures, found none", what);
   for (int i = 0; i < images->n_images; i++)
@@ -10,15 +15,28 @@ static tinytl_status check(const tinytl_images *images, const char *what, tinytl
   return TINYTL_OK;
 }
 
-tinytl_status tinytl_images_check(const tinytl_images *train, const tinytl_images *val,
-                                  tinytl_error *error) {
-  if (train->n_classes < 2)
-    return tinytl_fail(error, TINYTL_ERROR_DATA, "expected 2 or more classes, found %d",
-                       train->n_classes);
-  if (val && val->n_classes != train->n_classes)
+static tinytl_status check_same_classes(const tinytl_images *train, const tinytl_images *val,
+                                        tinytl_error *error) {
+  if (val->n_classes != train->n_classes)
     return tinytl_fail(error, TINYTL_ERROR_DATA,
                        "validation pictures: expected %d classes, as of training, found %d",
                        train->n_classes, val->n_classes);
-  TINYTL_TRY(check(train, "training", error));
-  return val ? check(val, "validation", error) : TINYTL_OK;
+  for (int c = 0; c < train->n_classes; c++)
+    if (strcmp(train->class_names[c], val->class_names[c]) != 0)
+      return tinytl_fail(error, TINYTL_ERROR_DATA,
+                         "validation pictures: expected class %d to be '%.80s', as of training, "
+                         "found '%.80s'",
+                         c, train->class_names[c], val->class_names[c]);
+  return TINYTL_OK;
+}
+
+tinytl_status tinytl_images_check(const tinytl_images *train, const tinytl_images *val,
+                                  tinytl_error *error) {
+  if (train->n_classes < 2 || train->n_classes > TINYTL_MAX_CLASSES)
+    return tinytl_fail(error, TINYTL_ERROR_DATA, "expected 2 to %d classes, found %d",
+                       TINYTL_MAX_CLASSES, train->n_classes);
+  TINYTL_TRY(check_labels(train, "training", error));
+  if (!val) return TINYTL_OK;
+  TINYTL_TRY(check_same_classes(train, val, error));
+  return check_labels(val, "validation", error);
 }

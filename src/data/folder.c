@@ -50,17 +50,35 @@ static bool is_picture(DIR *dir, const struct dirent *entry) {
   return is_picture_name(entry->d_name) && !is_dir_at(dir, entry);
 }
 
-/* Adds, sorted, what `wanted` picks from a folder; hidden entries are passed over. */
+/* What lies in class folders and is no picture. */
+typedef struct others {
+  int n_files, n_folders;
+} others;
+enum { OTHERS_TEXT = 100 };
+
+static void count_other(others *others, DIR *dir, const struct dirent *entry) {
+  if (is_dir_at(dir, entry))
+    others->n_folders++;
+  else
+    others->n_files++;
+}
+
+/* Adds, sorted, what `wanted` picks from a folder, and counts what it does not; hidden entries are
+ * passed over. others: NULL: not counted. */
 static tinytl_status list_dir(const char *path, bool (*wanted)(DIR *, const struct dirent *),
-                              tinytl_names *names, tinytl_error *error) {
+                              tinytl_names *names, others *others, tinytl_error *error) {
   DIR *dir = opendir(path);
   if (!dir) return tinytl_fail(error, TINYTL_ERROR_DATA, "%s: %s", path, strerror(errno));
   tinytl_status status = TINYTL_OK;
   const struct dirent *entry;
   int first = names->n;
-  while (status == TINYTL_OK && (errno = 0, entry = readdir(dir)))
-    if (entry->d_name[0] != '.' && wanted(dir, entry))
+  while (status == TINYTL_OK && (errno = 0, entry = readdir(dir))) {
+    if (entry->d_name[0] == '.') continue;
+    if (wanted(dir, entry))
       status = tinytl_names_add(names, entry->d_name, error);
+    else if (others)
+      count_other(others, dir, entry);
+  }
   if (status == TINYTL_OK && errno != 0)
     status = tinytl_fail(error, TINYTL_ERROR_DATA, "%s: %s", path, strerror(errno));
   closedir(dir);
@@ -147,7 +165,7 @@ static bool is_beside_parts(DIR *dir, const struct dirent *entry) {
  * listed: what is in the parts can be opened all the same. */
 static tinytl_status tell_of_others(const char *dir, const skipper *skipper, tinytl_error *error) {
   tinytl_names names = {0};
-  tinytl_status status = list_dir(dir, is_beside_parts, &names, error);
+  tinytl_status status = list_dir(dir, is_beside_parts, &names, NULL, NULL);
   if (status == TINYTL_OK && names.n > 0) {
     char reason[120];
     int length = snprintf(reason, sizeof reason, "no class, for it is not in %s",
@@ -159,11 +177,24 @@ static tinytl_status tell_of_others(const char *dir, const skipper *skipper, tin
     if (path)
       skipper->skip(skipper->context, path, reason);
     else
-      status = tinytl_fail_memory(error, strlen(dir));
+      status = TINYTL_ERROR_INTERNAL;
     free(path);
   }
   tinytl_names_free(&names);
-  return status == TINYTL_ERROR_DATA ? TINYTL_OK : status;
+  if (status == TINYTL_OK || status == TINYTL_ERROR_DATA) return TINYTL_OK;
+  return tinytl_fail_memory(error, strlen(dir));
+}
+
+/* "2 files that are no .jpg, .jpeg or .png, and 1 folder" */
+static void print_others(const others *others, char text[OTHERS_TEXT]) {
+  const int files = others->n_files, folders = others->n_folders;
+  int n = 0;
+  if (files > 0)
+    n = snprintf(text, OTHERS_TEXT, "%d file%s no .jpg, .jpeg or .png", files,
+                 files > 1 ? "s that are" : " that is");
+  if (folders > 0)
+    snprintf(text + n, OTHERS_TEXT - (size_t)n, "%s%d folder%s", files > 0 ? ", and " : "", folders,
+             folders > 1 ? "s" : "");
 }
 
 static const char *put_path(const tinytl_folder *self, int label, const char *file, char *path) {
@@ -196,22 +227,32 @@ static tinytl_status add_checked(tinytl_folder *self, int at, int label, const s
   return TINYTL_OK;
 }
 
+/* n_files: of pictures by their name, none of which can be read. */
+static tinytl_status fail_empty(const char *dir, int n_files, const others *others,
+                                tinytl_error *error) {
+  char text[OTHERS_TEXT] = "nothing";
+  print_others(others, text);
+  if (n_files > 0)
+    return tinytl_fail(error, TINYTL_ERROR_DATA,
+                       "%s: class without pictures: none of its %d files can be read", dir,
+                       n_files);
+  return tinytl_fail(error, TINYTL_ERROR_DATA,
+                     "%s: class without pictures: expected .jpg, .jpeg or .png, found %s", dir,
+                     text);
+}
+
+/* Counts in *others what is no picture. */
 static tinytl_status add_class(tinytl_folder *self, int label, const skipper *skipper,
-                               tinytl_error *error) {
+                               others *others, tinytl_error *error) {
   int first = self->images.n_images;
   char *dir = join(self->dir, self->class_names[label]);
   if (!dir) return tinytl_fail_memory(error, strlen(self->dir));
-  tinytl_status status = list_dir(dir, is_picture, &self->files, error);
+  tinytl_status status = list_dir(dir, is_picture, &self->files, others, error);
   int n_files = self->files.n - first;
   for (int i = 0; status == TINYTL_OK && i < n_files; i++)
     status = add_checked(self, first + i, label, skipper, error);
   if (status == TINYTL_OK && self->images.n_images == first)
-    status = n_files == 0
-                 ? tinytl_fail(error, TINYTL_ERROR_DATA,
-                               "%s: class without pictures (expected .jpg, .jpeg or .png)", dir)
-                 : tinytl_fail(error, TINYTL_ERROR_DATA,
-                               "%s: class without pictures: none of its %d files can be read", dir,
-                               n_files);
+    status = fail_empty(dir, n_files, others, error);
   self->files.n = self->images.n_images;
   free(dir);
   return status;
@@ -237,17 +278,35 @@ tinytl_status tinytl_folder_show_classes(tinytl_folder *self, tinytl_error *erro
   return TINYTL_OK;
 }
 
+/* One folder too many is the likely reason. */
+static tinytl_status fail_single(const tinytl_folder *self, const char *expected,
+                                 tinytl_error *error) {
+  const char *only = tinytl_names_get(&self->classes, 0);
+  tinytl_names below = {0};
+  char *dir = join(self->dir, only);
+  if (dir) list_dir(dir, is_dir_at, &below, NULL, NULL);
+  const tinytl_status status =
+      below.n > 0
+          ? tinytl_fail(error, TINYTL_ERROR_DATA,
+                        "%s: expected %s with pictures, found only '%s'; if that holds the "
+                        "classes, give %s",
+                        self->dir, expected, only, dir)
+          : tinytl_fail(error, TINYTL_ERROR_DATA, "%s: expected %s with pictures, found only '%s'",
+                        self->dir, expected, only);
+  tinytl_names_free(&below);
+  free(dir);
+  return status;
+}
+
 static tinytl_status list_classes(tinytl_folder *self, int n_least, tinytl_error *error) {
-  TINYTL_TRY(list_dir(self->dir, is_dir_at, &self->classes, error));
+  TINYTL_TRY(list_dir(self->dir, is_dir_at, &self->classes, NULL, error));
   TINYTL_TRY(tinytl_folder_show_classes(self, error));
   if (self->classes.n >= n_least) return TINYTL_OK;
   const char *expected =
       n_least > 1 ? "at least two class sub-folders" : "at least one class sub-folder";
-  if (self->classes.n == 0)
-    return tinytl_fail(error, TINYTL_ERROR_DATA, "%s: expected %s with pictures, found none",
-                       self->dir, expected);
-  return tinytl_fail(error, TINYTL_ERROR_DATA, "%s: expected %s with pictures, found only '%s'",
-                     self->dir, expected, tinytl_names_get(&self->classes, 0));
+  if (self->classes.n > 0) return fail_single(self, expected, error);
+  return tinytl_fail(error, TINYTL_ERROR_DATA, "%s: expected %s with pictures, found none",
+                     self->dir, expected);
 }
 
 static tinytl_status load(void *context, int index, const tinytl_view *view, uint8_t *rgb,
@@ -281,10 +340,29 @@ tinytl_status tinytl_folder_make(const char *dir, tinytl_folder **folder, tinytl
   return TINYTL_OK;
 }
 
+static tinytl_status add_classes(tinytl_folder *self, const skipper *skipper, tinytl_error *error) {
+  others all = {0};
+  int first = -1; /* class with other files */
+  for (int c = 0; c < self->images.n_classes; c++) {
+    others found = {0};
+    TINYTL_TRY(add_class(self, c, skipper, &found, error));
+    all.n_files += found.n_files;
+    all.n_folders += found.n_folders;
+    if (first < 0 && found.n_files + found.n_folders > 0) first = c;
+  }
+  if (first < 0 || !skipper->skip) return TINYTL_OK;
+  char text[OTHERS_TEXT], reason[OTHERS_TEXT + 120];
+  print_others(&all, text);
+  snprintf(reason, sizeof reason, "in its classes, first in '%.80s': %s", self->class_names[first],
+           text);
+  skipper->skip(skipper->context, self->dir, reason);
+  return TINYTL_OK;
+}
+
 static tinytl_status fill(tinytl_folder *self, int n_least, const skipper *skipper,
                           tinytl_error *error) {
   TINYTL_TRY(list_classes(self, n_least, error));
-  for (int c = 0; c < self->images.n_classes; c++) TINYTL_TRY(add_class(self, c, skipper, error));
+  TINYTL_TRY(add_classes(self, skipper, error));
   tinytl_folder_fit(self);
   return TINYTL_OK;
 }

@@ -46,8 +46,8 @@ size_t tinytl_kinds_need(const tinytl_kinds *kinds, const tinytl_view *view) {
   size_t limit = view->max_nbytes > 0 ? view->max_nbytes : TINYTL_PICTURE_MAX_NBYTES;
   size_t most = TINYTL_PICTURE_HEADER_NBYTES < limit ? TINYTL_PICTURE_HEADER_NBYTES : limit;
   for (int i = 0; i < kinds->n; i++) {
-    size_t need = tinytl_picture_need(&kinds->items[i], view);
-    if (need <= limit) most = tinytl_size_max(most, need);
+    const uint64_t need = tinytl_picture_need(&kinds->items[i], view);
+    if (need <= limit) most = tinytl_size_max(most, (size_t)need);
   }
   return most;
 }

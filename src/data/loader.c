@@ -238,9 +238,10 @@ tinytl_status tinytl_loader_next(tinytl_loader *self, tinytl_sample *sample, tin
     return tinytl_fail(error, status, "%s: %s", name, reason.message);
   if (skipped && self->options.skip)
     self->options.skip(self->options.skip_context, name, reason.message);
+  const int *labels = self->images->labels;
   *sample = (tinytl_sample){.rgb = skipped ? NULL : slot->rgb,
                             .index = index,
-                            .label = self->images->labels[index],
+                            .label = labels ? labels[index] : -1,
                             .skipped = skipped,
                             .slot = (int)(slot - self->slots)};
   return TINYTL_OK;

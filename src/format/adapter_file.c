@@ -45,7 +45,8 @@ static tinytl_status read_backbone_sha256(reader *r, tinytl_error *error) {
                        "%s: expected 64 hexadecimal digits, found \"%.80s\"", r->where, text);
   if (r->backbone && strcmp(text, r->backbone->sha256) != 0)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                       "%s belongs to another backbone: expected sha256 %s, found %s",
+                       "%s belongs to another backbone: expected the one that it was trained on, "
+                       "with sha256 %s, found %s",
                        tinytl_safetensors_name(r->file), text, r->backbone->sha256);
   memcpy(r->values.backbone_sha256, text, sizeof r->values.backbone_sha256);
   return TINYTL_OK;
@@ -248,6 +249,7 @@ tinytl_status tinytl_adapter_open(const void *bytes, size_t nbytes, const char *
   if (r) {
     r->file = file;
     r->backbone = backbone;
+    r->values.is_unchecked = backbone == NULL;
     status = read_adapter(r, adapter, error);
     free(r->values.class_names);
   } else {

@@ -58,6 +58,12 @@ static tinytl_status read_backbone(const tinytl_safetensors *file, tinytl_backbo
                                    tinytl_error *error) {
   char where[TINYTL_ST_WHERE];
   const char *text = NULL;
+  if (!tinytl_safetensors_meta(file, "tinytl.format"))
+    return tinytl_fail(
+        error, TINYTL_ERROR_MODEL,
+        "%s: tinytl.format is missing, so this is no backbone; 'tinytl import' makes "
+        "one of other weights",
+        tinytl_safetensors_name(file));
   TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.format", where, &text, error));
   if (strncmp(text, "super-net ", strlen("super-net ")) == 0)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,

@@ -1,7 +1,9 @@
 /* The reader. Numbers in the data are little-endian, as on every machine this project runs on. */
 #include "format/safetensors.h"
 
+#include "format/import.h"
 #include "format/json.h"
+#include "format/zip.h"
 #include "tinytl/backbone.h"
 
 #include <math.h>
@@ -213,7 +215,13 @@ static tinytl_status read_file(tinytl_safetensors *file, const char *bytes, size
                        "%s: expected a safetensors file of at least 8 bytes, found %zu bytes",
                        file->name, nbytes);
   const uint64_t length = header_length((const uint8_t *)bytes);
-  if (length > TINYTL_ST_MAX_HEADER || length > nbytes - 8)
+  const bool fits = length <= TINYTL_ST_MAX_HEADER && length <= nbytes - 8;
+  if (!fits && (tinytl_is_tflite(bytes, nbytes) || tinytl_is_zip(bytes, nbytes)))
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%s: is a TFLite file or a PyTorch checkpoint; 'tinytl import' makes a "
+                       "backbone of such",
+                       file->name);
+  if (!fits)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: a safetensors header of %llu bytes in a file of %zu (at most %d are "
                        "supported): the file is truncated or of another format",

@@ -24,14 +24,14 @@ tinytl_budget tinytl_budget_make(size_t limit) {
                          .used = TINYTL_BUDGET_OUTSIDE_NBYTES};
 }
 
-size_t tinytl_budget_cost(size_t nbytes) {
-  if (nbytes > SIZE_MAX / 2) return SIZE_MAX;
-  size_t cost = sizeof(piece) + tinytl_round_up(nbytes, ALIGN) + MALLOC_NBYTES;
+uint64_t tinytl_budget_cost(uint64_t nbytes) {
+  if (nbytes > UINT64_MAX / 64) return UINT64_MAX / 64;
+  const uint64_t cost = sizeof(piece) + (nbytes + ALIGN - 1) / ALIGN * ALIGN + MALLOC_NBYTES;
   return cost < PAGES_FROM ? cost : cost + PAGE_NBYTES;
 }
 
 void *tinytl_budget_take(tinytl_budget *budget, size_t nbytes) {
-  size_t cost = tinytl_budget_cost(nbytes);
+  const uint64_t cost = tinytl_budget_cost(nbytes);
   if (budget->used > budget->limit || cost > budget->limit - budget->used) {
     budget->exceeded = true;
     return NULL;
@@ -41,10 +41,10 @@ void *tinytl_budget_take(tinytl_budget *budget, size_t nbytes) {
     budget->refused_nbytes = nbytes;
     return NULL;
   }
-  *taken = (piece){.next = budget->pieces, .cost = cost};
+  *taken = (piece){.next = budget->pieces, .cost = (size_t)cost};
   if (taken->next) taken->next->previous = taken;
   budget->pieces = taken;
-  budget->used += cost;
+  budget->used += (size_t)cost;
   return taken + 1;
 }
 

@@ -19,7 +19,7 @@ typedef struct tinytl_budget {
 tinytl_budget tinytl_budget_make(size_t limit);
 
 /* What a piece of nbytes uses. */
-size_t tinytl_budget_cost(size_t nbytes);
+uint64_t tinytl_budget_cost(uint64_t nbytes);
 
 /* Aligned to 32 bytes, as SIMD code of libjpeg-turbo wants it. NULL: tinytl_budget_fail. */
 void *tinytl_budget_take(tinytl_budget *budget, size_t nbytes);

@@ -86,7 +86,7 @@ typedef struct tinytl_axis {
 typedef struct tinytl_resizer tinytl_resizer;
 
 /* What a resizer costs. */
-size_t tinytl_resizer_cost(const tinytl_axis *x, const tinytl_axis *y);
+uint64_t tinytl_resizer_cost(const tinytl_axis *x, const tinytl_axis *y);
 /* out [y->out_count][x->out_count][3] is borrowed. The budget, from which all of it comes, frees
  * it. */
 tinytl_status tinytl_resizer_create(const tinytl_axis *x, const tinytl_axis *y, uint8_t *out,
@@ -138,7 +138,7 @@ void tinytl_axis_reduce(tinytl_axis *axis, int reduction);
 /* By how much a decoder can reduce this picture. */
 int tinytl_picture_most_reduction(const tinytl_picture_info *info);
 /* Bound of what decoding takes, whatever the crop. */
-size_t tinytl_picture_need(const tinytl_picture_info *info, const tinytl_view *view);
+uint64_t tinytl_picture_need(const tinytl_picture_info *info, const tinytl_view *view);
 /* Bound of what reading any header takes. */
 #define TINYTL_PICTURE_HEADER_NBYTES ((size_t)24 << 10)
 

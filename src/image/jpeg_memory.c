@@ -139,14 +139,14 @@ void tinytl_jpeg_memory_install(j_decompress_ptr jpeg, tinytl_budget *budget) {
   jpeg->mem = &self->methods;
 }
 
-static size_t rows_cost(size_t row_nbytes, size_t n_rows) {
+static uint64_t rows_cost(uint64_t row_nbytes, size_t n_rows) {
   return tinytl_budget_cost(n_rows * sizeof(void *)) + tinytl_budget_cost(row_nbytes * n_rows);
 }
 
-size_t tinytl_jpeg_samples_cost(size_t n_samples, size_t n_rows) {
+uint64_t tinytl_jpeg_samples_cost(size_t n_samples, size_t n_rows) {
   return rows_cost(tinytl_round_up(n_samples, ROW_ALIGN), n_rows);
 }
 
-size_t tinytl_jpeg_blocks_cost(size_t n_blocks, size_t n_rows) {
+uint64_t tinytl_jpeg_blocks_cost(size_t n_blocks, size_t n_rows) {
   return rows_cost(n_blocks * sizeof(JBLOCK), n_rows);
 }

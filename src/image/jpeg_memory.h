@@ -21,7 +21,7 @@ void tinytl_jpeg_memory_install(j_decompress_ptr jpeg, tinytl_budget *budget);
 
 /* What an array of n_rows costs, pointers to the rows included: of samples, and of coefficient
  * blocks. */
-size_t tinytl_jpeg_samples_cost(size_t n_samples, size_t n_rows);
-size_t tinytl_jpeg_blocks_cost(size_t n_blocks, size_t n_rows);
+uint64_t tinytl_jpeg_samples_cost(size_t n_samples, size_t n_rows);
+uint64_t tinytl_jpeg_blocks_cost(size_t n_blocks, size_t n_rows);
 
 #endif

@@ -58,15 +58,15 @@ static int list_components(const tinytl_picture_info *info, int block, component
 }
 
 /* jdcoefct.c: the whole picture, 64 coefficients of 2 bytes a block. */
-static size_t coefficients_cost(const tinytl_picture_info *info, const component *c, int max_h,
-                                int max_v) {
+static uint64_t coefficients_cost(const tinytl_picture_info *info, const component *c, int max_h,
+                                  int max_v) {
   int columns = ceil_div(info->width * c->h, max_h * 8),
       rows = ceil_div(info->height * c->v, max_v * 8);
   return tinytl_jpeg_blocks_cost(tinytl_round_up((size_t)columns, (size_t)c->h),
                                  tinytl_round_up((size_t)rows, (size_t)c->v));
 }
 
-static size_t jpeg_cost(const tinytl_picture_info *info, int reduction) {
+static uint64_t jpeg_cost(const tinytl_picture_info *info, int reduction) {
   component components[4];
   int block = 8 / reduction, max_h, max_v;
   int n = list_components(info, block, components, &max_h, &max_v);
@@ -79,7 +79,7 @@ static size_t jpeg_cost(const tinytl_picture_info *info, int reduction) {
   int n_groups = context ? block + 2 : block;
 
   const size_t row = (size_t)width * (info->depth == 4 ? 4 : 3); /* ours */
-  size_t cost = tinytl_budget_cost(row + TINYTL_JPEG_ROW_OFFSET);
+  uint64_t cost = tinytl_budget_cost(row + TINYTL_JPEG_ROW_OFFSET);
   for (int i = 0; i < n; i++) {
     const component *c = &components[i];
     int columns = ceil_div(info->width * c->h, max_h * 8), rows = c->v * c->block / block;
@@ -99,17 +99,17 @@ static size_t jpeg_cost(const tinytl_picture_info *info, int reduction) {
 
 /* pngrutil.c, png_read_start_row: two rows, and a few pixels and bytes more; png.c of ours: what
  * becomes of them. */
-static size_t png_cost(const tinytl_picture_info *info) {
-  size_t width = info->width, height = info->kind == TINYTL_PICTURE_PNG_PASSES ? info->height : 1;
-  size_t row = (width + 8) * info->depth + 64;
+static uint64_t png_cost(const tinytl_picture_info *info) {
+  uint64_t width = info->width, height = info->kind == TINYTL_PICTURE_PNG_PASSES ? info->height : 1;
+  const uint64_t row = (width + 8) * info->depth + 64;
   return PNG_FIXED_NBYTES + 2 * tinytl_budget_cost(row) + tinytl_budget_cost(width * 3 * height);
 }
 
 /* ---- Views -------------------------------------------------------------------------------- */
 
 /* At one reduction, for an upright picture. */
-static size_t total_cost(const tinytl_picture_info *info, tinytl_axis x, tinytl_axis y,
-                         int reduction) {
+static uint64_t total_cost(const tinytl_picture_info *info, tinytl_axis x, tinytl_axis y,
+                           int reduction) {
   bool jpeg = tinytl_picture_most_reduction(info) > 1;
   bool transpose = tinytl_upright_of(info->orientation).transpose;
   tinytl_axis_reduce(&x, reduction);
@@ -125,8 +125,8 @@ static tinytl_axis shortened(const tinytl_view *view, int side, double longest) 
 /* Any crop: the largest reduction is that of the whole picture, the smallest that of the smallest
  * crop (augment.c). At a reduction below the format's most, the shorter side of the crop is less
  * than 4 size reduction, or it would be reduced more. */
-static size_t crops_cost(const tinytl_picture_info *info, const tinytl_view *view, int width,
-                         int height) {
+static uint64_t crops_cost(const tinytl_picture_info *info, const tinytl_view *view, int width,
+                           int height) {
   int most = tinytl_picture_most_reduction(info);
   double least = floor(sqrt(view->min_scale * (double)width * height * 0.75)) - 1;
   double longest = longer_side(width < height ? width : height);
@@ -134,16 +134,17 @@ static size_t crops_cost(const tinytl_picture_info *info, const tinytl_view *vie
   tinytl_axis least_x = shortened(view, width, least), least_y = shortened(view, height, least);
   int reduction = tinytl_axes_reduction(&x, &y, most);
   int last = tinytl_axes_reduction(&least_x, &least_y, most);
-  size_t cost = total_cost(info, x, y, reduction);
+  uint64_t cost = total_cost(info, x, y, reduction);
   for (reduction /= 2; reduction >= last && reduction > 0; reduction /= 2) {
     longest = fmin(longest, longer_side(4.0 * view->size * reduction));
-    cost = tinytl_size_max(cost, total_cost(info, shortened(view, width, longest),
-                                            shortened(view, height, longest), reduction));
+    const uint64_t one = total_cost(info, shortened(view, width, longest),
+                                    shortened(view, height, longest), reduction);
+    if (one > cost) cost = one;
   }
   return cost;
 }
 
-size_t tinytl_picture_need(const tinytl_picture_info *info, const tinytl_view *view) {
+uint64_t tinytl_picture_need(const tinytl_picture_info *info, const tinytl_view *view) {
   bool transpose = tinytl_upright_of(info->orientation).transpose;
   int width = transpose ? info->height : info->width;
   int height = transpose ? info->width : info->height;

@@ -30,7 +30,7 @@ static tinytl_status check_need(const picture *self, const tinytl_picture_info *
                                       [TINYTL_PICTURE_JPEG_SCANS] = "progressive JPEG",
                                       [TINYTL_PICTURE_PNG] = "PNG",
                                       [TINYTL_PICTURE_PNG_PASSES] = "interlaced PNG"};
-  size_t need = tinytl_picture_need(info, self->view);
+  const uint64_t need = tinytl_picture_need(info, self->view);
   if (need <= self->budget->limit) return TINYTL_OK;
   return tinytl_fail(error, TINYTL_ERROR_DATA,
                      "%s of %d x %d pixels: decoding needs %.1f MB, %.1f MB are allowed",
@@ -75,6 +75,8 @@ static void take_row(void *context, int y, const uint8_t *rgb) {
 tinytl_status tinytl_picture_open(const char *path, FILE **file, tinytl_error *error) {
   struct stat about;
   if (stat(path, &about) != 0) return tinytl_fail(error, TINYTL_ERROR_DATA, "%s", strerror(errno));
+  if (S_ISDIR(about.st_mode))
+    return tinytl_fail(error, TINYTL_ERROR_DATA, "is a folder, not a picture");
   if (!S_ISREG(about.st_mode)) return tinytl_fail(error, TINYTL_ERROR_DATA, "not a regular file");
   FILE *opened = fopen(path, "rb");
   if (!opened) {

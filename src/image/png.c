@@ -4,6 +4,7 @@
 
 #include <png.h>
 #include <setjmp.h>
+#include <string.h>
 
 typedef struct png_reader {
   png_structp png;
@@ -17,7 +18,9 @@ typedef struct png_reader {
 
 static void on_error(png_structp png, png_const_charp message) {
   png_reader *self = png_get_error_ptr(png);
-  snprintf(self->message, sizeof self->message, "%s", message);
+  const bool is_cut = strcmp(message, "Read Error") == 0;
+  snprintf(self->message, sizeof self->message, "%s",
+           is_cut ? "the PNG file ends too early" : message);
   self->status = TINYTL_ERROR_DATA;
   png_longjmp(png, 1);
 }
@@ -59,7 +62,9 @@ static void read_rows(png_reader *self, const tinytl_picture_info *info) {
   size_t row = (size_t)info->width * 3;
   if (png_get_rowbytes(png, self->info) != row) png_error(png, "cannot be converted to RGB");
   /* [width][3] one row; interlaced: [height][width][3] */
-  uint8_t *pixels = png_malloc(png, n_passes > 1 ? row * info->height : row);
+  size_t nbytes = row;
+  if (n_passes > 1 && !tinytl_size_mul(row, info->height, &nbytes)) png_error(png, "too large");
+  uint8_t *pixels = png_malloc(png, nbytes);
   for (int pass = 1; pass <= n_passes; pass++)
     for (int y = 0; y < info->height; y++) {
       uint8_t *at = pixels + (n_passes > 1 ? (size_t)y * row : 0);

@@ -213,7 +213,7 @@ static void resample_row_pairs(const filter *f, const uint8_t *rgb, uint8_t *out
 
 /* ---- The resizer -------------------------------------------------------------------------- */
 
-static size_t filter_cost(const filter *f) {
+static uint64_t filter_cost(const filter *f) {
   size_t n_outputs = (size_t)f->n_outputs, n_weights = count_weights(f);
   if (n_weights == SIZE_MAX) return SIZE_MAX / 4;
   return tinytl_budget_cost(n_outputs * sizeof *f->first) +
@@ -222,7 +222,7 @@ static size_t filter_cost(const filter *f) {
          tinytl_budget_cost((size_t)f->max_taps * sizeof(double));
 }
 
-size_t tinytl_resizer_cost(const tinytl_axis *x, const tinytl_axis *y) {
+uint64_t tinytl_resizer_cost(const tinytl_axis *x, const tinytl_axis *y) {
   double scale;
   const filter columns = filter_shape(x, &scale), rows = filter_shape(y, &scale);
   size_t row = (size_t)x->out_count * 3;

@@ -12,7 +12,7 @@ static const char *const method_names[] = {
     [TINYTL_METHOD_AUTO] = "auto"};
 
 const char *tinytl_method_name(tinytl_method method) {
-  return method_names[method];
+  return (unsigned)method <= TINYTL_METHOD_AUTO ? method_names[method] : NULL;
 }
 
 bool tinytl_method_parse(const char *name, tinytl_method *method) {

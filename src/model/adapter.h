@@ -12,6 +12,7 @@ struct tinytl_adapter {
   float temperature;  /* > 0; 1: none was fitted */
   float reject_below; /* score; NAN: none */
   char backbone_sha256[65];
+  bool is_unchecked; /* shapes are the file's own, nobody compared them with a backbone's */
   int n_classes;
   char **class_names;                     /* [n_classes]; owned */
   const float *classifier;                /* [n_classes][n_features] */

@@ -216,8 +216,9 @@ static tinytl_status train_epoch(session *s) {
   }
   if (at->n_fed > 0) return TINYTL_OK;
   return tinytl_fail(s->error, TINYTL_ERROR_DATA,
-                     "expected %d training pictures that can be read, a batch, found %d", p->batch,
-                     count_readable(p->train, p->train_unreadable));
+                     "expected %d training pictures that can be read, a batch, found %d; a smaller "
+                     "batch would do",
+                     p->batch, count_readable(p->train, p->train_unreadable));
 }
 
 static tinytl_status validate(session *s, float *top1) {
@@ -319,6 +320,14 @@ static tinytl_status run(session *s, const char *architecture, tinytl_backbone *
                   : tinytl_pretrainer_finish_supernet(s->p, supernet, s->error);
 }
 
+/* Ranks of such a group cannot be asked whether they agree. */
+static tinytl_status check_group(const tinytl_rank_group *group, tinytl_error *error) {
+  if (!group || (group->n_ranks >= 1 && group->rank >= 0 && group->rank < group->n_ranks))
+    return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_USAGE, "rank %d of %d: expected 0 to less than that",
+                     group->rank, group->n_ranks);
+}
+
 static tinytl_status pretrain(const char *architecture, const tinytl_images *train,
                               const tinytl_images *val, const tinytl_pretrain_options *options,
                               tinytl_backbone **backbone, tinytl_supernet **supernet,
@@ -326,6 +335,7 @@ static tinytl_status pretrain(const char *architecture, const tinytl_images *tra
   session s = {.error = error, .start = tinytl_now()};
   tinytl_backbone *made = NULL;
   tinytl_supernet *made_supernet = NULL;
+  TINYTL_TRY(check_group(options->group, error));
   tinytl_status status = tinytl_pretrainer_create(architecture, train, val, options, &s.p, error);
   status = tinytl_rank_group_agree(options->group, status, error);
   if (status == TINYTL_OK) status = run(&s, architecture, backbone ? &made : NULL, &made_supernet);

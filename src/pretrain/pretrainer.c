@@ -45,11 +45,11 @@ static tinytl_status check_options(const tinytl_pretrain_options *options, tinyt
   if (!(options->lr >= 0 && options->lr <= 10))
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "learning rate must be 0 to 10, not %g",
                        (double)options->lr);
-  const tinytl_rank_group *group = options->group;
-  if (group && (group->n_ranks < 1 || group->rank < 0 || group->rank >= group->n_ranks))
-    return tinytl_fail(error, TINYTL_ERROR_USAGE, "rank %d of %d: expected 0 to less than that",
-                       group->rank, group->n_ranks);
-  return TINYTL_OK;
+  if (!(options->save_seconds >= 0))
+    return tinytl_fail(error, TINYTL_ERROR_USAGE,
+                       "seconds between checkpoints must be 0 or more, not %g",
+                       (double)options->save_seconds);
+  return tinytl_check_int("weights", (int)options->weights, 0, TINYTL_WEIGHTS_F32, error);
 }
 
 /* ---- Beginning ---------------------------------------------------------------------------- */
@@ -155,6 +155,7 @@ tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_im
                                        const tinytl_pretrain_options *options,
                                        tinytl_pretrainer **pretrainer, tinytl_error *error) {
   tinytl_backbone *random = NULL;
+  if (val && val->n_images == 0) val = NULL;
   TINYTL_TRY(check_options(options, error));
   TINYTL_TRY(tinytl_images_check(train, val, error));
   tinytl_pretrainer *made = calloc(1, sizeof *made);

@@ -39,12 +39,15 @@ void tinytl_shape_set(tinytl_backbone *shape, const tinytl_supernet *supernet,
 tinytl_status tinytl_price(tinytl_pricer *pricer, const tinytl_subnet *subnet, tinytl_plan *plan,
                            bool *meets, tinytl_error *error) {
   const tinytl_search_options *options = pricer->options;
+  tinytl_error reason;
   tinytl_shape_set(pricer->shape, pricer->supernet, subnet);
   const tinytl_status status =
       tinytl_plan_upon(pricer->shape, pricer->train->n_classes, pricer->train->n_images,
-                       pricer->val->n_images, &options->train, pricer->base_nbytes, plan, error);
+                       pricer->val->n_images, &options->train, pricer->base_nbytes, plan, &reason);
   *meets = status == TINYTL_OK && (options->max_macs == 0 || plan->macs <= options->max_macs);
-  return status == TINYTL_ERROR_MEMORY_LIMIT ? TINYTL_OK : status;
+  if (status == TINYTL_OK || status == TINYTL_ERROR_MEMORY_LIMIT) return TINYTL_OK;
+  if (error) *error = reason;
+  return status;
 }
 
 static tinytl_status count_macs(tinytl_pricer *pricer, const tinytl_subnet *subnet, uint64_t *macs,

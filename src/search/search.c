@@ -346,11 +346,13 @@ static tinytl_status drop_large_sizes(search *s) {
 static tinytl_status create_searcher(search *s) {
   const tinytl_search_position *resumed = s->options.resume ? &s->at : NULL;
   int *n_sizes = &s->supernet.space.n_image_sizes;
+  tinytl_error reason;
   tinytl_status status;
   do
     status = tinytl_searcher_create(&s->supernet, s->pricer.train, s->pricer.val, &s->options,
-                                    resumed, &s->searcher, s->error);
+                                    resumed, &s->searcher, &reason);
   while (status == TINYTL_ERROR_MEMORY_LIMIT && !resumed && --*n_sizes > 0);
+  if (status != TINYTL_OK && s->error) *s->error = reason;
   return status;
 }
 
@@ -423,9 +425,12 @@ static tinytl_status check_sizes(const tinytl_search_options *options, tinytl_er
   TINYTL_TRY(tinytl_check_int("image size of training", options->train.image_size, 0, 0, error));
   TINYTL_TRY(tinytl_check_int("number of image sizes", options->n_image_sizes, 0,
                               TINYTL_SUPERNET_SIZES, error));
-  for (int i = 0; i < options->n_image_sizes; i++)
-    TINYTL_TRY(tinytl_check_int("each of the image sizes, ascending,", sizes[i],
-                                i ? sizes[i - 1] + 1 : MIN_IMAGE, MAX_IMAGE, error));
+  for (int i = 0; i < options->n_image_sizes; i++) {
+    TINYTL_TRY(tinytl_check_int("each of the image sizes", sizes[i], MIN_IMAGE, MAX_IMAGE, error));
+    if (i > 0 && sizes[i] <= sizes[i - 1])
+      return tinytl_fail(error, TINYTL_ERROR_USAGE, "image sizes must ascend: %d comes after %d",
+                         sizes[i], sizes[i - 1]);
+  }
   return TINYTL_OK;
 }
 
@@ -433,6 +438,7 @@ static tinytl_status check(const tinytl_images *train, const tinytl_images *val,
                            const tinytl_search_options *options, tinytl_error *error) {
   TINYTL_TRY(tinytl_check_int("candidates", options->candidates, FIRST_CANDIDATES,
                               TINYTL_MOST_CANDIDATES, error));
+  TINYTL_TRY(tinytl_check_int("mode", (int)options->mode, 0, TINYTL_SEARCH_FULL, error));
   TINYTL_TRY(check_sizes(options, error));
   if (options->train.method == TINYTL_METHOD_AUTO)
     return tinytl_fail(error, TINYTL_ERROR_USAGE,

@@ -19,6 +19,8 @@ enum {
   STACK_NBYTES = 32 * 1024,
   HEAP_NBYTES = 256 * 1024,
   LIMIT_MARGIN = 256 * 1024,
+  BASE_SPREAD = 64 * 1024,       /* from one start of the process to the next */
+  LIMIT_STEP = 100 * 1000,       /* limits are named with one decimal of a MB */
   LOAD_NBYTES = 64 * 1000 * 1000 /* most that decoding a picture may take */
 };
 
@@ -148,10 +150,12 @@ static tinytl_status choose_batch(tinytl_searcher *s, const tinytl_search_positi
   }
   return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
                      "the search itself does not fit in the memory limit of %.1f MB: it needs %.1f "
-                     "MB, of which %.1f MB are taken before%s",
-                     (double)limit / 1e6,
-                     (double)(s->base_bytes + s->total_bytes + LIMIT_MARGIN) / 1e6,
-                     (double)s->base_bytes / 1e6,
+                     "MB, and %.1f MB are taken before it starts; the smallest limit that would do "
+                     "is %.1fM, which --search-limit gives to the search alone%s",
+                     (double)limit / 1e6, (double)s->total_bytes / 1e6, (double)s->base_bytes / 1e6,
+                     (double)tinytl_round_up(
+                         s->base_bytes + s->total_bytes + LIMIT_MARGIN + BASE_SPREAD, LIMIT_STEP) /
+                         1e6,
                      s->adaptation && s->adaptation->method == TINYTL_METHOD_LITE_BIAS
                          ? "; for method bias it leaves lite modules as they are and needs less"
                          : "");
@@ -290,6 +294,8 @@ tinytl_status tinytl_searcher_estimate(tinytl_searcher *s, tinytl_error *error) 
   TINYTL_TRY(tinytl_searcher_begin(s, s->train, STATISTICS_IMAGES, &pass, error));
   for (int n = 1;; n++) {
     TINYTL_TRY(tinytl_searcher_next(s, &pass, s->batch, error));
+    if (s->n_held == 0 && n == 1)
+      return tinytl_fail(error, TINYTL_ERROR_DATA, "no training picture can be read");
     if (s->n_held == 0 || (s->n_held < s->batch && n > 1)) return TINYTL_OK;
     tinytl_batch_forward(&s->run, NULL);
     for (size_t c = 0; c < s->net.params.n_channels; c++) {

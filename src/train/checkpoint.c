@@ -44,6 +44,7 @@ static char *print_run(const tinytl_trainer *t) {
   tinytl_json_put_int(&json, "image_size", t->network->image_size);
   tinytl_json_put_int(&json, "batch", options->batch);
   tinytl_json_put_int(&json, "patience", options->patience);
+  tinytl_json_put_int(&json, "refit", options->refit);
   tinytl_json_put_float(&json, "label_smoothing", options->label_smoothing);
   tinytl_json_put_float(&json, "dropout", options->dropout);
   tinytl_json_put_int(&json, "augment", tinytl_trainer_view(t, true, 0).augment);

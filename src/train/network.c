@@ -84,6 +84,9 @@ tinytl_status tinytl_network_init(tinytl_network *network, const tinytl_backbone
 tinytl_status tinytl_network_adapt(tinytl_network *network, const tinytl_adapter *adapter,
                                    tinytl_error *error) {
   const tinytl_arch *arch = &network->backbone->arch;
+  if (adapter->is_unchecked)
+    return tinytl_fail(error, TINYTL_ERROR_USAGE,
+                       "the adapter was opened without its backbone, so it can only be described");
   if (strcmp(adapter->backbone_sha256, network->backbone->sha256) != 0 ||
       adapter->n_layers != arch->n_layers || adapter->n_features != arch->n_features)
     return tinytl_fail(

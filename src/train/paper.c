@@ -116,6 +116,7 @@ tinytl_status tinytl_paper_bytes(const tinytl_backbone *backbone, tinytl_paper_m
   if (n_classes < 1 || n_classes > TINYTL_MAX_CLASSES)
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "expected 1 to %d classes, found %d",
                        TINYTL_MAX_CLASSES, n_classes);
+  TINYTL_TRY(tinytl_check_int("method", (int)method, 0, TINYTL_PAPER_FULL, error));
   if (batch < 1 || batch > 4096)
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "batch must be 1 to 4096, not %d", batch);
   tinytl_network *network = malloc(sizeof *network);

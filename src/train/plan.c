@@ -395,6 +395,16 @@ static bool can_do(const tinytl_backbone *backbone, tinytl_method method) {
          backbone->arch.n_blocks > 1;
 }
 
+static tinytl_status plan_step(const tinytl_task *task, const tinytl_train_options *options,
+                               tinytl_plan *plan, tinytl_error *error) {
+  if (can_do(task->backbone, options->method))
+    return tinytl_method_plan(task, options, plan, error);
+  return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                     "method %s: the backbone has no place for lite modules",
+                     tinytl_method_name(options->method));
+}
+
+/* Where several methods do not fit, the error is that of the one which wants most. */
 tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_options *options,
                                     const tinytl_carry *resumed, tinytl_auto_plan *plan,
                                     tinytl_error *error) {
@@ -403,27 +413,31 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
   const size_t compared = 2 * n_val * sizeof(float); /* by the best method so far, and the next */
   tinytl_carry carry = {.nbytes = compared};
   tinytl_task step = *task;
+  tinytl_error reason;
+  size_t most = 0; /* that one which does not fit would do with; 0: all fit */
   step.carry = &carry;
   *plan = (tinytl_auto_plan){.why_not = TINYTL_OK};
   const int n_methods = resumed ? resumed->n_steps : TINYTL_N_STEPS;
   for (int i = 0; i < n_methods; i++) {
+    const tinytl_plan *planned = &plan->steps[i];
     own.method = tinytl_auto_methods[i];
     if (resumed) own.optimizer = resumed->optimizers[i];
     carry.asks_mirror = i == 0 && options->mirror == TINYTL_SWITCH_AUTO;
     plan->carried[i] = carry.nbytes;
-    const bool may_end = i > 0 && !resumed;
-    tinytl_status status = TINYTL_ERROR_MODEL;
-    if (can_do(task->backbone, own.method))
-      status = tinytl_method_plan(&step, &own, &plan->steps[i], may_end ? NULL : error);
-    if (may_end && (status == TINYTL_ERROR_MEMORY_LIMIT || status == TINYTL_ERROR_MODEL)) {
+    const tinytl_status status = plan_step(&step, &own, &plan->steps[i], &reason);
+    if (i > 0 && !resumed &&
+        (status == TINYTL_ERROR_MEMORY_LIMIT || status == TINYTL_ERROR_MODEL)) {
       plan->why_not = status;
       break;
     }
-    TINYTL_TRY(status);
+    if (status != TINYTL_OK && error && (most == 0 || planned->smallest_bytes > most))
+      *error = reason;
+    if (status == TINYTL_ERROR_MEMORY_LIMIT) most = tinytl_size_max(most, planned->smallest_bytes);
+    if (status != TINYTL_OK && (status != TINYTL_ERROR_MEMORY_LIMIT || !resumed)) return status;
     plan->n_steps++;
-    carry.nbytes = compared + sizeof *carry.adapter + plan->steps[i].trained_bytes;
+    carry.nbytes = compared + sizeof *carry.adapter + planned->trained_bytes;
   }
-  return TINYTL_OK;
+  return most > 0 ? TINYTL_ERROR_MEMORY_LIMIT : TINYTL_OK;
 }
 
 tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, int n_train_images,
@@ -432,8 +446,9 @@ tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, i
   TINYTL_TRY(tinytl_trainer_check_options(options, error));
   if (n_classes < 2 || n_classes > TINYTL_MAX_CLASSES || n_train_images < 1 || n_val_images < 0)
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
-                       "a plan needs 2 to %d classes and at least one picture, not %d and %d",
-                       TINYTL_MAX_CLASSES, n_classes, n_train_images);
+                       "a plan needs 2 to %d classes, at least one training picture and 0 or more "
+                       "of validation, not %d, %d and %d",
+                       TINYTL_MAX_CLASSES, n_classes, n_train_images, n_val_images);
   const tinytl_images train = {
       .n_images = n_train_images, .n_classes = n_classes, .load_nbytes = typical_load_nbytes};
   const tinytl_images val = {.n_images = n_val_images, .n_classes = n_classes};

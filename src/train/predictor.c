@@ -103,7 +103,10 @@ tinytl_status tinytl_predictor_run(tinytl_predictor *predictor, const uint8_t *r
   tinytl_machine_run(&predictor->machine, rgb, NULL);
   memcpy(probabilities, tinytl_machine_logits(&predictor->machine),
          (size_t)predictor->network->n_classes * sizeof *probabilities);
-  return judge(predictor, probabilities, &predictor->score, error);
+  float score;
+  TINYTL_TRY(judge(predictor, probabilities, &score, error));
+  predictor->score = score;
+  return TINYTL_OK;
 }
 
 /* ---- Many pictures ------------------------------------------------------------------------ */

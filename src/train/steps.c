@@ -265,10 +265,13 @@ static tinytl_status refit(steps *s) {
   tinytl_carry carry = {0};
   tinytl_train_options options = s->options;
   tinytl_plan plan;
+  tinytl_error reason;
   const tinytl_task task = refit_task(s, &found, &carry);
   set_refit(s, &found, step_of(s, found.report.method), &options, &carry);
-  const tinytl_status status = tinytl_method_plan(&task, &options, &plan, s->error);
-  if (status != TINYTL_OK) return status == TINYTL_ERROR_MEMORY_LIMIT ? TINYTL_OK : status;
+  const tinytl_status status = tinytl_method_plan(&task, &options, &plan, &reason);
+  if (status == TINYTL_ERROR_MEMORY_LIMIT) return TINYTL_OK;
+  if (status != TINYTL_OK && s->error) *s->error = reason;
+  TINYTL_TRY(status);
   drop_chosen(s);
   return refit_from(s, &found, NULL);
 }

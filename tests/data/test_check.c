@@ -13,7 +13,9 @@ static void check_refused(const tinytl_images *train, const tinytl_images *val, 
 static void test_check(void **state) {
   (void)state;
   int labels[] = {0, 2, 1};
-  tinytl_images train = {.n_images = 3, .n_classes = 3, .labels = labels}, val = train;
+  const char *const names[] = {"a", "b", "c"}, *const swapped[] = {"a", "c", "b"};
+  tinytl_images train = {.n_images = 3, .n_classes = 3, .class_names = names, .labels = labels};
+  tinytl_images val = train;
   assert_int_equal(tinytl_images_check(&train, NULL, NULL), TINYTL_OK);
   assert_int_equal(tinytl_images_check(&train, &val, NULL), TINYTL_OK);
   val.n_images = 1;
@@ -24,6 +26,9 @@ static void test_check(void **state) {
   val.n_classes = 4;
   check_refused(&train, &val, "validation pictures: expected 3 classes, as of training, found 4");
   val.n_classes = 3;
+  val.class_names = swapped;
+  check_refused(&train, &val, "expected class 1 to be 'b', as of training, found 'c'");
+  val.class_names = names;
   labels[2] = 3;
   check_refused(&train, NULL, "training picture 2 has label 3 of 3 classes");
   labels[2] = -1;
@@ -39,7 +44,9 @@ static void test_check(void **state) {
   train.n_images = 3;
   train.n_classes = 1;
   labels[1] = labels[2] = 0;
-  check_refused(&train, NULL, "expected 2 or more classes, found 1");
+  check_refused(&train, NULL, "expected 2 to 100000 classes, found 1");
+  train.n_classes = 100001;
+  check_refused(&train, NULL, "expected 2 to 100000 classes, found 100001");
 }
 
 int main(void) {

@@ -198,7 +198,7 @@ static void what_is_no_picture_is_refused(void **state) {
   assert_int_equal(mkfifo(pictures_path(&dir, "pipe.jpg"), 0600), 0);
   assert_refused(&dir, "text.jpg", "neither a JPEG nor a PNG");
   assert_refused(&dir, "missing.jpg", "No such file");
-  assert_refused(&dir, "folder.jpg", "not a regular file");
+  assert_refused(&dir, "folder.jpg", "is a folder");
   assert_refused(&dir, "pipe.jpg", "not a regular file");
   pictures_dir_remove(&dir);
 }

@@ -361,6 +361,12 @@ static void test_bad_data(void **state) {
   r->options.batch = 1;
   expect_refusal(r, TINYTL_ERROR_USAGE, "batch must be 2 to 4096, not 1");
   r->options.batch = BATCH;
+  r->options.save_seconds = NAN;
+  expect_refusal(r, TINYTL_ERROR_USAGE, "seconds between checkpoints must be 0 or more, not nan");
+  r->options.save_seconds = 0;
+  r->options.weights = (tinytl_weights)2;
+  expect_refusal(r, TINYTL_ERROR_USAGE, "weights must be 0 to 1, not 2");
+  r->options.weights = TINYTL_WEIGHTS_INT8;
   r->options.n_image_sizes = 1;
   r->options.image_sizes[0] = 48;
   expect_refusal(r, TINYTL_ERROR_USAGE, "must have the image size 32 among them");
@@ -369,6 +375,19 @@ static void test_bad_data(void **state) {
   r->train.labels[5] = MEMORY_CLASSES;
   expect_refusal(r, TINYTL_ERROR_DATA, "training picture 5 has label 3 of 3 classes");
   discard(r);
+}
+
+/* Such ranks were asked whether they agree, and none of them was. */
+static void test_bad_groups(void **state) {
+  (void)state;
+  static const int groups[][2] = {{0, 0}, {2, 2}, {-1, 2}, {0, -3}};
+  for (int i = 0; i < 4; i++) {
+    run *r = make();
+    const tinytl_rank_group group = {.rank = groups[i][0], .n_ranks = groups[i][1]};
+    r->options.group = &group;
+    expect_refusal(r, TINYTL_ERROR_USAGE, "expected 0 to less than that");
+    discard(r);
+  }
 }
 
 int main(void) {
@@ -384,6 +403,7 @@ int main(void) {
       cmocka_unit_test(test_refuses_states_of_other_runs),
       cmocka_unit_test(test_memory_limit),
       cmocka_unit_test(test_bad_data),
+      cmocka_unit_test(test_bad_groups),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

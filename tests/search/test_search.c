@@ -1,5 +1,6 @@
 #include "support/cmocka.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -343,6 +344,46 @@ static void test_quick_goes_on(void **state) {
   check_going_on(TINYTL_SEARCH_QUICK);
 }
 
+static tinytl_status refuse(void *context, int index, const tinytl_view *view, uint8_t *rgb,
+                            tinytl_error *error) {
+  (void)context, (void)index, (void)view, (void)rgb;
+  error->status = TINYTL_ERROR_DATA;
+  snprintf(error->message, sizeof error->message, "refused");
+  return TINYTL_ERROR_DATA;
+}
+
+/* There are no statistics of norms then: all features were those of nothing. */
+static void test_no_training_picture(void **state) {
+  (void)state;
+  for (int mode = TINYTL_SEARCH_QUICK; mode <= TINYTL_SEARCH_FULL; mode++) {
+    fixture *f = make(false);
+    tinytl_backbone *backbone = NULL;
+    f->options.mode = (tinytl_search_mode)mode;
+    f->train.images.load = refuse;
+    assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
+    assert_non_null(strstr(f->error.message, "training picture"));
+    free(f);
+  }
+}
+
+/* Sizes that a limit leaves out, and sub-nets that do not meet it, are no errors. */
+static void test_error_is_untouched(void **state) {
+  (void)state;
+  fixture *f = make(false);
+  tinytl_backbone *backbone = NULL;
+  f->options.image_sizes[1] = 320;
+  for (size_t limit = 4000000;; limit += 500000) {
+    f->options.train.memory_limit = limit;
+    f->error = (tinytl_error){0};
+    const tinytl_status status = run(f, &backbone);
+    assert_true(status == TINYTL_OK || status == TINYTL_ERROR_MEMORY_LIMIT);
+    assert_int_equal(f->error.status, status);
+    if (status == TINYTL_OK) break;
+  }
+  tinytl_backbone_free(backbone);
+  free(f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_chooses_the_best_it_measured),
@@ -353,6 +394,8 @@ int main(void) {
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_goes_on),
       cmocka_unit_test(test_quick_goes_on),
+      cmocka_unit_test(test_no_training_picture),
+      cmocka_unit_test(test_error_is_untouched),
   };
   return cmocka_run_group_tests(tests, make_supernets, free_supernets);
 }

@@ -134,7 +134,8 @@ ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t nbytes, off_t offset) 
 
 /* What stdio says of a disk that is full: fewer bytes, and errno. */
 size_t __wrap_fwrite(const void *bytes, size_t size, size_t n, FILE *file) {
-  if (!fails(FAULTS_WRITE)) return __real_fwrite(bytes, size, n, file);
+  /* Nothing, as padding of no bytes, cannot be cut short. */
+  if (n == 0 || !fails(FAULTS_WRITE)) return __real_fwrite(bytes, size, n, file);
   const size_t taken = wanted.cut_short ? __real_fwrite(bytes, size, n / 2, file) : 0;
   errno = wanted.reason;
   return taken;

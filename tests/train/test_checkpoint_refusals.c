@@ -50,6 +50,7 @@ static void test_other_options(void **state) {
   REFUSED(lr = 0.5f, "\"lr\" is [");
   REFUSED(label_smoothing = 0.25f, "\"label_smoothing\" is 0.1, this run's is 0.25");
   REFUSED(dropout = 0, "\"dropout\" is 0.2, this run's is 0");
+  REFUSED(refit = true, "\"refit\" is 0, this run's is 1");
   REFUSED(patience = 9, "\"patience\" is 0, this run's is 9");
   REFUSED(augment = TINYTL_SWITCH_OFF, "\"augment\" is 1, this run's is 0");
   REFUSED(mirror = TINYTL_SWITCH_OFF, "\"mirror\" is 1, this run's is 0");

@@ -5,6 +5,7 @@
 
 #include "train/trainer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,6 +208,20 @@ static void test_auto_ends_where_it_does_not_fit(void **state) {
   const tinytl_carry resumed = {.n_steps = TINYTL_N_STEPS};
   assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &some, NULL),
                    TINYTL_ERROR_MEMORY_LIMIT);
+  /* The limit that would do is that of the method which wants most, not of the first. */
+  tinytl_error error;
+  char words[40];
+  options.memory_limit = 1;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &some, &error),
+                   TINYTL_ERROR_MEMORY_LIMIT);
+  size_t most = 0;
+  for (int i = 0; i < TINYTL_N_STEPS; i++)
+    most = tinytl_size_max(most, some.steps[i].smallest_bytes);
+  assert_true(most > some.steps[0].smallest_bytes);
+  snprintf(words, sizeof words, "would do is %.1fM", (double)most / 1e6);
+  assert_non_null(strstr(error.message, words));
+  options.memory_limit = most;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &some, NULL), TINYTL_OK);
 }
 
 /* A picture that needs much to decode is planned for; under a limit it gets what is left. */

@@ -1,6 +1,7 @@
 /* Inference through the public API against the reference network in double. */
 #include "support/cmocka.h"
 #include "support/reference.h"
+#include "support/sink.h"
 #include "support/tiny_net.h"
 
 #include "core/rng.h"
@@ -111,6 +112,25 @@ static void check(const tinytl_backbone *backbone, const tinytl_adapter *adapter
   tinytl_predictor_free(predictor);
 }
 
+/* Nobody has compared its shapes with the backbone's. */
+static void test_adapter_opened_alone(void **state) {
+  (void)state;
+  tinytl_backbone *backbone = tiny_backbone(TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, false);
+  for (int method = 0; method < TINYTL_METHOD_AUTO; method++) {
+    tinytl_adapter *made = make_adapter(backbone, (tinytl_method)method), *opened = NULL;
+    tinytl_predictor *predictor = NULL;
+    sink file = {0};
+    assert_int_equal(tinytl_adapter_write(made, sink_write, &file, NULL), TINYTL_OK);
+    assert_int_equal(tinytl_adapter_open(file.bytes, file.nbytes, "a", NULL, &opened, NULL),
+                     TINYTL_OK);
+    assert_int_equal(tinytl_predictor_create(backbone, opened, 0, 1, &predictor, NULL),
+                     TINYTL_ERROR_USAGE);
+    tinytl_adapter_free(opened), tinytl_adapter_free(made);
+    free(file.bytes);
+  }
+  tinytl_backbone_free(backbone);
+}
+
 /* The backbone's own size (0), odd and even ones, and one where the last maps are one pixel. */
 static const int sizes[] = {0, 8, 23, MAX_SIZE};
 enum { N_SIZES = sizeof sizes / sizeof *sizes };
@@ -212,12 +232,8 @@ static tinytl_status take_answer(void *context, int index, const float *probabil
 
 static tinytl_status run_set(const tinytl_backbone *backbone, int n_threads, set *s) {
   tinytl_predictor *predictor = NULL;
-  const int labels[N_PICTURES] = {0};
-  const tinytl_images images = {.n_images = N_PICTURES,
-                                .n_classes = TINY_CLASSES,
-                                .labels = labels,
-                                .context = s,
-                                .load = load_one};
+  const tinytl_images images = {
+      .n_images = N_PICTURES, .n_classes = TINY_CLASSES, .context = s, .load = load_one};
   assert_int_equal(tinytl_predictor_create(backbone, NULL, 0, n_threads, &predictor, NULL),
                    TINYTL_OK);
   const tinytl_status status =
@@ -397,11 +413,17 @@ static void test_not_finite(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_own_classifier), cmocka_unit_test(test_adapters),
-      cmocka_unit_test(test_any_threads),    cmocka_unit_test(test_run_all),
-      cmocka_unit_test(test_run_all_ends),   cmocka_unit_test(test_view),
-      cmocka_unit_test(test_arguments),      cmocka_unit_test(test_adapter_of_another_backbone),
-      cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_temperature),
+      cmocka_unit_test(test_own_classifier),
+      cmocka_unit_test(test_adapters),
+      cmocka_unit_test(test_any_threads),
+      cmocka_unit_test(test_run_all),
+      cmocka_unit_test(test_adapter_opened_alone),
+      cmocka_unit_test(test_run_all_ends),
+      cmocka_unit_test(test_view),
+      cmocka_unit_test(test_arguments),
+      cmocka_unit_test(test_adapter_of_another_backbone),
+      cmocka_unit_test(test_not_finite),
+      cmocka_unit_test(test_temperature),
   };
   return cmocka_run_group_tests_name("predictor", tests, NULL, NULL);
 }

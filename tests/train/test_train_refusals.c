@@ -262,6 +262,7 @@ static void test_options_out_of_range(void **state) {
   wrong[n++].image_size = 1025;
   wrong[n++].image_size = -1;
   wrong[n++].n_threads = -1;
+  wrong[n].memory_limit = 1; /* it is the options that are told of */
   wrong[n++].n_threads = 65;
   wrong[n++].lr = -1e-3f;
   wrong[n++].lr = NAN;

@@ -9,6 +9,8 @@ run $train -d none
 mkdir -p one/only
 cp "$(picture 1)" one/only/
 run $train -d one
+mkdir -p one/only/deeper
+run $train -d one
 mkdir -p gap/full gap/empty
 cp "$(picture 1)" gap/full/
 run $train -d gap
@@ -47,6 +49,7 @@ cp -r "$fixtures/pictures/train" parts/train
 cp -r "$fixtures/pictures/test" parts/val
 rm -r "parts/val/$class"
 run sh -c "$train -d parts --json | tail -n 1 | json_check train_images val_images"
+run sh -c "$train -d parts >/dev/null; tinytl eval -a out.safetensors -d parts --json | json_check images"
 run sh -c "$train -d parts --val-split 0.2 --json | tail -n 1 | json_check train_images val_images"
 # Folders beside the parts are told of.
 mkdir parts/fourth

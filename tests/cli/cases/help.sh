@@ -1,5 +1,6 @@
 # Help goes to stdout with exit code 0; without a command it is an error.
 run tinytl help
+show tinytl help help
 run tinytl train --help
 run tinytl help predict
 for command in plan eval info import init pretrain search bench; do

@@ -13,6 +13,9 @@ for file in missing empty header truncated text picture huge; do
   show tinytl import $file.safetensors -o out.safetensors
   show tinytl predict -a $file.safetensors picture.png
 done
+# Other weights are for import.
+{ printf '\034\0\0\0TFL3' && head -c 100 /dev/zero; } >weights.tflite
+run tinytl info weights.tflite
 run tinytl info .
 # It was read until memory was full.
 run tinytl info /dev/zero

@@ -11,6 +11,16 @@ run tinytl init mobilenet-v2-0.1 -o dir
 run tinytl import "$fixtures/backbone.safetensors" -o "$fixtures/backbone.safetensors"
 run tinytl pretrain mobilenet-v2-0.1 -d "$fixtures/pictures" -o "$fixtures/backbone.safetensors" --teacher "$fixtures/backbone.safetensors"
 run tinytl search -d "$fixtures/pictures" -o new.safetensors --plot same --checkpoint same
+# By another name the plot replaced the backbone that had just been written.
+mkdir sub
+ln -s new.safetensors plot.svg
+run tinytl search -d "$fixtures/pictures" -o new.safetensors --plot sub/../new.safetensors
+touch new.safetensors
+run tinytl search -d "$fixtures/pictures" -o new.safetensors --plot plot.svg
+rm -r new.safetensors plot.svg sub
+# Of a pipe there is no path to resolve.
+tinytl init mobilenet-v2-0.1 --classes 3 -o /dev/stdout |
+  head -c "$(stat -c %s "$fixtures/backbone.safetensors")" | cmp - "$fixtures/backbone.safetensors" && echo "the same through a pipe"
 # Opening it waited for a reader, and no signal ended that.
 mkfifo pipe
 run timeout 20 tinytl init mobilenet-v2-0.1 -o pipe
