@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -67,6 +68,10 @@ static bool map_or_read(int fd, size_t stream_nbytes, cli_file *file) {
     return false;
   }
   if (!S_ISREG(info.st_mode) || info.st_size == 0) return read_stream(fd, stream_nbytes, file);
+  if ((uintmax_t)info.st_size > SIZE_MAX) {
+    errno = EFBIG;
+    return false;
+  }
   void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (bytes == MAP_FAILED) return false;
   catch_cut_files();

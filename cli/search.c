@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -346,7 +347,8 @@ int cli_search(int argc, char **argv) {
   args.search.train.method = (tinytl_method)args.method;
   if (args.no_mirror) args.search.train.mirror = TINYTL_SWITCH_OFF;
   args.search.train.optimizer = (tinytl_optimizer)args.optimizer;
-  args.search.max_macs = (uint64_t)((double)args.max_mega_macs * 1e6);
+  /* 0 would be no limit */
+  args.search.max_macs = (uint64_t)ceil((double)args.max_mega_macs * 1e6);
   args.search.train.stop = cli_stop_flag();
   args.search.train.skip = cli_note_skipped;
   args.search.train.context = &args;

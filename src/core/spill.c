@@ -1,5 +1,4 @@
 #define _DEFAULT_SOURCE /* mkstemp */
-#define _FILE_OFFSET_BITS 64
 #include "core/spill.h"
 
 #include <errno.h>

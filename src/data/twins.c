@@ -6,7 +6,7 @@
 
 /* What is compared of every file: of two pictures of one size, the coded pixels at the end differ
  * where tables and tags at the beginning do not. */
-enum { END_NBYTES = 4096 };
+enum { END_NBYTES = 4096, MOST_COMPARED = 16 };
 
 typedef struct fingerprint {
   uint64_t hash; /* of size and end; 0: cannot be read */
@@ -65,20 +65,30 @@ static int by_hash(const void *left, const void *right) {
   return one->index - other->index;
 }
 
+/* Of a group of one hash, [first, i): the first that holds what i does, in another class; -1: none.
+ * Few are compared, as more of one size, with one end, are no accident. */
+static int find_twin(const tinytl_folder *folder, const fingerprint *prints, int first, int i) {
+  const int *labels = folder->images.labels, label = labels[prints[i].index];
+  int n_compared = 0;
+  for (int k = first; k < i && n_compared < MOST_COMPARED; k++) {
+    if (labels[prints[k].index] == label) continue;
+    if (are_same(folder, prints[k].index, prints[i].index)) return k;
+    n_compared++;
+  }
+  return -1;
+}
+
 tinytl_status tinytl_folder_find_twins(const tinytl_folder *folder, tinytl_twins_fn told,
                                        void *context, tinytl_error *error) {
-  const int n = folder->images.n_images, *labels = folder->images.labels;
+  const int n = folder->images.n_images;
   fingerprint *prints = malloc((size_t)n * sizeof *prints);
   if (!prints) return tinytl_fail_memory(error, (size_t)n * sizeof *prints);
   for (int i = 0; i < n; i++) prints[i] = (fingerprint){hash_of(folder, i), i};
   qsort(prints, (size_t)n, sizeof *prints, by_hash);
   for (int i = 1, first = 0; i < n; i++) {
-    const fingerprint *one = &prints[first], *other = &prints[i];
-    if (one->hash != other->hash)
-      first = i;
-    else if (one->hash != 0 && labels[one->index] != labels[other->index] &&
-             are_same(folder, one->index, other->index))
-      told(context, one->index, other->index);
+    if (prints[first].hash != prints[i].hash) first = i;
+    const int twin = prints[i].hash == 0 ? -1 : find_twin(folder, prints, first, i);
+    if (twin >= 0) told(context, prints[twin].index, prints[i].index);
   }
   free(prints);
   return TINYTL_OK;

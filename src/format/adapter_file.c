@@ -209,8 +209,14 @@ static tinytl_status read_lite_shapes(reader *r, tinytl_error *error) {
       tinytl_lite_parse(json, r->where, values->lite_shape, &values->n_lite, error);
   json_decref(json);
   TINYTL_TRY(status);
-  for (int i = 0; i < values->n_lite; i++)
+  for (int i = 0; i < values->n_lite; i++) {
+    const int block = values->lite_shape[i].block;
+    /* Or one tensor would be many modules' values. */
+    if (i > 0 && block <= values->lite_shape[i - 1].block)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: block %d comes after block %d", r->where,
+                         block, values->lite_shape[i - 1].block);
     TINYTL_TRY(complete_lite(r, &values->lite_shape[i], error));
+  }
   return TINYTL_OK;
 }
 

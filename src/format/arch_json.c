@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_IMAGE_SIZE = 4096 };
-
 static const char *const acts[] = {
     [TINYTL_ACT_NONE] = "none", [TINYTL_ACT_RELU] = "relu", [TINYTL_ACT_RELU6] = "relu6"};
 static const char *const pads[] = {
@@ -198,11 +196,11 @@ char *tinytl_input_print(const tinytl_input *input, bool normalisation) {
 
 tinytl_status tinytl_input_check(const tinytl_input *input, const char *where,
                                  tinytl_error *error) {
-  if (input->size < 1 || input->size > MAX_IMAGE_SIZE || input->resize < input->size ||
-      input->resize > MAX_IMAGE_SIZE)
+  if (input->size < 1 || input->size > TINYTL_MAX_IMAGE_SIZE || input->resize < input->size ||
+      input->resize > TINYTL_MAX_IMAGE_SIZE)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: expected 1 <= size <= resize <= %d, found size %d, resize %d", where,
-                       MAX_IMAGE_SIZE, input->size, input->resize);
+                       TINYTL_MAX_IMAGE_SIZE, input->size, input->resize);
   for (int c = 0; c < 3; c++)
     if (!isfinite(input->mean[c]) || !(input->std[c] > 0) || !isfinite(1 / input->std[c]))
       return tinytl_fail(error, TINYTL_ERROR_MODEL,
@@ -214,8 +212,9 @@ tinytl_status tinytl_input_check(const tinytl_input *input, const char *where,
 static tinytl_status input_from_json(const json_t *json, bool normalisation, const char *where,
                                      tinytl_input *input, tinytl_error *error) {
   *input = (tinytl_input){.std = {1, 1, 1}};
-  TINYTL_TRY(tinytl_json_int(json, "size", 1, MAX_IMAGE_SIZE, where, &input->size, error));
-  TINYTL_TRY(tinytl_json_int(json, "resize", 1, MAX_IMAGE_SIZE, where, &input->resize, error));
+  TINYTL_TRY(tinytl_json_int(json, "size", 1, TINYTL_MAX_IMAGE_SIZE, where, &input->size, error));
+  TINYTL_TRY(
+      tinytl_json_int(json, "resize", 1, TINYTL_MAX_IMAGE_SIZE, where, &input->resize, error));
   if (normalisation) {
     TINYTL_TRY(tinytl_json_floats(json, "mean", 3, where, input->mean, error));
     TINYTL_TRY(tinytl_json_floats(json, "std", 3, where, input->std, error));

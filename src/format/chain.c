@@ -160,15 +160,15 @@ static tinytl_status read_tensors(chain *c, float *next, tinytl_error *error) {
 static tinytl_status count_values(const chain *c, size_t *n, tinytl_error *error) {
   const tinytl_arch *arch = &c->values.arch;
   size_t found = 0;
-  *n = (size_t)arch->n_classes * ((size_t)arch->n_features + 1);
-  for (int i = 0; i < arch->n_layers; i++)
-    *n += tinytl_layer_n_weights(&arch->layers[i]) + (size_t)arch->layers[i].out_c;
   for (int i = 0; i < tinytl_safetensors_n(c->file); i++)
     found += tinytl_safetensors_at(c->file, i)->nbytes / sizeof(float);
+  *n = (size_t)arch->n_classes * ((size_t)arch->n_features + 1);
+  for (int i = 0; i < arch->n_layers && *n <= found; i++)
+    *n += tinytl_layer_n_weights(&arch->layers[i]) + (size_t)arch->layers[i].out_c;
   if (found != *n)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                       "%s: the architecture takes %zu values, the tensors hold %zu",
-                       tinytl_safetensors_name(c->file), *n, found);
+                       "%s: the architecture takes %s%zu values, the tensors hold %zu",
+                       tinytl_safetensors_name(c->file), *n > found ? "at least " : "", *n, found);
   return TINYTL_OK;
 }
 

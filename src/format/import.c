@@ -1,5 +1,6 @@
 #include "format/import.h"
 
+#include "format/arch_json.h"
 #include "format/zip.h"
 
 #include <stdio.h>
@@ -17,6 +18,7 @@ tinytl_status tinytl_import_build(const tinytl_backbone *values, const char *fil
                                   tinytl_weights weights, tinytl_backbone **backbone,
                                   tinytl_error *error) {
   tinytl_error reason;
+  TINYTL_TRY(tinytl_input_check(&values->input, file, error));
   const tinytl_status status = tinytl_backbone_build(values, weights, backbone, &reason);
   if (status != TINYTL_OK) return tinytl_fail(error, status, "%s: %s", file, reason.message);
   return TINYTL_OK;

@@ -1,5 +1,7 @@
 #include "format/json.h"
 
+#include "core/c_locale.h"
+
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -98,7 +100,9 @@ static tinytl_status parse(const char *text, size_t n, size_t flags, const char 
   TINYTL_TRY(check_memory(n, error));
   /* All numbers as double: those beyond 64 bits are refused where they are used. */
   flags |= JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_REJECT_DUPLICATES;
+  const tinytl_c_locale locale = tinytl_c_locale_begin();
   json_t *value = json_loadb(text, n, flags, &reason);
+  tinytl_c_locale_end(&locale);
   /* Short of memory jansson has no words; but of a string it says that it is not valid. */
   if (!value && !reason.text[0]) return tinytl_fail_memory(error, n);
   if (!value)

@@ -1,8 +1,8 @@
 #include "format/json_text.h"
 
+#include "core/c_locale.h"
 #include "format/json.h"
 
-#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,29 +92,27 @@ void tinytl_json_put_int(tinytl_json_text *json, const char *key, long long valu
   put_text(json, text);
 }
 
-/* text: what printf made, with the locale's decimal point. */
-static void put_number(tinytl_json_text *json, const char *key, char *text) {
-  char *point = strchr(text, *localeconv()->decimal_point);
-  if (point) *point = '.';
-  put_key(json, key);
-  put_text(json, text);
-}
-
 void tinytl_json_put_double(tinytl_json_text *json, const char *key, double value) {
   char text[32];
+  const tinytl_c_locale locale = tinytl_c_locale_begin();
   snprintf(text, sizeof text, "%.17g", value);
-  put_number(json, key, text);
+  tinytl_c_locale_end(&locale);
+  put_key(json, key);
+  put_text(json, text);
 }
 
 void tinytl_json_put_float(tinytl_json_text *json, const char *key, float value) {
   char text[32];
   double shortest = 0; /* of -0 too */
+  const tinytl_c_locale locale = tinytl_c_locale_begin();
   for (int digits = 1; digits <= 9 && (float)shortest != value; digits++) {
     snprintf(text, sizeof text, "%.*g", digits, (double)value);
     shortest = strtod(text, NULL);
   }
   snprintf(text, sizeof text, "%.15g", shortest); /* 100, not 1e+02 */
-  put_number(json, key, text);
+  tinytl_c_locale_end(&locale);
+  put_key(json, key);
+  put_text(json, text);
 }
 
 void tinytl_json_put_list(tinytl_json_text *json, const char *key, const int *values, int n) {

@@ -271,16 +271,17 @@ static tinytl_status count_values(const net *n, size_t *n_values, size_t *n_room
   const tinytl_arch *arch = &n->values.arch;
   *n_values = (size_t)arch->n_classes * ((size_t)arch->n_features + 1);
   *n_room = 0;
-  for (int i = 0; i < arch->n_layers; i++) {
+  for (int i = 0; i < arch->n_layers && *n_values <= n->state->file_nbytes / 2; i++) {
     const size_t n_weights = tinytl_layer_n_weights(&arch->layers[i]);
     const size_t out_c = (size_t)arch->layers[i].out_c;
     *n_values += n_weights + out_c;
     *n_room = tinytl_size_max(*n_room, tinytl_size_max(n_weights, 3 * out_c));
   }
   if (*n_values > n->state->file_nbytes / 2)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                       "%s: the architecture takes %zu values, more than a file of %zu bytes holds",
-                       n->state->file, *n_values, n->state->file_nbytes);
+    return tinytl_fail(
+        error, TINYTL_ERROR_MODEL,
+        "%s: the architecture takes at least %zu values, more than a file of %zu bytes holds",
+        n->state->file, *n_values, n->state->file_nbytes);
   return TINYTL_OK;
 }
 

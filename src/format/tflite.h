@@ -52,6 +52,7 @@ typedef struct tinytl_tflite {
   tinytl_backbone model;       /* what was read so far */
   float *blocks[TINYTL_TFLITE_MAX_BLOCKS]; /* owned values behind the model's pointers */
   int n_blocks;
+  size_t n_weights; /* of all layers so far */
 
   int op, op_code; /* the operator at hand */
   tinytl_fb_vector inputs, outputs;

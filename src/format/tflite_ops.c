@@ -292,31 +292,42 @@ static bool is_per_channel(const tinytl_tflite_tensor *tensor, int channels) {
          (tensor->n == (size_t)channels && tensor->dims[tensor->n_dims - 1] == channels);
 }
 
+static float factor_of(const tinytl_tflite_tensor *constant, int c) {
+  float factor;
+  memcpy(&factor, constant->data + (constant->n == 1 ? 0 : (size_t)c) * sizeof factor,
+         sizeof factor);
+  return factor;
+}
+
+/* Times the factors, in place where they are floats already: those are the graph's own. */
+static tinytl_status scale_weights(tinytl_tflite *graph, int index,
+                                   const tinytl_tflite_tensor *constant, tinytl_error *error) {
+  const tinytl_layer *layer = &graph->model.arch.layers[index];
+  const tinytl_weight_shape shape = tinytl_weight_shape_of(layer);
+  tinytl_weight *weight = &graph->model.weight[index];
+  float *w = (float *)weight->f32;
+  if (!w) {
+    TINYTL_TRY(tinytl_tflite_floats(graph, shape.n, &w, error));
+    tinytl_dequantise(shape, weight->i8, weight->scale, w);
+  }
+  for (size_t i = 0; i < shape.n; i++)
+    w[i] *= factor_of(constant, (int)(i / shape.run % (size_t)shape.out_c));
+  *weight = (tinytl_weight){.f32 = w};
+  return TINYTL_OK;
+}
+
 /* The layer becomes constant * layer (MUL) or constant + layer (ADD), then act. */
 static tinytl_status fold_factors(tinytl_tflite *graph, int index,
                                   const tinytl_tflite_tensor *constant, tinytl_act act,
                                   tinytl_error *error) {
   tinytl_layer *layer = &graph->model.arch.layers[index];
-  tinytl_weight *weight = &graph->model.weight[index];
-  const tinytl_weight_shape shape = tinytl_weight_shape_of(layer);
   const bool times = graph->op_code == OP_MUL;
-  float *w = NULL, *bias = NULL, *factor = NULL;
-  TINYTL_TRY(tinytl_tflite_floats(graph, shape.n, &w, error));
-  TINYTL_TRY(tinytl_tflite_floats(graph, (size_t)layer->out_c, &bias, error));
-  TINYTL_TRY(tinytl_tflite_floats(graph, (size_t)layer->out_c, &factor, error));
+  float *bias = (float *)graph->model.bias[index]; /* the graph's own */
   for (int c = 0; c < layer->out_c; c++) {
-    const float before = graph->model.bias[index][c];
-    memcpy(&factor[c], constant->data + (constant->n == 1 ? 0 : (size_t)c) * sizeof *factor,
-           sizeof *factor);
-    bias[c] = times ? before * factor[c] : before + factor[c];
+    const float factor = factor_of(constant, c);
+    bias[c] = times ? bias[c] * factor : bias[c] + factor;
   }
-  if (weight->i8)
-    tinytl_dequantise(shape, weight->i8, weight->scale, w);
-  else
-    memcpy(w, weight->f32, shape.n * sizeof *w);
-  for (size_t i = 0; times && i < shape.n; i++) w[i] *= factor[i / shape.run % (size_t)shape.out_c];
-  *weight = (tinytl_weight){.f32 = w};
-  graph->model.bias[index] = bias;
+  if (times) TINYTL_TRY(scale_weights(graph, index, constant, error));
   layer->act = act;
   return replace_output(graph, error);
 }

@@ -120,6 +120,9 @@ static tinytl_status read_scales(tinytl_tflite *graph, const tinytl_tflite_tenso
   TINYTL_TRY(tinytl_tflite_floats(graph, (size_t)out_c, scale, error));
   for (int c = 0; c < out_c; c++) {
     (*scale)[c] = tinytl_fb_float_at(&graph->file, tensor->scale, n == 1 ? 0 : (size_t)c);
+    const int64_t zero = zero_point_at(graph, tensor, c);
+    if (zero < -128 || zero > 255)
+      return tinytl_tflite_fail(graph, error, "weight zero point %d must be -128 to 255", c);
     if (!isfinite((*scale)[c]) || (*scale)[c] <= 0)
       return tinytl_tflite_fail(graph, error, "weight scale %d must be above 0, found %g", c,
                                 (double)(*scale)[c]);
@@ -149,6 +152,11 @@ static tinytl_status read_weight(tinytl_tflite *graph, const tinytl_tflite_tenso
     return tinytl_tflite_fail(graph, error,
                               "the weight must be a constant of %zu float32, int8 or uint8 values",
                               shape.n);
+  graph->n_weights += shape.n;
+  if (graph->n_weights > graph->file.nbytes)
+    return tinytl_tflite_fail(graph, error,
+                              "the layers take more weights than the file has bytes: some share "
+                              "theirs, which is not supported");
   if (tensor->type == TINYTL_TFLITE_FLOAT32) {
     TINYTL_TRY(tinytl_tflite_floats(graph, shape.n, &f32, error));
     memcpy(f32, tensor->data, shape.n * sizeof *f32);

@@ -61,6 +61,12 @@ static tinytl_status check_layer(const tinytl_arch *arch, int i, const char *nam
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: layer 0: groups must be 1, found %d: it reads the picture", name,
                        layer->groups);
+  const uint64_t kernel = (uint64_t)layer->kernel * (uint64_t)layer->kernel;
+  const uint64_t n_weights =
+      kernel * (uint64_t)(layer->in_c / layer->groups) * (uint64_t)layer->out_c;
+  if (n_weights > SIZE_MAX / 64) /* sums of a few such, in bytes, can be counted */
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: layer %d: %llu weights are too many", name,
+                       i, (unsigned long long)n_weights);
   /* An even kernel with symmetric padding would lose a pixel a layer. */
   if (layer->pad == TINYTL_PAD_SYMMETRIC && layer->kernel % 2 == 0)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,

@@ -114,9 +114,10 @@ static tinytl_status copy_floats(storage *block, const float *from, size_t n, co
 static tinytl_status check_scales(const float *scale, int n, const char *tensor,
                                   tinytl_error *error) {
   for (int c = 0; c < n; c++)
-    if (!isfinite(scale[c]) || scale[c] <= 0)
-      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: scale %d must be above 0, found %g",
-                         tensor, c, (double)scale[c]);
+    if (!(scale[c] > 0 && scale[c] <= TINYTL_MAX_SCALE))
+      return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "%s: scale %d must be above 0 and at most %g, found %g", tensor, c,
+                         (double)TINYTL_MAX_SCALE, (double)scale[c]);
   return TINYTL_OK;
 }
 

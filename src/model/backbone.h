@@ -33,7 +33,8 @@ typedef struct tinytl_input {
 /* Short side before the crop where a model does not say: size * 256 / 224, rounded; the share
  * of the picture that ImageNet models are tested on. */
 static inline int tinytl_input_default_resize(int size) {
-  return (size * 256 + 112) / 224;
+  const int resize = (size * 256 + 112) / 224;
+  return resize < TINYTL_MAX_IMAGE_SIZE ? resize : TINYTL_MAX_IMAGE_SIZE;
 }
 
 /* x = scale * pixel + shift, for each of the three colours. */

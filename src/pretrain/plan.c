@@ -68,11 +68,13 @@ static void lay_out(tinytl_pretrainer *p, tinytl_cursor *c, void **loader_memory
 static size_t load_nbytes(const tinytl_pretrainer *p) {
   const tinytl_images *const sets[] = {p->train, p->val};
   size_t nbytes = 0;
-  for (int i = 0; i < 2; i++) {
-    if (!sets[i] || !sets[i]->load_nbytes) continue;
-    const tinytl_view view = tinytl_pretrainer_view(p, p->max_size, i == 0);
-    nbytes = tinytl_size_max(nbytes, sets[i]->load_nbytes(sets[i]->context, &view));
-  }
+  /* Training pictures are seen as they are too, for the statistics of norms. */
+  for (int i = 0; i < 2; i++)
+    for (int epoch = 0; epoch <= (i == 0); epoch++) {
+      if (!sets[i] || !sets[i]->load_nbytes) continue;
+      const tinytl_view view = tinytl_pretrainer_view(p, p->max_size, epoch);
+      nbytes = tinytl_size_max(nbytes, sets[i]->load_nbytes(sets[i]->context, &view));
+    }
   return nbytes;
 }
 

@@ -59,7 +59,7 @@ void *__real_realloc(void *piece, size_t nbytes);
 void *__real_aligned_alloc(size_t alignment, size_t nbytes);
 char *__real_strdup(const char *text);
 void __real_free(void *piece);
-void *__real_mmap(void *at, size_t nbytes, int access, int flags, int fd, off_t offset);
+void *__real_mmap64(void *at, size_t nbytes, int access, int flags, int fd, off_t offset);
 int __real_munmap(void *at, size_t nbytes);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                           void *argument);
@@ -95,9 +95,9 @@ void __wrap_free(void *piece) {
   __real_free(piece);
 }
 
-void *__wrap_mmap(void *at, size_t nbytes, int access, int flags, int fd, off_t offset) {
+void *__wrap_mmap64(void *at, size_t nbytes, int access, int flags, int fd, off_t offset) {
   if (fails(FAULTS_MEMORY)) return MAP_FAILED;
-  void *made = __real_mmap(at, nbytes, access, flags, fd, offset);
+  void *made = __real_mmap64(at, nbytes, access, flags, fd, offset);
   if (made != MAP_FAILED) atomic_fetch_add(&mapped_nbytes, (long)nbytes);
   return made;
 }
@@ -114,7 +114,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 
 /* ---- Writes ------------------------------------------------------------------------------- */
 
-ssize_t __real_pwrite(int fd, const void *bytes, size_t nbytes, off_t offset);
+ssize_t __real_pwrite64(int fd, const void *bytes, size_t nbytes, off_t offset);
 size_t __real_fwrite(const void *bytes, size_t size, size_t n, FILE *file);
 int __real_fflush(FILE *file);
 int __real_fclose(FILE *file);
@@ -122,14 +122,10 @@ int __real_fsync(int fd);
 int __real_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags);
 int __real_rename(const char *from, const char *to);
 
-ssize_t __wrap_pwrite(int fd, const void *bytes, size_t nbytes, off_t offset) {
-  if (!fails(FAULTS_WRITE)) return __real_pwrite(fd, bytes, nbytes, offset);
-  return wanted.cut_short ? __real_pwrite(fd, bytes, (nbytes + 1) / 2, offset) : -1;
-}
-
-/* Its name where offsets have 64 bits by a macro. */
+/* Of a build whose offsets have 64 bits, as all are. */
 ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t nbytes, off_t offset) {
-  return __wrap_pwrite(fd, bytes, nbytes, offset);
+  if (!fails(FAULTS_WRITE)) return __real_pwrite64(fd, bytes, nbytes, offset);
+  return wanted.cut_short ? __real_pwrite64(fd, bytes, (nbytes + 1) / 2, offset) : -1;
 }
 
 /* What stdio says of a disk that is full: fewer bytes, and errno. */
