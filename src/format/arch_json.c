@@ -202,7 +202,8 @@ tinytl_status tinytl_input_check(const tinytl_input *input, const char *where,
                        "%s: expected 1 <= size <= resize <= %d, found size %d, resize %d", where,
                        TINYTL_MAX_IMAGE_SIZE, input->size, input->resize);
   for (int c = 0; c < 3; c++)
-    if (!isfinite(input->mean[c]) || !(input->std[c] > 0) || !isfinite(1 / input->std[c]))
+    if (!isfinite(input->mean[c]) || !isfinite(input->std[c]) || !isfinite(1 / input->std[c]) ||
+        input->std[c] < 0)
       return tinytl_fail(error, TINYTL_ERROR_MODEL,
                          "%s: mean must be finite and std above 0, found %g and %g", where,
                          (double)input->mean[c], (double)input->std[c]);

@@ -89,6 +89,24 @@ static void test_no_twins(void **state) {
   pictures_dir_remove(&dir);
 }
 
+/* a/0 has the size and the end of the twins, but another beginning. */
+static void test_twins_behind_another(void **state) {
+  (void)state;
+  static char zeros[20000];
+  static const char *const names[] = {"a/0.png", "a/1.png", "b/2.png"};
+  pictures_dir dir = pictures_dir_make();
+  pictures_mkdir(&dir, "a");
+  pictures_mkdir(&dir, "b");
+  for (int i = 0; i < 3; i++) {
+    pictures_write_png(&dir, names[i], PICTURES_PNG_RGB, 8, 8, 1);
+    append(&dir, names[i], i ? "1" : "0", 1);
+    append(&dir, names[i], zeros, sizeof zeros);
+  }
+  found twins = find(&dir);
+  assert_string_equal(twins.text, "a/1.png = b/2.png\n");
+  pictures_dir_remove(&dir);
+}
+
 /* Files that went after the folder was opened. */
 static void test_gone(void **state) {
   (void)state;
@@ -111,6 +129,7 @@ static void test_gone(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_twins), cmocka_unit_test(test_no_twins),
+                                     cmocka_unit_test(test_twins_behind_another),
                                      cmocka_unit_test(test_gone)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -250,6 +250,7 @@ static void test_wrong_fields(void **state) {
       {"tinytl.backbone", "tinytl.backbore"},
       {"tinytl.lite", "tinytl.life"}, /* then its tensors are unexpected */
       {"\\\"block\\\":1,", "\\\"block\\\":0,"},
+      {"\\\"block\\\":2,", "\\\"block\\\":1,"}, /* one tensor as two modules' */
       {"\\\"kernel\\\":5", "\\\"kernel\\\":7"},
       {"layers.0.bias", "layers.x.bias"},
       {"classifier.bias", "classifier.bits"},

@@ -321,6 +321,55 @@ static void test_refused(void **state) {
   expect_refused(&m, "operator 0 (MEAN)");
 }
 
+/* One int8 convolution whose weight has this scale and zero point. */
+static void expect_weight_refused(float scale, int64_t zero_point, const char *words) {
+  static const int8_t w[WIDTH * 27] = {-127, 5, 127};
+  maker m = start();
+  const int x = conv(&m, 0, 3, 2, SAME, 0);
+  maker_tensor *weight = &m.tensors[1];
+  weight->type = 9;
+  weight->data = w;
+  weight->nbytes = sizeof w;
+  weight->n_scales = 1;
+  weight->scales[0] = scale;
+  weight->zero_point = zero_point;
+  finish(&m, x);
+  expect_refused(&m, words);
+}
+
+/* They would make a backbone file that no reader takes, or numbers that overflow. */
+static void test_refused_quantisation(void **state) {
+  (void)state;
+  expect_weight_refused(0.01f, INT64_MIN, "weight zero point 0 must be -128 to 255");
+  expect_weight_refused(0.01f, 256, "weight zero point 0 must be -128 to 255");
+  expect_weight_refused(1e37f, 0, "scale 0 must be above 0 and at most 2.65");
+  maker m = small_net();
+  m.tensors[0].type = 9;
+  m.tensors[0].n_scales = 1;
+  m.tensors[0].scales[0] = 1e-41f;
+  expect_refused(&m, "mean must be finite and std above 0");
+}
+
+/* A small file would make a network of any size. */
+static void test_refused_sharing(void **state) {
+  (void)state;
+  maker m = start();
+  int x = conv(&m, 0, 3, 2, SAME, 0);
+  const int w = maker_float(&m, 4, DIMS(WIDTH, 7, 7, WIDTH), values);
+  const int b = maker_float(&m, 1, DIMS(WIDTH), values);
+  const maker_op op = {
+      .code = CONV, .n_inputs = 3, .n_options = 3, .options = {{0, 1, SAME}, {1, 4, 1}, {2, 4, 1}}};
+  for (int i = 0; i < 20; i++) {
+    maker_op next = op;
+    next.inputs[0] = x;
+    next.inputs[1] = w;
+    next.inputs[2] = b;
+    x = maker_add(&m, next, DIMS(1, SIZE / 2, SIZE / 2, WIDTH));
+  }
+  finish(&m, x);
+  expect_refused(&m, "more weights than the file has bytes");
+}
+
 static int import_only(const void *bytes, size_t nbytes) {
   tinytl_backbone *backbone = NULL;
   tinytl_error error = {0};
@@ -357,6 +406,8 @@ int main(void) {
       cmocka_unit_test(test_constants_are_folded),
       cmocka_unit_test(test_quantised),
       cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_refused_quantisation),
+      cmocka_unit_test(test_refused_sharing),
       cmocka_unit_test(test_damage),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,7 @@ tinytl info chosen.safetensors --json | json_check architecture image_size class
 show tinytl train -m chosen.safetensors -d $fixtures/pictures -o adapter.safetensors $small
 $search -o again.safetensors -q --threads 1 | head -n 1
 cmp again.safetensors chosen.safetensors && echo "the same backbone"
+show $search -o no.safetensors -q --max-macs 0.0000001 # was no limit
 run $search -o no.safetensors -q --json --max-macs 0.1 | sed 's/limit of [0-9.]*M/limit of NM/'
 $search -o no.safetensors -q --json --memory-limit 1M 2>/dev/null
 echo "exit $?"
