@@ -1,7 +1,7 @@
 # A short front for CMake: see CMakePresets.json.
 JOBS ?= $(shell nproc)
 
-.PHONY: all demo test check-asan check-clang check-arm64 check-tsan check-mpi check-lint check-format fuzz format install clean
+.PHONY: all demo test check-asan check-clang check-arm64 check-armhf check-tsan check-mpi check-lint check-format fuzz format install clean
 
 all:
 	cmake --preset release
@@ -35,6 +35,13 @@ check-arm64:
 	cmake --preset arm64
 	cmake --build --preset arm64 -j $(JOBS)
 	ctest --preset arm64
+
+# 32 bits.
+check-armhf:
+	tools/install_packages.sh build test armhf
+	cmake --preset armhf
+	cmake --build --preset armhf -j $(JOBS)
+	ctest --preset armhf
 
 # Everything with threads.
 check-tsan:
@@ -76,4 +83,4 @@ install: all
 	cmake --install build
 
 clean:
-	rm -rf build build-asan build-clang build-arm64 build-tsan build-mpi build-fuzz
+	rm -rf build build-asan build-clang build-arm64 build-armhf build-tsan build-mpi build-fuzz

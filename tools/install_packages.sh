@@ -1,6 +1,6 @@
 #!/bin/sh
 # install_packages.sh GROUP...: installs what is missing of the packages that a group of work
-# needs. Groups: build, test, clang, fuzz, lint, format, arm64, mpi. Debian and Ubuntu; elsewhere it names them.
+# needs. Groups: build, test, clang, fuzz, lint, format, arm64, armhf, mpi. Debian and Ubuntu; elsewhere it names them.
 set -eu
 
 packages_of() {
@@ -12,10 +12,10 @@ packages_of() {
     lint) echo clang-tidy cppcheck git ;;
     mpi) echo libopenmpi-dev openmpi-bin openssh-client procps ;;
     format) echo clang-format git ;;
-    arm64)
-      echo gcc-aarch64-linux-gnu qemu-user
+    arm64 | armhf)
+      [ "$1" = armhf ] && echo gcc-arm-linux-gnueabihf qemu-user || echo gcc-aarch64-linux-gnu qemu-user
       for library in libjpeg-dev libpng-dev libjansson-dev libmd-dev libcmocka-dev; do
-        echo "$library:arm64"
+        echo "$library:$1"
       done
       ;;
     *)
@@ -57,9 +57,11 @@ if [ "$(id -u)" != 0 ]; then
   as_root=sudo
 fi
 
-case $missing in
-  *:arm64*) $as_root dpkg --add-architecture arm64 ;;
-esac
+for architecture in arm64 armhf; do
+  case $missing in
+    *:$architecture*) $as_root dpkg --add-architecture $architecture ;;
+  esac
+done
 echo "installing:$missing" >&2
 $as_root apt-get update -q >&2
 # shellcheck disable=SC2086
