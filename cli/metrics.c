@@ -37,7 +37,6 @@ void cli_metrics_add(cli_metrics *metrics, int label, int predicted, bool in_top
   metrics->n_top5 += in_top5;
   int bin = (int)(confidence * CLI_CALIBRATION_BINS);
   if (bin >= CLI_CALIBRATION_BINS) bin = CLI_CALIBRATION_BINS - 1;
-  metrics->bin_images[bin]++;
   metrics->bin_right[bin] += right;
   metrics->bin_confidence[bin] += (double)confidence;
   metrics->bin_variance[bin] += (double)confidence * (1 - (double)confidence);

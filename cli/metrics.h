@@ -15,7 +15,7 @@ typedef struct cli_metrics {
   int n_images, n_top1, n_top5;
   int *confusion; /* [n_classes true][n_columns predicted]; last: any further class */
   /* Of the predictions whose confidence falls into each of the equal bins of 0 to 1: */
-  int bin_images[CLI_CALIBRATION_BINS], bin_right[CLI_CALIBRATION_BINS];
+  int bin_right[CLI_CALIBRATION_BINS];
   double bin_confidence[CLI_CALIBRATION_BINS]; /* sum */
   double bin_variance[CLI_CALIBRATION_BINS];   /* of bin_right, if confidences were exact */
 } cli_metrics;

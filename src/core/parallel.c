@@ -129,7 +129,8 @@ static void wake_all(tinytl_pool *pool) {
   pthread_mutex_unlock(&pool->mutex);
 }
 
-int tinytl_n_cores(void) {
+/* That this process may use; at least 1. */
+static int count_cores(void) {
 #ifdef __linux__
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
@@ -139,7 +140,7 @@ int tinytl_n_cores(void) {
 }
 
 int tinytl_n_threads(int wanted) {
-  return wanted ? wanted : tinytl_n_cores() < MAX_THREADS ? tinytl_n_cores() : MAX_THREADS;
+  return wanted ? wanted : count_cores() < MAX_THREADS ? count_cores() : MAX_THREADS;
 }
 
 tinytl_status tinytl_pool_create(int n_threads, tinytl_pool **pool, tinytl_error *error) {

@@ -8,7 +8,6 @@
 
 typedef struct tinytl_pool tinytl_pool;
 
-int tinytl_n_cores(void);         /* that this process may use; at least 1 */
 int tinytl_n_threads(int wanted); /* 0: one a core that this process may use */
 
 /* n_threads 1 to 64 counts the calling thread; 0 as of tinytl_n_threads. */

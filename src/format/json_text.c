@@ -92,6 +92,12 @@ void tinytl_json_put_int(tinytl_json_text *json, const char *key, long long valu
   put_text(json, text);
 }
 
+void tinytl_json_put_whole(tinytl_json_text *json, const char *key, uint64_t value) {
+  char text[24];
+  snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+  tinytl_json_put_string(json, key, text);
+}
+
 void tinytl_json_put_double(tinytl_json_text *json, const char *key, double value) {
   char text[32];
   const tinytl_c_locale locale = tinytl_c_locale_begin();

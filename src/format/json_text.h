@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct tinytl_json_text {
   char *text;
@@ -18,6 +19,8 @@ void tinytl_json_open(tinytl_json_text *json, const char *key, char bracket); /*
 void tinytl_json_close(tinytl_json_text *json, char bracket);                 /* '}' or ']' */
 void tinytl_json_put_string(tinytl_json_text *json, const char *key, const char *value);
 void tinytl_json_put_int(tinytl_json_text *json, const char *key, long long value);
+/* As a string: JSON readers keep no whole numbers beyond 2^53. */
+void tinytl_json_put_whole(tinytl_json_text *json, const char *key, uint64_t value);
 /* A finite value, with the fewest digits that still give it back. */
 void tinytl_json_put_float(tinytl_json_text *json, const char *key, float value);
 /* A finite value, with digits that give it back. */

@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/saver.h"
 #include "pretrain/pretrainer.h"
 
 #define PROGRESS_INTERVAL 0.1 /* seconds */
-#define SAVE_SHARE 0.01       /* of the time, at most, for checkpoints */
 enum { STATISTICS_IMAGES = 2000 };
 
 typedef struct session {
@@ -14,10 +14,10 @@ typedef struct session {
   tinytl_error *error;
   tinytl_pretrain_report report;
   tinytl_pretrain_state state;
-  double start, last_progress, last_save, save_time;
+  double start, last_progress;
   double done_before; /* epochs that were done when the run went on */
   uint64_t n_run;     /* training pictures that went through the network */
-  bool is_saved;
+  tinytl_saver saver;
 } session;
 
 static tinytl_status check_stop(const session *s) {
@@ -52,20 +52,15 @@ static void report_progress(session *s, float val_top1, bool finished) {
 
 static void save(session *s) {
   const tinytl_pretrain_options *options = &s->p->options;
-  if (!options->save || s->is_saved) return;
+  if (!options->save || s->saver.is_saved) return;
   const double begin = tinytl_now();
   options->save(options->context, &s->state);
-  s->is_saved = true;
-  s->last_save = tinytl_now();
-  s->save_time = s->last_save - begin;
+  tinytl_saver_end(&s->saver, begin);
 }
 
 /* Between two updates: from here the run could go on. Saves it where that is due. */
 static void settle(session *s) {
-  const double interval = (double)s->p->options.save_seconds;
-  s->is_saved = false;
-  if (interval == 0 || tinytl_now() - s->last_save >= fmax(interval, s->save_time / SAVE_SHARE))
-    save(s);
+  if (tinytl_saver_change(&s->saver, s->p->options.save_seconds)) save(s);
 }
 
 static tinytl_status begin(session *s, const char *architecture) {
@@ -77,7 +72,6 @@ static tinytl_status begin(session *s, const char *architecture) {
   TINYTL_TRY(tinytl_rank_group_agree(options->group, status, s->error));
   TINYTL_TRY(tinytl_pretrain_state_share(&s->state, &s->p->ranks, s->error));
   if (resumes) {
-    s->is_saved = true;
     const tinytl_epoch at = {.epoch = s->state.at.epoch,
                              .n_epochs = options->epochs,
                              .image = s->state.at.n_fed,
@@ -85,7 +79,7 @@ static tinytl_status begin(session *s, const char *architecture) {
     if (options->resumed) options->resumed(options->context, &at);
   }
   s->done_before = s->state.at.epoch - 1 + (double)s->state.at.n_fed / s->p->train->n_images;
-  s->last_save = tinytl_now();
+  tinytl_saver_begin(&s->saver, resumes);
   return TINYTL_OK;
 }
 

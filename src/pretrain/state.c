@@ -9,12 +9,10 @@
 
 static char *print_run(const tinytl_pretrainer *p, const char *architecture) {
   const tinytl_pretrain_options *options = &p->options;
-  char seed[24]; /* beyond the whole numbers that JSON readers keep */
   tinytl_json_text json = {0};
-  snprintf(seed, sizeof seed, "%llu", (unsigned long long)options->seed);
   tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_string(&json, "architecture", architecture);
-  tinytl_json_put_string(&json, "seed", seed);
+  tinytl_json_put_whole(&json, "seed", options->seed);
   tinytl_json_put_int(&json, "image_size", p->input.size);
   tinytl_json_put_list(&json, "image_sizes", options->image_sizes, options->n_image_sizes);
   tinytl_json_put_int(&json, "batch", p->batch);

@@ -6,6 +6,7 @@
 
 #include "core/clock.h"
 #include "core/pages.h"
+#include "core/saver.h"
 #include "search/searcher.h"
 #include "train/trainer.h"
 
@@ -19,7 +20,6 @@ enum {
   DRAWS = 64        /* tries to find one that was not measured yet */
 };
 #define PROGRESS_INTERVAL 0.1 /* seconds */
-#define SAVE_SHARE 0.01       /* of the time, at most, for checkpoints */
 
 void tinytl_search_options_init(tinytl_search_options *options) {
   *options = (tinytl_search_options){.mode = TINYTL_SEARCH_QUICK};
@@ -38,28 +38,23 @@ typedef struct search {
   tinytl_search_state state;
   tinytl_measured *measured; /* [candidates + TINYTL_FINALISTS] */
   float tau;
-  double start, last_progress, last_save, save_time;
+  double start, last_progress;
+  tinytl_saver saver;
   uint64_t first_step; /* of adapting, of this process */
-  bool is_saved;
 } search;
 
 /* ---- Checkpoints -------------------------------------------------------------------------- */
 
 static void save(search *s) {
-  if (!s->options.save || s->is_saved || !s->state.searcher) return;
+  if (!s->options.save || s->saver.is_saved || !s->state.searcher) return;
   const double begin = tinytl_now();
   s->options.save(s->options.train.context, &s->state);
-  s->is_saved = true;
-  s->last_save = tinytl_now();
-  s->save_time = s->last_save - begin;
+  tinytl_saver_end(&s->saver, begin);
 }
 
 /* From here the search could go on. Saves it where that is due. */
 static void settle(search *s) {
-  const double interval = (double)s->options.train.save_seconds;
-  s->is_saved = false;
-  if (interval == 0 || tinytl_now() - s->last_save >= fmax(interval, s->save_time / SAVE_SHARE))
-    save(s);
+  if (tinytl_saver_change(&s->saver, s->options.train.save_seconds)) save(s);
 }
 
 /* ---- Adaptation --------------------------------------------------------------------------- */
@@ -298,7 +293,6 @@ static tinytl_status go_on(search *s) {
     set_price(&s->measured[i], &plan);
     s->measured[i].predicted = NAN;
   }
-  s->is_saved = true;
   if (s->searcher->adaptation) s->first_step = s->searcher->adaptation->optimizer.step;
   if (s->options.resumed)
     s->options.resumed(s->options.train.context, s->at.epoch, s->at.n_measured);
@@ -380,7 +374,7 @@ static tinytl_status begin(search *s) {
                                              .base_nbytes = pricer->base_nbytes};
   s->state.searcher = s->searcher;
   s->state.measured = s->measured;
-  s->last_save = tinytl_now();
+  tinytl_saver_begin(&s->saver, resumes);
   if (!resumes) return TINYTL_OK;
   TINYTL_TRY(check_position(s));
   return go_on(s);

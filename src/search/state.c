@@ -9,35 +9,20 @@
 #include "search/searcher.h"
 #include "train/checkpoint.h"
 
-static void print_sha256(const tinytl_supernet *supernet, char hex[2 * SHA256_DIGEST_LENGTH + 1]) {
-  uint8_t digest[SHA256_DIGEST_LENGTH];
-  SHA2_CTX sha256;
-  SHA256Init(&sha256);
-  SHA256Update(&sha256, (const uint8_t *)supernet->values,
-               supernet->n_values * sizeof *supernet->values);
-  SHA256Final(digest, &sha256);
-  for (int i = 0; i < SHA256_DIGEST_LENGTH; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-}
-
-static void put_whole(tinytl_json_text *json, const char *name, uint64_t value) {
-  char text[24]; /* beyond the whole numbers that JSON readers keep */
-  snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-  tinytl_json_put_string(json, name, text);
-}
-
 static char *print_run(const tinytl_supernet *supernet, const tinytl_search_options *options) {
   const tinytl_train_options *train = &options->train;
   const bool is_limited = train->memory_limit || options->search_limit;
   const int n_threads = tinytl_n_threads(train->n_threads);
   char sha256[2 * SHA256_DIGEST_LENGTH + 1];
   tinytl_json_text json = {0};
-  print_sha256(supernet, sha256);
+  SHA256Data((const uint8_t *)supernet->values, supernet->n_values * sizeof *supernet->values,
+             sha256);
   tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_string(&json, "supernet", sha256);
   tinytl_json_put_string(&json, "mode", options->mode == TINYTL_SEARCH_FULL ? "full" : "quick");
-  put_whole(&json, "seed", train->seed);
-  put_whole(&json, "memory_limit", train->memory_limit);
-  put_whole(&json, "max_macs", options->max_macs);
+  tinytl_json_put_whole(&json, "seed", train->seed);
+  tinytl_json_put_whole(&json, "memory_limit", train->memory_limit);
+  tinytl_json_put_whole(&json, "max_macs", options->max_macs);
   tinytl_json_put_int(&json, "threads", is_limited ? n_threads : 0); /* their stacks are priced */
   tinytl_json_put_int(&json, "spills", train->spill_dir != NULL);
   tinytl_json_put_int(&json, "candidates", options->candidates);

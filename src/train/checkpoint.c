@@ -12,7 +12,7 @@
 
 static const char *const optimizer_names[] = {"adam", "sgd", "adam8"};
 
-const char *tinytl_optimizer_name(tinytl_optimizer optimizer) {
+static const char *optimizer_name(tinytl_optimizer optimizer) {
   return optimizer_names[optimizer];
 }
 
@@ -29,16 +29,14 @@ bool tinytl_optimizer_parse(const char *name, tinytl_optimizer *optimizer) {
 
 static char *print_run(const tinytl_trainer *t) {
   const tinytl_train_options *options = &t->options;
-  char seed[24]; /* beyond the whole numbers that JSON readers keep */
   tinytl_json_text json = {0};
-  snprintf(seed, sizeof seed, "%llu", (unsigned long long)options->seed);
   tinytl_json_open(&json, NULL, '{');
-  tinytl_json_put_string(&json, "seed", seed);
+  tinytl_json_put_whole(&json, "seed", options->seed);
   tinytl_json_put_string(&json, "method", tinytl_method_name(t->choices.method));
-  tinytl_json_put_string(&json, "optimizer", tinytl_optimizer_name(t->choices.optimizer));
+  tinytl_json_put_string(&json, "optimizer", optimizer_name(t->choices.optimizer));
   tinytl_json_open(&json, "auto", '[');
   for (int i = 0; t->carry && i < t->carry->n_steps; i++)
-    tinytl_json_put_string(&json, NULL, tinytl_optimizer_name(t->carry->optimizers[i]));
+    tinytl_json_put_string(&json, NULL, optimizer_name(t->carry->optimizers[i]));
   tinytl_json_close(&json, ']');
   tinytl_json_put_int(&json, "auto_mirror", t->carry ? (int)t->carry->asked_mirror : 0);
   tinytl_json_put_int(&json, "image_size", t->network->image_size);

@@ -66,8 +66,7 @@ enum {
 int tinytl_checkpoint_vectors(const tinytl_checkpoint *checkpoint,
                               tinytl_vector vectors[TINYTL_MAX_VECTORS]);
 
-/* adam, sgd, adam8; the reverse returns false for an unknown name. */
-const char *tinytl_optimizer_name(tinytl_optimizer optimizer);
+/* Of adam, sgd, adam8; false for an unknown name. */
 bool tinytl_optimizer_parse(const char *name, tinytl_optimizer *optimizer);
 
 /* ---- Reading ------------------------------------------------------------------------------ */

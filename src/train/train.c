@@ -6,12 +6,12 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/saver.h"
 #include "train/calibration.h"
 #include "train/mirroring.h"
 #include "train/pass.h"
 
 #define PROGRESS_INTERVAL 0.1 /* seconds */
-#define SAVE_SHARE 0.01       /* of the time, at most, for checkpoints */
 
 typedef struct session {
   tinytl_trainer *t;
@@ -22,8 +22,7 @@ typedef struct session {
   uint64_t n_run;     /* training pictures that went through the network; cached ones once */
   tinytl_position at; /* with the pictures since the last update */
   tinytl_checkpoint checkpoint; /* without them */
-  bool is_saved;                /* the checkpoint */
-  double last_save, save_time;  /* when the latest save ended, and what it took */
+  tinytl_saver saver;
   float temperature, reject_below;
   tinytl_outcome *outcome;
 } session;
@@ -55,21 +54,16 @@ static void report_progress(session *s, int epoch, int image, int n_images, floa
 
 static void save(session *s) {
   const tinytl_train_options *options = &s->t->options;
-  if (!options->save || s->is_saved) return;
+  if (!options->save || s->saver.is_saved) return;
   const double begin = tinytl_now();
   options->save(options->context, &s->checkpoint);
-  s->is_saved = true;
-  s->last_save = tinytl_now();
-  s->save_time = s->last_save - begin;
+  tinytl_saver_end(&s->saver, begin);
 }
 
 /* Between two updates: from here the run could go on. Saves it where that is due. */
 static void settle(session *s) {
-  const double interval = (double)s->t->options.save_seconds;
   s->checkpoint.at = s->at;
-  s->is_saved = false;
-  if (interval == 0 || tinytl_now() - s->last_save >= fmax(interval, s->save_time / SAVE_SHARE))
-    save(s);
+  if (tinytl_saver_change(&s->saver, s->t->options.save_seconds)) save(s);
 }
 
 /* Puts the run to its beginning, or to where a checkpoint has it. */
@@ -80,11 +74,10 @@ static tinytl_status begin(session *s, const tinytl_resume *resume) {
     TINYTL_TRY(tinytl_resume_restore(resume, &s->checkpoint, s->error));
     const tinytl_resumed resumed = tinytl_resume_describe(resume, &s->checkpoint);
     if (options->resumed) options->resumed(options->context, &resumed);
-    s->is_saved = true;
   }
   s->at = s->checkpoint.at;
   s->done_before = s->at.epoch - 1 + (double)s->at.n_fed / s->t->train->n_images;
-  s->last_save = tinytl_now();
+  tinytl_saver_begin(&s->saver, resume != NULL);
   return TINYTL_OK;
 }
 

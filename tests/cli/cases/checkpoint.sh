@@ -125,7 +125,7 @@ blocks=$(($(stat -c %s whole.safetensors) / 512 + 2)) # enough for the adapter
   ulimit -f $blocks
   $train -o new.safetensors $every --resume -q 2>messages &
   pid=$!
-  while ! grep -q 'training goes on' messages 2>/dev/null && kill -0 $pid; do sleep 0.02; done
+  while ! grep -q 'before stays' messages 2>/dev/null && kill -0 $pid; do sleep 0.02; done
   kill -s KILL $pid
   wait $pid 2>/dev/null
 )

@@ -1,0 +1,23 @@
+#include "core/saver.h"
+
+#include <math.h>
+
+#include "core/clock.h"
+
+#define SAVE_SHARE 0.01 /* of the time, at most */
+
+void tinytl_saver_begin(tinytl_saver *saver, bool is_saved) {
+  *saver = (tinytl_saver){.is_saved = is_saved, .last = tinytl_now()};
+}
+
+bool tinytl_saver_change(tinytl_saver *saver, float interval) {
+  saver->is_saved = false;
+  return interval == 0 ||
+         tinytl_now() - saver->last >= fmax((double)interval, saver->seconds / SAVE_SHARE);
+}
+
+void tinytl_saver_end(tinytl_saver *saver, double begin) {
+  saver->is_saved = true;
+  saver->last = tinytl_now();
+  saver->seconds = saver->last - begin;
+}

@@ -1,0 +1,20 @@
+/* When the checkpoint of a run is due: at an interval, but not where saving would take more than a
+ * hundredth of the time. */
+#ifndef TINYTL_CORE_SAVER_H
+#define TINYTL_CORE_SAVER_H
+
+#include <stdbool.h>
+
+typedef struct tinytl_saver {
+  bool is_saved;        /* the state as it is now */
+  double last, seconds; /* when the latest save ended (core/clock.h), and what it took */
+} tinytl_saver;
+
+/* A run begins, or goes on from a checkpoint, which is its state. */
+void tinytl_saver_begin(tinytl_saver *saver, bool is_saved);
+/* The state is another one; true: it is to be saved. interval: seconds; 0: after every change. */
+bool tinytl_saver_change(tinytl_saver *saver, float interval);
+/* It was saved in the time since `begin`. */
+void tinytl_saver_end(tinytl_saver *saver, double begin);
+
+#endif
