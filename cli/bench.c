@@ -285,6 +285,10 @@ int cli_bench(int argc, char **argv) {
   int n_operands, exit_code;
   if (!cli_parse(&bench_syntax, options, argc, argv, &operands, &n_operands, &exit_code))
     return exit_code;
+  if (args.task == TASK_PREDICT && (args.dir || args.profile)) {
+    cli_error("--data and --profile are of --task train");
+    return TINYTL_ERROR_USAGE;
+  }
   tinytl_error error;
   cli_model model;
   tinytl_status status = cli_model_open(&model, args.backbone, NULL, 0, &error);

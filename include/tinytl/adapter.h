@@ -28,9 +28,9 @@ bool tinytl_method_parse(const char *name, tinytl_method *method);
  * names. */
 typedef struct tinytl_adapter tinytl_adapter;
 
-/* Opens an adapter file; its content is copied. Refuses (TINYTL_ERROR_MODEL) an adapter that
- * belongs to another backbone. backbone may be NULL: then it can only be described. The backbone
- * must outlive the adapter. */
+/* Opens an adapter file, called `name` in messages; its content is copied. Refuses
+ * (TINYTL_ERROR_MODEL) an adapter that belongs to another backbone. backbone may be NULL: then it
+ * can only be described. The backbone must outlive the adapter. */
 tinytl_status tinytl_adapter_open(const void *bytes, size_t nbytes, const char *name,
                                   const tinytl_backbone *backbone, tinytl_adapter **adapter,
                                   tinytl_error *error);

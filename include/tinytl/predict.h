@@ -11,8 +11,10 @@ extern "C" {
 
 typedef struct tinytl_predictor tinytl_predictor;
 
-/* adapter NULL: the backbone's own classifier. image_size 0: the adapter's or backbone's. The
- * backbone and the adapter must outlive the predictor. n_threads 0: one a core. */
+/* adapter NULL: the backbone's own classifier. image_size 1 to 4096; 0: the adapter's or
+ * backbone's. n_threads 1 to 64; 0: one a core. The backbone and the adapter must outlive the
+ * predictor. Errors: USAGE (a size or number of threads, an adapter that was opened without its
+ * backbone), MODEL (an adapter of another backbone), INTERNAL (no memory, no thread). */
 tinytl_status tinytl_predictor_create(const tinytl_backbone *backbone,
                                       const tinytl_adapter *adapter, int image_size, int n_threads,
                                       tinytl_predictor **predictor, tinytl_error *error);

@@ -172,7 +172,8 @@ typedef struct tinytl_train_report {
  * Errors: USAGE (options), DATA (fewer than two classes or more than 100,000, a class none of whose
  * training pictures can be read, no readable picture in `val` or other classes, loss not finite),
  * MODEL (lite methods on a backbone without inverted residuals; a checkpoint that is damaged, or of
- * another backbone or other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
+ * another backbone or other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED,
+ * INTERNAL (no memory, no thread, no file in spill_dir). */
 tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,
                            const tinytl_images *val, const tinytl_train_options *options,
                            tinytl_adapter **adapter, tinytl_train_report *report,

@@ -21,3 +21,4 @@ show tinytl bench --batch 1 --image-size 32 --threads 1 --seconds 0.1
 
 run tinytl bench --classes 1
 run tinytl bench --data nowhere
+run tinytl bench --task predict --data nowhere --profile
