@@ -43,7 +43,7 @@ typedef struct tinytl_auto_step {
   float expected;    /* gain, with what the method gained on other sets; NAN as above */
   float rate;        /* what the learning rates of docs/training.md were multiplied by, 1 to 2: more
                         than 1 for lite+bias where bias gained much; NAN: not tried */
-  int epochs;        /* done; by rule as many times more as the rates; 0: not tried */
+  int epochs;        /* done; by the rule for as many times the pictures; 0: not tried */
   const char *reason; /* why it was kept, left or not tried */
 } tinytl_auto_step;
 

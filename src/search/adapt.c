@@ -263,7 +263,7 @@ void tinytl_adaptation_begin(tinytl_searcher *s) {
   if (a->batch > n_images) a->batch = n_images;
   if (a->batch > s->batch) a->batch = s->batch;
   const tinytl_rules rules =
-      tinytl_rules_make(a->method, TINYTL_OPTIMIZER_ADAM, n_images, a->batch, false);
+      tinytl_rules_make(a->method, TINYTL_OPTIMIZER_ADAM, n_images, a->batch, false, 1);
   a->n_epochs = n_epochs ? n_epochs : rules.epochs;
   a->n_steps = (uint64_t)(n_images / a->batch) * (uint64_t)a->n_epochs;
   a->n_warmup = (uint64_t)((float)a->n_steps * rules.warmup);

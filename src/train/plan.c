@@ -430,10 +430,11 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
       plan->why_not = status;
       break;
     }
-    if (status != TINYTL_OK && error && (most == 0 || planned->smallest_bytes > most))
-      *error = reason;
-    if (status == TINYTL_ERROR_MEMORY_LIMIT) most = tinytl_size_max(most, planned->smallest_bytes);
-    if (status != TINYTL_OK && (status != TINYTL_ERROR_MEMORY_LIMIT || !resumed)) return status;
+    const bool is_largest = status == TINYTL_ERROR_MEMORY_LIMIT && planned->smallest_bytes > most;
+    if (is_largest) most = planned->smallest_bytes;
+    const bool is_end = status != TINYTL_OK && (status != TINYTL_ERROR_MEMORY_LIMIT || !resumed);
+    if ((is_largest || is_end) && error) *error = reason;
+    if (is_end) return status;
     plan->n_steps++;
     carry.nbytes = compared + sizeof *carry.adapter + planned->trained_bytes;
   }

@@ -21,7 +21,7 @@ static int epochs_to_see(int n_wanted, int n_least, int low, int high, int n_ima
 }
 
 tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer, int n_images,
-                               int batch, bool fresh_lite) {
+                               int batch, bool fresh_lite, float reach) {
   tinytl_rules rules = {.warmup = 0.05f};
   const int n = n_images > 0 ? n_images : 1;
   if (method == TINYTL_METHOD_LAST) {
@@ -29,7 +29,8 @@ tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer,
     rules.epochs = epochs_to_see(120000, 12000, 20, 60, n);
     rules.lr[TINYTL_GROUP_CLASSIFIER] = 1.5e-3f;
   } else {
-    rules.epochs = epochs_to_see(40000, 4000, 8, 20, n);
+    rules.epochs =
+        epochs_to_see((int)(40000 * reach), (int)(4000 * reach), 8, (int)(20 * reach), n);
     rules.lr[TINYTL_GROUP_CLASSIFIER] = 2e-3f;
     rules.lr[TINYTL_GROUP_BIAS] = 2e-3f;
     rules.lr[TINYTL_GROUP_LITE] = fresh_lite ? 4e-3f : 1e-3f;
@@ -41,7 +42,7 @@ tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer,
   const float ratio = (float)batch / 8.0f;
   const float sgd_scale = method == TINYTL_METHOD_LAST ? 5.0f * ratio : ratio;
   const float scale = optimizer == TINYTL_OPTIMIZER_SGD ? sgd_scale : sqrtf(ratio);
-  for (int g = 0; g < TINYTL_N_GROUPS; g++) rules.lr[g] *= scale;
+  for (int g = 0; g < TINYTL_N_GROUPS; g++) rules.lr[g] *= scale * reach;
   return rules;
 }
 

@@ -27,9 +27,10 @@ typedef struct tinytl_rules {
   float warmup;              /* share of all steps */
 } tinytl_rules;
 
-/* n_images: of training. fresh_lite: the lite modules start as identities. */
+/* n_images: of training. fresh_lite: the lite modules start as identities. reach: tinytl_auto_reach;
+ * 1 for a method that was asked for by name. */
 tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer, int n_images,
-                               int batch, bool fresh_lite);
+                               int batch, bool fresh_lite, float reach);
 
 /* Fills weights [n_classes] of the classes' gradients, whose mean over all pictures is 1: rare
  * classes count for more, or all for 1 where none is much rarer than another. */

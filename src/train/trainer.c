@@ -124,15 +124,13 @@ static void set_rules(tinytl_trainer *t, bool fresh_lite) {
   tinytl_train_options *options = &t->options;
   if (options->label_smoothing < 0)
     options->label_smoothing = t->choices.method == TINYTL_METHOD_LAST ? 0.0f : 0.1f;
-  t->rules = tinytl_rules_make(t->choices.method, t->choices.optimizer, t->train->n_images,
-                               options->batch, fresh_lite);
   const float reach = t->carry ? tinytl_auto_reach(t->carry->gain) : 1.0f;
-  t->rules.epochs =
-      options->epochs > 0 ? options->epochs : (int)lrintf(reach * (float)t->rules.epochs);
+  t->rules = tinytl_rules_make(t->choices.method, t->choices.optimizer, t->train->n_images,
+                               options->batch, fresh_lite, reach);
+  if (options->epochs > 0) t->rules.epochs = options->epochs;
   /* options->lr is the classifier's rate; the other groups keep their ratio to it. */
   t->rate = options->lr > 0 ? 1 : reach;
-  const float ratio =
-      options->lr > 0 ? options->lr / t->rules.lr[TINYTL_GROUP_CLASSIFIER] : t->rate;
+  const float ratio = options->lr > 0 ? options->lr / t->rules.lr[TINYTL_GROUP_CLASSIFIER] : 1.0f;
   for (int g = 0; g < TINYTL_N_GROUPS; g++) t->lr[g] = t->rules.lr[g] * ratio;
   const uint64_t batch = (uint64_t)options->batch;
   t->n_steps = ((uint64_t)t->train->n_images + batch - 1) / batch * (uint64_t)t->rules.epochs;

@@ -47,12 +47,24 @@ static void test_weights_have_a_bound(void **state) {
 static void test_epochs_and_rates(void **state) {
   (void)state;
   const tinytl_rules few =
-      tinytl_rules_make(TINYTL_METHOD_BIAS, TINYTL_OPTIMIZER_ADAM, 40, 8, true);
+      tinytl_rules_make(TINYTL_METHOD_BIAS, TINYTL_OPTIMIZER_ADAM, 40, 8, true, 1);
   const tinytl_rules many =
-      tinytl_rules_make(TINYTL_METHOD_BIAS, TINYTL_OPTIMIZER_ADAM, 40000, 32, true);
+      tinytl_rules_make(TINYTL_METHOD_BIAS, TINYTL_OPTIMIZER_ADAM, 40000, 32, true, 1);
   assert_int_equal(few.epochs, 100); /* 4,000 pictures */
   assert_int_equal(many.epochs, 8);
   for (int g = 0; g < TINYTL_N_GROUPS; g++) assert_float_equal(many.lr[g], 2 * few.lr[g], 1e-6);
+  /* Further to go: faster, and for longer where few pictures are seen. */
+  const tinytl_rules further =
+      tinytl_rules_make(TINYTL_METHOD_BIAS, TINYTL_OPTIMIZER_ADAM, 40, 8, true, 1.5f);
+  const tinytl_rules some =
+      tinytl_rules_make(TINYTL_METHOD_BIAS, TINYTL_OPTIMIZER_ADAM, 1000, 8, true, 2);
+  const tinytl_rules most =
+      tinytl_rules_make(TINYTL_METHOD_BIAS, TINYTL_OPTIMIZER_ADAM, 40000, 32, true, 2);
+  assert_int_equal(further.epochs, 150);
+  assert_int_equal(some.epochs, 40); /* 20 at most */
+  assert_int_equal(most.epochs, 8);
+  for (int g = 0; g < TINYTL_N_GROUPS; g++)
+    assert_float_equal(further.lr[g], 1.5 * (double)few.lr[g], 1e-6);
 }
 
 /* About sqrt(m) of m pictures a class, a tenth from 100 on. */
