@@ -226,7 +226,7 @@ static tinytl_status refit_from(steps *s, tinytl_found *found, const tinytl_resu
   if (options.refitting)
     options.refitting(options.context, found->report.method, task.train->n_images);
   *report = found->report;
-  for (; found->step <= last; found->step++, resume = NULL) {
+  do {
     tinytl_outcome outcome = {0};
     set_refit(s, found, found->step, &options, &carry);
     TINYTL_TRY(tinytl_method_train(&task, &options, resume, &outcome, s->error));
@@ -238,7 +238,8 @@ static tinytl_status refit_from(steps *s, tinytl_found *found, const tinytl_resu
     report->skipped_images = outcome.report.skipped_images;
     report->profile = outcome.report.profile;
     if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
-  }
+    resume = NULL;
+  } while (found->step++ < last);
   s->carry.adapter->val_top1 = report->val_top1;
   s->carry.adapter->temperature = found->temperature;
   s->carry.adapter->reject_below = found->reject_below;
