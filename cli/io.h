@@ -32,7 +32,7 @@ typedef struct cli_output {
   int write_errno; /* of the first write that failed */
 } cli_output;
 
-/* Whether writing to either path would replace the same file. */
+/* Whether writing to either path would replace the same file, or a hard link of it. */
 bool cli_is_same_file(const char *path, const char *other);
 
 /* `input` (may be NULL) names a file that must not be overwritten; nor is a picture. Errors:

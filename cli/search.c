@@ -1,6 +1,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "checkpoint.h"
 #include "command.h"
@@ -265,10 +266,20 @@ static tinytl_status search_into(cli_output *output, const tinytl_supernet *supe
   return status;
 }
 
+/* A link that leads nowhere may lead to the backbone once that is there. */
+static bool leads_nowhere(const char *path) {
+  struct stat info;
+  return lstat(path, &info) == 0 && stat(path, &info) != 0;
+}
+
 /* Found out before the search what would keep the plot from being written. */
 static tinytl_status check_plot(const search_arguments *args, tinytl_error *error) {
   cli_output output;
   if (!args->plot_path) return TINYTL_OK;
+  if (leads_nowhere(args->plot_path)) {
+    return cli_fail(error, TINYTL_ERROR_USAGE,
+                    "%s: is a link that leads nowhere; --plot wants a file", args->plot_path);
+  }
   if (cli_is_same_file(args->plot_path, args->backbone)) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: -o and --plot want two files", args->plot_path);
   }
@@ -281,11 +292,10 @@ static tinytl_status check_plot(const search_arguments *args, tinytl_error *erro
   return status;
 }
 
-/* A link that led nowhere before may lead to the backbone now. */
 static tinytl_status write_plot(search_arguments *args, tinytl_error *error) {
   cli_output output;
   if (!args->plot_path) return TINYTL_OK;
-  tinytl_status status = cli_output_open(&output, args->plot_path, args->backbone, error);
+  tinytl_status status = cli_output_open(&output, args->plot_path, args->supernet, error);
   if (status != TINYTL_OK) return status;
   cli_plot_write(&args->plot, cli_output_write, &output); /* the output knows where it failed */
   return cli_output_finish(&output, TINYTL_OK, error);
@@ -347,8 +357,8 @@ int cli_search(int argc, char **argv) {
   args.search.train.method = (tinytl_method)args.method;
   if (args.no_mirror) args.search.train.mirror = TINYTL_SWITCH_OFF;
   args.search.train.optimizer = (tinytl_optimizer)args.optimizer;
-  /* 0 would be no limit */
-  args.search.max_macs = (uint64_t)ceil((double)args.max_mega_macs * 1e6);
+  if (args.max_mega_macs > 0) /* 0 would be no limit */
+    args.search.max_macs = (uint64_t)fmax(1, round((double)args.max_mega_macs * 1e6));
   args.search.train.stop = cli_stop_flag();
   args.search.train.skip = cli_note_skipped;
   args.search.train.context = &args;

@@ -148,7 +148,7 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
   cli_json_real(&json, "noise", (double)step->noise);
   cli_json_real(&json, "expected", (double)step->expected);
   cli_json_real(&json, "rate", (double)step->rate);
-  cli_json_int(&json, "epochs", step->epochs);
+  cli_json_real(&json, "epochs", step->tried ? step->epochs : (double)NAN);
   cli_json_bool(&json, "kept", step->kept);
   cli_json_text(&json, "reason", step->reason);
   cli_json_close(&json, '}');

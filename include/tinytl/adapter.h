@@ -21,7 +21,7 @@ typedef enum tinytl_method {
 
 /* "last", "bias", "lite", "lite+bias", "norm", "full", "auto"; the reverse returns false for an
  * unknown name. */
-const char *tinytl_method_name(tinytl_method method);
+const char *tinytl_method_name(tinytl_method method); /* NULL: no method */
 bool tinytl_method_parse(const char *name, tinytl_method *method);
 
 /* What training made, for one backbone: classifier, biases, lite modules, gains, weights, class

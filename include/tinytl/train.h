@@ -152,10 +152,10 @@ typedef struct tinytl_train_report {
   tinytl_profile profile;   /* with options->profile; else zeros */
 } tinytl_train_report;
 
-/* Adapts the backbone to `train`. `val`, of the same classes in the same order, chooses the epoch:
- * the latest one that is not worse than the best by more than one standard error of its accuracy;
- * and it sets the adapter's temperature and reject_below. NULL: the last epoch is kept, with
- * temperature 1. Rare classes weigh as much as common ones (docs/training.md).
+/* Adapts the backbone to `train`. `val`, of the same classes in the same order (names may be NULL),
+ * chooses the epoch: the latest one that is not worse than the best by more than one standard error
+ * of its accuracy; and it sets the adapter's temperature and reject_below. NULL: the last epoch is
+ * kept, with temperature 1. Rare classes weigh as much as common ones (docs/training.md).
  *
  * TINYTL_METHOD_AUTO trains TINYTL_METHOD_LAST, then BIAS, then LITE_BIAS from the biases of BIAS,
  * and goes on while a method is expected to gain half a point: by how much more probability it

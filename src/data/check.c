@@ -21,7 +21,7 @@ static tinytl_status check_same_classes(const tinytl_images *train, const tinytl
     return tinytl_fail(error, TINYTL_ERROR_DATA,
                        "validation pictures: expected %d classes, as of training, found %d",
                        train->n_classes, val->n_classes);
-  for (int c = 0; c < train->n_classes; c++)
+  for (int c = 0; val->class_names && c < train->n_classes; c++)
     if (strcmp(train->class_names[c], val->class_names[c]) != 0)
       return tinytl_fail(error, TINYTL_ERROR_DATA,
                          "validation pictures: expected class %d to be '%.80s', as of training, "

@@ -205,8 +205,8 @@ tinytl_status tinytl_input_check(const tinytl_input *input, const char *where,
     if (!isfinite(input->mean[c]) || !isfinite(input->std[c]) || !isfinite(1 / input->std[c]) ||
         input->std[c] < 0)
       return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                         "%s: mean must be finite and std above 0, found %g and %g", where,
-                         (double)input->mean[c], (double)input->std[c]);
+                         "%s: mean must be finite and std above 0 and finite, found %g and %g",
+                         where, (double)input->mean[c], (double)input->std[c]);
   return TINYTL_OK;
 }
 

@@ -218,8 +218,8 @@ static tinytl_status read_file(tinytl_safetensors *file, const char *bytes, size
   const bool fits = length <= TINYTL_ST_MAX_HEADER && length <= nbytes - 8;
   if (!fits && (tinytl_is_tflite(bytes, nbytes) || tinytl_is_zip(bytes, nbytes)))
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                       "%s: is a TFLite file or a PyTorch checkpoint; 'tinytl import' makes a "
-                       "backbone of such",
+                       "%s: is no safetensors file; of a TFLite file or a PyTorch checkpoint "
+                       "'tinytl import' makes a backbone",
                        file->name);
   if (!fits)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,

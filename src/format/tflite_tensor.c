@@ -122,7 +122,8 @@ static tinytl_status read_scales(tinytl_tflite *graph, const tinytl_tflite_tenso
     (*scale)[c] = tinytl_fb_float_at(&graph->file, tensor->scale, n == 1 ? 0 : (size_t)c);
     const int64_t zero = zero_point_at(graph, tensor, c);
     if (zero < -128 || zero > 255)
-      return tinytl_tflite_fail(graph, error, "weight zero point %d must be -128 to 255", c);
+      return tinytl_tflite_fail(
+          graph, error, "weight zero point %d must be -128 to 255, found %lld", c, (long long)zero);
     if (!isfinite((*scale)[c]) || (*scale)[c] <= 0)
       return tinytl_tflite_fail(graph, error, "weight scale %d must be above 0, found %g", c,
                                 (double)(*scale)[c]);

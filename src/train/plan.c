@@ -430,11 +430,14 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
       plan->why_not = status;
       break;
     }
-    const bool is_largest = status == TINYTL_ERROR_MEMORY_LIMIT && planned->smallest_bytes > most;
+    const bool is_limited = status == TINYTL_ERROR_MEMORY_LIMIT;
+    const bool is_largest = is_limited && planned->smallest_bytes > most;
     if (is_largest) most = planned->smallest_bytes;
-    const bool is_end = status != TINYTL_OK && (status != TINYTL_ERROR_MEMORY_LIMIT || !resumed);
-    if ((is_largest || is_end) && error) *error = reason;
-    if (is_end) return status;
+    /* The methods to come may want a larger limit still. */
+    const bool goes_on =
+        status == TINYTL_OK || (resumed && is_limited && planned->smallest_bytes > 0);
+    if ((is_largest || !goes_on) && error) *error = reason;
+    if (!goes_on) return status;
     plan->n_steps++;
     carry.nbytes = compared + sizeof *carry.adapter + planned->trained_bytes;
   }

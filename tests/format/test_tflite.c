@@ -203,6 +203,33 @@ static void test_constants_are_folded(void **state) {
   tinytl_backbone_free(backbone);
 }
 
+/* A sum is the bias's affair: int8 weights stay as they stand in the file. */
+static void test_sum_keeps_int8(void **state) {
+  static const int8_t w[WIDTH * 27] = {-100, 5, 99};
+  static float shift = 0.25f;
+  (void)state;
+  maker m = start();
+  int x = conv(&m, 0, 3, 2, SAME, 0);
+  maker_tensor *weight = &m.tensors[1];
+  weight->type = 9;
+  weight->data = w;
+  weight->nbytes = sizeof w;
+  weight->n_scales = 1;
+  weight->scales[0] = 0.01f;
+  x = with_constant(&m, ADD, x, maker_float(&m, 1, DIMS(1), &shift), 0);
+  finish(&m, x);
+  tinytl_backbone *backbone = NULL;
+  sink file = maker_finish(&m);
+  assert_int_equal(
+      tinytl_backbone_import(file.bytes, file.nbytes, "x", TINYTL_WEIGHTS_INT8, &backbone, NULL),
+      TINYTL_OK);
+  assert_memory_equal(backbone->weight[0].i8, w, sizeof w);
+  assert_true(backbone->weight[0].scale[0] == 0.01f);
+  assert_true(backbone->bias[0][2] == values[7 + 2] + shift);
+  tinytl_backbone_free(backbone);
+  free(file.bytes);
+}
+
 /* int8 weights with a scale a channel, int32 bias, an activation that only the output's range
  * shows. */
 static void test_quantised(void **state) {
@@ -340,14 +367,14 @@ static void expect_weight_refused(float scale, int64_t zero_point, const char *w
 /* They would make a backbone file that no reader takes, or numbers that overflow. */
 static void test_refused_quantisation(void **state) {
   (void)state;
-  expect_weight_refused(0.01f, INT64_MIN, "weight zero point 0 must be -128 to 255");
-  expect_weight_refused(0.01f, 256, "weight zero point 0 must be -128 to 255");
+  expect_weight_refused(0.01f, INT64_MIN, "weight zero point 0 must be -128 to 255, found");
+  expect_weight_refused(0.01f, 256, "weight zero point 0 must be -128 to 255, found");
   expect_weight_refused(1e37f, 0, "scale 0 must be above 0 and at most 2.65");
   maker m = small_net();
   m.tensors[0].type = 9;
   m.tensors[0].n_scales = 1;
   m.tensors[0].scales[0] = 1e-41f;
-  expect_refused(&m, "mean must be finite and std above 0");
+  expect_refused(&m, "mean must be finite and std above 0 and finite");
 }
 
 /* A small file would make a network of any size. */
@@ -405,6 +432,7 @@ int main(void) {
       cmocka_unit_test(test_pad_is_folded),
       cmocka_unit_test(test_constants_are_folded),
       cmocka_unit_test(test_quantised),
+      cmocka_unit_test(test_sum_keeps_int8),
       cmocka_unit_test(test_refused),
       cmocka_unit_test(test_refused_quantisation),
       cmocka_unit_test(test_refused_sharing),

@@ -134,7 +134,7 @@ static void assert_each_refused(saved_run *f, const sink *from, const change *ch
 static void test_wrong_fields(void **state) {
   (void)state;
   static const change cases[] = {
-      {"checkpoint 5", "checkpoint 2", "expected \"checkpoint 5\", found \"checkpoint 2\""},
+      {"checkpoint 6", "checkpoint 2", "expected \"checkpoint 6\", found \"checkpoint 2\""},
       {"tinytl.format", "tinytl.xormat", "tinytl.format is missing"},
       {"tinytl.version", "tinytl.xersion", "tinytl.version is missing"},
       {"tinytl.kernels", "tinytl.xernels", "tinytl.kernels is missing"},

@@ -15,6 +15,7 @@ run tinytl search -d "$fixtures/pictures" -o new.safetensors --plot same --check
 mkdir sub
 ln -s new.safetensors plot.svg
 run tinytl search -d "$fixtures/pictures" -o new.safetensors --plot sub/../new.safetensors
+run tinytl search -d "$fixtures/pictures" -o new.safetensors --plot plot.svg
 touch new.safetensors
 run tinytl search -d "$fixtures/pictures" -o new.safetensors --plot plot.svg
 rm -r new.safetensors plot.svg sub
