@@ -2,6 +2,10 @@
 
 #include <string.h>
 
+bool tinytl_fb_is(const void *bytes, size_t nbytes, const char kind[4]) {
+  return nbytes >= 8 && memcmp((const char *)bytes + 4, kind, 4) == 0;
+}
+
 static bool inside(tinytl_flatbuffer *buffer, size_t at, size_t nbytes) {
   if (at <= buffer->nbytes && nbytes <= buffer->nbytes - at) return true;
   buffer->damaged = true;

@@ -16,6 +16,9 @@ typedef struct tinytl_flatbuffer {
   bool damaged;
 } tinytl_flatbuffer;
 
+/* Whether a file says that it is of this kind: four letters, at byte 4. */
+bool tinytl_fb_is(const void *bytes, size_t nbytes, const char kind[4]);
+
 /* Position of a table; 0: absent (the root's offset stands there, so no table can). */
 typedef size_t tinytl_fb_table;
 

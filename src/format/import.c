@@ -1,6 +1,7 @@
 #include "format/import.h"
 
 #include "format/arch_json.h"
+#include "format/flatbuffer.h"
 #include "format/zip.h"
 
 #include <stdio.h>
@@ -84,7 +85,7 @@ tinytl_status tinytl_backbone_import(const void *bytes, size_t nbytes, const cha
                                      tinytl_error *error) {
   const char *text = bytes;
   if (nbytes == 0) return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: the file is empty", name);
-  if (tinytl_is_tflite(bytes, nbytes))
+  if (tinytl_fb_is(bytes, nbytes, "TFL3"))
     return tinytl_import_tflite(bytes, nbytes, name, weights, backbone, error);
   if (nbytes > 8 && text[8] == '{')
     return import_safetensors(bytes, nbytes, name, weights, backbone, error);

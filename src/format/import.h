@@ -13,7 +13,6 @@ tinytl_status tinytl_import_chain(const tinytl_safetensors *file, tinytl_weights
 tinytl_status tinytl_import_state(const tinytl_state_dict *state, tinytl_weights weights,
                                   tinytl_backbone **backbone, tinytl_error *error);
 
-bool tinytl_is_tflite(const void *bytes, size_t nbytes);
 tinytl_status tinytl_import_tflite(const void *bytes, size_t nbytes, const char *name,
                                    tinytl_weights weights, tinytl_backbone **backbone,
                                    tinytl_error *error);

@@ -1,7 +1,7 @@
 /* The reader. Numbers in the data are little-endian, as on every machine this project runs on. */
 #include "format/safetensors.h"
 
-#include "format/import.h"
+#include "format/flatbuffer.h"
 #include "format/json.h"
 #include "format/zip.h"
 #include "tinytl/backbone.h"
@@ -216,7 +216,7 @@ static tinytl_status read_file(tinytl_safetensors *file, const char *bytes, size
                        file->name, nbytes);
   const uint64_t length = header_length((const uint8_t *)bytes);
   const bool fits = length <= TINYTL_ST_MAX_HEADER && length <= nbytes - 8;
-  if (!fits && (tinytl_is_tflite(bytes, nbytes) || tinytl_is_zip(bytes, nbytes)))
+  if (!fits && (tinytl_fb_is(bytes, nbytes, "TFL3") || tinytl_is_zip(bytes, nbytes)))
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: is no safetensors file; of a TFLite file or a PyTorch checkpoint "
                        "'tinytl import' makes a backbone",

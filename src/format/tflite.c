@@ -122,10 +122,6 @@ static tinytl_status read_graph(tinytl_tflite *graph, tinytl_error *error) {
 
 /* ---- Import ------------------------------------------------------------------------------- */
 
-bool tinytl_is_tflite(const void *bytes, size_t nbytes) {
-  return nbytes >= 8 && memcmp((const char *)bytes + 4, "TFL3", 4) == 0;
-}
-
 tinytl_status tinytl_import_tflite(const void *bytes, size_t nbytes, const char *name,
                                    tinytl_weights weights, tinytl_backbone **backbone,
                                    tinytl_error *error) {
