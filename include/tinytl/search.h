@@ -82,7 +82,8 @@ typedef struct tinytl_search_report {
  * classifier is the super-net's or, in mode FULL, one of the pictures' classes, and its biases and
  * lite modules are adapted to them. Same seed, same bytes, whatever the number of threads; under a
  * memory limit their stacks count, so it must be the same. Errors: USAGE (options; a state of
- * others), DATA, MODEL (a state that is damaged, or of another super-net or other pictures),
+ * others), DATA, MODEL (a state that is damaged, or of another super-net or other pictures;
+ * a sub-net whose values are not finite),
  * MEMORY_LIMIT (no sub-net meets the limits: the message says what the smallest takes; or the
  * search does not), INTERRUPTED. */
 tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images *train,

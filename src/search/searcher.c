@@ -401,5 +401,9 @@ tinytl_status tinytl_searcher_finish(tinytl_searcher *s, const tinytl_subnet *su
     s->folded.classifier_bias = a->values + a->params->segments[1].offset;
   }
   tinytl_pages_drop(s->work, s->work_nbytes);
-  return tinytl_backbone_build(&s->folded, TINYTL_WEIGHTS_INT8, backbone, error);
+  tinytl_error reason;
+  const tinytl_status status =
+      tinytl_backbone_build(&s->folded, TINYTL_WEIGHTS_INT8, backbone, &reason);
+  if (status == TINYTL_OK) return TINYTL_OK;
+  return tinytl_fail(error, status, "the chosen sub-net, its norms folded: %.400s", reason.message);
 }

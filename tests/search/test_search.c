@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/shared_values.h"
 #include "model/supernet.h"
 #include "support/memory_images.h"
 #include "support/sink.h"
@@ -366,6 +367,30 @@ static void test_no_training_picture(void **state) {
   }
 }
 
+/* Found by fuzzing: behind a map that is always 0 weights are of no account, until they are folded.
+ */
+static void test_folded_weights_not_finite(void **state) {
+  (void)state;
+  fixture *f = make(false);
+  tinytl_supernet changed = *supernets[0];
+  tinytl_shared_values *shared = calloc(1, sizeof *shared);
+  tinytl_backbone *backbone = NULL;
+  tinytl_shared_values_layout(shared, &changed.space);
+  const tinytl_layer *depthwise = &shared->arch.layers[1];
+  changed.values = malloc(changed.n_values * sizeof *changed.values);
+  memcpy(changed.values, supernets[0]->values, changed.n_values * sizeof *changed.values);
+  changed.values[shared->params.shift[0]] = -1e6f;
+  for (int k = 0; k < depthwise->kernel * depthwise->kernel; k++)
+    changed.values[shared->params.weight[1] + (size_t)(k * depthwise->out_c)] = 3e38f;
+  f->supernet = &changed;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_MODEL);
+  assert_non_null(
+      strstr(f->error.message, "the chosen sub-net, its norms folded: layers.1.weight"));
+  free(changed.values);
+  free(shared);
+  free(f);
+}
+
 /* Sizes that a limit leaves out, and sub-nets that do not meet it, are no errors. */
 static void test_error_is_untouched(void **state) {
   (void)state;
@@ -395,6 +420,7 @@ int main(void) {
       cmocka_unit_test(test_goes_on),
       cmocka_unit_test(test_quick_goes_on),
       cmocka_unit_test(test_no_training_picture),
+      cmocka_unit_test(test_folded_weights_not_finite),
       cmocka_unit_test(test_error_is_untouched),
   };
   return cmocka_run_group_tests(tests, make_supernets, free_supernets);
