@@ -69,12 +69,14 @@ static size_t load_nbytes(const tinytl_pretrainer *p) {
   const tinytl_images *const sets[] = {p->train, p->val};
   size_t nbytes = 0;
   /* Training pictures are seen as they are too, for the statistics of norms. */
-  for (int i = 0; i < 2; i++)
-    for (int epoch = 0; epoch <= (i == 0); epoch++) {
+  for (int i = 0; i < 2; i++) {
+    const int last = i == 0 ? 1 : 0;
+    for (int epoch = 0; epoch <= last; epoch++) {
       if (!sets[i] || !sets[i]->load_nbytes) continue;
       const tinytl_view view = tinytl_pretrainer_view(p, p->max_size, epoch);
       nbytes = tinytl_size_max(nbytes, sets[i]->load_nbytes(sets[i]->context, &view));
     }
+  }
   return nbytes;
 }
 

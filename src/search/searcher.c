@@ -115,12 +115,14 @@ static size_t load_nbytes(const tinytl_searcher *s) {
   const tinytl_images *const sets[] = {s->train, s->val};
   size_t nbytes = 0;
   /* Training pictures are seen as they are too, for the statistics of norms. */
-  for (int i = 0; i < 2; i++)
-    for (int epoch = 0; epoch <= (i == 0 && s->adaptation != NULL); epoch++) {
+  for (int i = 0; i < 2; i++) {
+    const int last = i == 0 && s->adaptation ? 1 : 0;
+    for (int epoch = 0; epoch <= last; epoch++) {
       const tinytl_view view = view_of(s, epoch);
       if (sets[i]->load_nbytes)
         nbytes = tinytl_size_max(nbytes, sets[i]->load_nbytes(sets[i]->context, &view));
     }
+  }
   return nbytes;
 }
 
