@@ -147,6 +147,11 @@ static mode_t wanted_mode(const struct stat *old) {
   return 0666 & ~mask;
 }
 
+static const char *last_name(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
 /* The caller's to free; NULL: no memory. */
 static char *folder_of(const char *path) {
   const char *slash = strrchr(path, '/');
@@ -190,8 +195,7 @@ static bool link_nameless(const cli_output *output) {
 
 /* DIR/NAME -> a new file DIR/.NAME.XXXXXX, or one without a name that is to become .NAME.PID */
 static FILE *open_temporary(cli_output *output, mode_t mode) {
-  const char *slash = strrchr(output->target, '/');
-  const char *name = slash ? slash + 1 : output->target;
+  const char *name = last_name(output->target);
   size_t size = strlen(output->target) + 32;
   output->temporary = malloc(size);
   if (!output->temporary) return NULL;
@@ -247,11 +251,6 @@ static bool stat_folder(const char *path, struct stat *info) {
 
 static bool is_same(const struct stat *x, const struct stat *y) {
   return x->st_dev == y->st_dev && x->st_ino == y->st_ino;
-}
-
-static const char *last_name(const char *path) {
-  const char *slash = strrchr(path, '/');
-  return slash ? slash + 1 : path;
 }
 
 bool cli_is_same_file(const char *path, const char *other) {

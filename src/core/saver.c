@@ -6,6 +6,12 @@
 
 #define SAVE_SHARE 0.01 /* of the time, at most */
 
+tinytl_status tinytl_saver_check(float interval, tinytl_error *error) {
+  if (interval >= 0) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_USAGE,
+                     "seconds between checkpoints must be 0 or more, not %g", (double)interval);
+}
+
 void tinytl_saver_begin(tinytl_saver *saver, bool is_saved) {
   *saver = (tinytl_saver){.is_saved = is_saved, .last = tinytl_now()};
 }

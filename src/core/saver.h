@@ -5,11 +5,15 @@
 
 #include <stdbool.h>
 
+#include "core/status.h"
+
 typedef struct tinytl_saver {
   bool is_saved;        /* the state as it is now */
   double last, seconds; /* when the latest save ended (core/clock.h), and what it took */
 } tinytl_saver;
 
+/* interval: seconds, 0 or more, else USAGE. */
+tinytl_status tinytl_saver_check(float interval, tinytl_error *error);
 /* A run begins, or goes on from a checkpoint, which is its state. */
 void tinytl_saver_begin(tinytl_saver *saver, bool is_saved);
 /* The state is another one; true: it is to be saved. interval: seconds; 0: after every change. */

@@ -6,6 +6,7 @@
 
 #include "core/pages.h"
 #include "core/rng.h"
+#include "core/saver.h"
 #include "model/strings.h"
 #include "pretrain/sgd.h"
 #include "train/optimizer.h"
@@ -45,10 +46,7 @@ static tinytl_status check_options(const tinytl_pretrain_options *options, tinyt
   if (!(options->lr >= 0 && options->lr <= 10))
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "learning rate must be 0 to 10, not %g",
                        (double)options->lr);
-  if (!(options->save_seconds >= 0))
-    return tinytl_fail(error, TINYTL_ERROR_USAGE,
-                       "seconds between checkpoints must be 0 or more, not %g",
-                       (double)options->save_seconds);
+  TINYTL_TRY(tinytl_saver_check(options->save_seconds, error));
   return tinytl_check_int("weights", (int)options->weights, 0, TINYTL_WEIGHTS_F32, error);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/pages.h"
+#include "core/saver.h"
 
 /* ---- Options ------------------------------------------------------------------------------ */
 
@@ -44,10 +45,7 @@ tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
                        "learning rate must be above 0 and at most 10, not %g", (double)options->lr);
   if (!(options->label_smoothing < 0))
     TINYTL_TRY(check_share("label smoothing", options->label_smoothing, false, error));
-  if (!(options->save_seconds >= 0))
-    return tinytl_fail(error, TINYTL_ERROR_USAGE,
-                       "seconds between checkpoints must be 0 or more, not %g",
-                       (double)options->save_seconds);
+  TINYTL_TRY(tinytl_saver_check(options->save_seconds, error));
   TINYTL_TRY(check_share("dropout", options->dropout, false, error));
   return check_share("colour jitter", options->colour_jitter, true, error);
 }
