@@ -76,6 +76,7 @@ static tinytl_status open_val(cli_train_set *set, const char *dir, float val_sha
   float share = val_share;
   if (val_share == CLI_VAL_OF_REFIT) share = by_rule;
   if (val_share == CLI_VAL_A_TENTH) share = fminf(by_rule, 0.1f);
+  if (val_share == CLI_VAL_OF_SEARCH) share = fmaxf(by_rule, 0.2f);
   if (share == 0) return TINYTL_OK;
   set->held_back = true;
   return tinytl_folder_split(set->train, share, seed, &set->val, error);

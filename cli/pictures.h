@@ -22,9 +22,10 @@ typedef struct cli_train_set {
 } cli_train_set;
 
 /* In place of a share of the pictures for validation: DIR/val where there is one, else a tenth of
- * every class, or what tinytl_validation_share wants. With fewer than three pictures a class
- * nothing. */
-enum { CLI_VAL_A_TENTH = -1, CLI_VAL_OF_REFIT = -2 };
+ * every class, or what tinytl_validation_share wants, with fewer than three pictures a class
+ * nothing; or of a search that and a fifth at least, as `train` with the same seed must not hold
+ * back what the search has trained on. */
+enum { CLI_VAL_A_TENTH = -1, CLI_VAL_OF_REFIT = -2, CLI_VAL_OF_SEARCH = -3 };
 
 /* `tells`: of pictures that are left out, and of those that are in two classes. */
 tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_share,

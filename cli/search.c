@@ -14,8 +14,6 @@
 #include "summary.h"
 #include "terminal.h"
 
-#define VAL_SHARE 0.2f
-
 typedef struct search_arguments {
   const char *supernet, *dir, *backbone;
   int method, optimizer;
@@ -48,8 +46,8 @@ static const cli_syntax search_syntax = {
         "train -m BACKBONE adapts what was chosen. Limits are those of that\n"
         "training, with --method, --batch and --optimizer as it will have them; BACKBONE has the\n"
         "size of the pictures that was chosen.\n"
-        "Held-out pictures: DIR/val, or a fifth of the others. Sizes: K, M, G are 10^3, 10^6,\n"
-        "10^9 bytes.\n"};
+        "Held-out pictures: DIR/val, or a fifth of the others, more of few; those that train with\n"
+        "the same --seed holds back are among them. Sizes: K, M, G are 10^3, 10^6, 10^9 bytes.\n"};
 
 static const char *const search_modes[] = {"quick", "full", NULL}; /* tinytl_search_mode */
 
@@ -85,7 +83,7 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
           "of the pictures, to choose from, ascending, as 48,64,96 (default: from 3/4 to twice "
           "the super-net's, up to 224)"),
       CLI_OPTION_REAL("val-split", &args->val_share, 0.05, 0.9, CLI_RANGE_CLOSED,
-                      "share that is held out (default: 0.2)"),
+                      "share that is held out (default: as train's, 0.2 at least)"),
       CLI_OPTION_TEXT(0, "plot", &args->plot_path, "FILE",
                       "score against memory of all that was measured, as SVG"),
       CLI_OPTIONS_CHECKPOINT(&args->checkpoint, &train->save_seconds, "search", "backbone"),
@@ -311,9 +309,8 @@ static tinytl_status run_locked(const tinytl_supernet *supernet, search_argument
     status = cli_output_open(&output, args->backbone, args->supernet, error);
   }
   if (status != TINYTL_OK) return status;
-  const bool has_val = tinytl_folder_has_part(args->dir, TINYTL_PART_VAL);
-  const float share = args->val_share < 0 && !has_val ? VAL_SHARE : args->val_share;
-  status = cli_train_set_open(&set, args->dir, share, args->search.train.seed, true, error);
+  status =
+      cli_train_set_open(&set, args->dir, args->val_share, args->search.train.seed, true, error);
   if (status != TINYTL_OK) {
     cli_output_discard(&output);
     return status;
@@ -343,7 +340,7 @@ static tinytl_status run(const tinytl_supernet *supernet, search_arguments *args
 }
 
 int cli_search(int argc, char **argv) {
-  search_arguments args = {.val_share = CLI_VAL_A_TENTH};
+  search_arguments args = {.val_share = CLI_VAL_OF_SEARCH};
   int exit_code;
   tinytl_search_options_init(&args.search);
   args.method = args.search.train.method;

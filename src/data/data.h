@@ -10,6 +10,9 @@
 tinytl_status tinytl_images_check(const tinytl_images *train, const tinytl_images *val,
                                   tinytl_error *error);
 
+/* Most heap that load takes for any of the pictures; 0: there are none (NULL), or no one tells. */
+size_t tinytl_images_load_nbytes(const tinytl_images *images, const tinytl_view *view);
+
 /* Fills order [n] with 0 to n - 1, shuffled; depends on seed, epoch and n alone. */
 void tinytl_order(uint64_t seed, uint64_t epoch, int n, int *order);
 

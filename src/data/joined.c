@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/status.h"
+#include "data/data.h"
 
 /* The part that picture *index is of; *index becomes its number there. */
 static const tinytl_images *part_of(const tinytl_joined *joined, int *index) {
@@ -26,12 +26,8 @@ static const char *name(void *context, int index) {
 
 static size_t load_nbytes(void *context, const tinytl_view *view) {
   const tinytl_joined *joined = context;
-  size_t most = 0;
-  for (int i = 0; i < 2; i++) {
-    const tinytl_images *part = joined->parts[i];
-    if (part->load_nbytes) most = tinytl_size_max(most, part->load_nbytes(part->context, view));
-  }
-  return most;
+  return tinytl_size_max(tinytl_images_load_nbytes(joined->parts[0], view),
+                         tinytl_images_load_nbytes(joined->parts[1], view));
 }
 
 tinytl_status tinytl_joined_make(tinytl_joined *joined, const tinytl_images *first,

@@ -2,14 +2,13 @@
 #include <stdlib.h>
 
 #include "core/cursor.h"
+#include "core/limit.h"
 #include "core/pages.h"
 #include "pretrain/pretrainer.h"
 
 enum {
-  STACK_NBYTES = 32 * 1024,      /* touched of a thread's stack */
   HEAP_NBYTES = 256 * 1024,      /* messages, stdio, folders being read */
   LIMIT_MARGIN = 256 * 1024,     /* kept free under a limit */
-  LIMIT_STEP = 100 * 1000,       /* limits are named with one decimal of a MB */
   LOAD_NBYTES = 64 * 1000 * 1000 /* under a limit, most that decoding a picture may take */
 };
 
@@ -66,18 +65,12 @@ static void lay_out(tinytl_pretrainer *p, tinytl_cursor *c, void **loader_memory
 }
 
 static size_t load_nbytes(const tinytl_pretrainer *p) {
-  const tinytl_images *const sets[] = {p->train, p->val};
-  size_t nbytes = 0;
   /* Training pictures are seen as they are too, for the statistics of norms. */
-  for (int i = 0; i < 2; i++) {
-    const int last = i == 0 ? 1 : 0;
-    for (int epoch = 0; epoch <= last; epoch++) {
-      if (!sets[i] || !sets[i]->load_nbytes) continue;
-      const tinytl_view view = tinytl_pretrainer_view(p, p->max_size, epoch);
-      nbytes = tinytl_size_max(nbytes, sets[i]->load_nbytes(sets[i]->context, &view));
-    }
-  }
-  return nbytes;
+  const tinytl_view as_is = tinytl_pretrainer_view(p, p->max_size, 0);
+  const tinytl_view augmented = tinytl_pretrainer_view(p, p->max_size, 1);
+  const size_t nbytes = tinytl_size_max(tinytl_images_load_nbytes(p->train, &as_is),
+                                        tinytl_images_load_nbytes(p->val, &as_is));
+  return tinytl_size_max(nbytes, tinytl_images_load_nbytes(p->train, &augmented));
 }
 
 static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
@@ -92,8 +85,8 @@ static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
   p->block_nbytes = c.used;
   /* At the end the backbone, twice at most while it is quantised, takes the place of the maps. */
   const size_t backbone = 2 * p->n_values * sizeof(float);
-  p->total_bytes = c.used + p->load_nbytes + (size_t)(n_threads + 1) * STACK_NBYTES + HEAP_NBYTES +
-                   2 * sizeof(tinytl_backbone) + sizeof *p->net + sizeof *p->arch;
+  p->total_bytes = c.used + p->load_nbytes + (size_t)(n_threads + 1) * TINYTL_STACK_NBYTES +
+                   HEAP_NBYTES + 2 * sizeof(tinytl_backbone) + sizeof *p->net + sizeof *p->arch;
   if (p->shrinking) p->total_bytes += sizeof *p->shrinking;
   if (p->teacher) p->total_bytes += tinytl_teacher_nbytes(p->teacher);
   if (backbone > p->maps_nbytes) p->total_bytes += backbone - p->maps_nbytes;
@@ -105,8 +98,7 @@ static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
                      "%.1f MB: they need %.1f MB, and %.1f MB are taken before; the smallest limit "
                      "that would do is %.1fM, or a smaller batch",
                      p->batch, p->max_size, (double)limit / 1e6, (double)p->total_bytes / 1e6,
-                     (double)p->base_bytes / 1e6,
-                     (double)tinytl_round_up(needed, LIMIT_STEP) / 1e6);
+                     (double)p->base_bytes / 1e6, (double)tinytl_limit_to_name(needed) / 1e6);
 }
 
 /* Of networks for every size, the pictures' own last. */

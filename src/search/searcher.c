@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/cursor.h"
+#include "core/limit.h"
 #include "core/pages.h"
 #include "search/accuracy_predictor.h"
 #include "train/rules.h"
@@ -16,11 +17,8 @@ enum {
    * take grows with the square. */
   MOST_RIDGE_IMAGES = 1024,
   LEAST_RIDGE_IMAGES = 256,
-  STACK_NBYTES = 32 * 1024,
   HEAP_NBYTES = 256 * 1024,
   LIMIT_MARGIN = 256 * 1024,
-  BASE_SPREAD = 64 * 1024,       /* from one start of the process to the next */
-  LIMIT_STEP = 100 * 1000,       /* limits are named with one decimal of a MB */
   LOAD_NBYTES = 64 * 1000 * 1000 /* most that decoding a picture may take */
 };
 
@@ -112,18 +110,12 @@ static tinytl_view view_of(const tinytl_searcher *s, int epoch) {
 }
 
 static size_t load_nbytes(const tinytl_searcher *s) {
-  const tinytl_images *const sets[] = {s->train, s->val};
-  size_t nbytes = 0;
-  /* Training pictures are seen as they are too, for the statistics of norms. */
-  for (int i = 0; i < 2; i++) {
-    const int last = i == 0 && s->adaptation ? 1 : 0;
-    for (int epoch = 0; epoch <= last; epoch++) {
-      const tinytl_view view = view_of(s, epoch);
-      if (sets[i]->load_nbytes)
-        nbytes = tinytl_size_max(nbytes, sets[i]->load_nbytes(sets[i]->context, &view));
-    }
-  }
-  return nbytes;
+  /* With adaptation training pictures are seen as they are too, for the statistics of norms. */
+  const tinytl_view as_is = view_of(s, 0), augmented = view_of(s, 1);
+  const size_t nbytes = tinytl_size_max(tinytl_images_load_nbytes(s->train, &as_is),
+                                        tinytl_images_load_nbytes(s->val, &as_is));
+  if (!s->adaptation) return nbytes;
+  return tinytl_size_max(nbytes, tinytl_images_load_nbytes(s->train, &augmented));
 }
 
 /* What lies outside of the block. At the end the backbone, in 8 bits and so less than the values,
@@ -131,7 +123,7 @@ static size_t load_nbytes(const tinytl_searcher *s) {
 static size_t other_nbytes(const tinytl_searcher *s) {
   const int n_threads = tinytl_n_threads(s->options->train.n_threads);
   const size_t backbone = s->shared.params.n * sizeof(float);
-  return sizeof *s + load_nbytes(s) + (size_t)(n_threads + 1) * STACK_NBYTES + HEAP_NBYTES +
+  return sizeof *s + load_nbytes(s) + (size_t)(n_threads + 1) * TINYTL_STACK_NBYTES + HEAP_NBYTES +
          (size_t)s->options->candidates * sizeof(tinytl_measured) +
          (s->adaptation ? tinytl_adaptation_heap_nbytes(s) : 0) +
          (backbone > s->work_nbytes ? backbone - s->work_nbytes : 0);
@@ -157,8 +149,7 @@ static tinytl_status choose_batch(tinytl_searcher *s, const tinytl_search_positi
                      "MB, and %.1f MB are taken before it starts; the smallest limit that would do "
                      "is %.1fM, which --search-limit gives to the search alone%s",
                      (double)limit / 1e6, (double)s->total_bytes / 1e6, (double)s->base_bytes / 1e6,
-                     (double)tinytl_round_up(
-                         s->base_bytes + s->total_bytes + LIMIT_MARGIN + BASE_SPREAD, LIMIT_STEP) /
+                     (double)tinytl_limit_to_name(s->base_bytes + s->total_bytes + LIMIT_MARGIN) /
                          1e6,
                      s->adaptation && s->adaptation->method == TINYTL_METHOD_LITE_BIAS
                          ? "; for method bias it leaves lite modules as they are and needs less"

@@ -3,21 +3,16 @@
 #include <stdlib.h>
 
 #include "core/cursor.h"
+#include "core/limit.h"
 #include "core/pages.h"
 #include "train/paper.h"
 #include "train/trainer.h"
 
 enum {
-  /* Touched of a thread's stack: the largest operator's buffers are 40 KB (conv_dense, conv_rgb).
-   */
-  STACK_NBYTES = 32 * 1024,
   /* Heap that is not planned: messages, stdio, folders being read, and what malloc loses. */
   HEAP_NBYTES = 128 * 1024,
   /* Kept free under a limit: the kernel counts resident pages by batches. */
   LIMIT_MARGIN = 192 * 1024,
-  /* What a process holds at first differs from run to run: a limit that is named holds for all. */
-  BASE_SPREAD = 64 * 1024,
-  LIMIT_STEP = 100 * 1000, /* limits are named with one decimal of a MB */
   /* Under a limit pictures may take this at least and this share of it at most before anything else
    * is given up for them, and then what is left. A streamed JPEG of 12 megapixels takes less. */
   LOAD_NBYTES = 1000 * 1000,
@@ -143,7 +138,8 @@ static int n_threads(const tinytl_trainer *t) {
 
 static size_t other_nbytes(const tinytl_trainer *t) {
   const size_t n_stacks = (size_t)n_threads(t) + (size_t)n_decoders(t);
-  const size_t nbytes = n_stacks * STACK_NBYTES + HEAP_NBYTES + sizeof *t + sizeof *t->network +
+  const size_t nbytes = n_stacks * TINYTL_STACK_NBYTES + HEAP_NBYTES + sizeof *t +
+                        sizeof *t->network +
                         (size_t)t->params->n_segments * sizeof *t->params->segments +
                         sizeof *t->gradients + program_nbytes(t->train_program) +
                         program_nbytes(t->test_program) + (t->carry ? t->carry->nbytes : 0);
@@ -163,14 +159,9 @@ static tinytl_paper_method paper_method(tinytl_method method) {
 
 /* Depends on the method and t->max_load_nbytes alone, and looks at every kind of picture. */
 static size_t load_nbytes(const tinytl_trainer *t) {
-  const tinytl_images *const sets[] = {t->train, t->val};
-  size_t nbytes = 0;
-  for (int i = 0; i < 2; i++) {
-    if (!sets[i] || !sets[i]->load_nbytes) continue;
-    const tinytl_view view = tinytl_trainer_view(t, i == 0, 0);
-    nbytes = tinytl_size_max(nbytes, sets[i]->load_nbytes(sets[i]->context, &view));
-  }
-  return nbytes;
+  const tinytl_view train = tinytl_trainer_view(t, true, 0), val = tinytl_trainer_view(t, false, 0);
+  return tinytl_size_max(tinytl_images_load_nbytes(t->train, &train),
+                         tinytl_images_load_nbytes(t->val, &val));
 }
 
 /* Of one image: where features are computed once, its features and one step of the classifier. */
@@ -348,8 +339,8 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
     t->load_nbytes = load_nbytes(t);
   }
   TINYTL_TRY(count_one_lane(t, backbone, &choices, error));
-  t->plan.smallest_bytes = tinytl_round_up(
-      t->plan.base_bytes + found.smallest_nbytes + LIMIT_MARGIN + BASE_SPREAD, LIMIT_STEP);
+  t->plan.smallest_bytes =
+      tinytl_limit_to_name(t->plan.base_bytes + found.smallest_nbytes + LIMIT_MARGIN);
   return TINYTL_OK;
 }
 

@@ -319,22 +319,27 @@ static void split_takes_a_share_of_every_class(void **state) {
   pictures_dir_remove(&dir);
 }
 
+/* Films of four frames; two series, each half of the class; pictures that belong to none. */
+static void write_series(pictures_dir *dir) {
+  char name[100];
+  pictures_mkdir(dir, "films");
+  pictures_mkdir(dir, "large");
+  pictures_mkdir(dir, "loose");
+  for (int i = 0; i < 20; i++) {
+    snprintf(name, sizeof name, "films/%02d_%d.png", i / 4, i % 4 + 8);
+    write_picture(dir, name);
+    snprintf(name, sizeof name, "large/%c%d.png", 'a' + i / 10, i % 10);
+    write_picture(dir, name);
+    snprintf(name, sizeof name, "loose/%c.png", 'a' + i);
+    write_picture(dir, name);
+  }
+}
+
 /* Frames of films went to both sides, and validation saw near copies of what was trained on. */
 static void split_keeps_series_together(void **state) {
   (void)state;
   pictures_dir dir = pictures_dir_make();
-  char name[100];
-  pictures_mkdir(&dir, "films");
-  pictures_mkdir(&dir, "large");
-  pictures_mkdir(&dir, "loose");
-  for (int i = 0; i < 20; i++) {
-    snprintf(name, sizeof name, "films/%02d_%d.png", i / 4, i % 4 + 8);
-    write_picture(&dir, name);
-    snprintf(name, sizeof name, "large/%c%d.png", 'a' + i / 10, i % 10);
-    write_picture(&dir, name);
-    snprintf(name, sizeof name, "loose/%c.png", 'a' + i);
-    write_picture(&dir, name);
-  }
+  write_series(&dir);
   bool moved_apart = false;
   for (uint64_t seed = 0; seed < 20; seed++) {
     skips skipped = {0};
@@ -361,6 +366,35 @@ static void split_keeps_series_together(void **state) {
     tinytl_folder_free(val);
   }
   assert_true(moved_apart); /* pictures that belong to no series are drawn one by one */
+  pictures_dir_remove(&dir);
+}
+
+static bool holds(const tinytl_folder *folder, const char *path) {
+  for (int i = 0; i < tinytl_folder_images(folder)->n_images; i++)
+    if (strcmp(tinytl_folder_path(folder, i), path) == 0) return true;
+  return false;
+}
+
+/* What a search holds out holds what `train` holds back. */
+static void split_of_more_holds_that_of_less(void **state) {
+  (void)state;
+  pictures_dir dir = pictures_dir_make();
+  static const float shares[] = {0.1f, 0.13f, 0.2f, 0.35f, 0.5f, 0.9f};
+  write_series(&dir);
+  for (uint64_t seed = 0; seed < 20; seed++) {
+    tinytl_folder *smaller = NULL;
+    for (int i = 0; i < 6; i++) {
+      skips skipped = {0};
+      tinytl_folder *train = open_part(dir.path, TINYTL_PART_TRAIN, &skipped), *val = NULL;
+      assert_int_equal(tinytl_folder_split(train, shares[i], seed, &val, NULL), TINYTL_OK);
+      for (int k = 0; smaller && k < tinytl_folder_images(smaller)->n_images; k++)
+        assert_true(holds(val, tinytl_folder_path(smaller, k)));
+      tinytl_folder_free(train);
+      tinytl_folder_free(smaller);
+      smaller = val;
+    }
+    tinytl_folder_free(smaller);
+  }
   pictures_dir_remove(&dir);
 }
 
@@ -485,6 +519,7 @@ int main(void) {
       cmocka_unit_test(closed_folders_are_refused),
       cmocka_unit_test(split_takes_a_share_of_every_class),
       cmocka_unit_test(split_keeps_series_together),
+      cmocka_unit_test(split_of_more_holds_that_of_less),
       cmocka_unit_test(split_leaves_one_of_the_series),
       cmocka_unit_test(split_depends_on_the_seed),
       cmocka_unit_test(memory_of_the_pictures_is_told),

@@ -40,3 +40,7 @@ tinytl_status tinytl_images_check(const tinytl_images *train, const tinytl_image
   TINYTL_TRY(check_same_classes(train, val, error));
   return check_labels(val, "validation", error);
 }
+
+size_t tinytl_images_load_nbytes(const tinytl_images *images, const tinytl_view *view) {
+  return images && images->load_nbytes ? images->load_nbytes(images->context, view) : 0;
+}

@@ -1,0 +1,10 @@
+#include "core/limit.h"
+
+enum {
+  BASE_SPREAD = 64 * 1024, /* what a process holds at first differs so much from start to start */
+  STEP = 100 * 1000        /* one decimal of a MB */
+};
+
+size_t tinytl_limit_to_name(size_t nbytes) {
+  return tinytl_round_up(nbytes + BASE_SPREAD, STEP);
+}

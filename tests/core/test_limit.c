@@ -1,0 +1,19 @@
+#include "support/cmocka.h"
+
+#include "core/limit.h"
+
+/* It can be said with one decimal of a MB, and does for a process that begins a little larger. */
+static void test_limit_to_name(void **state) {
+  (void)state;
+  for (size_t nbytes = 1; nbytes < 400000; nbytes += 999) {
+    const size_t limit = tinytl_limit_to_name(nbytes);
+    assert_int_equal(limit % 100000, 0);
+    assert_true(limit >= nbytes + 64 * 1024);
+    assert_true(limit < nbytes + 64 * 1024 + 100000);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_limit_to_name)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
