@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "pictures.h"
@@ -53,12 +52,6 @@ typedef struct search {
   tinytl_error *error;
 } search;
 
-static bool is_picture(const char *name) {
-  const char *dot = strrchr(name, '.');
-  return dot && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 ||
-                 strcasecmp(dot, ".png") == 0);
-}
-
 static tinytl_status score_picture(search *s, const char *path) {
   tinytl_status status = tinytl_picture_load(path, 0, &s->view, s->rgb, s->error);
   if (status == TINYTL_ERROR_DATA) {
@@ -98,12 +91,13 @@ static tinytl_status search_entry(search *s, const char *path, const char *name)
   struct stat info;
   bool is_new;
   if (stat(path, &info) != 0) {
-    if (!is_picture(name)) return TINYTL_OK;
+    if (!tinytl_is_picture_name(name)) return TINYTL_OK;
     cli_note_skipped(NULL, path, strerror(errno));
     s->n_skipped++;
     return TINYTL_OK;
   }
-  if (S_ISREG(info.st_mode)) return is_picture(name) ? score_picture(s, path) : TINYTL_OK;
+  if (S_ISREG(info.st_mode))
+    return tinytl_is_picture_name(name) ? score_picture(s, path) : TINYTL_OK;
   if (!S_ISDIR(info.st_mode)) return TINYTL_OK;
   const tinytl_status status = see(s, &info, &is_new);
   return status == TINYTL_OK && is_new ? search_folder(s, path) : status;

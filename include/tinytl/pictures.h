@@ -44,8 +44,11 @@ typedef struct tinytl_images {
   size_t (*load_nbytes)(void *context, const tinytl_view *view);
 } tinytl_images;
 
-/* Pictures in class folders: DIR/class/FILE or DIR/{train,val,test}/class/FILE, with FILE ending
- * in .jpg, .jpeg or .png (any case). Classes are sorted by name (bytes), and so are the pictures of
+/* Whether a file of this name, or path, is taken for a picture: .jpg, .jpeg or .png in any case. */
+bool tinytl_is_picture_name(const char *name);
+
+/* Pictures in class folders: DIR/class/FILE or DIR/{train,val,test}/class/FILE, with FILE of a
+ * picture's name. Classes are sorted by name (bytes), and so are the pictures of
  * a class. Other files and what lies deeper are passed over, which is told once, and so are hidden
  * ones, which is not. */
 typedef struct tinytl_folder tinytl_folder;

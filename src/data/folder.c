@@ -40,14 +40,14 @@ static bool is_dir_at(DIR *dir, const struct dirent *entry) {
   return fstatat(dirfd(dir), entry->d_name, &about, 0) == 0 && S_ISDIR(about.st_mode);
 }
 
-static bool is_picture_name(const char *name) {
+bool tinytl_is_picture_name(const char *name) {
   const char *dot = strrchr(name, '.');
   return dot && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 ||
                  strcasecmp(dot, ".png") == 0);
 }
 
 static bool is_picture(DIR *dir, const struct dirent *entry) {
-  return is_picture_name(entry->d_name) && !is_dir_at(dir, entry);
+  return tinytl_is_picture_name(entry->d_name) && !is_dir_at(dir, entry);
 }
 
 /* What lies in class folders and is no picture. */

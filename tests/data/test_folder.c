@@ -440,6 +440,14 @@ static void split_depends_on_the_seed(void **state) {
   pictures_dir_remove(&dir);
 }
 
+static void names_of_pictures(void **state) {
+  (void)state;
+  static const char *const taken[] = {"a.jpg", "a.JPEG", ".Png", "a.gif.png", "folder.d/a.jpg"};
+  static const char *const others[] = {"jpg", "a.jpg.part", "a.jp", "a.png/", "a.jpg/b", ""};
+  for (int i = 0; i < 5; i++) assert_true(tinytl_is_picture_name(taken[i]));
+  for (int i = 0; i < 6; i++) assert_false(tinytl_is_picture_name(others[i]));
+}
+
 /* ---- Memory ------------------------------------------------------------------------------- */
 
 /* The bound is that of the most costly picture that the view's limit lets through. */
@@ -521,6 +529,7 @@ int main(void) {
       cmocka_unit_test(split_keeps_series_together),
       cmocka_unit_test(split_of_more_holds_that_of_less),
       cmocka_unit_test(split_leaves_one_of_the_series),
+      cmocka_unit_test(names_of_pictures),
       cmocka_unit_test(split_depends_on_the_seed),
       cmocka_unit_test(memory_of_the_pictures_is_told),
       cmocka_unit_test(every_kind_is_kept),
