@@ -122,16 +122,15 @@ static tinytl_status read_tensor(const tinytl_safetensors *file, const value_ten
                                  tinytl_supernet *net, tinytl_error *error) {
   float *values = net->values + tensor->first;
   tinytl_weight read = {0};
-  if (tensor->shape.n == 0)
+  if (tensor->shape.n == 0) {
     TINYTL_TRY(
         tinytl_safetensors_f32(file, tensor->name, tensor->n_dims, tensor->dims, &read.f32, error));
-  else
+    memcpy(values, read.f32, n_values(tensor) * sizeof *values);
+  } else {
     TINYTL_TRY(tinytl_read_weight(file, tensor->name, tensor->n_dims, tensor->dims,
                                   tensor->shape.out_c, &read, error));
-  if (read.i8)
-    tinytl_dequantise(tensor->shape, read.i8, read.scale, values);
-  else
-    memcpy(values, read.f32, n_values(tensor) * sizeof *values);
+    tinytl_weight_copy(tensor->shape, &read, values);
+  }
   return TINYTL_OK;
 }
 

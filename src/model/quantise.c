@@ -1,6 +1,7 @@
 #include "model/quantise.h"
 
 #include <math.h>
+#include <string.h>
 
 tinytl_weight_shape tinytl_weight_shape_of(const tinytl_layer *layer) {
   const size_t n = tinytl_layer_n_weights(layer);
@@ -25,4 +26,11 @@ void tinytl_quantise(tinytl_weight_shape shape, const float *w, int8_t *i8, floa
 
 void tinytl_dequantise(tinytl_weight_shape shape, const int8_t *i8, const float *scale, float *w) {
   for (size_t i = 0; i < shape.n; i++) w[i] = (float)i8[i] * scale[channel_of(shape, i)];
+}
+
+void tinytl_weight_copy(tinytl_weight_shape shape, const tinytl_weight *weight, float *w) {
+  if (weight->i8)
+    tinytl_dequantise(shape, weight->i8, weight->scale, w);
+  else
+    memcpy(w, weight->f32, shape.n * sizeof *w);
 }

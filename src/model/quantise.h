@@ -23,5 +23,7 @@ tinytl_weight_shape tinytl_weight_shape_of(const tinytl_layer *layer);
 void tinytl_quantise(tinytl_weight_shape shape, const float *w, int8_t *i8, float *scale);
 /* w = i8 * scale. */
 void tinytl_dequantise(tinytl_weight_shape shape, const int8_t *i8, const float *scale, float *w);
+/* The same of codes, a copy of floats. */
+void tinytl_weight_copy(tinytl_weight_shape shape, const tinytl_weight *weight, float *w);
 
 #endif

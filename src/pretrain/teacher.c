@@ -62,14 +62,6 @@ size_t tinytl_teacher_nbytes(const tinytl_teacher *t) {
   return sizeof *t + (size_t)info.n_classes * sizeof *t->classes + info.weight_nbytes;
 }
 
-static void widen(const tinytl_layer *layer, const tinytl_weight *weight, float *values) {
-  const tinytl_weight_shape shape = tinytl_weight_shape_of(layer);
-  if (weight->i8)
-    tinytl_dequantise(shape, weight->i8, weight->scale, values);
-  else
-    memcpy(values, weight->f32, shape.n * sizeof *values);
-}
-
 /* A bias is the shift of a norm that changes nothing else. */
 void tinytl_teacher_set_values(tinytl_teacher *t, float *values,
                                const tinytl_batch_statistics *statistics) {
@@ -80,7 +72,8 @@ void tinytl_teacher_set_values(tinytl_teacher *t, float *values,
   t->statistics = *statistics;
   for (int i = 0; i < arch->n_layers; i++) {
     const size_t out_c = (size_t)arch->layers[i].out_c;
-    widen(&arch->layers[i], &t->backbone->weight[i], values + params->weight[i]);
+    tinytl_weight_copy(tinytl_weight_shape_of(&arch->layers[i]), &t->backbone->weight[i],
+                       values + params->weight[i]);
     memcpy(values + params->shift[i], t->backbone->bias[i], out_c * sizeof *values);
     for (size_t c = 0; c < out_c; c++) values[params->scale[i] + c] = 1;
   }
@@ -90,7 +83,8 @@ void tinytl_teacher_set_values(tinytl_teacher *t, float *values,
   }
   for (int m = 0; m < arch->n_lite; m++)
     tinytl_batch_params_set_lite(params, arch, m, &t->backbone->lite[m], values);
-  widen(&classifier, &t->backbone->classifier, values + params->classifier);
+  tinytl_weight_copy(tinytl_weight_shape_of(&classifier), &t->backbone->classifier,
+                     values + params->classifier);
   memcpy(values + params->bias, t->backbone->classifier_bias,
          (size_t)arch->n_classes * sizeof *values);
 }

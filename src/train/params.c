@@ -119,10 +119,7 @@ static void init_classifier(const tinytl_segment *segment, tinytl_network *netwo
 static void init_weight(const tinytl_segment *segment, tinytl_network *network, float *values) {
   const tinytl_layer *layer = &network->backbone->arch.layers[segment->layer];
   tinytl_weight *weight = &network->weight[segment->layer];
-  if (weight->i8)
-    tinytl_dequantise(tinytl_weight_shape_of(layer), weight->i8, weight->scale, values);
-  else
-    memcpy(values, weight->f32, segment->n * sizeof *values);
+  tinytl_weight_copy(tinytl_weight_shape_of(layer), weight, values);
   *weight = (tinytl_weight){.f32 = values};
 }
 

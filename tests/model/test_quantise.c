@@ -13,6 +13,7 @@ static void check(const tinytl_layer *layer) {
   const tinytl_weight_shape shape = tinytl_weight_shape_of(layer);
   tinytl_rng rng = tinytl_rng_make(3, TINYTL_RNG_INIT, (uint64_t)shape.n, 0);
   float *w = malloc(shape.n * sizeof *w), *back = malloc(shape.n * sizeof *w);
+  float *copy = malloc(shape.n * sizeof *copy);
   float *scale = malloc((size_t)shape.out_c * sizeof *scale);
   int8_t *i8 = malloc(shape.n);
   assert_int_equal(shape.n, tinytl_layer_n_weights(layer));
@@ -31,8 +32,14 @@ static void check(const tinytl_layer *layer) {
     assert_true(fabsf(w[i] - back[i]) <= 0.5001f * scale[c]);
     assert_true(i8[i] >= -127);
   }
+  const tinytl_weight codes = {.i8 = i8, .scale = scale}, floats = {.f32 = w};
+  tinytl_weight_copy(shape, &codes, copy);
+  assert_memory_equal(copy, back, shape.n * sizeof *copy);
+  tinytl_weight_copy(shape, &floats, copy);
+  assert_memory_equal(copy, w, shape.n * sizeof *copy);
   free(w);
   free(back);
+  free(copy);
   free(scale);
   free(i8);
 }
