@@ -59,7 +59,7 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
       CLI_OPTION_REAL("label-smoothing", &pretrain->label_smoothing, 0, 1, CLI_RANGE_BELOW_MAX,
                       "default: 0.1"),
       CLI_OPTION_REAL("val-split", &args->val_share, 0, 0.9, CLI_RANGE_CLOSED,
-                      "share for validation, 0: none (default: 0.1)"),
+                      "share for validation, not DIR/val; 0: none (default: 0.1)"),
       CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
                       "where left and right differ, as in text and signs"),
       CLI_OPTION_FLAG(0, "lite", &pretrain->lite,

@@ -36,16 +36,14 @@ static const cli_syntax search_syntax = {
                 "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
                 "--mode full --plot front.svg\n",
     .notes =
-        "Mode quick trains no network: the score of a sub-net is the mean probability, in per\n"
-        "cent, that a linear classifier of its features gives to the right class of a picture "
-        "that\n"
-        "it has not seen. Mode full adapts biases and a classifier of the super-net to the "
-        "pictures\n"
-        "first, and its lite modules where --method trains such; then it breeds sub-nets by a\n"
-        "predictor of their accuracy on held-out pictures, which is the score.\n"
-        "train -m BACKBONE adapts what was chosen. Limits are those of that\n"
-        "training, with --method, --batch and --optimizer as it will have them; BACKBONE has the\n"
-        "size of the pictures that was chosen.\n"
+        "Mode quick trains no network: the score of a sub-net is the geometric mean of the\n"
+        "probability, in per cent, that a linear classifier of its features gives to the right\n"
+        "class of a picture that it has not seen. Mode full adapts biases and a classifier of\n"
+        "the super-net to the pictures first, and its lite modules where --method trains such;\n"
+        "then it breeds sub-nets by a predictor of their accuracy on held-out pictures, which is\n"
+        "the score. train -m BACKBONE adapts what was chosen. Limits are those of that training,\n"
+        "with --method, --batch and --optimizer as it will have them; BACKBONE has the size of\n"
+        "the pictures that was chosen.\n"
         "Held-out pictures: DIR/val, or a fifth of the others, more of few; those that train with\n"
         "the same --seed holds back are among them. Sizes: K, M, G are 10^3, 10^6, 10^9 bytes.\n"};
 
@@ -68,7 +66,7 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
       CLI_OPTION_INT(0, "candidates", &args->search.candidates, 16, 1000,
                      "sub-nets to measure (default: 64; full: 300)"),
       CLI_OPTION_CHOICE("mode", &args->mode, search_modes, "MODE",
-                        "quick (default) or full: as above"),
+                        "quick (default) or full: as below"),
       CLI_OPTION_INT(0, "epochs", &train->epochs, 1, 10000,
                      "full: of adapting (default: as train --method bias)"),
       CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
@@ -83,7 +81,7 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
           "of the pictures, to choose from, ascending, as 48,64,96 (default: from 3/4 to twice "
           "the super-net's, up to 224)"),
       CLI_OPTION_REAL("val-split", &args->val_share, 0.05, 0.9, CLI_RANGE_CLOSED,
-                      "share that is held out (default: as train's, 0.2 at least)"),
+                      "share that is held out, not DIR/val (default: as train's, 0.2 at least)"),
       CLI_OPTION_TEXT(0, "plot", &args->plot_path, "FILE",
                       "score against memory of all that was measured, as SVG"),
       CLI_OPTIONS_CHECKPOINT(&args->checkpoint, &train->save_seconds, "search", "backbone"),

@@ -65,7 +65,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_REAL("dropout", &train->dropout, 0, 1, CLI_RANGE_BELOW_MAX,
                       "before the classifier (default: 0.2)"),
       CLI_OPTION_REAL("val-split", &args->val_share, 0, 0.9, CLI_RANGE_CLOSED,
-                      "share for validation, 0: none (default: 0.1 to 0.4)"),
+                      "share for validation, not DIR/val; 0: none (default: 0.1 to 0.4)"),
       CLI_OPTION_INT(0, "patience", &train->patience, 0, 10000,
                      "stop after N epochs without gain (default: 0, never)"),
       CLI_OPTION_FLAG(0, "mirror", &args->mirror, "half of the pictures (default; auto finds out)"),

@@ -194,7 +194,7 @@ void tinytl_program_name_step(const tinytl_program *program, const tinytl_networ
   else if (lite)
     snprintf(name, size, "lite module of block %d, %s", block, direction);
   else if (fused)
-    snprintf(name, size, "block %d, strip by strip, %s", block, direction);
+    snprintf(name, size, "block %d, row by row, %s", block, direction);
   else if (block >= 0)
     snprintf(name, size, "layer %d in block %d, %s", s->index, block, direction);
   else

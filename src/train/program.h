@@ -13,7 +13,7 @@
  * Frozen convolutions keep no input: that is the point of the method (TinyTL, section 3.1). Where
  * convolutions are trained, the outputs between blocks live from f to b, and b computes what is
  * inside a block again (docs/memory.md).
- * Inverted residuals with large maps inside are one step, whose inner maps exist strip by strip
+ * Inverted residuals with large maps inside are one step, whose inner maps exist row by row
  * only. */
 #ifndef TINYTL_TRAIN_PROGRAM_H
 #define TINYTL_TRAIN_PROGRAM_H
