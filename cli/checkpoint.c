@@ -32,12 +32,27 @@ static tinytl_status fail_locked(const cli_checkpoint *c, int fd, tinytl_error *
                   *holder ? holder : "unknown");
 }
 
+/* Only a process's number, or nothing yet, is in a lock: what else is there is somebody's file. */
+static bool is_lock(int fd) {
+  char text[64];
+  const ssize_t n = pread(fd, text, sizeof text, 0);
+  size_t i = 0;
+  while (n > 0 && i < (size_t)n && ((text[i] >= '0' && text[i] <= '9') || text[i] == '\n')) i++;
+  return n >= 0 && i == (size_t)n && i < sizeof text;
+}
+
 static tinytl_status lock(cli_checkpoint *c, tinytl_error *error) {
   for (;;) {
     int fd = open(c->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0) {
       return cli_fail(error, TINYTL_ERROR_INTERNAL, "%s: cannot be written: %s", c->lock_path,
                       strerror(errno));
+    }
+    if (!is_lock(fd)) {
+      close(fd);
+      return cli_fail(error, TINYTL_ERROR_USAGE,
+                      "%s: is no lock of a checkpoint, which --checkpoint keeps there",
+                      c->lock_path);
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
       int reason = errno;
@@ -128,6 +143,10 @@ tinytl_status cli_checkpoint_open(cli_checkpoint *c, const char *output, tinytl_
   }
   if (!c->path) return TINYTL_OK;
   tinytl_status status = name_files(c, error);
+  if (status == TINYTL_OK && cli_is_same_file(c->lock_path, output)) {
+    status = cli_fail(error, TINYTL_ERROR_USAGE,
+                      "%s: is the lock of --checkpoint; -o wants another file", output);
+  }
   if (status == TINYTL_OK) status = lock(c, error);
   if (status == TINYTL_OK) status = open_locked(c, output, error);
   if (status != TINYTL_OK) cli_checkpoint_close(c);

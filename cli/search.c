@@ -279,9 +279,10 @@ static tinytl_status check_plot(const search_arguments *args, tinytl_error *erro
   if (cli_is_same_file(args->plot_path, args->backbone)) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: -o and --plot want two files", args->plot_path);
   }
-  if (args->checkpoint.path && cli_is_same_file(args->plot_path, args->checkpoint.path)) {
-    return cli_fail(error, TINYTL_ERROR_USAGE, "%s: --checkpoint and --plot want two files",
-                    args->plot_path);
+  if (args->checkpoint.path && (cli_is_same_file(args->plot_path, args->checkpoint.path) ||
+                                cli_is_same_file(args->plot_path, args->checkpoint.lock_path))) {
+    return cli_fail(error, TINYTL_ERROR_USAGE,
+                    "%s: --checkpoint, its lock and --plot want different files", args->plot_path);
   }
   tinytl_status status = cli_output_open(&output, args->plot_path, args->supernet, error);
   if (status == TINYTL_OK) cli_output_discard(&output);

@@ -80,10 +80,11 @@ typedef struct tinytl_search_report {
  * on `val`, held-out ones of the same classes, within options->train.memory_limit and max_macs;
  * how, stands in docs/supernet.md. *backbone, which is the caller's, has int8 weights; its
  * classifier is the super-net's or, in mode FULL, one of the pictures' classes, and its biases and
- * lite modules are adapted to them. Same seed, same bytes, whatever the number of threads; under a
- * memory limit their stacks count, so it must be the same. Errors: USAGE (options; a state of
- * others), DATA, MODEL (a state that is damaged, or of another super-net or other pictures;
- * a sub-net whose values are not finite),
+ * lite modules are adapted to them. Same seed, same bytes, whatever the number of threads; but
+ * under a memory limit their stacks count, so it must be the same, and so does what the process
+ * holds, which differs by some pages from start to start: a sub-net that only just meets the limit
+ * may not the next time. Errors: USAGE (options; a state of others), DATA, MODEL (a state that is
+ * damaged, or of another super-net or other pictures; a sub-net whose values are not finite),
  * MEMORY_LIMIT (no sub-net meets the limits: the message says what the smallest takes; or the
  * search does not), INTERRUPTED. */
 tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images *train,

@@ -11,4 +11,11 @@
  * held before and the margin of the plan among them. Messages give it in MB with one decimal. */
 size_t tinytl_limit_to_name(size_t nbytes);
 
+/* The most, in bytes, that decoding a picture may take under a memory limit before anything else is
+ * given up for it: an eighth of the limit, but as much as this at least; 0, any, without one. A
+ * streamed JPEG of 12 megapixels takes less than the least. Pictures that take more are left out.
+ */
+#define TINYTL_LEAST_FOR_PICTURES ((size_t)1000 * 1000)
+size_t tinytl_limit_for_pictures(size_t limit);
+
 #endif

@@ -15,16 +15,15 @@ static size_t stem_length(const char *name) {
   return n;
 }
 
-bool tinytl_series_has_both(const char *name, const char *other) {
-  const size_t length = stem_length(name);
-  return stem_length(other) == length && memcmp(name, other, length) == 0;
-}
-
 /* FNV-1a; of no name 0. */
 static uint64_t hash(const char *text, size_t n) {
   uint64_t h = UINT64_C(14695981039346656037);
   for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
   return h ? h : 1;
+}
+
+uint64_t tinytl_series_of(const char *name) {
+  return hash(name, stem_length(name));
 }
 
 bool tinytl_series_run_goes_on(tinytl_series_run *run, const char *name) {

@@ -7,15 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-bool tinytl_series_has_both(const char *name, const char *other);
+/* A hash of the name without its last number: the same for all of a series. */
+uint64_t tinytl_series_of(const char *name);
 
 /* A part of a series whose numbers are less than TINYTL_SERIES_RUN apart: a second of film, half a
  * minute where the number is a time. Farther ones need not be alike: a whole class may be one
  * series. */
 enum { TINYTL_SERIES_RUN = 30 };
 typedef struct tinytl_series_run {
-  uint64_t series; /* a hash of what its names have in common */
-  uint64_t first;  /* number */
+  uint64_t series;
+  uint64_t first; /* number */
 } tinytl_series_run;
 
 /* Whether the picture goes on with the run; else it begins one, which replaces it. A run of zeros

@@ -14,47 +14,87 @@ static int count_to_move(int n, float share) {
   return count > n - 1 ? n - 1 : count;
 }
 
-static int series_end(const tinytl_folder *self, int first, int end) {
-  const char *name = tinytl_names_get(&self->files, first);
-  int i = first + 1;
-  while (i < end && tinytl_series_has_both(name, tinytl_names_get(&self->files, i))) i++;
-  return i;
+/* A picture of a class, and a series of them: members [first, first + n]. */
+typedef struct member {
+  uint64_t series;
+  int image;
+} member;
+typedef struct series {
+  int first, n, first_image;
+} series;
+/* Room for the largest class. */
+typedef struct workplace {
+  member *members;
+  series *all;
+  int *order;
+} workplace;
+
+static int by_series(const void *left, const void *right) {
+  const member *x = left, *y = right;
+  if (x->series != y->series) return x->series < y->series ? -1 : 1;
+  return (x->image > y->image) - (x->image < y->image);
 }
 
-static void mark(bool *moves, int first, int count) {
-  for (int i = 0; i < count; i++) moves[first + i] = true;
+static int by_first_image(const void *left, const void *right) {
+  const series *x = left, *y = right;
+  return (x->first_image > y->first_image) - (x->first_image < y->first_image);
+}
+
+/* The series of the class [first, end), in the order in which they begin. Others' names may lie
+ * between those of one. */
+static int find_series(const tinytl_folder *self, int first, int end, workplace *work) {
+  const int n = end - first;
+  int n_series = 0;
+  for (int i = 0; i < n; i++)
+    work->members[i] =
+        (member){tinytl_series_of(tinytl_names_get(&self->files, first + i)), first + i};
+  qsort(work->members, (size_t)n, sizeof *work->members, by_series);
+  for (int i = 0; i < n; i++) {
+    const member *m = &work->members[i];
+    if (i == 0 || m->series != m[-1].series)
+      work->all[n_series++] = (series){.first = i, .first_image = m->image};
+    work->all[n_series - 1].n++;
+  }
+  qsort(work->all, (size_t)n_series, sizeof *work->all, by_first_image);
+  return n_series;
 }
 
 /* Marks in moves [n_images] what of the class [first, end) goes to the validation side: whole
  * series in a random order until there are enough, as near copies on both sides would make
- * validation too good. Where every series is too large: a run of neighbours. series: room for
- * [end - first] */
+ * validation too good. Where every series is too large: a run of neighbours. */
 static void choose_of_class(const tinytl_folder *self, float share, tinytl_rng *rng, int first,
-                            int end, int *series, bool *moves) {
+                            int end, workplace *work, bool *moves) {
   const int n = end - first;
   const int wanted = count_to_move(n, share);
-  int n_series = 0, n_moved = 0;
+  int n_moved = 0;
   if (wanted <= 0) return;
-  for (int i = first; i < end; i = series_end(self, i, end)) series[n_series++] = i;
-  tinytl_rng_shuffle(rng, series, n_series);
-  for (int s = 0; s < n_series && n_moved < wanted; s++) {
-    const int length = series_end(self, series[s], end) - series[s];
-    if (length > 1 && (length > n / LARGEST_SERIES || n_moved + length >= n)) continue;
-    mark(moves, series[s], length);
-    n_moved += length;
+  const int n_series = find_series(self, first, end, work);
+  for (int i = 0; i < n_series; i++) work->order[i] = i;
+  tinytl_rng_shuffle(rng, work->order, n_series);
+  for (int i = 0; i < n_series && n_moved < wanted; i++) {
+    const series *s = &work->all[work->order[i]];
+    if (s->n > 1 && (s->n > n / LARGEST_SERIES || n_moved + s->n >= n)) continue;
+    for (int k = 0; k < s->n; k++) moves[work->members[s->first + k].image] = true;
+    n_moved += s->n;
   }
   if (n_moved > 0) return;
-  mark(moves, first + (int)tinytl_rng_below(rng, (uint32_t)(n - wanted + 1)), wanted);
+  const int start = first + (int)tinytl_rng_below(rng, (uint32_t)(n - wanted + 1));
+  for (int i = 0; i < wanted; i++) moves[start + i] = true;
 }
 
-static void choose(const tinytl_folder *self, float share, uint64_t seed, int *series,
+/* The end of the class that begins at the picture. */
+static int class_end(const tinytl_folder *self, int first) {
+  int end = first;
+  while (end < self->images.n_images && self->labels[end] == self->labels[first]) end++;
+  return end;
+}
+
+static void choose(const tinytl_folder *self, float share, uint64_t seed, workplace *work,
                    bool *moves) {
-  int n_images = self->images.n_images;
-  for (int first = 0, end; first < n_images; first = end) {
-    int label = self->labels[first];
-    for (end = first; end < n_images && self->labels[end] == label;) end++;
-    tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SPLIT, (uint64_t)label, 0);
-    choose_of_class(self, share, &rng, first, end, series, moves);
+  for (int first = 0, end; first < self->images.n_images; first = end) {
+    end = class_end(self, first);
+    tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SPLIT, (uint64_t)self->labels[first], 0);
+    choose_of_class(self, share, &rng, first, end, work, moves);
   }
 }
 
@@ -99,16 +139,25 @@ static tinytl_status split(tinytl_folder *self, float share, uint64_t seed, tiny
   size_t n = (size_t)self->images.n_images;
   TINYTL_TRY(copy_classes(self, val, error));
   TINYTL_TRY(tinytl_kinds_copy(&self->kinds, &val->kinds, error));
-  int *series = calloc(n, sizeof *series);
+  size_t most = 0; /* pictures of a class */
+  for (int first = 0, end; first < self->images.n_images; first = end) {
+    end = class_end(self, first);
+    most = tinytl_size_max(most, (size_t)(end - first));
+  }
+  workplace work = {.members = calloc(most, sizeof *work.members),
+                    .all = calloc(most, sizeof *work.all),
+                    .order = calloc(most, sizeof *work.order)};
   bool *moves = calloc(n, sizeof *moves);
   tinytl_status status = TINYTL_OK;
-  if (series && moves) {
-    choose(self, share, seed, series, moves);
+  if (work.members && work.all && work.order && moves) {
+    choose(self, share, seed, &work, moves);
     status = move(self, val, moves, error);
   } else {
-    status = tinytl_fail_memory(error, n * sizeof *series);
+    status = tinytl_fail_memory(error, n + most * (sizeof *work.members + sizeof *work.all));
   }
-  free(series);
+  free(work.members);
+  free(work.all);
+  free(work.order);
   free(moves);
   return status;
 }

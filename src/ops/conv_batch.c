@@ -40,10 +40,22 @@ static size_t weight_slot(const tinytl_conv *conv, const tinytl_kernels *kernels
   return tinytl_round_up(n_weights(conv) * sizeof(float), 64) + scratch;
 }
 
+/* Of what is neither depthwise nor pointwise; one whose groups are narrow has no way of its own
+ * here. */
+static size_t dense_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels,
+                            bool transposed) {
+  const tinytl_conv_panels panels = tinytl_conv_panels_make(kernels, conv, transposed);
+  return tinytl_conv_panels_nbytes(&panels);
+}
+
 size_t tinytl_batch_conv_forward_scratch(const tinytl_conv *conv, int n_images,
                                          const tinytl_kernels *kernels) {
-  const size_t one = tinytl_conv_forward_scratch(conv, kernels);
-  if (tinytl_conv_is_pointwise(conv)) return tinytl_size_max(TINYTL_CONV_PANELS_NBYTES, one);
+  if (tinytl_conv_is_depthwise(conv)) return tinytl_depthwise_scratch(conv);
+  if (tinytl_conv_is_pointwise(conv)) {
+    const tinytl_conv all = tall(conv, n_images);
+    return tinytl_size_max(TINYTL_CONV_PANELS_NBYTES, tinytl_conv_forward_scratch(&all, kernels));
+  }
+  const size_t one = dense_scratch(conv, kernels, false);
   if (conv->in_c != 3) return one;
   const parts slots = cut_images(n_images, one);
   return slots.slot * (size_t)slots.n_parts;
@@ -53,7 +65,9 @@ size_t tinytl_batch_conv_scratch(const tinytl_conv *conv, int n_images,
                                  const tinytl_kernels *kernels) {
   const size_t forward = tinytl_batch_conv_forward_scratch(conv, n_images, kernels);
   const tinytl_conv all = tinytl_conv_is_pointwise(conv) ? tall(conv, n_images) : *conv;
-  const size_t input = tinytl_conv_backward_input_scratch(&all, kernels);
+  const bool is_dense = !tinytl_conv_is_depthwise(conv) && !tinytl_conv_is_pointwise(conv);
+  const size_t input = is_dense ? dense_scratch(conv, kernels, true)
+                                : tinytl_conv_backward_input_scratch(&all, kernels);
   const parts slots = cut_images(n_images, weight_slot(conv, kernels));
   const size_t weight = tinytl_conv_is_pointwise(conv)
                             ? tinytl_conv_backward_weight_scratch(&all, kernels)

@@ -7,9 +7,8 @@
 #include "pretrain/pretrainer.h"
 
 enum {
-  HEAP_NBYTES = 256 * 1024,      /* messages, stdio, folders being read */
-  LIMIT_MARGIN = 256 * 1024,     /* kept free under a limit */
-  LOAD_NBYTES = 64 * 1000 * 1000 /* under a limit, most that decoding a picture may take */
+  HEAP_NBYTES = 256 * 1024, /* messages, stdio, folders being read */
+  LIMIT_MARGIN = 256 * 1024 /* kept free under a limit */
 };
 
 /* The next batch is decoded while this one is worked on. */
@@ -78,8 +77,7 @@ static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
   const int n_threads = tinytl_n_threads(p->options.n_threads);
   tinytl_cursor c = {0};
   void *loader_memory;
-  p->base_bytes = tinytl_resident_nbytes();
-  p->max_load_nbytes = limit ? LOAD_NBYTES : 0;
+  p->max_load_nbytes = tinytl_limit_for_pictures(limit);
   p->load_nbytes = load_nbytes(p);
   lay_out(p, &c, &loader_memory);
   p->block_nbytes = c.used;

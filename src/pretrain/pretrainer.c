@@ -160,6 +160,7 @@ tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_im
   if (!made) return tinytl_fail_memory(error, sizeof *made);
   made->options = *options;
   made->ranks.group = options->group;
+  made->base_bytes = tinytl_resident_nbytes();
   made->train = train;
   made->val = val;
   tinytl_status status = init_network(made, architecture, &random, error);

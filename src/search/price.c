@@ -39,11 +39,17 @@ void tinytl_shape_set(tinytl_backbone *shape, const tinytl_supernet *supernet,
 tinytl_status tinytl_price(tinytl_pricer *pricer, const tinytl_subnet *subnet, tinytl_plan *plan,
                            bool *meets, tinytl_error *error) {
   const tinytl_search_options *options = pricer->options;
+  const volatile int *stop = options->train.stop;
+  tinytl_images all = *pricer->train;
+  const tinytl_task task = {.backbone = pricer->shape,
+                            .train = &all,
+                            .val = pricer->val,
+                            .base_nbytes = pricer->base_nbytes};
   tinytl_error reason;
+  if (stop && *stop) return tinytl_fail(error, TINYTL_INTERRUPTED, "stopped on request");
+  all.n_images += pricer->val->n_images;
   tinytl_shape_set(pricer->shape, pricer->supernet, subnet);
-  const tinytl_status status =
-      tinytl_plan_upon(pricer->shape, pricer->train->n_classes, pricer->train->n_images,
-                       pricer->val->n_images, &options->train, pricer->base_nbytes, plan, &reason);
+  const tinytl_status status = tinytl_method_plan(&task, &options->train, plan, &reason);
   *meets = status == TINYTL_OK && (options->max_macs == 0 || plan->macs <= options->max_macs);
   if (status == TINYTL_OK || status == TINYTL_ERROR_MEMORY_LIMIT) return TINYTL_OK;
   if (error) *error = reason;
@@ -94,7 +100,7 @@ tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, const tinytl_subnet *sm
                                   tinytl_rng *rng, tinytl_subnet *subnet, tinytl_plan *plan,
                                   tinytl_error *error) {
   bool meets;
-  for (int tenths = 1;; tenths++) {
+  for (int tenths = 1; tenths <= 11; tenths++) { /* the tenth change takes all that is left */
     if (plan)
       TINYTL_TRY(tinytl_price(pricer, subnet, plan, &meets, error));
     else
@@ -102,4 +108,7 @@ tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, const tinytl_subnet *sm
     if (meets) return TINYTL_OK;
     tinytl_genes_take(subnet, smallest, (float)tenths / 10, rng);
   }
+  return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
+                     "no sub-net meets the limits at an image size of %d",
+                     tinytl_subnet_input(pricer->supernet, smallest).size);
 }

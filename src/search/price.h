@@ -17,7 +17,8 @@ typedef struct tinytl_pricer {
 tinytl_status tinytl_pricer_init(tinytl_pricer *pricer, tinytl_error *error);
 void tinytl_pricer_clear(tinytl_pricer *pricer);
 
-/* *meets: both limits, options->train.memory_limit and max_macs. */
+/* *meets: both limits, options->train.memory_limit and max_macs. The training is that on all
+ * pictures, the held-out ones too. Error: INTERRUPTED. */
 tinytl_status tinytl_price(tinytl_pricer *pricer, const tinytl_subnet *subnet, tinytl_plan *plan,
                            bool *meets, tinytl_error *error);
 /* The same alone. Where there is no memory limit, work is counted and nothing planned. */
@@ -27,7 +28,7 @@ tinytl_status tinytl_price_meets(tinytl_pricer *pricer, const tinytl_subnet *sub
  * MEMORY_LIMIT. */
 tinytl_status tinytl_price_check_limits(tinytl_pricer *pricer, tinytl_error *error);
 /* Makes ever more genes those of `smallest`, which meets the limits, until the sub-net does. plan
- * may be NULL. */
+ * may be NULL. Error: MEMORY_LIMIT, `smallest` does not. */
 tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, const tinytl_subnet *smallest,
                                   tinytl_rng *rng, tinytl_subnet *subnet, tinytl_plan *plan,
                                   tinytl_error *error);

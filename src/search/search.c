@@ -103,8 +103,8 @@ static tinytl_status draw_and_add_gradient(search *s, uint8_t size, double *loss
   return TINYTL_OK;
 }
 
-/* Pictures that do not fill a batch at the end are left out: those of another epoch will be others.
- */
+/* Pictures that do not fill a batch at the end are left out, but for those of a whole epoch: in
+ * another one it will be others. */
 static tinytl_status adapt_epoch(search *s) {
   tinytl_searcher *searcher = s->searcher;
   tinytl_search_position *at = &searcher->at;
@@ -114,7 +114,7 @@ static tinytl_status adapt_epoch(search *s) {
         tinytl_genes_draw(&s->supernet.space, s->options.train.seed, update_key(s), 0).size;
     double loss = 0;
     TINYTL_TRY(tinytl_searcher_hold_update(searcher, at->epoch, at->n_fed, size, batch, s->error));
-    if (searcher->n_held < batch) break;
+    if (searcher->n_held == 0 || (searcher->n_held < batch && at->n_fed > 0)) break;
     TINYTL_TRY(draw_and_add_gradient(s, size, &loss));
     if (!isfinite(loss))
       return tinytl_fail(s->error, TINYTL_ERROR_DATA,
@@ -129,7 +129,7 @@ static tinytl_status adapt_epoch(search *s) {
   }
   if (at->n_fed > 0) return TINYTL_OK;
   return tinytl_fail(s->error, TINYTL_ERROR_DATA,
-                     "expected %d training pictures that can be read, a batch, found fewer", batch);
+                     "expected a training picture that can be read, found none");
 }
 
 static tinytl_status adapt(search *s) {
@@ -323,15 +323,16 @@ static tinytl_status take_sizes(search *s) {
   return TINYTL_OK;
 }
 
-/* What meets the limits with no sub-net is none to choose. The smallest one does. */
+/* What meets the limits with no sub-net is none to choose, nor is a larger one: a plan may be
+ * smaller at a larger size, but not by much. The smallest size does. */
 static tinytl_status drop_large_sizes(search *s) {
   tinytl_space *space = &s->supernet.space;
-  bool meets = false;
-  while (!meets && space->n_image_sizes > 1) {
-    tinytl_subnet smallest = tinytl_subnet_smallest(space);
-    smallest.size = (uint8_t)(space->n_image_sizes - 1);
+  tinytl_subnet smallest = tinytl_subnet_smallest(space);
+  for (int i = 1; i < space->n_image_sizes; i++) {
+    bool meets;
+    smallest.size = (uint8_t)i;
     TINYTL_TRY(tinytl_price_meets(&s->pricer, &smallest, &meets, s->error));
-    if (!meets) space->n_image_sizes--;
+    if (!meets) space->n_image_sizes = i;
   }
   return TINYTL_OK;
 }
@@ -400,6 +401,7 @@ static tinytl_status run(search *s, tinytl_backbone **backbone, tinytl_search_re
   TINYTL_TRY(measure_candidates(s, s->options.candidates + (full ? TINYTL_FINALISTS : 0)));
   if (full) TINYTL_TRY(measure_finalists(s));
   rank(s, ranked);
+  save(s); /* whatever becomes of the backbone */
   TINYTL_TRY(tinytl_searcher_finish(s->searcher, &ranked[0]->subnet, backbone, s->error));
   tell(s, ranked);
   if (report) {

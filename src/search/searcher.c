@@ -18,8 +18,7 @@ enum {
   MOST_RIDGE_IMAGES = 1024,
   LEAST_RIDGE_IMAGES = 256,
   HEAP_NBYTES = 256 * 1024,
-  LIMIT_MARGIN = 256 * 1024,
-  LOAD_NBYTES = 64 * 1000 * 1000 /* most that decoding a picture may take */
+  LIMIT_MARGIN = 256 * 1024
 };
 
 /* ---- Memory ------------------------------------------------------------------------------- */
@@ -96,6 +95,10 @@ static size_t lay_out(tinytl_searcher *s, unsigned char *base, void **loader_mem
   return c.used;
 }
 
+static size_t limit_of(const tinytl_searcher *s) {
+  return s->options->search_limit ? s->options->search_limit : s->options->train.memory_limit;
+}
+
 static tinytl_view view_of(const tinytl_searcher *s, int epoch) {
   const tinytl_train_options *train = &s->options->train;
   return (tinytl_view){.size = s->input.size,
@@ -106,7 +109,7 @@ static tinytl_view view_of(const tinytl_searcher *s, int epoch) {
                        .colour_jitter = train->colour_jitter,
                        .seed = train->seed,
                        .epoch = (uint64_t)epoch,
-                       .max_nbytes = LOAD_NBYTES};
+                       .max_nbytes = tinytl_limit_for_pictures(limit_of(s))};
 }
 
 static size_t load_nbytes(const tinytl_searcher *s) {
@@ -132,8 +135,7 @@ static size_t other_nbytes(const tinytl_searcher *s) {
 /* The largest batch that the limit allows, or that of the search that is resumed. */
 static tinytl_status choose_batch(tinytl_searcher *s, const tinytl_search_position *resumed,
                                   tinytl_error *error) {
-  const size_t limit =
-      s->options->search_limit ? s->options->search_limit : s->options->train.memory_limit;
+  const size_t limit = limit_of(s);
   const int first = resumed ? resumed->batch : TINYTL_SEARCH_BATCH;
   const int last = resumed ? resumed->batch : SMALLEST_BATCH;
   void *loader_memory;

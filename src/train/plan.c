@@ -12,11 +12,7 @@ enum {
   /* Heap that is not planned: messages, stdio, folders being read, and what malloc loses. */
   HEAP_NBYTES = 128 * 1024,
   /* Kept free under a limit: the kernel counts resident pages by batches. */
-  LIMIT_MARGIN = 192 * 1024,
-  /* Under a limit pictures may take this at least and this share of it at most before anything else
-   * is given up for them, and then what is left. A streamed JPEG of 12 megapixels takes less. */
-  LOAD_NBYTES = 1000 * 1000,
-  LOAD_SHARE = 8
+  LIMIT_MARGIN = 192 * 1024
 };
 
 /* ---- Layout ------------------------------------------------------------------------------- */
@@ -291,7 +287,8 @@ static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backb
       found->chosen = t->choices;
       found->max_load_nbytes = max_load_nbytes;
     }
-    const size_t pictures = t->load_nbytes < LOAD_NBYTES ? t->load_nbytes : LOAD_NBYTES;
+    const size_t pictures =
+        t->load_nbytes < TINYTL_LEAST_FOR_PICTURES ? t->load_nbytes : TINYTL_LEAST_FOR_PICTURES;
     const size_t nbytes = total - decoding_nbytes(t) + (size_t)n_decoders(t) * pictures;
     if (nbytes >= found->smallest_nbytes) continue;
     found->smallest_nbytes = nbytes;
@@ -320,16 +317,15 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
                                 tinytl_method method, bool *fits, tinytl_error *error) {
   const size_t limit = t->options.memory_limit;
   search found = {.smallest_nbytes = SIZE_MAX};
-  TINYTL_TRY(try_savings(t, backbone, method,
-                         limit ? tinytl_size_max(LOAD_NBYTES, limit / LOAD_SHARE) : 0, &found,
-                         error));
-  if (!found.fits) TINYTL_TRY(try_savings(t, backbone, method, LOAD_NBYTES, &found, error));
+  TINYTL_TRY(try_savings(t, backbone, method, tinytl_limit_for_pictures(limit), &found, error));
+  if (!found.fits)
+    TINYTL_TRY(try_savings(t, backbone, method, TINYTL_LEAST_FOR_PICTURES, &found, error));
   if (found.smallest_nbytes == SIZE_MAX)
     return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
                        "method %s at image size %d: the plan overflows the address space",
                        tinytl_method_name(method), t->network->image_size);
   *fits = found.fits;
-  t->max_load_nbytes = found.fits ? found.max_load_nbytes : LOAD_NBYTES;
+  t->max_load_nbytes = found.fits ? found.max_load_nbytes : TINYTL_LEAST_FOR_PICTURES;
   const tinytl_choices choices = found.fits ? found.chosen : found.least;
   TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
   tinytl_trainer_count(t);

@@ -13,7 +13,15 @@ static void test_limit_to_name(void **state) {
   }
 }
 
+static void test_limit_for_pictures(void **state) {
+  (void)state;
+  assert_int_equal(tinytl_limit_for_pictures(0), 0);
+  assert_int_equal(tinytl_limit_for_pictures(4000000), 1000000);
+  assert_int_equal(tinytl_limit_for_pictures(24000000), 3000000);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_limit_to_name)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_limit_to_name),
+                                     cmocka_unit_test(test_limit_for_pictures)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

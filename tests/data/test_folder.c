@@ -369,6 +369,36 @@ static void split_keeps_series_together(void **state) {
   pictures_dir_remove(&dir);
 }
 
+/* Pictures whose names lie between those of a series cut it into pieces. */
+static void split_finds_series_among_others(void **state) {
+  (void)state;
+  pictures_dir dir = pictures_dir_make();
+  char name[100];
+  pictures_mkdir(&dir, "films");
+  pictures_mkdir(&dir, "other");
+  for (int i = 0; i < 16; i++) {
+    snprintf(name, sizeof name, "films/%c_%02d%s.png", 'a' + i / 4, i / 2 % 2,
+             i % 2 ? "_crop" : "");
+    write_picture(&dir, name);
+    snprintf(name, sizeof name, "other/%d.png", i);
+    write_picture(&dir, name);
+  }
+  for (uint64_t seed = 0; seed < 20; seed++) {
+    skips skipped = {0};
+    int n_of_film[4] = {0};
+    tinytl_folder *train = open_part(dir.path, TINYTL_PART_TRAIN, &skipped), *val = NULL;
+    assert_int_equal(tinytl_folder_split(train, 0.25f, seed, &val, NULL), TINYTL_OK);
+    for (int i = 0; i < count_label(tinytl_folder_images(val), 0); i++) {
+      const char *file = strrchr(tinytl_folder_path(val, i), '/') + 1;
+      if (!strstr(file, "_crop")) n_of_film[file[0] - 'a']++;
+    }
+    for (int film = 0; film < 4; film++) assert_int_not_equal(n_of_film[film], 1); /* of two */
+    tinytl_folder_free(train);
+    tinytl_folder_free(val);
+  }
+  pictures_dir_remove(&dir);
+}
+
 static bool holds(const tinytl_folder *folder, const char *path) {
   for (int i = 0; i < tinytl_folder_images(folder)->n_images; i++)
     if (strcmp(tinytl_folder_path(folder, i), path) == 0) return true;
@@ -527,6 +557,7 @@ int main(void) {
       cmocka_unit_test(closed_folders_are_refused),
       cmocka_unit_test(split_takes_a_share_of_every_class),
       cmocka_unit_test(split_keeps_series_together),
+      cmocka_unit_test(split_finds_series_among_others),
       cmocka_unit_test(split_of_more_holds_that_of_less),
       cmocka_unit_test(split_leaves_one_of_the_series),
       cmocka_unit_test(names_of_pictures),

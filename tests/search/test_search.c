@@ -8,6 +8,7 @@
 #include "model/supernet.h"
 #include "support/memory_images.h"
 #include "support/sink.h"
+#include "train/trainer.h"
 
 enum { TRAIN = 45, VAL = 24, CANDIDATES = 20, FINALISTS = 10 };
 
@@ -143,8 +144,10 @@ static void test_backbone(void **state) {
   assert_int_equal(info.image_size, f->report.chosen.image_size);
   assert_string_equal(info.architecture, "supernet-0.1");
   assert_string_equal(tinytl_backbone_label(backbone, 0), f->train.images.class_names[0]);
-  assert_int_equal(tinytl_plan_make(backbone, MEMORY_CLASSES, TRAIN, VAL, &train, &plan, NULL),
-                   TINYTL_OK);
+  tinytl_images all = f->train.images;
+  const tinytl_task task = {.backbone = backbone, .train = &all, .val = &f->val.images};
+  all.n_images += VAL;
+  assert_int_equal(tinytl_method_plan(&task, &train, &plan, NULL), TINYTL_OK);
   assert_int_equal(plan.total_bytes, f->report.chosen.planned_bytes);
   assert_true(plan.macs == f->report.chosen.macs);
   tinytl_backbone_free(backbone);
@@ -242,6 +245,19 @@ static fixture *make_full(void) {
   f->options.mode = TINYTL_SEARCH_FULL;
   f->options.train.epochs = 2;
   return f;
+}
+
+/* A batch of all of them was waited for. */
+static void test_adapts_to_few_pictures_of_which_one_is_unreadable(void **state) {
+  (void)state;
+  fixture *f = make_full();
+  memory_images_init(&f->train, 4, 1);
+  f->train.answer[2] = TINYTL_ERROR_DATA;
+  free(search(f).bytes);
+  for (int i = 0; i < 4; i++) f->train.answer[i] = TINYTL_ERROR_DATA;
+  tinytl_backbone *backbone = NULL;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
+  free(f);
 }
 
 /* The choice meets the limits, has a classifier of the pictures' classes, and finalists, which a
@@ -413,6 +429,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_chooses_the_best_it_measured),
       cmocka_unit_test(test_same_whatever_the_threads),
+      cmocka_unit_test(test_adapts_to_few_pictures_of_which_one_is_unreadable),
       cmocka_unit_test(test_backbone),
       cmocka_unit_test(test_image_sizes),
       cmocka_unit_test(test_limits),

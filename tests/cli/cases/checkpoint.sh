@@ -134,3 +134,10 @@ cmp run.ckpt good.ckpt && echo "the last good checkpoint is there still"
 run sh -c "ulimit -f $blocks; $train -o new.safetensors $every --resume -q >/dev/null" |
   sed "s/ulimit -f $blocks/ulimit -f N/"
 cmp new.safetensors whole.safetensors && echo "the same adapter"
+
+# The lock is no place for an output, and takes the place of no other file.
+run $train -o run.ckpt.lock --checkpoint run.ckpt -q
+echo "notes" >run.ckpt.lock
+run $train -o new.safetensors --checkpoint run.ckpt -q
+cat run.ckpt.lock
+rm run.ckpt.lock

@@ -62,6 +62,11 @@ while [ ! -s run.ckpt ] && kill -0 $pid 2>/dev/null; do sleep 0.02; done
 kill -s TERM $pid
 wait $pid
 echo "exit $?"
+rm -f run.ckpt
+# What was measured is saved before it is written.
+[ -c /dev/full ] && $search -o /dev/full --checkpoint run.ckpt -q >/dev/null 2>&1
+[ -s run.ckpt ] && echo "saved"
+run $search -o again.safetensors --checkpoint run.ckpt --resume --plot run.ckpt.lock
 rm -f events chosen.safetensors again.safetensors front.svg run.ckpt
 
 run tinytl train -m whole.safetensors -d $fixtures/pictures -o no.safetensors $small
