@@ -12,9 +12,10 @@ typedef struct shape {
 } shape;
 
 static const shape SHAPES[] = {
-    {5, 7, 9, 20, 1, 1, 1, 3},   {1, 1, 33, 5, 1, 1, 1, 17},   {7, 5, 19, 19, 3, 1, 19, 18},
-    {9, 9, 24, 24, 5, 2, 24, 2}, {13, 11, 3, 12, 3, 2, 1, 35}, {8, 8, 3, 7, 5, 1, 1, 1},
-    {6, 7, 5, 9, 3, 2, 1, 3},    {4, 4, 8, 8, 5, 1, 2, 19},    {8, 7, 40, 44, 5, 2, 4, 5}};
+    {5, 7, 9, 20, 1, 1, 1, 3},   {1, 1, 33, 5, 1, 1, 1, 17},     {7, 5, 19, 19, 3, 1, 19, 18},
+    {9, 9, 24, 24, 5, 2, 24, 2}, {13, 11, 3, 12, 3, 2, 1, 35},   {8, 8, 3, 7, 5, 1, 1, 1},
+    {6, 7, 5, 9, 3, 2, 1, 3},    {4, 4, 8, 8, 5, 1, 2, 19},      {8, 7, 40, 44, 5, 2, 4, 5},
+    {8, 8, 16, 16, 5, 1, 4, 4},  {1, 1, 1280, 100, 1, 1, 1, 300}};
 enum { N_SHAPES = sizeof SHAPES / sizeof SHAPES[0] };
 static const float SCALE[3] = {0.01f, 0.02f, 0.03f}, SHIFT[3] = {-1, 0.5f, 2};
 
@@ -29,7 +30,7 @@ typedef struct problem {
   size_t n_in, n_out, n_w; /* floats of an image; of the weights */
   float *x, *w, *dy;
   uint8_t *pixels;
-  const uint8_t *rgb[64]; /* of the first layer */
+  const uint8_t *rgb[300]; /* of the first layer */
 } problem;
 
 static problem problem_of(const shape *s) {
@@ -118,6 +119,40 @@ static void test_against_single_images(void **state) {
   op_with_each_set(check_against_single_images);
 }
 
+static size_t touched(const unsigned char *bytes, size_t n) {
+  while (n > 0 && bytes[n - 1] == 0xa5) n--;
+  return n;
+}
+
+/* Of narrow groups, and of many inputs, it was more. */
+static void check_scratch(const tinytl_run *given) {
+  enum { ROOM = 8 << 20 };
+  unsigned char *scratch = aligned_alloc(64, ROOM);
+  tinytl_run run = *given;
+  run.scratch = scratch;
+  for (int i = 0; i < N_SHAPES; i++) {
+    if (SHAPES[i].in_c == 3) continue;
+    problem p = problem_of(&SHAPES[i]);
+    float *y = op_random(p.n_out * p.n_images, 5), *dx = op_random(p.n_in * p.n_images, 6);
+    memset(scratch, 0xa5, ROOM);
+    tinytl_batch_conv_forward(&run, &p.conv, p.n_images, p.w, p.x, y);
+    assert_true(touched(scratch, ROOM) <=
+                tinytl_batch_conv_forward_scratch(&p.conv, p.n_images, run.kernels));
+    tinytl_batch_conv_backward_input(&run, &p.conv, p.n_images, p.w, p.dy, dx, false);
+    assert_true(touched(scratch, ROOM) <=
+                tinytl_batch_conv_scratch(&p.conv, p.n_images, run.kernels));
+    free(y);
+    free(dx);
+    problem_free(&p);
+  }
+  free(scratch);
+}
+
+static void test_scratch(void **state) {
+  (void)state;
+  op_with_each_set(check_scratch);
+}
+
 static void everything(const tinytl_run *run, const void *context, float *out) {
   problem p = problem_of(context);
   run_batch(run, &p, out);
@@ -136,6 +171,7 @@ static void test_threads(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_against_single_images),
+      cmocka_unit_test(test_scratch),
       cmocka_unit_test(test_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
