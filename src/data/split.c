@@ -139,7 +139,7 @@ static tinytl_status split(tinytl_folder *self, float share, uint64_t seed, tiny
   size_t n = (size_t)self->images.n_images;
   TINYTL_TRY(copy_classes(self, val, error));
   TINYTL_TRY(tinytl_kinds_copy(&self->kinds, &val->kinds, error));
-  size_t most = 0; /* pictures of a class */
+  size_t most = 1; /* pictures of a class; no room at all might be NULL */
   for (int first = 0, end; first < self->images.n_images; first = end) {
     end = class_end(self, first);
     most = tinytl_size_max(most, (size_t)(end - first));
