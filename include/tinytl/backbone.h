@@ -28,8 +28,8 @@ size_t tinytl_open_nbytes(const void *bytes, size_t nbytes, bool is_copied);
 tinytl_status tinytl_backbone_open(const void *bytes, size_t nbytes, const char *name,
                                    tinytl_backbone **backbone, tinytl_error *error);
 
-/* Reads a model of another format: TFLite (int8, uint8 or float32); a safetensors file that carries an
- * `architecture`; a safetensors file or a PyTorch checkpoint (zip) with the tensors of a
+/* Reads a model of another format: TFLite (int8, uint8 or float32); a safetensors file that carries
+ * an `architecture`; a safetensors file or a PyTorch checkpoint (zip) with the tensors of a
  * MobileNetV2, ProxylessNAS or once-for-all ProxylessNAS super-net (its largest sub-net) under
  * their public names, batch norms included. The format is told by content, and nothing of a
  * checkpoint is executed. Nothing of `bytes` is kept. Errors: TINYTL_ERROR_MODEL,
