@@ -48,9 +48,9 @@ typedef struct tinytl_images {
 bool tinytl_is_picture_name(const char *name);
 
 /* Pictures in class folders: DIR/class/FILE or DIR/{train,val,test}/class/FILE, with FILE of a
- * picture's name. Classes are sorted by name (bytes), and so are the pictures of
- * a class. Other files and what lies deeper are passed over, which is told once, and so are hidden
- * ones, which is not. */
+ * picture's name. Classes are sorted by name (bytes), and so are the pictures of a class. Other
+ * files and what lies deeper are passed over, which is told once, and so are hidden ones, which is
+ * not. */
 typedef struct tinytl_folder tinytl_folder;
 
 typedef enum tinytl_part { TINYTL_PART_TRAIN, TINYTL_PART_VAL, TINYTL_PART_TEST } tinytl_part;

@@ -14,7 +14,7 @@ static int count_to_move(int n, float share) {
   return count > n - 1 ? n - 1 : count;
 }
 
-/* A picture of a class, and a series of them: members [first, first + n]. */
+/* A picture of a class, and a series of them: members [first, first + n). */
 typedef struct member {
   uint64_t series;
   int image;
