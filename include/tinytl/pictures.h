@@ -86,9 +86,10 @@ tinytl_status tinytl_folder_find_twins(const tinytl_folder *folder, tinytl_twins
                                        void *context, tinytl_error *error);
 /* Moves about a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val.
  * Pictures whose names differ in their last number alone are a series (film_0007.jpg,
- * film_0008.jpg) and stay together; of a series that is more than a third of its class, a run of
- * neighbours moves. With a share above 0 a class has at least one picture on either side where it
- * has two; the only picture of a class stays. */
+ * film_0008.jpg) and stay together; one that is more than a third of its class does not move, or
+ * where the class has nothing else a run of neighbours. With the same seed a larger share moves
+ * what a smaller one does and more. With a share above 0 a class has at least one picture on either
+ * side where it has two; the only picture of a class stays. */
 tinytl_status tinytl_folder_split(tinytl_folder *folder, float share, uint64_t seed,
                                   tinytl_folder **val, tinytl_error *error);
 void tinytl_folder_free(tinytl_folder *folder); /* NULL is allowed */
