@@ -34,11 +34,9 @@ static tinytl_status fail_locked(const cli_checkpoint *c, int fd, tinytl_error *
 
 /* Only a process's number, or nothing yet, is in a lock: what else is there is somebody's file. */
 static bool is_lock(int fd) {
-  char text[64];
-  const ssize_t n = pread(fd, text, sizeof text, 0);
-  size_t i = 0;
-  while (n > 0 && i < (size_t)n && ((text[i] >= '0' && text[i] <= '9') || text[i] == '\n')) i++;
-  return n >= 0 && i == (size_t)n && i < sizeof text;
+  char text[32] = "";
+  const ssize_t n = pread(fd, text, sizeof text - 1, 0);
+  return n >= 0 && n < (ssize_t)sizeof text - 1 && strspn(text, "0123456789\n") == (size_t)n;
 }
 
 static tinytl_status lock(cli_checkpoint *c, tinytl_error *error) {

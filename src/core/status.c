@@ -26,3 +26,8 @@ tinytl_status tinytl_check_int(const char *name, int value, int low, int high,
   return tinytl_fail(error, TINYTL_ERROR_USAGE, "%s must be %d to %d, not %d", name, low, high,
                      value);
 }
+
+tinytl_status tinytl_check_stop(const volatile int *stop, tinytl_error *error) {
+  if (stop && *stop) return tinytl_fail(error, TINYTL_INTERRUPTED, "stopped on request");
+  return TINYTL_OK;
+}

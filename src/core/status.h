@@ -19,6 +19,8 @@ tinytl_status tinytl_fail_memory(tinytl_error *error, size_t nbytes);
 
 /* Refuses an option `name` (USAGE) that is not low to high. */
 tinytl_status tinytl_check_int(const char *name, int value, int low, int high, tinytl_error *error);
+/* INTERRUPTED where the caller of a run has set *stop; NULL: nobody can. */
+tinytl_status tinytl_check_stop(const volatile int *stop, tinytl_error *error);
 
 /* Returns from the calling function when `call` fails. */
 #define TINYTL_TRY(call)                              \

@@ -20,12 +20,6 @@ typedef struct session {
   tinytl_saver saver;
 } session;
 
-static tinytl_status check_stop(const session *s) {
-  const volatile int *stop = s->p->options.stop;
-  if (stop && *stop) return tinytl_fail(s->error, TINYTL_INTERRUPTED, "stopped on request");
-  return TINYTL_OK;
-}
-
 static void report_progress(session *s, float val_top1, bool finished) {
   const tinytl_pretrain_options *options = &s->p->options;
   const tinytl_pretrain_position *at = &s->state.at;
@@ -139,7 +133,7 @@ static tinytl_status next_shared_batch(session *s, pass *pass) {
     p->n_held = 0;
     p->n_batch = pass->n - pass->n_given < p->batch ? pass->n - pass->n_given : p->batch;
     memset(p->meeting, 0, (1 + (size_t)p->n_batch) * sizeof *p->meeting);
-    tinytl_status status = check_stop(s);
+    tinytl_status status = tinytl_check_stop(s->p->options.stop, s->error);
     if (status == TINYTL_OK && pass->n_ahead == 0) status = load(s, pass, p->batch);
     if (status == TINYTL_OK) status = tinytl_pretrainer_hold_share(p, p->n_batch, s->error);
     TINYTL_TRY(tinytl_pretrainer_meet(p, p->n_batch, status, s->error));
@@ -158,7 +152,7 @@ static tinytl_status next_batch(session *s, pass *pass) {
   tinytl_pretrainer *p = s->p;
   if (p->own) return next_shared_batch(s, pass);
   p->n_held = 0;
-  TINYTL_TRY(check_stop(s));
+  TINYTL_TRY(tinytl_check_stop(s->p->options.stop, s->error));
   tinytl_pretrainer_set_size(p, tinytl_pretrainer_draw_size(p, pass->epoch, pass->update));
   while (p->n_held < p->batch && pass->n_given < pass->n) {
     tinytl_sample sample;

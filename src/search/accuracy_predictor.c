@@ -182,7 +182,7 @@ tinytl_status tinytl_accuracy_predictor_fit(tinytl_accuracy_predictor *p, uint64
   for (int step = 0; step < N_UPDATES; step++) {
     const tinytl_subnet *held[TINYTL_PREDICTOR_BATCH];
     float wanted[TINYTL_PREDICTOR_BATCH], lr[TINYTL_N_GROUPS] = {0};
-    if (stop && *stop) return tinytl_fail(error, TINYTL_INTERRUPTED, "stopped on request");
+    TINYTL_TRY(tinytl_check_stop(stop, error));
     if (step % epoch_steps == 0) {
       tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_ORDER, (uint64_t)(step / epoch_steps), 0);
       for (int i = 0; i < n; i++) p->order[i] = i;

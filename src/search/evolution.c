@@ -139,10 +139,9 @@ static tinytl_status take_first_parents(evolution *e, const tinytl_measured *mea
 }
 
 static tinytl_status breed_all(evolution *e) {
-  const volatile int *stop = e->s->options->train.stop;
   for (int i = 0, unchanged = 0; i < ITERATIONS && unchanged < PATIENCE; i++, unchanged++) {
     bool changed;
-    if (stop && *stop) return tinytl_fail(e->error, TINYTL_INTERRUPTED, "stopped on request");
+    TINYTL_TRY(tinytl_check_stop(e->s->options->train.stop, e->error));
     add_children(e, TINYTL_KEY_EVOLUTION + (uint64_t)i);
     TINYTL_TRY(select_parents(e, &changed));
     if (changed) unchanged = -1;

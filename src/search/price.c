@@ -39,14 +39,13 @@ void tinytl_shape_set(tinytl_backbone *shape, const tinytl_supernet *supernet,
 tinytl_status tinytl_price(tinytl_pricer *pricer, const tinytl_subnet *subnet, tinytl_plan *plan,
                            bool *meets, tinytl_error *error) {
   const tinytl_search_options *options = pricer->options;
-  const volatile int *stop = options->train.stop;
   tinytl_images all = *pricer->train;
   const tinytl_task task = {.backbone = pricer->shape,
                             .train = &all,
                             .val = pricer->val,
                             .base_nbytes = pricer->base_nbytes};
   tinytl_error reason;
-  if (stop && *stop) return tinytl_fail(error, TINYTL_INTERRUPTED, "stopped on request");
+  TINYTL_TRY(tinytl_check_stop(options->train.stop, error));
   all.n_images += pricer->val->n_images;
   tinytl_shape_set(pricer->shape, pricer->supernet, subnet);
   const tinytl_status status = tinytl_method_plan(&task, &options->train, plan, &reason);

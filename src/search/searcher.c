@@ -239,8 +239,7 @@ tinytl_status tinytl_searcher_begin(tinytl_searcher *s, const tinytl_images *ima
 
 tinytl_status tinytl_searcher_next(tinytl_searcher *s, tinytl_search_pass *pass, int n,
                                    tinytl_error *error) {
-  const volatile int *stop = s->options->train.stop;
-  if (stop && *stop) return tinytl_fail(error, TINYTL_INTERRUPTED, "stopped on request");
+  TINYTL_TRY(tinytl_check_stop(s->options->train.stop, error));
   for (s->n_held = 0; s->n_held < n && pass->n_left > 0; pass->n_left--) {
     tinytl_sample sample;
     TINYTL_TRY(tinytl_loader_next(s->threads.loader, &sample, error));

@@ -47,16 +47,10 @@ static tinytl_status check_class(const tinytl_pass *p, int label, tinytl_error *
                      p->images->class_names[label]);
 }
 
-static tinytl_status check_stop(const tinytl_trainer *t, tinytl_error *error) {
-  const volatile int *stop = t->options.stop;
-  if (stop && *stop) return tinytl_fail(error, TINYTL_INTERRUPTED, "stopped on request");
-  return TINYTL_OK;
-}
-
 static tinytl_status next_sample(tinytl_pass *p, tinytl_stopwatch *watch, tinytl_sample *sample,
                                  tinytl_error *error) {
   tinytl_trainer *t = p->t;
-  TINYTL_TRY(check_stop(t, error));
+  TINYTL_TRY(tinytl_check_stop(t->options.stop, error));
   const int index = t->order[p->n_given++];
   *sample = (tinytl_sample){.index = index, .label = p->images->labels[index]};
   if (p->cached) return tinytl_trainer_fetch_features(t, p->first_cached + index, error);
