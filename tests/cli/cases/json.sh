@@ -1,0 +1,41 @@
+# The keys that every command prints with --json are those of docs/json.md, no more and no fewer.
+documented() { # SECTION...: the keys in the tables below these headings, those up to the next heading
+  for section in "$@"; do
+    awk -v heading="$section" '
+      /^#/ { inside = $0 ~ "^#+ " heading "$" }
+      inside && /^\| `/ { split($0, cell, "|"); print cell[2] }' "$here/../../docs/json.md" |
+      tr -d ' `' | tr ',' '\n'
+  done | sort -u
+}
+same() { # SECTION..., JSON Lines on stdin: whether their keys are those
+  json_check | sort -u >found
+  documented "$@" >wanted
+  [ -s wanted ] && diff wanted found && echo "$1: as documented"
+}
+of_event() {
+  grep "\"event\":\"$1\""
+}
+pictures=$fixtures/pictures
+one=$(find "$pictures/test" -name '*.png' | sort | head -n 1)
+
+tinytl train -d "$pictures" -o mine.safetensors $small --json >events
+for event in epoch mirror step refit 'done'; do of_event $event <events | same "train: $event"; done
+tinytl eval -a mine.safetensors -d "$pictures" -q --json | same eval
+tinytl eval -a mine.safetensors -d "$pictures" -q --json --unknown "$pictures/train" | same eval "eval --unknown"
+tinytl predict -a mine.safetensors "$one" --json | same predict
+tinytl predict -a mine.safetensors "$one" --json --reject | same predict "predict --reject"
+tinytl plan --json | same plan
+tinytl plan --json --paper | same plan "plan --paper"
+tinytl bench --task predict --image-size 32 --seconds 0.01 --json | same bench
+tinytl bench --task train --image-size 32 --seconds 0.01 --json --profile | same bench "bench --profile"
+tinytl info mine.safetensors --json | same 'info: adapter'
+
+tinytl pretrain mobilenet-v2-0.1 -d "$pictures" --image-size 32 --epochs 1 -o whole.safetensors -q --json >events
+{ of_event epoch <events && echo '{"method":null}'; } | same 'train: epoch' # it has no method
+tinytl info whole.safetensors --json | same 'info: backbone'
+tinytl pretrain supernet-0.1 -d "$pictures" --image-size 32 --epochs 1 -o super.safetensors -q --json >>events
+of_event 'done' <events | same 'pretrain: done'
+tinytl info super.safetensors --json | same 'info: super-net'
+tinytl search -m super.safetensors -d "$pictures" --candidates 16 --image-sizes 32 -o chosen.safetensors -q --json >events
+grep -v '"done"' events | same 'search: candidate'
+of_event 'done' <events | same 'search: candidate' 'search: done'
