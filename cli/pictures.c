@@ -66,24 +66,33 @@ static tinytl_status label_as_trained(cli_train_set *set, tinytl_error *error) {
   return status;
 }
 
-static tinytl_status open_val(cli_train_set *set, const char *dir, float val_share, uint64_t seed,
-                              tinytl_skip_fn skip, tinytl_error *error) {
-  if (val_share < 0 && tinytl_folder_has_part(dir, TINYTL_PART_VAL)) {
+static float share_by(cli_val_rule rule, const tinytl_images *train) {
+  const float share = tinytl_validation_share(train->n_images, train->n_classes);
+  switch (rule) {
+  case CLI_VAL_OF_PRETRAIN:
+    return fminf(share, 0.1f);
+  case CLI_VAL_OF_SEARCH:
+    return fmaxf(share, 0.2f);
+  default:
+    return share;
+  }
+}
+
+static tinytl_status open_val(cli_train_set *set, const char *dir, cli_val_rule rule,
+                              float val_share, uint64_t seed, tinytl_skip_fn skip,
+                              tinytl_error *error) {
+  const bool is_given = !isnan(val_share);
+  if (!is_given && tinytl_folder_has_part(dir, TINYTL_PART_VAL)) {
     return tinytl_folder_open(dir, TINYTL_PART_VAL, skip, NULL, &set->val, error);
   }
-  const tinytl_images *train = tinytl_folder_images(set->train);
-  const float by_rule = tinytl_validation_share(train->n_images, train->n_classes);
-  float share = val_share;
-  if (val_share == CLI_VAL_OF_REFIT) share = by_rule;
-  if (val_share == CLI_VAL_A_TENTH) share = fminf(by_rule, 0.1f);
-  if (val_share == CLI_VAL_OF_SEARCH) share = fmaxf(by_rule, 0.2f);
+  const float share = is_given ? val_share : share_by(rule, tinytl_folder_images(set->train));
   if (share == 0) return TINYTL_OK;
   set->held_back = true;
   return tinytl_folder_split(set->train, share, seed, &set->val, error);
 }
 
-tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_share,
-                                 uint64_t seed, bool tells, tinytl_error *error) {
+tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, cli_val_rule rule,
+                                 float val_share, uint64_t seed, bool tells, tinytl_error *error) {
   tinytl_skip_fn skip = tells ? cli_note_skipped : NULL;
   *set = (cli_train_set){0};
   tinytl_status status = tinytl_folder_open(dir, TINYTL_PART_TRAIN, skip, NULL, &set->train, error);
@@ -92,7 +101,7 @@ tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_
     if (tells) status = warn_of_twins(set->train, error);
   }
   if (status == TINYTL_OK) {
-    status = open_val(set, dir, val_share, seed, skip, error);
+    status = open_val(set, dir, rule, val_share, seed, skip, error);
   }
   if (status == TINYTL_OK && set->val) {
     set->n_skipped += tinytl_folder_n_skipped(set->val);
@@ -113,17 +122,17 @@ const tinytl_images *cli_train_set_val(const cli_train_set *set) {
   return set->val && set->val_images.n_images > 0 ? &set->val_images : NULL;
 }
 
-tinytl_status cli_image_sizes(const char *list, int sizes[CLI_MOST_SIZES], int *n,
+tinytl_status cli_image_sizes(const char *list, int sizes[TINYTL_MAX_IMAGE_SIZES], int *n,
                               tinytl_error *error) {
   *n = 0;
   for (const char *rest = list; rest;) {
     char *end;
     const long size = *rest >= '0' && *rest <= '9' ? strtol(rest, &end, 10) : 0;
-    if (size < 32 || size > 1024 || (*end && *end != ',') || *n == CLI_MOST_SIZES) {
+    if (size < 32 || size > 1024 || (*end && *end != ',') || *n == TINYTL_MAX_IMAGE_SIZES) {
       return cli_fail(
           error, TINYTL_ERROR_USAGE,
           "--image-sizes wants up to %d sizes of 32 to 1024, as 48,64,80; not \"%.80s\"",
-          CLI_MOST_SIZES, list);
+          TINYTL_MAX_IMAGE_SIZES, list);
     }
     sizes[(*n)++] = (int)size;
     rest = *end ? end + 1 : NULL;

@@ -8,8 +8,7 @@
 void cli_note_skipped(void *context, const char *path, const char *reason);
 
 /* What --image-sizes says: sides of pictures, as "48,64,80"; NULL: none. Error: USAGE. */
-enum { CLI_MOST_SIZES = 8 };
-tinytl_status cli_image_sizes(const char *list, int sizes[CLI_MOST_SIZES], int *n,
+tinytl_status cli_image_sizes(const char *list, int sizes[TINYTL_MAX_IMAGE_SIZES], int *n,
                               tinytl_error *error);
 
 /* The pictures to train on and those that choose the best epoch. */
@@ -21,15 +20,18 @@ typedef struct cli_train_set {
   int n_skipped;
 } cli_train_set;
 
-/* In place of a share of the pictures for validation: DIR/val where there is one, else a tenth of
- * every class, or what tinytl_validation_share wants, with fewer than three pictures a class
- * nothing; or of a search that and a fifth at least, as `train` with the same seed must not hold
- * back what the search has trained on. */
-enum { CLI_VAL_A_TENTH = -1, CLI_VAL_OF_REFIT = -2, CLI_VAL_OF_SEARCH = -3 };
+/* The share of every class that is held back where there is no DIR/val. */
+typedef enum cli_val_rule {
+  CLI_VAL_OF_PRETRAIN, /* a tenth; as below, nothing of fewer than three pictures a class */
+  CLI_VAL_OF_TRAIN,    /* tinytl_validation_share */
+  CLI_VAL_OF_SEARCH    /* the same, and a fifth at least: `train` with the same seed must not hold
+                          back what the search has trained on */
+} cli_val_rule;
 
-/* `tells`: of pictures that are left out, and of those that are in two classes. */
-tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, float val_share,
-                                 uint64_t seed, bool tells, tinytl_error *error);
+/* val_share: NAN: DIR/val, or by the rule; else this share, whatever there is in DIR/val. tells: of
+ * pictures that are left out, and of those that are in two classes. */
+tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, cli_val_rule rule,
+                                 float val_share, uint64_t seed, bool tells, tinytl_error *error);
 void cli_train_set_close(cli_train_set *set);
 /* The validation pictures; NULL: none. */
 const tinytl_images *cli_train_set_val(const cli_train_set *set);

@@ -76,9 +76,7 @@ static tinytl_status make_plan(const tinytl_backbone *backbone, const plan_argum
 /* Of the network in the paper's tables; plan.paper_bytes is that of the network as it is. */
 static tinytl_status add_paper(const tinytl_backbone *backbone, const plan_arguments *args,
                                column *column, tinytl_error *error) {
-  /* Methods stand in the order of the paper's rows. */
-  const tinytl_paper_method row = (tinytl_paper_method)column->plan.method;
-  return tinytl_paper_bytes(backbone, row, args->n_classes, args->train.image_size,
+  return tinytl_paper_bytes(backbone, column->plan.method, args->n_classes, args->train.image_size,
                             args->train.batch, true, &column->paper_table_nbytes, error);
 }
 

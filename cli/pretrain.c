@@ -1,6 +1,5 @@
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "checkpoint.h"
@@ -17,7 +16,7 @@
 typedef struct pretrain_arguments {
   const char *architecture, *dir, *backbone, *teacher, *image_sizes;
   int weights;
-  float val_share; /* or CLI_VAL_A_TENTH */
+  float val_share; /* NAN: not given */
   bool json, quiet, no_mirror;
   cli_checkpoint checkpoint;
   tinytl_pretrain_options pretrain;
@@ -207,8 +206,8 @@ static tinytl_status open_all(pretrain_arguments *args, cli_output *output, cli_
   tinytl_status status =
       cli_output_open(output, is_first(args) ? args->backbone : "/dev/null", args->teacher, error);
   if (status == TINYTL_OK) {
-    status = cli_train_set_open(set, args->dir, args->val_share, args->pretrain.seed,
-                                is_first(args), error);
+    status = cli_train_set_open(set, args->dir, CLI_VAL_OF_PRETRAIN, args->val_share,
+                                args->pretrain.seed, is_first(args), error);
   }
   status = tinytl_rank_group_agree(args->pretrain.group, status, error);
   if (status == TINYTL_OK) return TINYTL_OK;
@@ -264,17 +263,14 @@ static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
     return status;
   }
   args->pretrain.teacher = teacher.backbone;
+  args->pretrain.teacher_name = args->teacher;
   status = run_saved(args, error);
-  if (status == TINYTL_ERROR_MODEL && strncmp(error->message, "the teacher", 11) == 0) {
-    const tinytl_error inner = *error;
-    cli_fail(error, status, "%s: %s", args->teacher, inner.message);
-  }
   cli_model_close(&teacher);
   return status;
 }
 
 int cli_pretrain(int argc, char **argv) {
-  pretrain_arguments args = {.val_share = CLI_VAL_A_TENTH};
+  pretrain_arguments args = {.val_share = NAN};
   int exit_code;
   tinytl_pretrain_options_init(&args.pretrain);
   args.weights = args.pretrain.weights;

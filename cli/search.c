@@ -17,7 +17,8 @@
 typedef struct search_arguments {
   const char *supernet, *dir, *backbone;
   int method, optimizer;
-  float val_share, max_mega_macs;
+  float val_share; /* NAN: not given */
+  float max_mega_macs;
   int mode;
   bool json, quiet, has_header, no_mirror;
   const char *plot_path, *image_sizes;
@@ -128,36 +129,34 @@ static void on_resumed(void *context, int epoch, int n_measured) {
     cli_note("going on from %s: epoch %d of adapting", args->checkpoint.path, epoch);
 }
 
-static void put_numbers(cli_json *json, const int *numbers, int n) {
-  cli_json_open(json, NULL, '[');
-  for (int i = 0; i < n; i++) cli_json_int(json, NULL, numbers[i]);
-  cli_json_close(json, ']');
-}
-
 /* The last stage has one block in every sub-net. */
 static bool has_lite(const tinytl_candidate *c) {
-  return c->lite_kernel[6][0] > 0;
+  return c->lite_kernel[TINYTL_SUPERNET_STAGES - 1][0] > 0;
+}
+
+/* An array a stage, of a number a block. */
+static void put_blocks(cli_json *json, const char *key, const tinytl_candidate *c,
+                       const int numbers[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH]) {
+  cli_json_open(json, key, '[');
+  for (int s = 0; s < TINYTL_SUPERNET_STAGES; s++) {
+    cli_json_open(json, NULL, '[');
+    for (int j = 0; j < c->depth[s]; j++) cli_json_int(json, NULL, numbers[s][j]);
+    cli_json_close(json, ']');
+  }
+  cli_json_close(json, ']');
 }
 
 static void put_arch(cli_json *json, const tinytl_candidate *c) {
   cli_json_open(json, "arch", '{');
   cli_json_int(json, "image_size", c->image_size);
   cli_json_open(json, "depth", '[');
-  for (int s = 0; s < 7; s++) cli_json_int(json, NULL, c->depth[s]);
+  for (int s = 0; s < TINYTL_SUPERNET_STAGES; s++) cli_json_int(json, NULL, c->depth[s]);
   cli_json_close(json, ']');
-  cli_json_open(json, "kernel", '[');
-  for (int s = 0; s < 7; s++) put_numbers(json, c->kernel[s], c->depth[s]);
-  cli_json_close(json, ']');
-  cli_json_open(json, "expand", '[');
-  for (int s = 0; s < 7; s++) put_numbers(json, c->expand[s], c->depth[s]);
-  cli_json_close(json, ']');
+  put_blocks(json, "kernel", c, c->kernel);
+  put_blocks(json, "expand", c, c->expand);
   if (has_lite(c)) {
-    cli_json_open(json, "lite_kernel", '[');
-    for (int s = 0; s < 7; s++) put_numbers(json, c->lite_kernel[s], c->depth[s]);
-    cli_json_close(json, ']');
-    cli_json_open(json, "lite_groups", '[');
-    for (int s = 0; s < 7; s++) put_numbers(json, c->lite_groups[s], c->depth[s]);
-    cli_json_close(json, ']');
+    put_blocks(json, "lite_kernel", c, c->lite_kernel);
+    put_blocks(json, "lite_groups", c, c->lite_groups);
   }
   cli_json_close(json, '}');
 }
@@ -178,7 +177,7 @@ static void print_candidate(const tinytl_candidate *c) {
   printf("%5.1f  %6.1f %%  %7.1f MB  %7.1f M  %4d px  ", 100 * (double)c->score,
          100 * (double)c->top1, (double)(c->planned_bytes + c->base_bytes) / 1e6,
          (double)c->macs / 1e6, c->image_size);
-  for (int s = 1; s < 7; s++)
+  for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++)
     for (int j = 0; j < c->depth[s]; j++) {
       printf("%s%d/%d", j ? " " : s > 1 ? " | " : "", c->kernel[s][j], c->expand[s][j]);
       if (has_lite(c)) printf(":%d/%d", c->lite_kernel[s][j], c->lite_groups[s][j]);
@@ -308,8 +307,8 @@ static tinytl_status run_locked(const tinytl_supernet *supernet, search_argument
     status = cli_output_open(&output, args->backbone, args->supernet, error);
   }
   if (status != TINYTL_OK) return status;
-  status =
-      cli_train_set_open(&set, args->dir, args->val_share, args->search.train.seed, true, error);
+  status = cli_train_set_open(&set, args->dir, CLI_VAL_OF_SEARCH, args->val_share,
+                              args->search.train.seed, true, error);
   if (status != TINYTL_OK) {
     cli_output_discard(&output);
     return status;
@@ -339,7 +338,7 @@ static tinytl_status run(const tinytl_supernet *supernet, search_arguments *args
 }
 
 int cli_search(int argc, char **argv) {
-  search_arguments args = {.val_share = CLI_VAL_OF_SEARCH};
+  search_arguments args = {.val_share = NAN};
   int exit_code;
   tinytl_search_options_init(&args.search);
   args.method = args.search.train.method;

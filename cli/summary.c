@@ -191,13 +191,13 @@ void cli_epoch_json(const tinytl_epoch *epoch, const char *method) {
 }
 
 void cli_choices_print(FILE *file, const tinytl_plan *plan) {
-  fprintf(file, "%s, %d lane%s%s%s", cli_optimizers[plan->optimizer], plan->n_lanes,
+  fprintf(file, "%s, %d lane%s%s%s", tinytl_optimizer_name(plan->optimizer), plan->n_lanes,
           plan->n_lanes > 1 ? "s" : "", plan->recomputes ? ", lite modules recomputed" : "",
           plan->spills ? ", best values and cache in a file" : "");
 }
 
 void cli_choices_json(cli_json *json, const tinytl_plan *plan) {
-  cli_json_text(json, "optimizer", cli_optimizers[plan->optimizer]);
+  cli_json_text(json, "optimizer", tinytl_optimizer_name(plan->optimizer));
   cli_json_int(json, "lanes", plan->n_lanes);
   cli_json_bool(json, "defers_gradients", plan->defers_gradients);
   cli_json_bool(json, "recomputes", plan->recomputes);

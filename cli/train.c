@@ -16,7 +16,7 @@
 typedef struct train_arguments {
   const char *backbone, *dir, *adapter;
   int method, optimizer, augment;
-  float val_share; /* or CLI_VAL_OF_REFIT */
+  float val_share; /* NAN: not given */
   bool json, quiet, mirror, no_mirror;
   cli_checkpoint checkpoint;
   tinytl_train_options train;
@@ -292,7 +292,8 @@ static tinytl_status run_locked(const cli_model *model, train_arguments *args,
   if (status != TINYTL_OK) return status;
   char *spill_dir = output.temporary ? cli_output_directory(&output) : NULL;
   args->train.spill_dir = spill_dir;
-  status = cli_train_set_open(&set, args->dir, args->val_share, args->train.seed, true, error);
+  status = cli_train_set_open(&set, args->dir, CLI_VAL_OF_TRAIN, args->val_share, args->train.seed,
+                              true, error);
   if (status == TINYTL_OK) {
     args->train.refit = set.held_back;
     status = train_into(&output, model, &set, args, &report, error);
@@ -323,7 +324,7 @@ static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_e
 }
 
 int cli_train(int argc, char **argv) {
-  train_arguments args = {.val_share = CLI_VAL_OF_REFIT};
+  train_arguments args = {.val_share = NAN};
   int exit_code;
   tinytl_train_options_init(&args.train);
   args.method = args.train.method;

@@ -15,6 +15,10 @@ typedef enum tinytl_optimizer {
   TINYTL_OPTIMIZER_AUTO   /* of a training run: Adam, with 8 bits where the memory limit asks */
 } tinytl_optimizer;
 
+/* "adam", "sgd", "adam8", "auto"; the reverse returns false for an unknown name. */
+const char *tinytl_optimizer_name(tinytl_optimizer optimizer); /* NULL: no optimizer */
+bool tinytl_optimizer_parse(const char *name, tinytl_optimizer *optimizer);
+
 /* What a run takes, in bytes, beyond what the process held before it: all of it is known before
  * anything runs (docs/memory.md). */
 typedef struct tinytl_plan {
@@ -63,22 +67,12 @@ tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, i
                                int n_val_images, const tinytl_train_options *options,
                                tinytl_plan *plan, tinytl_error *error);
 
-/* Rows of the paper's tables: the methods, with the same values. */
-typedef enum tinytl_paper_method {
-  TINYTL_PAPER_LAST,
-  TINYTL_PAPER_BIAS,
-  TINYTL_PAPER_LITE,
-  TINYTL_PAPER_LITE_BIAS,
-  TINYTL_PAPER_NORM, /* classifier, scale and shift of every norm */
-  TINYTL_PAPER_FULL  /* everything */
-} tinytl_paper_method;
-
 /* *nbytes: the memory of training by the paper's own model (TinyTL, section 4.1), which counts
  * parameters and, for a whole batch, activations; neither gradients nor optimizer state nor the
- * process. image_size 0: the backbone's. as_in_tables: with lite modules under every method, as in
- * the paper's tables; else under those that train them, and where the backbone has its own.
- * Errors: USAGE, MODEL. */
-tinytl_status tinytl_paper_bytes(const tinytl_backbone *backbone, tinytl_paper_method method,
+ * process. method: not AUTO. image_size 0: the backbone's. as_in_tables: with lite modules under
+ * every method, as in the paper's tables; else under those that train them, and where the backbone
+ * has its own. Errors: USAGE, MODEL. */
+tinytl_status tinytl_paper_bytes(const tinytl_backbone *backbone, tinytl_method method,
                                  int n_classes, int image_size, int batch, bool as_in_tables,
                                  uint64_t *nbytes, tinytl_error *error);
 

@@ -21,12 +21,13 @@ typedef struct tinytl_pretrain_options {
   int image_size; /* 32 to 1024; 0: the architecture's (default) */
   /* Sizes of which one is drawn for the pictures of every update, image_size among them; one that
    * is named twice comes twice as often. n 0: image_size alone (default) */
-  int image_sizes[8], n_image_sizes;
+  int image_sizes[TINYTL_MAX_IMAGE_SIZES], n_image_sizes;
   int n_threads;                  /* 1 to 64; 0: one a core (default) */
   float lr;                       /* up to 10; 0: 0.1 at batch 64, in proportion to it (default) */
   float label_smoothing;          /* 0 to < 1; default 0.1 */
   bool mirror;                    /* half of the samples mirrored; default true */
   bool lite;                      /* lite residual modules, trained with all else; default false */
+  const char *teacher_name;       /* for messages; NULL: "teacher" */
   const tinytl_backbone *teacher; /* whose probabilities count as much as the labels: its classifier
                                      has the pictures' classes, by name or, without names, in their
                                      order; it sees pictures as large as the pupil does. NULL: none

@@ -13,10 +13,13 @@ extern "C" {
  * depth are 0. */
 typedef struct tinytl_candidate {
   int image_size; /* side of the pictures, in pixels */
-  int depth[7], kernel[7][4], expand[7][4];
-  int lite_kernel[7][4], lite_groups[7][4]; /* 0: no lite module */
-  uint64_t macs;                            /* multiply-accumulates of one image, forward */
-  size_t planned_bytes, base_bytes;         /* of training it, as tinytl_plan's one_lane and base */
+  int depth[TINYTL_SUPERNET_STAGES];
+  int kernel[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH];
+  int expand[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH];
+  int lite_kernel[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH]; /* 0: no lite module */
+  int lite_groups[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH];
+  uint64_t macs;                    /* multiply-accumulates of one image, forward */
+  size_t planned_bytes, base_bytes; /* of training it, as tinytl_plan's one_lane and base */
   float top1;  /* 0 to 1: FULL: of held-out pictures; QUICK: of all, by a classifier of features
                   that has not seen the picture that it is asked for */
   float score; /* what sub-nets are ranked by, 0 to 1: FULL: top1; QUICK: the geometric mean of the
@@ -46,7 +49,7 @@ typedef struct tinytl_search_options {
   /* Sides of the pictures to choose from, ascending, 32 to 1024 each. What is too large for the
    * limits is left out. n_image_sizes 0 (default): from 3/4 to twice the super-net's, in quarters,
    * above its own none larger than 224. */
-  int image_sizes[8], n_image_sizes;
+  int image_sizes[TINYTL_MAX_IMAGE_SIZES], n_image_sizes;
   uint64_t max_macs;   /* of one image, forward; 0: any (default) */
   size_t search_limit; /* of the search itself, where it runs on another machine than training will;
                           0: train.memory_limit (default) */

@@ -8,6 +8,10 @@
 extern "C" {
 #endif
 
+/* A sub-net has at most this: stages of inverted residuals, and blocks in one of them; and there
+ * are at most so many sizes of pictures to draw or choose from. */
+enum { TINYTL_SUPERNET_STAGES = 7, TINYTL_SUPERNET_DEPTH = 4, TINYTL_MAX_IMAGE_SIZES = 8 };
+
 /* The weights of many sub-nets at once, and a classifier. A sub-net of it is a backbone. */
 typedef struct tinytl_supernet tinytl_supernet;
 

@@ -13,9 +13,8 @@ void tinytl_pages_drop(void *bytes, size_t nbytes);
 /* Of all that was taken together; bytes may be NULL. */
 void tinytl_pages_free(void *bytes, size_t nbytes);
 
-/* Bytes that this process holds in memory now (resident set), and half of
- * the code that was not touched yet, as a run touches about so much of it; 0 where the
- * system does not tell. */
+/* Bytes that this process holds in memory now (resident set), and half of the code that was not
+ * touched yet, as a run touches about so much of it; 0 where the system does not tell. */
 size_t tinytl_resident_nbytes(void);
 
 #endif

@@ -22,8 +22,12 @@ bool tinytl_saver_change(tinytl_saver *saver, float interval) {
          tinytl_now() - saver->last >= fmax((double)interval, saver->seconds / SAVE_SHARE);
 }
 
-void tinytl_saver_end(tinytl_saver *saver, double begin) {
+void tinytl_saver_start(tinytl_saver *saver) {
+  saver->start = tinytl_now();
+}
+
+void tinytl_saver_end(tinytl_saver *saver) {
   saver->is_saved = true;
   saver->last = tinytl_now();
-  saver->seconds = saver->last - begin;
+  saver->seconds = saver->last - saver->start;
 }

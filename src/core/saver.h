@@ -8,8 +8,9 @@
 #include "core/status.h"
 
 typedef struct tinytl_saver {
-  bool is_saved;        /* the state as it is now */
-  double last, seconds; /* when the latest save ended (core/clock.h), and what it took */
+  bool is_saved;      /* the state as it is now */
+  double start, last; /* when the latest save began and ended (core/clock.h) */
+  double seconds;     /* that it took */
 } tinytl_saver;
 
 /* interval: seconds, 0 or more, else USAGE. */
@@ -18,7 +19,8 @@ tinytl_status tinytl_saver_check(float interval, tinytl_error *error);
 void tinytl_saver_begin(tinytl_saver *saver, bool is_saved);
 /* The state is another one; true: it is to be saved. interval: seconds; 0: after every change. */
 bool tinytl_saver_change(tinytl_saver *saver, float interval);
-/* It was saved in the time since `begin`. */
-void tinytl_saver_end(tinytl_saver *saver, double begin);
+/* Before and after saving it. */
+void tinytl_saver_start(tinytl_saver *saver);
+void tinytl_saver_end(tinytl_saver *saver);
 
 #endif

@@ -82,10 +82,7 @@ static tinytl_status read_meta(reader *r, tinytl_error *error) {
   tinytl_adapter *values = &r->values;
   const char *text = NULL;
   tinytl_input input;
-  TINYTL_TRY(need_meta(r, "tinytl.format", &text, error));
-  if (strcmp(text, FORMAT) != 0)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected \"%s\", found \"%.40s\"", r->where,
-                       FORMAT, text);
+  TINYTL_TRY(tinytl_safetensors_need_format(r->file, FORMAT, error));
   TINYTL_TRY(need_meta(r, "tinytl.method", &text, error));
   if (!tinytl_method_parse(text, &values->method))
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: unknown method \"%.40s\"", r->where, text);

@@ -3,7 +3,6 @@
 #include "format/tensor_list.h"
 #include "model/strings.h"
 
-#include <math.h>
 #include <sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,25 +53,29 @@ static tinytl_status read_labels(const char *text, const char *where, tinytl_bac
   return TINYTL_OK;
 }
 
-static tinytl_status read_backbone(const tinytl_safetensors *file, tinytl_backbone *backbone,
-                                   tinytl_error *error) {
-  char where[TINYTL_ST_WHERE];
-  const char *text = NULL;
-  if (!tinytl_safetensors_meta(file, "tinytl.format"))
+/* Says what else the file may be, and what can be done about it. */
+static tinytl_status check_format(const tinytl_safetensors *file, tinytl_error *error) {
+  static const char supernet[] = "super-net ";
+  const char *format = tinytl_safetensors_meta(file, "tinytl.format");
+  if (!format)
     return tinytl_fail(
         error, TINYTL_ERROR_MODEL,
         "%s: tinytl.format is missing, so this is no backbone; 'tinytl import' makes "
         "one of other weights",
         tinytl_safetensors_name(file));
-  TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.format", where, &text, error));
-  if (strncmp(text, "super-net ", strlen("super-net ")) == 0)
+  if (strncmp(format, supernet, sizeof supernet - 1) == 0)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: expected a backbone, found a super-net; tinytl search makes a backbone "
                        "of it",
                        tinytl_safetensors_name(file));
-  if (strcmp(text, FORMAT) != 0)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected \"%s\", found \"%.40s\"", where,
-                       FORMAT, text);
+  return tinytl_safetensors_need_format(file, FORMAT, error);
+}
+
+static tinytl_status read_backbone(const tinytl_safetensors *file, tinytl_backbone *backbone,
+                                   tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  const char *text = NULL;
+  TINYTL_TRY(check_format(file, error));
   TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.arch", where, &text, error));
   TINYTL_TRY(tinytl_arch_parse(text, where, &backbone->arch, error));
   TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.input", where, &text, error));

@@ -110,19 +110,6 @@ static tinytl_status parse_preprocess(chain *c, const char *where, tinytl_error 
 
 /* ---- Tensors ------------------------------------------------------------------------------ */
 
-/* [out][in / groups][area] -> [out][area][in / groups], or [area][channel] of a depthwise layer.
- * `from` need not be aligned: other writers do not see to it. */
-static void reorder(const tinytl_layer *layer, const char *from, float *to) {
-  const size_t area = (size_t)layer->kernel * (size_t)layer->kernel;
-  const size_t in_c = (size_t)(layer->in_c / layer->groups), out_c = (size_t)layer->out_c;
-  for (size_t o = 0; o < out_c; o++)
-    for (size_t i = 0; i < in_c; i++)
-      for (size_t k = 0; k < area; k++) {
-        float *value = layer->groups > 1 ? &to[k * out_c + o] : &to[(o * area + k) * in_c + i];
-        memcpy(value, from + ((o * in_c + i) * area + k) * sizeof *value, sizeof *value);
-      }
-}
-
 /* Copies weight and bias of a layer to *next, which moves on. n_dims is 4, or 2 for a classifier.
  */
 static tinytl_status read_layer(const chain *c, const char *prefix, const tinytl_layer *layer,
@@ -134,7 +121,7 @@ static tinytl_status read_layer(const chain *c, const char *prefix, const tinytl
   snprintf(name, sizeof name, "%.100s.weight", prefix);
   TINYTL_TRY(
       tinytl_safetensors_expect(c->file, name, TINYTL_DTYPE_F32, n_dims, dims, &tensor, error));
-  reorder(layer, tensor->data, *next);
+  tinytl_import_reorder(layer, tensor->data, NULL, *next);
   *weight = *next;
   *next += tensor->nbytes / sizeof **next;
   snprintf(name, sizeof name, "%.100s.bias", prefix);

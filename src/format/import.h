@@ -22,6 +22,12 @@ tinytl_status tinytl_import_build(const tinytl_backbone *values, const char *fil
                                   tinytl_weights weights, tinytl_backbone **backbone,
                                   tinytl_error *error);
 
+/* A weight as PyTorch has it, [out][in / groups][area], to [out][area][in / groups], or
+ * [area][channel] of a depthwise layer; each output channel times its scale (NULL: 1). `from` need
+ * not be aligned: other writers do not see to it. */
+void tinytl_import_reorder(const tinytl_layer *layer, const void *from, const double *scale,
+                           float *to);
+
 /* The name of an imported network: the file's, without folders and extension. */
 void tinytl_import_name(const char *file, char name[64]);
 

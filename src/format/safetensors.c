@@ -291,6 +291,16 @@ tinytl_status tinytl_safetensors_need_meta(const tinytl_safetensors *file, const
   return TINYTL_OK;
 }
 
+tinytl_status tinytl_safetensors_need_format(const tinytl_safetensors *file, const char *expected,
+                                             tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  const char *found = NULL;
+  TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.format", where, &found, error));
+  if (strcmp(found, expected) == 0) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected \"%s\", found \"%.40s\"", where,
+                     expected, found);
+}
+
 int tinytl_safetensors_n(const tinytl_safetensors *file) {
   return file->n;
 }

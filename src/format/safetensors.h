@@ -47,6 +47,9 @@ enum { TINYTL_ST_WHERE = 256 };
 tinytl_status tinytl_safetensors_need_meta(const tinytl_safetensors *file, const char *key,
                                            char where[TINYTL_ST_WHERE], const char **value,
                                            tinytl_error *error);
+/* That "tinytl.format" is the expected one. */
+tinytl_status tinytl_safetensors_need_format(const tinytl_safetensors *file, const char *expected,
+                                             tinytl_error *error);
 /* Tensors in order of their names. */
 int tinytl_safetensors_n(const tinytl_safetensors *file);
 const tinytl_tensor *tinytl_safetensors_at(const tinytl_safetensors *file, int index);

@@ -85,16 +85,6 @@ static tinytl_status read_header(tinytl_sealed_file *f, tinytl_error *error) {
   return status;
 }
 
-static tinytl_status check_format(const tinytl_sealed_file *f, const char *expected,
-                                  tinytl_error *error) {
-  char where[TINYTL_ST_WHERE];
-  const char *format = NULL;
-  TINYTL_TRY(tinytl_safetensors_need_meta(f->header, "tinytl.format", where, &format, error));
-  if (strcmp(format, expected) == 0) return TINYTL_OK;
-  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected \"%s\", found \"%.40s\"", where,
-                     expected, format);
-}
-
 /* The checksum must be the file's last bytes, as it is of all that comes before. */
 static tinytl_status check_hash(const tinytl_sealed_file *f, tinytl_error *error) {
   const int dims[] = {TINYTL_CHECKSUM_NBYTES};
@@ -124,7 +114,7 @@ tinytl_status tinytl_sealed_open(tinytl_sealed_file *file, const tinytl_source *
                                  const char *format, tinytl_error *error) {
   *file = (tinytl_sealed_file){.source = source};
   TINYTL_TRY(read_header(file, error));
-  TINYTL_TRY(check_format(file, format, error));
+  TINYTL_TRY(tinytl_safetensors_need_format(file->header, format, error));
   return check_hash(file, error);
 }
 

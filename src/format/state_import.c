@@ -191,19 +191,6 @@ static tinytl_status find_architecture(net *n, tinytl_error *error) {
 
 /* ---- Values ------------------------------------------------------------------------------- */
 
-/* [out][in / groups][area] -> [out][area][in / groups], or [area][channel] of a depthwise layer;
- * each output channel times its scale. */
-static void reorder(const tinytl_layer *layer, const float *from, const double *scale, float *to) {
-  const size_t area = (size_t)layer->kernel * (size_t)layer->kernel;
-  const size_t in_c = (size_t)(layer->in_c / layer->groups), out_c = (size_t)layer->out_c;
-  for (size_t o = 0; o < out_c; o++)
-    for (size_t i = 0; i < in_c; i++)
-      for (size_t k = 0; k < area; k++) {
-        const size_t at = layer->groups > 1 ? k * out_c + o : (o * area + k) * in_c + i;
-        to[at] = (float)(from[(o * in_c + i) * area + k] * scale[o]);
-      }
-}
-
 /* Reads tensor PREFIX.name. */
 static tinytl_status read_values(const net *n, const char *prefix, const char *suffix, int n_dims,
                                  const int *dims, float *to, tinytl_error *error) {
@@ -244,7 +231,7 @@ static tinytl_status read_layer(net *n, int i, const room *r, float **next, tiny
   float *weight = *next, *bias = weight + tinytl_layer_n_weights(layer);
   TINYTL_TRY(read_norm(n, i, r->floats, r->scale, bias, error));
   TINYTL_TRY(read_values(n, n->conv[i], "weight", 4, dims, r->floats, error));
-  reorder(layer, r->floats, r->scale, weight);
+  tinytl_import_reorder(layer, r->floats, r->scale, weight);
   n->values.weight[i].f32 = weight;
   n->values.bias[i] = bias;
   *next = bias + layer->out_c;
@@ -321,10 +308,7 @@ tinytl_status tinytl_import_state(const tinytl_state_dict *state, tinytl_weights
   n->family = family;
   n->values.source = (char *)family->description;
   /* What all of these networks were trained with on ImageNet. */
-  n->values.input = (tinytl_input){.size = 224,
-                                   .resize = 256,
-                                   .mean = {0.485f, 0.456f, 0.406f},
-                                   .std = {0.229f, 0.224f, 0.225f}};
+  n->values.input = tinytl_input_imagenet(224);
   const tinytl_status status = import(n, weights, backbone, error);
   free(n);
   return status;

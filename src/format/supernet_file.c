@@ -1,5 +1,4 @@
 /* The super-net file: docs/format.md. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,11 +54,14 @@ static int list_tensors(const tinytl_shared_values *shared, value_tensor tensors
     const tinytl_layer *layer = &arch->layers[i];
     value_tensor weight = {.first = params->weight[i], .shape = tinytl_weight_shape_of(layer)};
     weight.n_dims = tinytl_layer_dims(layer, weight.dims);
-    const value_tensor rest[] = {
-        {.n_dims = 1, .dims = {layer->out_c}, .first = params->scale[i]},
-        {.n_dims = 1, .dims = {layer->out_c}, .first = params->shift[i]},
-        {.n_dims = 2, .dims = {25, 25}, .first = shared->matrices[i]},
-        {.n_dims = 2, .dims = {9, 9}, .first = shared->matrices[i] + (size_t)25 * 25}};
+    const value_tensor rest[] = {{.n_dims = 1, .dims = {layer->out_c}, .first = params->scale[i]},
+                                 {.n_dims = 1, .dims = {layer->out_c}, .first = params->shift[i]},
+                                 {.n_dims = 2,
+                                  .dims = {TINYTL_KERNEL_MEDIUM_TAPS, TINYTL_KERNEL_MEDIUM_TAPS},
+                                  .first = shared->matrices[i]},
+                                 {.n_dims = 2,
+                                  .dims = {TINYTL_KERNEL_SMALL_TAPS, TINYTL_KERNEL_SMALL_TAPS},
+                                  .first = shared->matrices[i] + TINYTL_KERNEL_MEDIUM_MATRIX}};
     static const char *const names[] = {"norm.weight", "norm.bias", "matrix5", "matrix3"};
     snprintf(weight.name, sizeof weight.name, "layers.%d", i);
     tensors[n++] = weight;
@@ -159,9 +161,7 @@ static tinytl_status read_supernet(const tinytl_safetensors *file, tinytl_supern
   const char *text = NULL;
   TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.format", where, &text, error));
   const bool is_first = strcmp(text, FIRST_FORMAT) == 0;
-  if (!is_first && strcmp(text, FORMAT) != 0)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected \"%s\", found \"%.40s\"", where,
-                       FORMAT, text);
+  if (!is_first) TINYTL_TRY(tinytl_safetensors_need_format(file, FORMAT, error));
   TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.space", where, &text, error));
   TINYTL_TRY(read_space(text, is_first, where, &net->space, error));
   TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.input", where, &text, error));

@@ -81,8 +81,7 @@ tinytl_status tinytl_tflite_read_tensor(tinytl_tflite *graph, int index,
 tinytl_status tinytl_tflite_floats(tinytl_tflite *graph, size_t n, float **floats,
                                    tinytl_error *error);
 /* Reads the weight (constant `weight_index`, whose output channel is dimension `channel_dim`) and
- * the bias
- * (-1: none) of a layer whose input is tensor `input_index`. */
+ * the bias (-1: none) of a layer whose input is tensor `input_index`. */
 tinytl_status tinytl_tflite_read_weights(tinytl_tflite *graph, const tinytl_layer *layer,
                                          int input_index, int weight_index, int bias_index,
                                          int channel_dim, tinytl_weight *weight, const float **bias,

@@ -3,7 +3,6 @@
 
 #include "model/quantise.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* BuiltinOperator of the schema. */

@@ -5,9 +5,8 @@
 #include <stdlib.h>
 
 #define ALIGN 32
-#define MALLOC_NBYTES                                                        \
-  64 /* of glibc, for an aligned piece: its header and what alignment wastes \
-      */
+/* Of glibc, for an aligned piece: its header and what alignment wastes. */
+#define MALLOC_NBYTES 64
 /* Above some size (128 KB, at first) malloc takes whole pages. */
 #define PAGES_FROM ((size_t)64 << 10)
 #define PAGE_NBYTES 4096

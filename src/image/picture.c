@@ -2,7 +2,6 @@
 #include "image/image.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 

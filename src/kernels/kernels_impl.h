@@ -333,38 +333,35 @@ static void pack_i8(float *panel, const int8_t *w, const float *scale, bool by_s
 /* ---- After the sum ------------------------------------------------------------------------- */
 
 /* `lanes` channels from `channel` of all pixels. */
-ALWAYS_INLINE void bias_act_column(const tinytl_bias_act *t, int channel, int lanes, bool whole,
-                                   bool has_mask, bool has_residual) {
+ALWAYS_INLINE void bias_act_column(const tinytl_bias_act *t, int channel, int lanes, bool has_mask,
+                                   bool has_residual) {
   vf bias = {0};
-  if (t->bias) bias = whole ? load(t->bias + channel) : load_n(t->bias + channel, lanes);
+  if (t->bias) bias = load_lanes(t->bias + channel, lanes);
   const vf low = act_low(t->act), high = act_high(t->act);
   float *y = t->y + channel;
   const float *residual = has_residual ? t->residual + channel : NULL;
   uint8_t *mask = t->mask;
   for (int i = 0; i < t->n; i++, y += t->pixel) {
-    vf sum = (whole ? load(y) : load_n(y, lanes)) + bias;
+    vf sum = load_lanes(y, lanes) + bias;
     if (has_mask) {
       put_bits(mask, channel, act_bits(sum, low, high, lanes), lanes);
       mask += t->mask_pixel;
     }
     sum = clamp(sum, low, high);
     if (has_residual) {
-      sum += whole ? load(residual) : load_n(residual, lanes);
+      sum += load_lanes(residual, lanes);
       residual += t->pixel;
     }
-    if (whole)
-      store(y, sum);
-    else
-      store_n(y, sum, lanes);
+    store_lanes(y, sum, lanes);
   }
 }
 
 ALWAYS_INLINE void bias_act_variant(const tinytl_bias_act *t, bool has_mask, bool has_residual) {
   int channel = 0;
   for (; channel + W <= t->channels; channel += W)
-    bias_act_column(t, channel, W, true, has_mask, has_residual);
+    bias_act_column(t, channel, W, has_mask, has_residual);
   if (channel < t->channels)
-    bias_act_column(t, channel, t->channels - channel, false, has_mask, has_residual);
+    bias_act_column(t, channel, t->channels - channel, has_mask, has_residual);
 }
 
 static void bias_act(const tinytl_bias_act *t) {
@@ -379,32 +376,28 @@ static void bias_act(const tinytl_bias_act *t) {
 }
 
 ALWAYS_INLINE void mask_grad_column(float *dy, int n, int channels, int channel, int lanes,
-                                    bool whole, const uint8_t *mask, float *dbias) {
+                                    const uint8_t *mask, float *dbias) {
   vf sum = {0};
-  if (dbias) sum = whole ? load(dbias + channel) : load_n(dbias + channel, lanes);
+  if (dbias) sum = load_lanes(dbias + channel, lanes);
   dy += channel;
   for (int i = 0; i < n; i++, dy += channels) {
-    vf v = whole ? load(dy) : load_n(dy, lanes);
+    vf v = load_lanes(dy, lanes);
     if (mask) {
       v = keep_lanes(v, get_bits(mask, channel, lanes));
       mask += (channels + 7) / 8;
-      if (whole)
-        store(dy, v);
-      else
-        store_n(dy, v, lanes);
+      store_lanes(dy, v, lanes);
     }
     sum += v;
   }
-  if (dbias && whole) store(dbias + channel, sum);
-  if (dbias && !whole) store_n(dbias + channel, sum, lanes);
+  if (dbias) store_lanes(dbias + channel, sum, lanes);
 }
 
 static void mask_grad(float *dy, int n, int channels, const uint8_t *mask, float *dbias) {
   int channel = 0;
   for (; channel + W <= channels; channel += W)
-    mask_grad_column(dy, n, channels, channel, W, true, mask, dbias);
+    mask_grad_column(dy, n, channels, channel, W, mask, dbias);
   if (channel < channels)
-    mask_grad_column(dy, n, channels, channel, channels - channel, false, mask, dbias);
+    mask_grad_column(dy, n, channels, channel, channels - channel, mask, dbias);
 }
 
 /* ---- Vectors ------------------------------------------------------------------------------- */

@@ -78,8 +78,7 @@ ALWAYS_INLINE vf scaled(vf x_hat, vf scale, vf shift) {
 /* All channels of a pixel: the map is read and written in order. */
 static void scale_shift(const tinytl_channels *map, const float *x_hat, const float *scale,
                         const float *shift, tinytl_act act, float *y) {
-  const vf low = splat(act == TINYTL_ACT_NONE ? -INFINITY : 0);
-  const vf high = splat(act == TINYTL_ACT_RELU6 ? 6 : INFINITY);
+  const vf low = act_low(act), high = act_high(act);
   for (int i = 0; i < map->n_pixels; i++, x_hat += map->pixel, y += map->pixel) {
     int c = 0;
     for (; c + W <= map->channels; c += W)
@@ -98,7 +97,7 @@ ALWAYS_INLINE void grad_sums_channels(const tinytl_channels *map, const float *x
                                       int channel, int lanes, float *dy, double *dscale,
                                       double *dshift) {
   const vf a = load_lanes(scale + channel, lanes), b = load_lanes(shift + channel, lanes);
-  const vf high = splat(act == TINYTL_ACT_RELU6 ? 6 : INFINITY);
+  const vf high = act_high(act);
   x_hat += channel;
   dy += channel;
   for (int i = 0; i < lanes; i++) dscale[channel + i] = dshift[channel + i] = 0;

@@ -100,8 +100,8 @@ int tinytl_parse_thousandths(const char *text);
 tinytl_status tinytl_arch_named(const char *architecture, int n_classes, tinytl_arch *arch,
                                 int *image_size, tinytl_error *error);
 
-/* Smallest side that every layer can work on is 1; multiply-accumulates of one image, classifier
- * with n_classes and lite modules included. */
+/* Multiply-accumulates of one image, classifier and lite modules included. image_size: at least the
+ * smallest at which every layer has an output. */
 uint64_t tinytl_arch_macs(const tinytl_arch *arch, int image_size);
 
 #endif

@@ -37,6 +37,14 @@ static inline int tinytl_input_default_resize(int size) {
   return resize < TINYTL_MAX_IMAGE_SIZE ? resize : TINYTL_MAX_IMAGE_SIZE;
 }
 
+/* Mean and deviation of ImageNet's pixels. */
+static inline tinytl_input tinytl_input_imagenet(int size) {
+  return (tinytl_input){.size = size,
+                        .resize = tinytl_input_default_resize(size),
+                        .mean = {0.485f, 0.456f, 0.406f},
+                        .std = {0.229f, 0.224f, 0.225f}};
+}
+
 /* x = scale * pixel + shift, for each of the three colours. */
 static inline void tinytl_input_affine(const tinytl_input *input, float scale[3], float shift[3]) {
   for (int c = 0; c < 3; c++) {

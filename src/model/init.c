@@ -101,11 +101,7 @@ tinytl_status tinytl_backbone_random(const tinytl_arch *arch, int image_size,
                                      tinytl_backbone **backbone, tinytl_error *error) {
   tinytl_backbone *values = calloc(1, sizeof *values);
   if (!values) return tinytl_fail_memory(error, sizeof *values);
-  /* Mean and deviation of ImageNet's pixels. */
-  values->input = (tinytl_input){.size = image_size,
-                                 .resize = tinytl_input_default_resize(image_size),
-                                 .mean = {0.485f, 0.456f, 0.406f},
-                                 .std = {0.229f, 0.224f, 0.225f}};
+  values->input = tinytl_input_imagenet(image_size);
   values->arch = *arch;
   const tinytl_status status = fill_and_build(values, weights, seed, backbone, error);
   free(values);

@@ -22,8 +22,10 @@ void tinytl_shared_values_init_matrices(const tinytl_shared_values *shared, floa
     if (!shared->matrices[i]) continue;
     float *matrix = values + shared->matrices[i];
     memset(matrix, 0, TINYTL_KERNEL_MATRICES * sizeof *matrix);
-    for (int t = 0; t < 25; t++) matrix[t * 25 + t] = 1;
-    for (int t = 0; t < 9; t++) matrix[25 * 25 + t * 9 + t] = 1;
+    for (int t = 0; t < TINYTL_KERNEL_MEDIUM_TAPS; t++)
+      matrix[t * TINYTL_KERNEL_MEDIUM_TAPS + t] = 1;
+    matrix += TINYTL_KERNEL_MEDIUM_MATRIX;
+    for (int t = 0; t < TINYTL_KERNEL_SMALL_TAPS; t++) matrix[t * TINYTL_KERNEL_SMALL_TAPS + t] = 1;
   }
 }
 

@@ -5,6 +5,7 @@
 #define TINYTL_MODEL_SHARED_VALUES_H
 
 #include "model/batch_params.h"
+#include "model/kernel_transform.h"
 #include "model/supernet.h"
 
 typedef struct tinytl_shared_values {

@@ -15,12 +15,10 @@
 #include "tinytl/supernet.h"
 
 enum {
-  TINYTL_SUPERNET_STAGES = 7, /* the first is fixed, the last has one block */
-  TINYTL_SUPERNET_DEPTH = 4,
-  TINYTL_SUPERNET_BLOCKS = TINYTL_SUPERNET_STAGES * TINYTL_SUPERNET_DEPTH, /* room for */
+  /* Room for; the first stage is fixed, the last has one block. */
+  TINYTL_SUPERNET_BLOCKS = TINYTL_SUPERNET_STAGES * TINYTL_SUPERNET_DEPTH,
   TINYTL_SUPERNET_CHOICES = 3, /* of a kernel, an expand ratio, a depth: 2, 3, 4 */
-  TINYTL_LITE_CHOICES = 2,     /* of a lite module's kernel, its groups */
-  TINYTL_SUPERNET_SIZES = 8    /* of the picture, at most */
+  TINYTL_LITE_CHOICES = 2      /* of a lite module's kernel, its groups */
 };
 
 /* Pictures from this side on have a total stride of 32, smaller ones 16, so that of 64 pixels 4 x 4
@@ -34,8 +32,8 @@ typedef struct tinytl_space {
   bool has_lite;
   int total_stride; /* 32; or 16: the last stride is 1 */
   int stem, head, out_c[TINYTL_SUPERNET_STAGES];
-  int image_sizes[TINYTL_SUPERNET_SIZES]; /* to choose from, ascending */
-  int n_image_sizes;                      /* 0: all have the super-net's own */
+  int image_sizes[TINYTL_MAX_IMAGE_SIZES]; /* to choose from, ascending */
+  int n_image_sizes;                       /* 0: all have the super-net's own */
 } tinytl_space;
 
 /* One choice; what belongs to block j of stage s stands at [s][j], what is beyond the depth does
@@ -96,14 +94,5 @@ void tinytl_subnet_normalise(tinytl_subnet *subnet);
  * of (layers may be NULL). */
 void tinytl_subnet_arch(const tinytl_space *space, const tinytl_subnet *subnet, tinytl_arch *arch,
                         int *layers);
-
-/* Kernel of a depthwise layer of `channels`, [7][7][channels] -> [kernel][kernel][channels], with
- * the layer's matrices [25][25] and [9][9]; backward adds to dlarge and dmatrices from dsmall. */
-enum { TINYTL_KERNEL_MATRICES = 25 * 25 + 9 * 9 };
-void tinytl_kernel_shrink(int kernel, int large_channels, int channels, const float *large,
-                          const float *matrices, float *small);
-void tinytl_kernel_shrink_backward(int kernel, int large_channels, int channels, const float *large,
-                                   const float *matrices, const float *dsmall, float *dlarge,
-                                   float *dmatrices);
 
 #endif

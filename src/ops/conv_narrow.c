@@ -4,8 +4,11 @@
  *   y[g, j] = sum over i of depthwise(x_i, w_i)[g, j]    x_i[g, j] = x[g, i]: spread over the group
  *                                                        w_i[tap][g, j] = w[g, j][tap][i]
  *
- * Transposed: dx[g, i] = sum over j of depthwise^T(dy_j, w'_j)[g, i], w'_j[tap][g, i] = w[g,
- * j][tap][i]. The gradient of the weights w_i is that of the i-th depthwise convolution.
+ * Transposed:
+ *
+ *   dx[g, i] = sum over j of depthwise^T(dy_j, w'_j)[g, i]   w'_j[tap][g, i] = w[g, j][tap][i]
+ *
+ * The gradient of the weights w_i is that of the i-th depthwise convolution.
  *
  * A task owns some target rows. Of the spread channel it holds as many source rows as the kernel
  * has, each made when the first target row reads it. */

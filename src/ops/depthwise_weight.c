@@ -1,7 +1,9 @@
-/* Gradient of a depthwise convolution's weights: dw[ky][kx][c] sums, over all outputs, x[oy *
- * stride
- * - pad + ky][...][c] * dy[oy][ox][c]. A task owns some output rows of some channels; where the
- * rows are cut, each part sums for itself in scratch, and the parts are added in order. */
+/* Gradient of a depthwise convolution's weights, a sum over all outputs:
+ *
+ *   dw[ky][kx][c] = sum of x[oy * stride - pad + ky][...][c] * dy[oy][ox][c]
+ *
+ * A task owns some output rows of some channels; where the rows are cut, each part sums for itself
+ * in scratch, and the parts are added in order. */
 #include "ops/conv.h"
 
 typedef struct weight_grad {

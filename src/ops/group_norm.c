@@ -101,8 +101,7 @@ static void affine_task(void *context, int task) {
 
 void tinytl_scale_shift_forward(const tinytl_run *run, int n_pixels, int channels,
                                 const float *x_hat, const float *scale, const float *shift,
-                                bool relu, float *y) {
-  const tinytl_act act = relu ? TINYTL_ACT_RELU : TINYTL_ACT_NONE;
+                                tinytl_act act, float *y) {
   affine a = {run->kernels, channels, tinytl_split_rows(n_pixels, channels), x_hat, scale, shift,
               act,          y};
   tinytl_split_run(run, &a.split, affine_task, &a);
@@ -164,7 +163,7 @@ static void norm_backward_task(void *context, int task) {
 
 void tinytl_group_norm_backward(const tinytl_run *run, int n_pixels, int channels,
                                 const float *x_hat, const float *rstd, const float *scale,
-                                const float *shift, bool relu, float *dy, float *dscale,
+                                const float *shift, tinytl_act act, float *dy, float *dscale,
                                 float *dshift) {
   norm_backward n = {.kernels = run->kernels,
                      .n_pixels = n_pixels,
@@ -174,7 +173,7 @@ void tinytl_group_norm_backward(const tinytl_run *run, int n_pixels, int channel
                      .rstd = rstd,
                      .scale = scale,
                      .shift = shift,
-                     .act = relu ? TINYTL_ACT_RELU : TINYTL_ACT_NONE,
+                     .act = act,
                      .dy = dy,
                      .dscale = dscale,
                      .dshift = dshift};

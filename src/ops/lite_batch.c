@@ -10,19 +10,24 @@
 
 enum { MAX_PARTS = 16, MOST_GROUPS = 4 /* that a part of the module may have */ };
 
+tinytl_lite_conv tinytl_lite_conv_make(const tinytl_lite *lite, int in_h, int in_w) {
+  const tinytl_conv conv =
+      tinytl_conv_make(tinytl_avg_pool2_out(in_h), tinytl_avg_pool2_out(in_w), lite->in_c,
+                       lite->mid_c, lite->kernel, lite->stride, lite->groups, TINYTL_PAD_SYMMETRIC);
+  const tinytl_conv pointwise = tinytl_conv_make(conv.out_h, conv.out_w, lite->mid_c, lite->out_c,
+                                                 1, 1, 1, TINYTL_PAD_SYMMETRIC);
+  return (tinytl_lite_conv){conv, pointwise};
+}
+
 tinytl_batch_lite tinytl_batch_lite_make(const tinytl_lite *lite, const tinytl_conv *first,
                                          const tinytl_conv *last) {
-  const tinytl_conv conv = tinytl_conv_make(
-      tinytl_avg_pool2_out(first->in_h), tinytl_avg_pool2_out(first->in_w), lite->in_c, lite->mid_c,
-      lite->kernel, lite->stride, lite->groups, TINYTL_PAD_SYMMETRIC);
+  const tinytl_lite_conv shape = tinytl_lite_conv_make(lite, first->in_h, first->in_w);
   return (tinytl_batch_lite){.in_h = first->in_h,
                              .in_w = first->in_w,
                              .out_h = last->out_h,
                              .out_w = last->out_w,
-                             .conv = conv,
-                             .pointwise =
-                                 tinytl_conv_make(conv.out_h, conv.out_w, lite->mid_c, lite->out_c,
-                                                  1, 1, 1, TINYTL_PAD_SYMMETRIC)};
+                             .conv = shape.conv,
+                             .pointwise = shape.pointwise};
 }
 
 /* ---- Memory ------------------------------------------------------------------------------- */
@@ -129,7 +134,7 @@ static void pool_task(void *context, int image) {
 static void relu_of(const module *m, const tinytl_run *run, size_t image) {
   tinytl_scale_shift_forward(run, m->size.n_pixels, m->lite->conv.out_c,
                              m->x_hat1 + image * m->size.mid, m->values->scale1, m->values->shift1,
-                             true, m->mid + image * m->size.mid);
+                             TINYTL_ACT_RELU, m->mid + image * m->size.mid);
 }
 
 static void norm1_task(void *context, int image) {
@@ -150,7 +155,7 @@ static void norm2_task(void *context, int task) {
   tinytl_group_norm_forward(&run, m->size.n_pixels, conv->out_c, x_hat,
                             m->rstd2 + image * m->size.groups2);
   tinytl_scale_shift_forward(&run, m->size.n_pixels, conv->out_c, x_hat, m->values->scale2,
-                             m->values->shift2, false, out);
+                             m->values->shift2, TINYTL_ACT_NONE, out);
   tinytl_upsample_forward(&run, conv->out_h, conv->out_w, m->lite->out_h, m->lite->out_w,
                           conv->out_c, out, m->y + image * m->size.whole);
 }
@@ -188,7 +193,7 @@ static void norm2_backward_task(void *context, int part) {
                              conv->out_c, m->dy + image * m->size.whole, d_out);
     tinytl_group_norm_backward(&run, m->size.n_pixels, conv->out_c, m->x_hat2 + image * m->size.out,
                                m->rstd2 + image * m->size.groups2, m->values->scale2,
-                               m->values->shift2, false, d_out, dscale, dshift);
+                               m->values->shift2, TINYTL_ACT_NONE, d_out, dscale, dshift);
     relu_of(m, &run, image);
   }
 }
@@ -203,8 +208,8 @@ static void norm1_backward_task(void *context, int part) {
   for (size_t image = (size_t)part * (size_t)m->part_images; image < (size_t)end; image++)
     tinytl_group_norm_backward(&run, m->size.n_pixels, channels, m->x_hat1 + image * m->size.mid,
                                m->rstd1 + image * m->size.groups1, m->values->scale1,
-                               m->values->shift1, true, m->d_mid + image * m->size.mid, dscale,
-                               dshift);
+                               m->values->shift1, TINYTL_ACT_RELU, m->d_mid + image * m->size.mid,
+                               dscale, dshift);
 }
 
 static void norm_backward(module *m, tinytl_task_fn task, int channels, float *dscale,

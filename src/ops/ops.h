@@ -155,15 +155,16 @@ void tinytl_fused_block_backward(const tinytl_run *run, const tinytl_fused_block
 int tinytl_group_norm_n_groups(int channels);
 void tinytl_group_norm_forward(const tinytl_run *run, int n_pixels, int channels, float *x,
                                float *rstd);
-/* y = x_hat * scale + shift, then ReLU where asked. */
+/* y = act(x_hat * scale + shift). */
 void tinytl_scale_shift_forward(const tinytl_run *run, int n_pixels, int channels,
                                 const float *x_hat, const float *scale, const float *shift,
-                                bool relu, float *y);
-/* From dy, the gradient of y of the two above: where relu, masks dy by y > 0 first (y recomputed
- * from x_hat); dscale, dshift (each may be NULL: frozen) are added to; dy becomes dx in place. */
+                                tinytl_act act, float *y);
+/* From dy, the gradient of y of the two above: masks dy by where act lets y through first (y
+ * recomputed from x_hat); dscale, dshift (each may be NULL: frozen) are added to; dy becomes dx in
+ * place. */
 void tinytl_group_norm_backward(const tinytl_run *run, int n_pixels, int channels,
                                 const float *x_hat, const float *rstd, const float *scale,
-                                const float *shift, bool relu, float *dy, float *dscale,
+                                const float *shift, tinytl_act act, float *dy, float *dscale,
                                 float *dshift);
 
 /* ---- Batch norm (batch_norm.c) ------------------------------------------------------------- */
@@ -214,7 +215,16 @@ void tinytl_upsample_forward(const tinytl_run *run, int in_h, int in_w, int out_
 void tinytl_upsample_backward(const tinytl_run *run, int in_h, int in_w, int out_h, int out_w,
                               int channels, const float *dy, float *dx);
 
-/* ---- Lite residual module over a batch (lite_batch.c) ---------------------------------------- */
+/* ---- Lite residual module (lite_batch.c: over a batch) -----------------------------------------
+ */
+
+/* Shapes of a lite residual module's maps: pooled -> mid (convolution, norm, ReLU) -> out
+ * (pointwise, norm) -> upsampled to the block's output. */
+typedef struct tinytl_lite_conv {
+  tinytl_conv conv, pointwise;
+} tinytl_lite_conv;
+/* Beside a block whose input has these sides. */
+tinytl_lite_conv tinytl_lite_conv_make(const tinytl_lite *lite, int in_h, int in_w);
 
 typedef struct tinytl_batch_lite {
   int in_h, in_w, out_h, out_w; /* of the block's input and output */

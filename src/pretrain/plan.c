@@ -108,8 +108,8 @@ static tinytl_status plan_maps(tinytl_pretrainer *p, tinytl_error *error) {
     free(p->teacher);
     p->teacher = NULL;
     if (options->teacher)
-      TINYTL_TRY(
-          tinytl_teacher_create(options->teacher, p->train, size, p->share, &p->teacher, error));
+      TINYTL_TRY(tinytl_teacher_create(options->teacher, options->teacher_name, p->train, size,
+                                       p->share, &p->teacher, error));
     const size_t of_teacher = p->teacher ? p->teacher->net.nbytes : 0;
     p->maps_nbytes = tinytl_size_max(p->maps_nbytes, tinytl_size_max(p->net->nbytes, of_teacher));
     if (size > p->max_size) p->max_size = size;

@@ -2,11 +2,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/clock.h"
+#include "core/progress.h"
 #include "core/saver.h"
 #include "pretrain/pretrainer.h"
 
-#define PROGRESS_INTERVAL 0.1 /* seconds */
 enum { STATISTICS_IMAGES = 2000 };
 
 typedef struct session {
@@ -14,21 +13,17 @@ typedef struct session {
   tinytl_error *error;
   tinytl_pretrain_report report;
   tinytl_pretrain_state state;
-  double start, last_progress;
-  double done_before; /* epochs that were done when the run went on */
-  uint64_t n_run;     /* training pictures that went through the network */
+  tinytl_progress progress; /* in epochs */
+  uint64_t n_run;           /* training pictures that went through the network */
   tinytl_saver saver;
 } session;
 
 static void report_progress(session *s, float val_top1, bool finished) {
   const tinytl_pretrain_options *options = &s->p->options;
   const tinytl_pretrain_position *at = &s->state.at;
-  const double time = tinytl_now(), elapsed = time - s->start;
-  if (!options->progress || (!finished && time - s->last_progress < PROGRESS_INTERVAL)) return;
-  s->last_progress = time;
+  if (!options->progress || !tinytl_progress_due(&s->progress, finished)) return;
   const int n_images = s->p->train->n_images;
   const double done = finished ? at->epoch : at->epoch - 1 + (double)at->n_fed / n_images;
-  const double done_now = done - s->done_before;
   const tinytl_epoch event = {
       .epoch = at->epoch,
       .n_epochs = options->epochs,
@@ -37,8 +32,8 @@ static void report_progress(session *s, float val_top1, bool finished) {
       .finished = finished,
       .loss = at->n_fed > 0 ? (float)(at->loss_sum / at->n_fed) : NAN,
       .val_top1 = val_top1,
-      .images_per_second = (double)s->n_run / (elapsed > 0 ? elapsed : 1),
-      .seconds_left = done_now > 0 ? elapsed * (options->epochs - done) / done_now : NAN};
+      .images_per_second = tinytl_progress_rate(&s->progress, (double)s->n_run),
+      .seconds_left = tinytl_progress_left(&s->progress, done, options->epochs)};
   options->progress(options->context, &event);
 }
 
@@ -47,9 +42,9 @@ static void report_progress(session *s, float val_top1, bool finished) {
 static void save(session *s) {
   const tinytl_pretrain_options *options = &s->p->options;
   if (!options->save || s->saver.is_saved) return;
-  const double begin = tinytl_now();
+  tinytl_saver_start(&s->saver);
   options->save(options->context, &s->state);
-  tinytl_saver_end(&s->saver, begin);
+  tinytl_saver_end(&s->saver);
 }
 
 /* Between two updates: from here the run could go on. Saves it where that is due. */
@@ -72,7 +67,8 @@ static tinytl_status begin(session *s, const char *architecture) {
                              .n_images = s->p->train->n_images};
     if (options->resumed) options->resumed(options->context, &at);
   }
-  s->done_before = s->state.at.epoch - 1 + (double)s->state.at.n_fed / s->p->train->n_images;
+  s->progress.done_before =
+      s->state.at.epoch - 1 + (double)s->state.at.n_fed / s->p->train->n_images;
   tinytl_saver_begin(&s->saver, resumes);
   return TINYTL_OK;
 }
@@ -89,22 +85,13 @@ typedef struct pass {
   int n_ahead;      /* of those not given, how many the loader works on */
 } pass;
 
-/* Takes what could not be read out of the order's first n_in, of which n_most stay. */
-static void leave_out(const session *s, pass *p, int n_in, int n_most) {
-  int *order = s->p->order;
-  p->n = 0;
-  for (int i = 0; i < n_in && p->n < n_most; i++)
-    if (!p->unreadable[order[i]]) order[p->n++] = order[i];
-}
-
 /* Begins behind the first n_done of the order, of which n_most count. */
 static tinytl_status begin_pass(session *s, pass *p, int n_done, int n_most) {
   p->n_given = n_done;
   p->update = n_done / s->p->batch;
-  leave_out(s, p, p->images->n_images, n_most);
-  if (n_done > p->n)
-    return tinytl_fail(s->error, TINYTL_ERROR_DATA,
-                       "%d training pictures could be read before, now %d", n_done, p->n);
+  p->n = p->images->n_images;
+  TINYTL_TRY(tinytl_order_readable(p->unreadable, n_done, s->p->order, &p->n, s->error));
+  p->n = tinytl_min(p->n, n_most);
   return TINYTL_OK;
 }
 
@@ -139,7 +126,7 @@ static tinytl_status next_shared_batch(session *s, pass *pass) {
     TINYTL_TRY(tinytl_pretrainer_meet(p, p->n_batch, status, s->error));
     pass->n_ahead = 0;
     if (!tinytl_pretrainer_mark(p, order, p->n_batch, pass->unreadable)) break;
-    leave_out(s, pass, pass->n, pass->n);
+    TINYTL_TRY(tinytl_order_readable(pass->unreadable, 0, p->order, &pass->n, s->error));
   }
   pass->n_given += p->n_batch;
   pass->update++;
@@ -167,12 +154,6 @@ static tinytl_status next_batch(session *s, pass *pass) {
   p->n_batch = p->n_held;
   pass->update++;
   return pass->n_given < pass->n ? load(s, pass, p->batch) : TINYTL_OK;
-}
-
-static int count_readable(const tinytl_images *images, const bool *unreadable) {
-  int n = 0;
-  for (int i = 0; i < images->n_images; i++) n += !unreadable[i];
-  return n;
 }
 
 /* ---- Epochs ------------------------------------------------------------------------------- */
@@ -206,7 +187,7 @@ static tinytl_status train_epoch(session *s) {
   return tinytl_fail(s->error, TINYTL_ERROR_DATA,
                      "expected %d training pictures that can be read, a batch, found %d; a smaller "
                      "batch would do",
-                     p->batch, count_readable(p->train, p->train_unreadable));
+                     p->batch, tinytl_count_readable(p->train_unreadable, p->train->n_images));
 }
 
 static tinytl_status validate(session *s, float *top1) {
@@ -286,13 +267,13 @@ static tinytl_status measure_result(session *s) {
 static void complete_report(session *s) {
   const tinytl_pretrainer *p = s->p;
   tinytl_pretrain_report *report = &s->report;
-  report->train_images = count_readable(p->train, p->train_unreadable);
-  report->val_images = p->val ? count_readable(p->val, p->val_unreadable) : 0;
+  report->train_images = tinytl_count_readable(p->train_unreadable, p->train->n_images);
+  report->val_images = p->val ? tinytl_count_readable(p->val_unreadable, p->val->n_images) : 0;
   report->skipped_images = p->train->n_images - report->train_images +
                            (p->val ? p->val->n_images - report->val_images : 0);
   report->planned_bytes = p->total_bytes;
   report->base_bytes = p->base_bytes;
-  report->seconds = tinytl_now() - s->start;
+  report->seconds = tinytl_progress_seconds(&s->progress);
   report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
 }
 
@@ -320,7 +301,7 @@ static tinytl_status pretrain(const char *architecture, const tinytl_images *tra
                               const tinytl_images *val, const tinytl_pretrain_options *options,
                               tinytl_backbone **backbone, tinytl_supernet **supernet,
                               tinytl_pretrain_report *report, tinytl_error *error) {
-  session s = {.error = error, .start = tinytl_now()};
+  session s = {.error = error, .progress = tinytl_progress_begin()};
   tinytl_backbone *made = NULL;
   tinytl_supernet *made_supernet = NULL;
   TINYTL_TRY(check_group(options->group, error));

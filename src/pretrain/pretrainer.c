@@ -12,7 +12,6 @@
 #include "train/optimizer.h"
 
 enum {
-  MOST_SIZES = sizeof((tinytl_pretrain_options *)NULL)->image_sizes / sizeof(int),
   DEFAULT_EPOCHS = 60,
   DEFAULT_BATCH = 64,
   WARMUP_SHARE = 20 /* of all updates */
@@ -73,8 +72,8 @@ static void set_values(tinytl_pretrainer *p, const tinytl_backbone *random) {
 static tinytl_status check_sizes(const tinytl_pretrainer *p, tinytl_error *error) {
   const tinytl_pretrain_options *options = &p->options;
   bool has_own = options->n_image_sizes == 0;
-  TINYTL_TRY(
-      tinytl_check_int("number of image sizes", options->n_image_sizes, 0, MOST_SIZES, error));
+  TINYTL_TRY(tinytl_check_int("number of image sizes", options->n_image_sizes, 0,
+                              TINYTL_MAX_IMAGE_SIZES, error));
   for (int i = 0; i < options->n_image_sizes; i++) {
     TINYTL_TRY(
         tinytl_check_int("each of the image sizes", options->image_sizes[i], 32, 1024, error));

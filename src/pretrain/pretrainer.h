@@ -133,9 +133,9 @@ static inline size_t tinytl_pretrainer_picture_nbytes(const tinytl_pretrainer *p
 /* ---- Teachers (teacher.c) ------------------------------------------------------------------ */
 
 /* The backbone is borrowed; values are set later. Errors: MODEL (other classes), MEMORY_LIMIT. */
-tinytl_status tinytl_teacher_create(const tinytl_backbone *backbone, const tinytl_images *images,
-                                    int image_size, int max_images, tinytl_teacher **teacher,
-                                    tinytl_error *error);
+tinytl_status tinytl_teacher_create(const tinytl_backbone *backbone, const char *name,
+                                    const tinytl_images *images, int image_size, int max_images,
+                                    tinytl_teacher **teacher, tinytl_error *error);
 /* Copies the backbone's values to values [net.params.n] and statistics [net.params.n_channels],
  * which are borrowed. */
 void tinytl_teacher_set_values(tinytl_teacher *teacher, float *values,

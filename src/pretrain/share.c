@@ -1,5 +1,4 @@
 /* What a rank has of a batch, and what the ranks tell each other about it. */
-#include <string.h>
 
 #include "pretrain/pretrainer.h"
 

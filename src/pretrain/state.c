@@ -1,11 +1,10 @@
 /* What a pre-training run's state is: docs/format.md. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "format/json_text.h"
 #include "pretrain/pretrainer.h"
-#include "train/checkpoint.h"
+#include "train/identity.h"
 
 static char *print_run(const tinytl_pretrainer *p, const char *architecture) {
   const tinytl_pretrain_options *options = &p->options;
@@ -30,7 +29,7 @@ tinytl_status tinytl_pretrain_state_init(tinytl_pretrain_state *state, const tin
                                          const char *architecture, tinytl_error *error) {
   *state = (tinytl_pretrain_state){.pretrainer = p,
                                    .run = print_run(p, architecture),
-                                   .data = tinytl_print_images(p->train, p->val),
+                                   .data = tinytl_images_identity(p->train, p->val),
                                    .at = {.epoch = 1}};
   if (state->run && state->data) return TINYTL_OK;
   tinytl_pretrain_state_clear(state);

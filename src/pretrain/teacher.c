@@ -1,5 +1,4 @@
 /* Teachers: a given backbone, or a super-net's own largest sub-net as its phase left it. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,33 +14,32 @@ static int find_label(const tinytl_backbone *backbone, const char *name) {
 }
 
 /* By name where the teacher has names, else in order. */
-static tinytl_status match_classes(tinytl_teacher *t, const tinytl_images *images,
+static tinytl_status match_classes(tinytl_teacher *t, const char *name, const tinytl_images *images,
                                    tinytl_error *error) {
   const tinytl_backbone *backbone = t->backbone;
   if (backbone->arch.n_classes != images->n_classes)
-    return tinytl_fail(
-        error, TINYTL_ERROR_MODEL,
-        "the teacher's classifier: expected the %d classes of the pictures, found %d",
-        images->n_classes, backbone->arch.n_classes);
+    return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                       "%.200s: expected a classifier of the %d classes of the pictures, found %d",
+                       name, images->n_classes, backbone->arch.n_classes);
   for (int i = 0; i < images->n_classes; i++) {
     t->classes[i] = backbone->n_labels ? find_label(backbone, images->class_names[i]) : i;
     if (t->classes[i] < 0)
       return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                         "the teacher's classifier: expected the classes of the pictures, found no "
+                         "%.200s: expected a classifier of the classes of the pictures, found no "
                          "\"%.80s\" (its first is \"%.80s\")",
-                         images->class_names[i], backbone->labels[0]);
+                         name, images->class_names[i], backbone->labels[0]);
   }
   return TINYTL_OK;
 }
 
-tinytl_status tinytl_teacher_create(const tinytl_backbone *backbone, const tinytl_images *images,
-                                    int image_size, int max_images, tinytl_teacher **teacher,
-                                    tinytl_error *error) {
+tinytl_status tinytl_teacher_create(const tinytl_backbone *backbone, const char *name,
+                                    const tinytl_images *images, int image_size, int max_images,
+                                    tinytl_teacher **teacher, tinytl_error *error) {
   const size_t n_classes = (size_t)images->n_classes;
   tinytl_teacher *t = calloc(1, sizeof *t + n_classes * sizeof *t->classes);
   if (!t) return tinytl_fail_memory(error, sizeof *t);
   t->backbone = backbone;
-  tinytl_status status = match_classes(t, images, error);
+  tinytl_status status = match_classes(t, name ? name : "teacher", images, error);
   if (status == TINYTL_OK)
     status = tinytl_batch_net_init(&t->net, &backbone->arch, image_size, max_images, false, error);
   if (status == TINYTL_OK)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/cursor.h"
+#include "data/data.h"
 
 enum {
   HIDDEN = 400,
@@ -159,7 +160,7 @@ static void set_values(tinytl_accuracy_predictor *p, uint64_t seed) {
   memset(p->gradient, 0, p->n_values * sizeof *p->gradient);
   /* One segment, of the first group. */
   p->params->n = p->params->n_trained = p->params->segments[0].n = p->n_values;
-  p->params->n_segments = 1;
+  p->params->n_segments = p->params->n_trained_segments = 1;
   p->params->segments[0].offset = 0;
   p->params->segments[0].group = (tinytl_group)0;
   tinytl_optimizer_init(&p->adam, TINYTL_OPTIMIZER_ADAM, p->params, p->moments);
@@ -184,9 +185,7 @@ tinytl_status tinytl_accuracy_predictor_fit(tinytl_accuracy_predictor *p, uint64
     float wanted[TINYTL_PREDICTOR_BATCH], lr[TINYTL_N_GROUPS] = {0};
     TINYTL_TRY(tinytl_check_stop(stop, error));
     if (step % epoch_steps == 0) {
-      tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_ORDER, (uint64_t)(step / epoch_steps), 0);
-      for (int i = 0; i < n; i++) p->order[i] = i;
-      tinytl_rng_shuffle(&rng, p->order, n);
+      tinytl_order(seed, (uint64_t)(step / epoch_steps), n, p->order);
     }
     for (int i = 0; i < batch; i++) {
       const int from = p->order[step % epoch_steps * batch + i];

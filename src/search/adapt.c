@@ -278,9 +278,8 @@ void tinytl_adaptation_update(tinytl_searcher *s) {
   float lr[TINYTL_N_GROUPS];
   for (int g = 0; g < TINYTL_N_GROUPS; g++) lr[g] = a->lr[g] * share;
   tinytl_optimizer_begin(&a->optimizer, lr, 1.0f / (float)s->n_held);
-  for (int k = 0; k < a->params->n_segments; k++) {
+  for (int k = 0; k < a->params->n_trained_segments; k++) {
     const size_t first = a->params->segments[k].offset;
-    if (first >= a->params->n_trained) break;
     tinytl_optimizer_update(&a->optimizer, a->params, k, 0, a->params->segments[k].n,
                             tinytl_kernels_get(), s->threads.pool, a->gradient + first,
                             a->values + first);

@@ -112,7 +112,7 @@ static void set(float *inputs, const uint8_t *choices, int n, int value) {
 }
 
 void tinytl_genes_encode(const tinytl_subnet *subnet, float inputs[TINYTL_GENES_INPUTS]) {
-  float *block = inputs + TINYTL_SUPERNET_SIZES;
+  float *block = inputs + TINYTL_MAX_IMAGE_SIZES;
   memset(inputs, 0, TINYTL_GENES_INPUTS * sizeof *inputs);
   inputs[subnet->size] = 1;
   for (int s = 1; s < TINYTL_SUPERNET_STAGES; s++)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "model/backbone.h"
-#include "train/trainer.h"
+#include "train/plan.h"
 
 tinytl_status tinytl_pricer_init(tinytl_pricer *pricer, tinytl_error *error) {
   pricer->shape = calloc(1, sizeof *pricer->shape);

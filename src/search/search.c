@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/clock.h"
 #include "core/pages.h"
+#include "core/progress.h"
 #include "core/saver.h"
 #include "search/searcher.h"
 #include "train/trainer.h"
@@ -19,7 +19,6 @@ enum {
   PARENT_SHARE = 4, /* the best quarter of those measured */
   DRAWS = 64        /* tries to find one that was not measured yet */
 };
-#define PROGRESS_INTERVAL 0.1 /* seconds */
 
 void tinytl_search_options_init(tinytl_search_options *options) {
   *options = (tinytl_search_options){.mode = TINYTL_SEARCH_QUICK};
@@ -38,18 +37,17 @@ typedef struct search {
   tinytl_search_state state;
   tinytl_measured *measured; /* [candidates + TINYTL_FINALISTS] */
   float tau;
-  double start, last_progress;
+  tinytl_progress progress; /* of adapting, in steps */
   tinytl_saver saver;
-  uint64_t first_step; /* of adapting, of this process */
 } search;
 
 /* ---- Checkpoints -------------------------------------------------------------------------- */
 
 static void save(search *s) {
   if (!s->options.save || s->saver.is_saved || !s->state.searcher) return;
-  const double begin = tinytl_now();
+  tinytl_saver_start(&s->saver);
   s->options.save(s->options.train.context, &s->state);
-  tinytl_saver_end(&s->saver, begin);
+  tinytl_saver_end(&s->saver);
 }
 
 /* From here the search could go on. Saves it where that is due. */
@@ -62,20 +60,18 @@ static void settle(search *s) {
 static void report_epoch(search *s, bool finished) {
   const tinytl_search_position *at = &s->searcher->at;
   const tinytl_adaptation *a = s->searcher->adaptation;
-  const double time = tinytl_now(), elapsed = time - s->start;
-  if (!s->options.adapting || (!finished && time - s->last_progress < PROGRESS_INTERVAL)) return;
-  s->last_progress = time;
-  const double n_now = (double)(a->optimizer.step - s->first_step), n_steps = (double)a->n_steps;
-  const double left = n_steps - (double)a->optimizer.step;
-  const tinytl_epoch event = {.epoch = at->epoch,
-                              .n_epochs = a->n_epochs,
-                              .image = at->n_fed,
-                              .n_images = s->searcher->train->n_images,
-                              .finished = finished,
-                              .loss = at->n_fed > 0 ? (float)(at->loss_sum / at->n_fed) : NAN,
-                              .val_top1 = NAN,
-                              .images_per_second = n_now * a->batch / (elapsed > 0 ? elapsed : 1),
-                              .seconds_left = n_now > 0 ? elapsed * left / n_now : NAN};
+  if (!s->options.adapting || !tinytl_progress_due(&s->progress, finished)) return;
+  const double step = (double)a->optimizer.step, n_now = step - s->progress.done_before;
+  const tinytl_epoch event = {
+      .epoch = at->epoch,
+      .n_epochs = a->n_epochs,
+      .image = at->n_fed,
+      .n_images = s->searcher->train->n_images,
+      .finished = finished,
+      .loss = at->n_fed > 0 ? (float)(at->loss_sum / at->n_fed) : NAN,
+      .val_top1 = NAN,
+      .images_per_second = tinytl_progress_rate(&s->progress, n_now * a->batch),
+      .seconds_left = tinytl_progress_left(&s->progress, step, (double)a->n_steps)};
   s->options.adapting(s->options.train.context, &event);
 }
 
@@ -293,7 +289,8 @@ static tinytl_status go_on(search *s) {
     set_price(&s->measured[i], &plan);
     s->measured[i].predicted = NAN;
   }
-  if (s->searcher->adaptation) s->first_step = s->searcher->adaptation->optimizer.step;
+  if (s->searcher->adaptation)
+    s->progress.done_before = (double)s->searcher->adaptation->optimizer.step;
   if (s->options.resumed)
     s->options.resumed(s->options.train.context, s->at.epoch, s->at.n_measured);
   return TINYTL_OK;
@@ -411,7 +408,7 @@ static tinytl_status run(search *s, tinytl_backbone **backbone, tinytl_search_re
     report->tau = s->tau;
     report->planned_bytes = s->searcher->total_bytes;
     report->search_base_bytes = s->searcher->base_bytes;
-    report->seconds = tinytl_now() - s->start;
+    report->seconds = tinytl_progress_seconds(&s->progress);
   }
   return TINYTL_OK;
 }
@@ -420,7 +417,7 @@ static tinytl_status check_sizes(const tinytl_search_options *options, tinytl_er
   const int *sizes = options->image_sizes;
   TINYTL_TRY(tinytl_check_int("image size of training", options->train.image_size, 0, 0, error));
   TINYTL_TRY(tinytl_check_int("number of image sizes", options->n_image_sizes, 0,
-                              TINYTL_SUPERNET_SIZES, error));
+                              TINYTL_MAX_IMAGE_SIZES, error));
   for (int i = 0; i < options->n_image_sizes; i++) {
     TINYTL_TRY(tinytl_check_int("each of the image sizes", sizes[i], MIN_IMAGE, MAX_IMAGE, error));
     if (i > 0 && sizes[i] <= sizes[i - 1])
@@ -456,7 +453,7 @@ tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images
   search s = {.options = *options,
               .supernet = *supernet,
               .error = error,
-              .start = tinytl_now(),
+              .progress = tinytl_progress_begin(),
               .tau = NAN};
   if (s.options.candidates == 0)
     s.options.candidates =

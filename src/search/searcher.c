@@ -212,33 +212,37 @@ void tinytl_searcher_free(tinytl_searcher *s) {
 
 /* ---- Pictures ----------------------------------------------------------------------------- */
 
+/* A pass over pictures in s->order, n left of them. */
+typedef struct picture_pass {
+  const tinytl_images *images;
+  bool *unreadable;
+  int n_left;
+} picture_pass;
+
 /* Takes out of the first n of the order what could not be read before, and begins behind n_done,
  * for up to `most` pictures. */
 static tinytl_status start(tinytl_searcher *s, const tinytl_images *images, int n, int n_done,
-                           int most, int epoch, tinytl_search_pass *pass, tinytl_error *error) {
+                           int most, int epoch, picture_pass *pass, tinytl_error *error) {
   const tinytl_view view = view_of(s, epoch);
-  int n_readable = 0;
-  *pass = (tinytl_search_pass){
+  *pass = (picture_pass){
       .images = images, .unreadable = images == s->train ? s->train_unreadable : s->val_unreadable};
-  for (int i = 0; i < n; i++)
-    if (!pass->unreadable[s->order[i]]) s->order[n_readable++] = s->order[i];
-  if (n_done > n_readable)
-    return tinytl_fail(error, TINYTL_ERROR_DATA,
-                       "%d training pictures could be read before, now %d", n_done, n_readable);
-  pass->n_left = n_readable - n_done < most ? n_readable - n_done : most;
+  TINYTL_TRY(tinytl_order_readable(pass->unreadable, n_done, s->order, &n, error));
+  pass->n_left = tinytl_min(n - n_done, most);
   return tinytl_loader_start(s->threads.loader, images, s->order + n_done, pass->n_left, &view,
                              error);
 }
 
-tinytl_status tinytl_searcher_begin(tinytl_searcher *s, const tinytl_images *images, int most,
-                                    tinytl_search_pass *pass, tinytl_error *error) {
+/* Up to `most` pictures, the same ones every time. */
+static tinytl_status begin_pass(tinytl_searcher *s, const tinytl_images *images, int most,
+                                picture_pass *pass, tinytl_error *error) {
   const int n = images->n_images < most ? images->n_images : most;
   tinytl_order(s->options->train.seed, 0, images->n_images, s->order);
   return start(s, images, n, 0, n, 0, pass, error);
 }
 
-tinytl_status tinytl_searcher_next(tinytl_searcher *s, tinytl_search_pass *pass, int n,
-                                   tinytl_error *error) {
+/* Holds the next ones, n at most; fewer, or none, where the pass ends. Error: INTERRUPTED. */
+static tinytl_status next_batch(tinytl_searcher *s, picture_pass *pass, int n,
+                                tinytl_error *error) {
   TINYTL_TRY(tinytl_check_stop(s->options->train.stop, error));
   for (s->n_held = 0; s->n_held < n && pass->n_left > 0; pass->n_left--) {
     tinytl_sample sample;
@@ -260,14 +264,14 @@ tinytl_status tinytl_searcher_hold_update(tinytl_searcher *s, int epoch, int n_d
                                           int n, tinytl_error *error) {
   const tinytl_subnet any = {.size = (uint8_t)size};
   const int n_images = s->train->n_images;
-  tinytl_search_pass pass;
+  picture_pass pass;
   int n_wanted;
   s->input = tinytl_subnet_input(s->supernet, &any);
   do {
     tinytl_order(s->options->train.seed, (uint64_t)epoch, n_images, s->order);
     TINYTL_TRY(start(s, s->train, n_images, n_done, n, epoch, &pass, error));
     n_wanted = pass.n_left;
-    TINYTL_TRY(tinytl_searcher_next(s, &pass, n_wanted, error));
+    TINYTL_TRY(next_batch(s, &pass, n_wanted, error));
   } while (s->n_held < n_wanted);
   return TINYTL_OK;
 }
@@ -283,13 +287,14 @@ tinytl_status tinytl_searcher_choose(tinytl_searcher *s, const tinytl_subnet *su
   return tinytl_batch_net_init(&s->net, &s->part.arch, s->input.size, s->batch, false, error);
 }
 
-/* A batch that is not full would count too much, unless there is no other. */
-tinytl_status tinytl_searcher_estimate(tinytl_searcher *s, tinytl_error *error) {
+/* Statistics of the chosen sub-net's norms, as pre-training left it, on training pictures. A batch
+ * that is not full would count too much, unless there is no other. */
+static tinytl_status estimate_statistics(tinytl_searcher *s, tinytl_error *error) {
   const tinytl_batch_statistics own = tinytl_batch_own_statistics(&s->run);
-  tinytl_search_pass pass;
-  TINYTL_TRY(tinytl_searcher_begin(s, s->train, STATISTICS_IMAGES, &pass, error));
+  picture_pass pass;
+  TINYTL_TRY(begin_pass(s, s->train, STATISTICS_IMAGES, &pass, error));
   for (int n = 1;; n++) {
-    TINYTL_TRY(tinytl_searcher_next(s, &pass, s->batch, error));
+    TINYTL_TRY(next_batch(s, &pass, s->batch, error));
     if (s->n_held == 0 && n == 1)
       return tinytl_fail(error, TINYTL_ERROR_DATA, "no training picture can be read");
     if (s->n_held == 0 || (s->n_held < s->batch && n > 1)) return TINYTL_OK;
@@ -312,10 +317,10 @@ void tinytl_searcher_fold(tinytl_searcher *s, const tinytl_batch_statistics *sta
 
 /* [n_held][n_features] of the pass's next pictures, by the sub-net with its statistics; NULL: it
  * has ended. */
-static tinytl_status next_features(tinytl_searcher *s, tinytl_search_pass *pass,
-                                   const float **features, tinytl_error *error) {
+static tinytl_status next_features(tinytl_searcher *s, picture_pass *pass, const float **features,
+                                   tinytl_error *error) {
   *features = NULL;
-  TINYTL_TRY(tinytl_searcher_next(s, pass, s->batch, error));
+  TINYTL_TRY(next_batch(s, pass, s->batch, error));
   if (s->n_held == 0) return TINYTL_OK;
   tinytl_batch_forward(&s->run, &s->running);
   *features = tinytl_batch_features(&s->run);
@@ -327,10 +332,10 @@ static tinytl_status add_to_ridge(tinytl_searcher *s, const tinytl_images *image
                                   tinytl_error *error) {
   const size_t n_features = (size_t)s->shared.arch.n_features;
   const int most = s->ridge.most - s->ridge.n;
-  tinytl_search_pass pass;
+  picture_pass pass;
   const float *features;
   if (most == 0) return TINYTL_OK;
-  TINYTL_TRY(tinytl_searcher_begin(s, images, most, &pass, error));
+  TINYTL_TRY(begin_pass(s, images, most, &pass, error));
   for (;;) {
     TINYTL_TRY(next_features(s, &pass, &features, error));
     if (!features) return TINYTL_OK;
@@ -354,10 +359,10 @@ static tinytl_status measure_as_it_is(tinytl_searcher *s, tinytl_measured *one,
 
 static tinytl_status measure_adapted(tinytl_searcher *s, tinytl_measured *one,
                                      tinytl_error *error) {
-  tinytl_search_pass pass;
+  picture_pass pass;
   int n = 0, n_right = 0;
   tinytl_adaptation_apply(s);
-  TINYTL_TRY(tinytl_searcher_begin(s, s->val, VAL_IMAGES, &pass, error));
+  TINYTL_TRY(begin_pass(s, s->val, VAL_IMAGES, &pass, error));
   for (;;) {
     const float *features;
     TINYTL_TRY(next_features(s, &pass, &features, error));
@@ -374,7 +379,7 @@ static tinytl_status measure_adapted(tinytl_searcher *s, tinytl_measured *one,
 tinytl_status tinytl_searcher_measure(tinytl_searcher *s, tinytl_measured *one,
                                       tinytl_error *error) {
   TINYTL_TRY(tinytl_searcher_choose(s, &one->subnet, error));
-  TINYTL_TRY(tinytl_searcher_estimate(s, error));
+  TINYTL_TRY(estimate_statistics(s, error));
   return s->adaptation ? measure_adapted(s, one, error) : measure_as_it_is(s, one, error);
 }
 
@@ -383,7 +388,7 @@ tinytl_status tinytl_searcher_finish(tinytl_searcher *s, const tinytl_subnet *su
   const tinytl_supernet *supernet = s->supernet;
   const tinytl_adaptation *a = s->adaptation;
   TINYTL_TRY(tinytl_searcher_choose(s, subnet, error));
-  TINYTL_TRY(tinytl_searcher_estimate(s, error));
+  TINYTL_TRY(estimate_statistics(s, error));
   tinytl_threads_stop(&s->threads);
   tinytl_searcher_fold(s, &s->running);
   s->folded.labels = a ? (char **)s->train->class_names : supernet->labels;

@@ -115,27 +115,12 @@ tinytl_status tinytl_searcher_choose(tinytl_searcher *s, const tinytl_subnet *su
 
 /* ---- Pictures ----------------------------------------------------------------------------- */
 
-/* A pass over pictures in s->order, n left of them. */
-typedef struct tinytl_search_pass {
-  const tinytl_images *images;
-  bool *unreadable;
-  int n_left;
-} tinytl_search_pass;
-
-/* Up to `most` pictures, the same ones every time. */
-tinytl_status tinytl_searcher_begin(tinytl_searcher *s, const tinytl_images *images, int most,
-                                    tinytl_search_pass *pass, tinytl_error *error);
 /* Holds n training pictures in the order of an epoch, behind the first n_done that can be read,
  * augmented, at the size that sub-nets with this index have; fewer where the epoch has no more.
  * Error: INTERRUPTED. */
 tinytl_status tinytl_searcher_hold_update(tinytl_searcher *s, int epoch, int n_done, int size,
                                           int n, tinytl_error *error);
-/* Holds the next ones, n at most; fewer, or none, where the pass ends. Error: INTERRUPTED. */
-tinytl_status tinytl_searcher_next(tinytl_searcher *s, tinytl_search_pass *pass, int n,
-                                   tinytl_error *error);
 
-/* Statistics of the chosen sub-net's norms, as pre-training left it, on training pictures. */
-tinytl_status tinytl_searcher_estimate(tinytl_searcher *s, tinytl_error *error);
 /* Folds the chosen sub-net, by these statistics, into s->folded. */
 void tinytl_searcher_fold(tinytl_searcher *s, const tinytl_batch_statistics *statistics);
 

@@ -1,13 +1,12 @@
 /* What a search's state is: docs/format.md. */
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/parallel.h"
 #include "format/json_text.h"
 #include "search/searcher.h"
-#include "train/checkpoint.h"
+#include "train/identity.h"
 
 static char *print_run(const tinytl_supernet *supernet, const tinytl_search_options *options) {
   const tinytl_train_options *train = &options->train;
@@ -44,7 +43,7 @@ tinytl_status tinytl_search_state_init(tinytl_search_state *state, const tinytl_
                                        const tinytl_images *train, const tinytl_images *val,
                                        const tinytl_search_options *options, tinytl_error *error) {
   *state = (tinytl_search_state){.run = print_run(supernet, options),
-                                 .data = tinytl_print_images(train, val)};
+                                 .data = tinytl_images_identity(train, val)};
   if (state->run && state->data) return TINYTL_OK;
   tinytl_search_state_clear(state);
   return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
@@ -165,7 +164,7 @@ static tinytl_status parse_position(const json_t *json, const char *where,
   TINYTL_TRY(tinytl_json_int(json, "measured", 0, MOST_MEASURED, where, &at->n_measured, error));
   TINYTL_TRY(tinytl_json_int(json, "drawn", 0, at->n_measured, where, &at->n_drawn, error));
   TINYTL_TRY(tinytl_json_int(json, "batch", 1, TINYTL_SEARCH_BATCH, where, &at->batch, error));
-  TINYTL_TRY(tinytl_json_int(json, "sizes", 1, TINYTL_SUPERNET_SIZES, where, &at->n_sizes, error));
+  TINYTL_TRY(tinytl_json_int(json, "sizes", 1, TINYTL_MAX_IMAGE_SIZES, where, &at->n_sizes, error));
   TINYTL_TRY(number(json, "loss_sum", 1e30, where, &at->loss_sum, error));
   TINYTL_TRY(number(json, "base_bytes", 1e15, where, &base, error));
   at->base_nbytes = (size_t)base;

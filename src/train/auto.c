@@ -2,8 +2,8 @@
 
 #include <math.h>
 
-const tinytl_method tinytl_auto_methods[TINYTL_N_STEPS] = {TINYTL_METHOD_LAST, TINYTL_METHOD_BIAS,
-                                                           TINYTL_METHOD_LITE_BIAS};
+const tinytl_method tinytl_auto_methods[TINYTL_N_AUTO_METHODS] = {
+    TINYTL_METHOD_LAST, TINYTL_METHOD_BIAS, TINYTL_METHOD_LITE_BIAS};
 
 void tinytl_comparison_add(tinytl_comparison *c, float before, float after) {
   if (isnan(before) || isnan(after)) return;

@@ -8,8 +8,8 @@
 #include "tinytl/train.h"
 
 /* The methods that auto tries, in this order. */
-enum { TINYTL_N_STEPS = 3 };
-extern const tinytl_method tinytl_auto_methods[TINYTL_N_STEPS];
+enum { TINYTL_N_AUTO_METHODS = 3 };
+extern const tinytl_method tinytl_auto_methods[TINYTL_N_AUTO_METHODS];
 
 /* Of the same pictures twice: how much more probability the second time gives to their right
  * classes. The mean of that is the gain in expected accuracy. Right and wrong answers alone, as in

@@ -33,6 +33,18 @@ int tinytl_builder_mask(tinytl_builder *b, int i, tinytl_purpose purpose);
 int tinytl_builder_scratch(tinytl_builder *b, size_t nbytes); /* -1: for 0 bytes */
 /* Prolongs a buffer's life to the step that is being built; -1 is allowed. */
 void tinytl_builder_use(tinytl_builder *b, int buffer);
+/* A step that has no buffers yet. index: layer or lite module; 0 for the network's head. */
+static inline tinytl_step tinytl_builder_step(tinytl_step_kind kind, int index) {
+  return (tinytl_step){.kind = kind,
+                       .index = index,
+                       .x = -1,
+                       .y = -1,
+                       .residual = -1,
+                       .mask = -1,
+                       .scratch = -1,
+                       .expand = -1,
+                       .mask_expand = -1};
+}
 /* The step ends here: its buffers other than x, y, residual and masks, which it uses, must have
  * been made or used. */
 void tinytl_builder_end_step(tinytl_builder *b, tinytl_step step);

@@ -2,28 +2,11 @@
 #include "train/checkpoint.h"
 
 #include <math.h>
-#include <sha2.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "format/json_text.h"
 #include "tinytl.h"
-
-static const char *const optimizer_names[] = {"adam", "sgd", "adam8"};
-
-static const char *optimizer_name(tinytl_optimizer optimizer) {
-  return optimizer_names[optimizer];
-}
-
-bool tinytl_optimizer_parse(const char *name, tinytl_optimizer *optimizer) {
-  for (int i = 0; i < TINYTL_OPTIMIZER_AUTO; i++)
-    if (strcmp(name, optimizer_names[i]) == 0) {
-      *optimizer = (tinytl_optimizer)i;
-      return true;
-    }
-  return false;
-}
+#include "train/identity.h"
 
 /* ---- Identity ----------------------------------------------------------------------------- */
 
@@ -33,10 +16,10 @@ static char *print_run(const tinytl_trainer *t) {
   tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_whole(&json, "seed", options->seed);
   tinytl_json_put_string(&json, "method", tinytl_method_name(t->choices.method));
-  tinytl_json_put_string(&json, "optimizer", optimizer_name(t->choices.optimizer));
+  tinytl_json_put_string(&json, "optimizer", tinytl_optimizer_name(t->choices.optimizer));
   tinytl_json_open(&json, "auto", '[');
-  for (int i = 0; t->carry && i < t->carry->n_steps; i++)
-    tinytl_json_put_string(&json, NULL, optimizer_name(t->carry->optimizers[i]));
+  for (int i = 0; t->carry && i < t->carry->n_methods; i++)
+    tinytl_json_put_string(&json, NULL, tinytl_optimizer_name(t->carry->optimizers[i]));
   tinytl_json_close(&json, ']');
   tinytl_json_put_int(&json, "auto_mirror", t->carry ? (int)t->carry->asked_mirror : 0);
   tinytl_json_put_int(&json, "image_size", t->network->image_size);
@@ -48,45 +31,6 @@ static char *print_run(const tinytl_trainer *t) {
   tinytl_json_put_int(&json, "augment", tinytl_trainer_view(t, true, 0).augment);
   tinytl_json_put_int(&json, "mirror", options->mirror != TINYTL_SWITCH_OFF);
   tinytl_json_put_float(&json, "colour_jitter", options->colour_jitter);
-  tinytl_json_close(&json, '}');
-  return tinytl_json_finish(&json);
-}
-
-static void hash_text(SHA2_CTX *sha256, const char *text) {
-  SHA256Update(sha256, (const uint8_t *)text, strlen(text) + 1);
-}
-
-static void hash_number(SHA2_CTX *sha256, int number) {
-  char text[16];
-  snprintf(text, sizeof text, "%d", number);
-  hash_text(sha256, text);
-}
-
-/* Names without folders, so that the pictures may move; their classes are in the labels. */
-static void hash_images(SHA2_CTX *sha256, const tinytl_images *images) {
-  hash_number(sha256, images->n_images);
-  for (int i = 0; i < images->n_images; i++) {
-    const char *name = images->name ? images->name(images->context, i) : "";
-    const char *slash = strrchr(name, '/');
-    hash_text(sha256, slash ? slash + 1 : name);
-    hash_number(sha256, images->labels[i]);
-  }
-}
-
-char *tinytl_print_images(const tinytl_images *train, const tinytl_images *val) {
-  SHA2_CTX sha256;
-  char hash[65];
-  SHA256Init(&sha256);
-  for (int c = 0; c < train->n_classes; c++) hash_text(&sha256, train->class_names[c]);
-  hash_images(&sha256, train);
-  if (val) hash_images(&sha256, val);
-  SHA256End(&sha256, hash);
-  tinytl_json_text json = {0};
-  tinytl_json_open(&json, NULL, '{');
-  tinytl_json_put_int(&json, "classes", train->n_classes);
-  tinytl_json_put_int(&json, "train_images", train->n_images);
-  tinytl_json_put_int(&json, "val_images", val ? val->n_images : 0);
-  tinytl_json_put_string(&json, "names_sha256", hash);
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
 }
@@ -111,7 +55,7 @@ tinytl_status tinytl_checkpoint_init(tinytl_checkpoint *checkpoint, tinytl_train
   if (!t->options.save && !t->options.resume) return TINYTL_OK;
   tinytl_identity *identity = &checkpoint->identity;
   *identity =
-      (tinytl_identity){print_run(t), tinytl_print_images(t->train, t->val), print_schedule(t)};
+      (tinytl_identity){print_run(t), tinytl_images_identity(t->train, t->val), print_schedule(t)};
   if (identity->run && identity->data && identity->schedule) return TINYTL_OK;
   tinytl_checkpoint_clear(checkpoint);
   return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
@@ -219,7 +163,7 @@ static void put_report(tinytl_json_text *json, const tinytl_train_report *report
 static char *print_auto(const tinytl_carry *carry) {
   tinytl_json_text json = {0};
   tinytl_json_open(&json, NULL, '{');
-  tinytl_json_put_int(&json, "step", carry->step);
+  tinytl_json_put_int(&json, "step", carry->method_at);
   tinytl_json_put_float(&json, "gain", carry->gain);
   tinytl_json_put_int(&json, "mirror", carry->mirror);
   put_report(&json, &carry->report);
@@ -230,7 +174,7 @@ static char *print_auto(const tinytl_carry *carry) {
 static char *print_found(const tinytl_found *found) {
   tinytl_json_text json = {0};
   tinytl_json_open(&json, NULL, '{');
-  tinytl_json_put_int(&json, "step", found->step);
+  tinytl_json_put_int(&json, "step", found->method_at);
   tinytl_json_put_float(&json, "gain", found->gain);
   tinytl_json_put_int(&json, "mirror", found->mirror);
   tinytl_json_put_string(&json, "method", tinytl_method_name(found->report.method));

@@ -41,10 +41,6 @@ struct tinytl_checkpoint {
   tinytl_position at;
 };
 
-/* The pictures of a run as JSON: their numbers, and a hash of their names and labels. val may be
- * NULL. The caller frees it; NULL: out of memory. */
-char *tinytl_print_images(const tinytl_images *train, const tinytl_images *val);
-
 /* The position at which every run begins and, where the options ask for checkpoints, the trainer's
  * identity. */
 tinytl_status tinytl_checkpoint_init(tinytl_checkpoint *checkpoint, tinytl_trainer *trainer,
@@ -66,9 +62,6 @@ enum {
 int tinytl_checkpoint_vectors(const tinytl_checkpoint *checkpoint,
                               tinytl_vector vectors[TINYTL_MAX_VECTORS]);
 
-/* Of adam, sgd, adam8; false for an unknown name. */
-bool tinytl_optimizer_parse(const char *name, tinytl_optimizer *optimizer);
-
 /* ---- Reading ------------------------------------------------------------------------------ */
 
 /* A checkpoint file that was opened. */
@@ -78,7 +71,7 @@ typedef struct tinytl_resume tinytl_resume;
 tinytl_status tinytl_resume_open(const tinytl_source *source, tinytl_resume **resume,
                                  tinytl_error *error);
 /* Puts the checkpoint's choices where the options leave them open; under AUTO its methods into
- * *carry, while carry->n_steps stays 0 and the method becomes that of the checkpoint where it was
+ * *carry, while carry->n_methods stays 0 and the method becomes that of the checkpoint where it was
  * asked for by name. */
 tinytl_status tinytl_resume_choose(const tinytl_resume *resume, tinytl_train_options *options,
                                    tinytl_carry *carry, tinytl_error *error);

@@ -83,9 +83,8 @@ void tinytl_gradients_layout(tinytl_gradients *gradients, const tinytl_params *p
                              int batch) {
   memset(gradients, 0, sizeof *gradients);
   gradients->batch = batch;
-  for (int s = 0; s < params->n_segments; s++) {
+  for (int s = 0; s < params->n_trained_segments; s++) {
     const tinytl_segment *segment = &params->segments[s];
-    if (segment->offset >= params->n_trained) break;
     gradients->offset[s] = gradients->n;
     const tinytl_factors factors = factors_of(network, segment);
     const size_t n = (size_t)batch * (factors.n_x + factors.n_dy);
@@ -120,9 +119,8 @@ static void place_segment(tinytl_gradients *gradients, const tinytl_segment *seg
 void tinytl_gradients_place(tinytl_gradients *gradients, const tinytl_params *params,
                             float *vector) {
   gradients->vector = vector;
-  for (int s = 0; s < params->n_segments; s++) {
+  for (int s = 0; s < params->n_trained_segments; s++) {
     const tinytl_segment *segment = &params->segments[s];
-    if (segment->offset >= params->n_trained) break;
     float *at = vector + gradients->offset[s];
     tinytl_factors *factors = factors_at(gradients, segment);
     if (!factors || factors->n_x == 0) {

@@ -1,7 +1,7 @@
 /* Checks of the plan at work, in builds with TINYTL_GUARDS (the asan preset): every buffer has a
  * gap behind it, and what is not alive holds NaNs (after the last step nothing more dies: it may be
  * looked at). A step that writes past a buffer ends the program; under the address sanitizer so
- * does one that touches anything that is not alive. In other builds nothing is left of them. */
+ * does one that touches anything that is not alive. In other builds they are empty functions. */
 #ifndef TINYTL_TRAIN_GUARD_H
 #define TINYTL_TRAIN_GUARD_H
 

@@ -39,7 +39,7 @@ static void compute_lite(const tinytl_machine *machine, int m, const tinytl_lite
   lap(machine, TINYTL_WORK_LITE_CONV, direction);
   tinytl_group_norm_forward(run, n_pixels, conv->out_c, x_hat1, at(machine, maps->rstd1));
   tinytl_scale_shift_forward(run, n_pixels, conv->out_c, x_hat1, values->scale1, values->shift1,
-                             true, relu);
+                             TINYTL_ACT_RELU, relu);
   lap(machine, TINYTL_WORK_LITE_NORM, direction);
   tinytl_conv_forward(run, pointwise, &w_pointwise, &none, relu, x_hat2);
   lap(machine, TINYTL_WORK_LITE_CONV, direction);
@@ -63,7 +63,8 @@ static void lite_forward(const tinytl_machine *machine, const tinytl_step *step)
   lap(machine, TINYTL_WORK_LITE_RESIZE, TINYTL_FORWARD);
   compute_lite(machine, m, maps, TINYTL_FORWARD);
   tinytl_scale_shift_forward(run, tinytl_conv_n_pixels(conv), last->out_c,
-                             at(machine, maps->x_hat2), values->scale2, values->shift2, false, out);
+                             at(machine, maps->x_hat2), values->scale2, values->shift2,
+                             TINYTL_ACT_NONE, out);
   lap(machine, TINYTL_WORK_LITE_NORM, TINYTL_FORWARD);
   tinytl_upsample_forward(run, conv->out_h, conv->out_w, last->out_h, last->out_w, last->out_c, out,
                           at(machine, step->y));
@@ -100,21 +101,21 @@ static void lite_backward(const tinytl_machine *machine, const tinytl_step *step
   float *relu = at(machine, maps->relu);
   if (relu && !machine->program->recompute)
     tinytl_scale_shift_forward(run, n_pixels, conv->out_c, x_hat1, values->scale1, values->shift1,
-                               true, relu);
+                               TINYTL_ACT_RELU, relu);
   lap(machine, TINYTL_WORK_LITE_NORM, TINYTL_BACKWARD);
 
   tinytl_upsample_backward(run, conv->out_h, conv->out_w, last->out_h, last->out_w,
                            pointwise->out_c, at(machine, step->y), d_out);
   lap(machine, TINYTL_WORK_LITE_RESIZE, TINYTL_BACKWARD);
   tinytl_group_norm_backward(run, n_pixels, pointwise->out_c, x_hat2, at(machine, maps->rstd2),
-                             values->scale2, values->shift2, false, d_out,
+                             values->scale2, values->shift2, TINYTL_ACT_NONE, d_out,
                              gradient[TINYTL_LITE_SCALE2], gradient[TINYTL_LITE_SHIFT2]);
   lap(machine, TINYTL_WORK_LITE_NORM, TINYTL_BACKWARD);
   tinytl_conv_backward_input(run, pointwise, &w_pointwise, d_out, d_mid, false);
   lap(machine, TINYTL_WORK_LITE_CONV, TINYTL_BACKWARD);
   weight_gradient(machine, pointwise, relu, d_out, gradient[TINYTL_LITE_POINTWISE], &factors[1]);
   tinytl_group_norm_backward(run, n_pixels, conv->out_c, x_hat1, at(machine, maps->rstd1),
-                             values->scale1, values->shift1, true, d_mid,
+                             values->scale1, values->shift1, TINYTL_ACT_RELU, d_mid,
                              gradient[TINYTL_LITE_SCALE1], gradient[TINYTL_LITE_SHIFT1]);
   lap(machine, TINYTL_WORK_LITE_NORM, TINYTL_BACKWARD);
   weight_gradient(machine, conv, at(machine, maps->pooled), d_mid, gradient[TINYTL_LITE_CONV],
@@ -310,14 +311,14 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
   return loss;
 }
 
-typedef struct turns {
+typedef struct jobs {
   tinytl_machine *machines;
-  tinytl_turn *turns;
-} turns;
+  tinytl_job *jobs;
+} jobs;
 
-static void run_turn(void *context, int i) {
-  const turns *all = context;
-  tinytl_machine_run(&all->machines[i], all->turns[i].rgb, NULL);
+static void run_job(void *context, int i) {
+  const jobs *all = context;
+  tinytl_machine_run(&all->machines[i], all->jobs[i].rgb, NULL);
 }
 
 /* One of several is watched: what the others do meanwhile takes no time. */
@@ -335,10 +336,10 @@ static void add_unwatched(const tinytl_machine *machine, int n_images) {
     tinytl_program_add_macs(machine->program, machine->network, machine->watch->profile->macs);
 }
 
-void tinytl_machines_run(tinytl_machine *machines, tinytl_turn *list, int n, tinytl_pool *pool) {
-  turns all = {machines, list};
+void tinytl_machines_run(tinytl_machine *machines, tinytl_job *list, int n, tinytl_pool *pool) {
+  jobs all = {machines, list};
   share_pool(machines, n, pool);
-  tinytl_parallel_for_in_order(pool, n, run_turn, &all);
+  tinytl_parallel_for_in_order(pool, n, run_job, &all);
   add_unwatched(machines, n - 1);
 }
 
@@ -357,10 +358,10 @@ typedef struct feeding {
 } feeding;
 
 /* Its number, or -1. */
-static int next_turn(feeding *f, int i, tinytl_turn *turn) {
+static int next_job(feeding *f, int i, tinytl_job *job) {
   tinytl_machine *machine = &f->machines[i];
   pthread_mutex_lock(&f->lock);
-  f->ended = f->ended || !f->feed->next(f->feed->context, i, turn);
+  f->ended = f->ended || !f->feed->next(f->feed->context, i, job);
   const int image = f->ended ? -1 : f->n_begun++;
   if (image >= 0) {
     const int n_counts = 2 * f->n_machines;
@@ -373,14 +374,14 @@ static int next_turn(feeding *f, int i, tinytl_turn *turn) {
   return image;
 }
 
-static void train_turns(void *context, int i) {
+static void train_jobs(void *context, int i) {
   feeding *f = context;
-  tinytl_turn turn;
-  for (int image; (image = next_turn(f, i, &turn)) >= 0;) {
-    turn.loss = tinytl_machine_run(&f->machines[i], turn.rgb, &turn.target);
+  tinytl_job job;
+  for (int image; (image = next_job(f, i, &job)) >= 0;) {
+    job.loss = tinytl_machine_run(&f->machines[i], job.rgb, &job.target);
     tinytl_count_wait(&f->n_ended, image);
     pthread_mutex_lock(&f->lock);
-    f->feed->done(f->feed->context, i, &turn);
+    f->feed->done(f->feed->context, i, &job);
     pthread_mutex_unlock(&f->lock);
     atomic_store(&f->n_ended, image + 1);
   }
@@ -391,7 +392,7 @@ void tinytl_machines_train(tinytl_machine *machines, int n, const tinytl_feed *f
   feeding f = {
       .machines = machines, .n_machines = n, .feed = feed, .lock = PTHREAD_MUTEX_INITIALIZER};
   share_pool(machines, n, pool);
-  tinytl_parallel_for_in_order(n > 1 ? pool : NULL, n, train_turns, &f);
+  tinytl_parallel_for_in_order(n > 1 ? pool : NULL, n, train_jobs, &f);
   pthread_mutex_destroy(&f.lock);
   add_unwatched(machines, f.n_unwatched);
 }

@@ -64,7 +64,7 @@ tinytl_status tinytl_mirroring_test(tinytl_trainer *t, tinytl_mirroring_told tol
   TINYTL_TRY(tinytl_pass_begin(&p, 0, &view, error));
   while (p.n_given < p.n) {
     tinytl_pass_group g;
-    TINYTL_TRY(tinytl_pass_next(&p, TINYTL_MAX_LANES, &g, error));
+    TINYTL_TRY(tinytl_pass_next(&p, &g, error));
     test_group(t, &g, &latest, &test);
     tinytl_pass_release(&p, &g);
     told(context, p.n_given, p.n);

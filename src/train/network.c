@@ -16,12 +16,7 @@ static void set_lite_shapes(tinytl_network *network) {
   for (int m = 0; m < network->n_lite; m++) {
     const tinytl_lite *lite = &network->lite[m];
     const tinytl_conv *first = &network->conv[network->backbone->arch.blocks[lite->block].first];
-    tinytl_conv conv = tinytl_conv_make(
-        tinytl_avg_pool2_out(first->in_h), tinytl_avg_pool2_out(first->in_w), lite->in_c,
-        lite->mid_c, lite->kernel, lite->stride, lite->groups, TINYTL_PAD_SYMMETRIC);
-    network->lite_conv[m].conv = conv;
-    network->lite_conv[m].pointwise = tinytl_conv_make(conv.out_h, conv.out_w, lite->mid_c,
-                                                       lite->out_c, 1, 1, 1, TINYTL_PAD_SYMMETRIC);
+    network->lite_conv[m] = tinytl_lite_conv_make(lite, first->in_h, first->in_w);
   }
 }
 

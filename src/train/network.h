@@ -5,12 +5,6 @@
 #include "model/adapter.h"
 #include "ops/ops.h"
 
-/* Shapes of a lite residual module's maps: pooled -> mid (convolution, norm, ReLU) -> out
- * (pointwise, norm) -> upsampled to the block's output. */
-typedef struct tinytl_lite_conv {
-  tinytl_conv conv, pointwise;
-} tinytl_lite_conv;
-
 typedef struct tinytl_network {
   const tinytl_backbone *backbone; /* frozen values, shapes of layers and blocks */
   int image_size, n_classes, n_features;

@@ -3,13 +3,22 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK = 16384 /* values a task: large against the cost of a fork; whole blocks */ };
+static const char *const names[] = {"adam", "sgd", "adam8", "auto"}; /* as tinytl_optimizer */
 
-static int n_trained_segments(const tinytl_params *params) {
-  int n = 0;
-  while (n < params->n_segments && params->segments[n].offset < params->n_trained) n++;
-  return n;
+const char *tinytl_optimizer_name(tinytl_optimizer optimizer) {
+  return (unsigned)optimizer <= TINYTL_OPTIMIZER_AUTO ? names[optimizer] : NULL;
 }
+
+bool tinytl_optimizer_parse(const char *name, tinytl_optimizer *optimizer) {
+  for (int i = 0; i <= TINYTL_OPTIMIZER_AUTO; i++)
+    if (strcmp(name, names[i]) == 0) {
+      *optimizer = (tinytl_optimizer)i;
+      return true;
+    }
+  return false;
+}
+
+enum { CHUNK = 16384 /* values a task: large against the cost of a fork; whole blocks */ };
 
 /* ---- State -------------------------------------------------------------------------------- */
 
@@ -21,7 +30,7 @@ static size_t first_block(const tinytl_params *params, int s) {
 }
 
 static size_t n_blocks(const tinytl_params *params) {
-  return first_block(params, n_trained_segments(params));
+  return first_block(params, params->n_trained_segments);
 }
 
 static size_t state_nbytes(tinytl_optimizer kind, const tinytl_params *params) {

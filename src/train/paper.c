@@ -17,6 +17,8 @@
 
 #include <stdlib.h>
 
+#include "train/params.h"
+
 /* What is trained of one convolution and its norm. */
 typedef struct trained {
   bool weight, scale, shift;
@@ -56,15 +58,11 @@ static void count_conv(walk *walk, const tinytl_conv *conv, trained trained, boo
   count_parameters(walk, (uint64_t)conv->out_c, trained.shift);
 }
 
-static bool trains_lite(tinytl_paper_method method) {
-  return method == TINYTL_PAPER_LITE || method == TINYTL_PAPER_LITE_BIAS;
-}
-
-static void count_lite(walk *walk, const tinytl_lite_conv *lite, tinytl_paper_method method) {
-  const bool weight = trains_lite(method) || method == TINYTL_PAPER_FULL;
-  const bool norm = weight || method == TINYTL_PAPER_NORM;
+static void count_lite(walk *walk, const tinytl_lite_conv *lite, tinytl_method method) {
+  const bool weight = tinytl_method_trains_lite(method) || method == TINYTL_METHOD_FULL;
+  const bool norm = weight || method == TINYTL_METHOD_NORM;
   /* The last shift is added where the main branch's last shift is: one of the two is enough. */
-  const bool last_shift = norm && method != TINYTL_PAPER_LITE_BIAS;
+  const bool last_shift = norm && method != TINYTL_METHOD_LITE_BIAS;
   count_conv(walk, &lite->conv, (trained){weight, norm, norm}, true);
   count_conv(walk, &lite->pointwise, (trained){weight, norm, last_shift}, false);
 }
@@ -85,13 +83,13 @@ static uint64_t opened_residual(const tinytl_network *network, int i) {
   return nbytes;
 }
 
-tinytl_paper_memory tinytl_paper_count(const tinytl_network *network, tinytl_paper_method method,
+tinytl_paper_memory tinytl_paper_count(const tinytl_network *network, tinytl_method method,
                                        int batch) {
   const tinytl_arch *arch = &network->backbone->arch;
-  const bool weight = method == TINYTL_PAPER_FULL;
-  const bool scale = weight || method == TINYTL_PAPER_NORM;
-  const bool shift = scale || method == TINYTL_PAPER_BIAS || method == TINYTL_PAPER_LITE_BIAS;
-  walk walk = {.keeps_masks = method != TINYTL_PAPER_LAST};
+  const bool weight = method == TINYTL_METHOD_FULL;
+  const bool scale = weight || method == TINYTL_METHOD_NORM;
+  const bool shift = scale || method == TINYTL_METHOD_BIAS || method == TINYTL_METHOD_LITE_BIAS;
+  walk walk = {.keeps_masks = method != TINYTL_METHOD_LAST};
   for (int i = 0; i < arch->n_layers; i++) {
     const tinytl_conv *conv = &network->conv[i];
     const tinytl_layer *layer = &arch->layers[i];
@@ -110,13 +108,13 @@ tinytl_paper_memory tinytl_paper_count(const tinytl_network *network, tinytl_pap
                                .frozen = walk.n_frozen};
 }
 
-tinytl_status tinytl_paper_bytes(const tinytl_backbone *backbone, tinytl_paper_method method,
+tinytl_status tinytl_paper_bytes(const tinytl_backbone *backbone, tinytl_method method,
                                  int n_classes, int image_size, int batch, bool as_in_tables,
                                  uint64_t *nbytes, tinytl_error *error) {
   if (n_classes < 1 || n_classes > TINYTL_MAX_CLASSES)
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "expected 1 to %d classes, found %d",
                        TINYTL_MAX_CLASSES, n_classes);
-  TINYTL_TRY(tinytl_check_int("method", (int)method, 0, TINYTL_PAPER_FULL, error));
+  TINYTL_TRY(tinytl_check_int("method", (int)method, 0, TINYTL_METHOD_FULL, error));
   if (batch < 1 || batch > 4096)
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "batch must be 1 to 4096, not %d", batch);
   tinytl_network *network = malloc(sizeof *network);
@@ -127,7 +125,8 @@ tinytl_status tinytl_paper_bytes(const tinytl_backbone *backbone, tinytl_paper_m
     tinytl_arch *arch = &shape->arch;
     if (as_in_tables && arch->n_lite == 0)
       tinytl_arch_add_lite(arch, TINYTL_LITE_PAPER, arch->lite, &arch->n_lite);
-    status = tinytl_network_init(network, shape, image_size, n_classes, trains_lite(method), error);
+    status = tinytl_network_init(network, shape, image_size, n_classes,
+                                 tinytl_method_trains_lite(method), error);
   } else {
     status = tinytl_fail_memory(error, sizeof *network + sizeof *shape);
   }

@@ -19,7 +19,7 @@ typedef struct tinytl_paper_memory {
 
 /* The network's lite modules count whether or not the method trains them: the networks of the
  * paper's tables carry them in every row. */
-tinytl_paper_memory tinytl_paper_count(const tinytl_network *network, tinytl_paper_method method,
+tinytl_paper_memory tinytl_paper_count(const tinytl_network *network, tinytl_method method,
                                        int batch);
 
 #endif

@@ -70,7 +70,7 @@ static void add_lite_segments(tinytl_params *params, const tinytl_network *netwo
 void tinytl_params_layout(tinytl_params *params, const tinytl_network *network,
                           tinytl_method method) {
   params->method = method;
-  params->n = params->n_trained = 0;
+  params->n = 0;
   params->n_segments = 0;
   const size_t n_classes = (size_t)network->n_classes;
   add_segment(params, (tinytl_segment){
@@ -83,6 +83,7 @@ void tinytl_params_layout(tinytl_params *params, const tinytl_network *network,
   const unsigned lite = tinytl_method_lite_tensors(method);
   add_lite_segments(params, network, lite);
   params->n_trained = params->n;
+  params->n_trained_segments = params->n_segments;
   if (lite) add_lite_segments(params, network, ~lite); /* an adapter has modules whole */
 }
 

@@ -28,8 +28,8 @@ enum { TINYTL_MAX_SEGMENTS = TINYTL_MAX_LAYERS * (2 + TINYTL_LITE_TENSORS / 2) +
 
 typedef struct tinytl_params {
   tinytl_method method;
-  size_t n, n_trained;
-  int n_segments;
+  size_t n, n_trained; /* values */
+  int n_segments, n_trained_segments;
   tinytl_segment segments[TINYTL_MAX_SEGMENTS];
 } tinytl_params;
 

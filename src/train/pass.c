@@ -17,21 +17,11 @@ tinytl_pass tinytl_pass_val(tinytl_trainer *t, bool cached) {
                        .n = t->val->n_images};
 }
 
-void tinytl_order_by_number(tinytl_trainer *t, const tinytl_images *images) {
-  for (int i = 0; i < images->n_images; i++) t->order[i] = i;
-}
-
 tinytl_status tinytl_pass_begin(tinytl_pass *p, int n_done, const tinytl_view *view,
                                 tinytl_error *error) {
   int *order = p->t->order;
-  const int n = p->n;
-  p->n = 0;
   p->n_given = n_done;
-  for (int i = 0; i < n; i++)
-    if (!p->unreadable[order[i]]) order[p->n++] = order[i];
-  if (n_done > p->n)
-    return tinytl_fail(error, TINYTL_ERROR_DATA,
-                       "%d training pictures could be read before, now %d", n_done, p->n);
+  TINYTL_TRY(tinytl_order_readable(p->unreadable, n_done, order, &p->n, error));
   if (p->cached) return TINYTL_OK;
   return tinytl_loader_start(p->t->threads.loader, p->images, order + n_done, p->n - n_done, view,
                              error);
@@ -61,9 +51,8 @@ static tinytl_status next_sample(tinytl_pass *p, tinytl_stopwatch *watch, tinytl
   return sample->skipped ? check_class(p, sample->label, error) : TINYTL_OK;
 }
 
-tinytl_status tinytl_pass_next(tinytl_pass *p, int most, tinytl_pass_group *g,
-                               tinytl_error *error) {
-  most = p->cached ? 1 : tinytl_min(most, p->t->choices.n_lanes);
+tinytl_status tinytl_pass_next(tinytl_pass *p, tinytl_pass_group *g, tinytl_error *error) {
+  const int most = p->cached ? 1 : p->t->choices.n_lanes;
   for (g->n = 0; g->n < most && p->n_given < p->n;) {
     tinytl_sample *sample = &g->samples[g->n];
     TINYTL_TRY(next_sample(p, p->t->watch, sample, error));

@@ -17,7 +17,6 @@ typedef struct tinytl_pass {
 /* All pictures of a set. cached: of the feature cache, which was filled. */
 tinytl_pass tinytl_pass_train(tinytl_trainer *trainer, bool cached);
 tinytl_pass tinytl_pass_val(tinytl_trainer *trainer, bool cached);
-void tinytl_order_by_number(tinytl_trainer *trainer, const tinytl_images *images);
 
 /* Takes out of the order what could not be read before, and begins behind its first n_done. */
 tinytl_status tinytl_pass_begin(tinytl_pass *pass, int n_done, const tinytl_view *view,
@@ -30,10 +29,9 @@ typedef struct tinytl_pass_group {
   int n;
 } tinytl_pass_group;
 
-/* The next ones that can be read, `most` of them if there are; none at the pass's end. Errors:
+/* The next ones that can be read, one a lane if there are as many; none at the pass's end. Errors:
  * INTERRUPTED, DATA (a class without a training picture that can be read), those of the loader. */
-tinytl_status tinytl_pass_next(tinytl_pass *pass, int most, tinytl_pass_group *group,
-                               tinytl_error *error);
+tinytl_status tinytl_pass_next(tinytl_pass *pass, tinytl_pass_group *group, tinytl_error *error);
 void tinytl_pass_release(const tinytl_pass *pass, const tinytl_pass_group *group);
 
 /* Feeds the trainer until its batch is full or the pass ends. Errors as above; then what was fed is

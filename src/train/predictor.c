@@ -130,7 +130,7 @@ static tinytl_status make_lanes(tinytl_predictor *predictor, int n_images,
   l->loader_memory = malloc(loader);
   if (!l->order || (arenas > 0 && !l->arenas) || !l->loader_memory)
     return tinytl_fail_memory(error, arenas + loader + (size_t)n_images * sizeof *l->order);
-  for (int i = 0; i < n_images; i++) l->order[i] = i;
+  tinytl_order_by_number(n_images, l->order);
   for (int i = 0; i < l->n; i++) {
     l->machines[i] = predictor->machine;
     if (i > 0) l->machines[i].arena = l->arenas + (size_t)(i - 1) * arena;
@@ -148,10 +148,13 @@ static void free_lanes(lanes *l) {
 /* The next pictures that can be read, of those that are left: one a lane, if there are as many. */
 static tinytl_status take_samples(lanes *l, int *n_left, tinytl_sample *samples, int *n,
                                   tinytl_error *error) {
-  for (*n = 0; *n<l->n && * n_left> 0; --*n_left) {
-    TINYTL_TRY(tinytl_loader_next(l->loader, &samples[*n], error));
-    *n += !samples[*n].skipped;
+  int n_taken = 0;
+  while (*n_left > 0 && n_taken < l->n) {
+    TINYTL_TRY(tinytl_loader_next(l->loader, &samples[n_taken], error));
+    if (!samples[n_taken].skipped) n_taken++;
+    --*n_left;
   }
+  *n = n_taken;
   return TINYTL_OK;
 }
 
@@ -159,11 +162,11 @@ static tinytl_status run_lanes(const tinytl_predictor *predictor, lanes *l, int 
                                tinytl_answer_fn answer, void *context, tinytl_error *error) {
   for (int n_left = n_images; n_left > 0;) {
     tinytl_sample samples[TINYTL_MAX_LANES];
-    tinytl_turn turns[TINYTL_MAX_LANES] = {{0}};
+    tinytl_job jobs[TINYTL_MAX_LANES] = {{0}};
     int n;
     TINYTL_TRY(take_samples(l, &n_left, samples, &n, error));
-    for (int i = 0; i < n; i++) turns[i].rgb = samples[i].rgb;
-    tinytl_machines_run(l->machines, turns, n, predictor->pool);
+    for (int i = 0; i < n; i++) jobs[i].rgb = samples[i].rgb;
+    tinytl_machines_run(l->machines, jobs, n, predictor->pool);
     for (int i = 0; i < n; i++) {
       float *logits = tinytl_machine_logits(&l->machines[i]), score;
       TINYTL_TRY(judge(predictor, logits, &score, error));

@@ -154,23 +154,23 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
 enum { TINYTL_MAX_LANES = 16 };
 
 /* An image for one of several machines. */
-typedef struct tinytl_turn {
+typedef struct tinytl_job {
   const uint8_t *rgb;   /* as above */
   tinytl_target target; /* for TINYTL_GOAL_TRAIN */
   float loss;           /* of the run */
-} tinytl_turn;
+} tinytl_job;
 
-/* Runs turn i on machine i, 0 to n - 1, all of one program, which differ in arena: each on a thread
+/* Runs job i on machine i, 0 to n - 1, all of one program, which differ in arena: each on a thread
  * of the pool, or where there is one alone, it on all threads. Not for TINYTL_GOAL_TRAIN. */
-void tinytl_machines_run(tinytl_machine *machines, tinytl_turn *turns, int n, tinytl_pool *pool);
+void tinytl_machines_run(tinytl_machine *machines, tinytl_job *jobs, int n, tinytl_pool *pool);
 
 /* Images to train on. Its functions are called from the machines' threads, one at a time. */
 typedef struct tinytl_feed {
-  /* Fills the next turn, which will be this machine's, and sets the machine's slot. False: there is
+  /* Fills the next job, which will be this machine's, and sets the machine's slot. False: there is
    * none, and it is not called again. */
-  bool (*next)(void *context, int machine, tinytl_turn *turn);
+  bool (*next)(void *context, int machine, tinytl_job *job);
   /* With its loss; in the order of the images. */
-  void (*done)(void *context, int machine, const tinytl_turn *turn);
+  void (*done)(void *context, int machine, const tinytl_job *job);
   void *context;
 } tinytl_feed;
 

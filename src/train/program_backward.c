@@ -42,14 +42,11 @@ static void build_lite_backward(tinytl_builder *b, int m, int block_last) {
     scratch = tinytl_size_max(scratch, tinytl_conv_backward_weight_scratch(conv, b->kernels));
     scratch = tinytl_size_max(scratch, tinytl_conv_backward_weight_scratch(pointwise, b->kernels));
   }
-  tinytl_builder_end_step(b, (tinytl_step){.kind = TINYTL_STEP_LITE_BACKWARD,
-                                           .index = m,
-                                           .x = lite->d_pooled,
-                                           .y = b->gradient[block_last],
-                                           .residual = -1,
-                                           .mask = -1,
-                                           .mask_expand = -1,
-                                           .scratch = tinytl_builder_scratch(b, scratch)});
+  tinytl_step step = tinytl_builder_step(TINYTL_STEP_LITE_BACKWARD, m);
+  step.x = lite->d_pooled;
+  step.y = b->gradient[block_last];
+  step.scratch = tinytl_builder_scratch(b, scratch);
+  tinytl_builder_end_step(b, step);
 }
 
 /* Through the layer's activation and bias, in place. */
@@ -57,28 +54,22 @@ static void build_epilogue_backward(tinytl_builder *b, int i) {
   const tinytl_conv *conv = &b->network->conv[i];
   if (b->mask[i] < 0 && !b->trains_bias) return;
   const size_t scratch = tinytl_epilogue_backward_scratch(tinytl_conv_n_pixels(conv), conv->out_c);
-  tinytl_builder_end_step(b, (tinytl_step){.kind = TINYTL_STEP_EPILOGUE_BACKWARD,
-                                           .index = i,
-                                           .x = -1,
-                                           .y = b->gradient[i],
-                                           .residual = -1,
-                                           .mask = b->mask[i],
-                                           .mask_expand = -1,
-                                           .scratch = tinytl_builder_scratch(b, scratch)});
+  tinytl_step step = tinytl_builder_step(TINYTL_STEP_EPILOGUE_BACKWARD, i);
+  step.y = b->gradient[i];
+  step.mask = b->mask[i];
+  step.scratch = tinytl_builder_scratch(b, scratch);
+  tinytl_builder_end_step(b, step);
 }
 
 static void build_conv_backward(tinytl_builder *b, int i) {
   const size_t scratch = tinytl_conv_backward_input_scratch(&b->network->conv[i], b->kernels);
   const bool accumulate = open_gradient(b, i - 1);
-  tinytl_builder_end_step(b, (tinytl_step){.kind = TINYTL_STEP_CONV_BACKWARD,
-                                           .index = i,
-                                           .x = b->gradient[i - 1],
-                                           .y = b->gradient[i],
-                                           .residual = -1,
-                                           .mask = -1,
-                                           .mask_expand = -1,
-                                           .scratch = tinytl_builder_scratch(b, scratch),
-                                           .accumulate = accumulate});
+  tinytl_step step = tinytl_builder_step(TINYTL_STEP_CONV_BACKWARD, i);
+  step.x = b->gradient[i - 1];
+  step.y = b->gradient[i];
+  step.scratch = tinytl_builder_scratch(b, scratch);
+  step.accumulate = accumulate;
+  tinytl_builder_end_step(b, step);
 }
 
 static size_t weight_scratch(const tinytl_builder *b, int i) {
@@ -91,15 +82,11 @@ static size_t weight_scratch(const tinytl_builder *b, int i) {
 /* Adds to the gradient of the layer's weights, or of its gain. */
 static void build_weight_backward(tinytl_builder *b, int i) {
   if (!b->trains_conv) return;
-  tinytl_builder_end_step(
-      b, (tinytl_step){.kind = TINYTL_STEP_WEIGHT_BACKWARD,
-                       .index = i,
-                       .x = i > 0 ? b->output[i - 1] : -1,
-                       .y = b->gradient[i],
-                       .residual = -1,
-                       .mask = -1,
-                       .mask_expand = -1,
-                       .scratch = tinytl_builder_scratch(b, weight_scratch(b, i))});
+  tinytl_step step = tinytl_builder_step(TINYTL_STEP_WEIGHT_BACKWARD, i);
+  step.x = i > 0 ? b->output[i - 1] : -1;
+  step.y = b->gradient[i];
+  step.scratch = tinytl_builder_scratch(b, weight_scratch(b, i));
+  tinytl_builder_end_step(b, step);
 }
 
 /* The layers inside a block, forward from its input. */
@@ -109,14 +96,12 @@ static void build_again(tinytl_builder *b, int first, int last) {
     const size_t scratch = tinytl_conv_forward_scratch(conv, b->kernels);
     b->output[i] = tinytl_builder_map(b, tinytl_conv_n_pixels(conv), conv->out_c);
     b->mask[i] = tinytl_builder_mask(b, i, TINYTL_PURPOSE_MAP);
-    tinytl_builder_end_step(b, (tinytl_step){.kind = TINYTL_STEP_CONV_AGAIN,
-                                             .index = i,
-                                             .x = i > 0 ? b->output[i - 1] : -1,
-                                             .y = b->output[i],
-                                             .residual = -1,
-                                             .mask = b->mask[i],
-                                             .mask_expand = -1,
-                                             .scratch = tinytl_builder_scratch(b, scratch)});
+    tinytl_step step = tinytl_builder_step(TINYTL_STEP_CONV_AGAIN, i);
+    step.x = i > 0 ? b->output[i - 1] : -1;
+    step.y = b->output[i];
+    step.mask = b->mask[i];
+    step.scratch = tinytl_builder_scratch(b, scratch);
+    tinytl_builder_end_step(b, step);
   }
 }
 
@@ -127,33 +112,26 @@ static void build_block_backward(tinytl_builder *b, int first, int last) {
   const bool deeper = first > 0 && b->reached[first - 1];
   const bool accumulate = deeper && open_gradient(b, first - 1);
   const int expand = tinytl_builder_expand_of(first, last);
-  tinytl_builder_end_step(
-      b, (tinytl_step){.kind = TINYTL_STEP_BLOCK_BACKWARD,
-                       .index = last,
-                       .x = deeper ? b->gradient[first - 1] : -1,
-                       .y = b->gradient[last],
-                       .residual = -1,
-                       .mask = b->mask[last - 1],
-                       .expand = expand,
-                       .mask_expand = expand >= 0 ? b->mask[expand] : -1,
-                       .scratch = tinytl_builder_scratch(
-                           b, tinytl_fused_block_backward_scratch(&shape, b->kernels)),
-                       .accumulate = accumulate});
+  tinytl_step step = tinytl_builder_step(TINYTL_STEP_BLOCK_BACKWARD, last);
+  step.x = deeper ? b->gradient[first - 1] : -1;
+  step.y = b->gradient[last];
+  step.mask = b->mask[last - 1];
+  step.expand = expand;
+  step.mask_expand = expand >= 0 ? b->mask[expand] : -1;
+  step.scratch = tinytl_builder_scratch(b, tinytl_fused_block_backward_scratch(&shape, b->kernels));
+  step.accumulate = accumulate;
+  tinytl_builder_end_step(b, step);
 }
 
 /* Hands the gradient of output i on to the shortcut's source as it is, before the activation masks
  * it in place. */
 static void build_shortcut_backward(tinytl_builder *b, int i, int source) {
   const bool accumulate = open_gradient(b, source);
-  tinytl_builder_end_step(b, (tinytl_step){.kind = TINYTL_STEP_SHORTCUT_BACKWARD,
-                                           .index = i,
-                                           .x = b->gradient[source],
-                                           .y = b->gradient[i],
-                                           .residual = -1,
-                                           .mask = -1,
-                                           .mask_expand = -1,
-                                           .scratch = -1,
-                                           .accumulate = accumulate});
+  tinytl_step step = tinytl_builder_step(TINYTL_STEP_SHORTCUT_BACKWARD, i);
+  step.x = b->gradient[source];
+  step.y = b->gradient[i];
+  step.accumulate = accumulate;
+  tinytl_builder_end_step(b, step);
 }
 
 /* The main branch and what stands beside it, from the output of layer i to that of the layer before
@@ -179,15 +157,12 @@ static int build_layer_backward(tinytl_builder *b, int i) {
   else if (i > 0 && b->reached[i - 1])
     build_conv_backward(b, i);
   if (hand_over) b->gradient[source] = b->gradient[i];
-  if (beginning >= 0 && b->program->lite[beginning].d_pooled >= 0)
-    tinytl_builder_end_step(b, (tinytl_step){.kind = TINYTL_STEP_LITE_POOL_BACKWARD,
-                                             .index = beginning,
-                                             .x = b->gradient[first - 1],
-                                             .y = b->program->lite[beginning].d_pooled,
-                                             .residual = -1,
-                                             .mask = -1,
-                                             .mask_expand = -1,
-                                             .scratch = -1});
+  if (beginning >= 0 && b->program->lite[beginning].d_pooled >= 0) {
+    tinytl_step step = tinytl_builder_step(TINYTL_STEP_LITE_POOL_BACKWARD, beginning);
+    step.x = b->gradient[first - 1];
+    step.y = b->program->lite[beginning].d_pooled;
+    tinytl_builder_end_step(b, step);
+  }
   return first;
 }
 
@@ -195,12 +170,9 @@ void tinytl_build_backward(tinytl_builder *b) {
   const int last = b->network->backbone->arch.n_layers - 1;
   if (!b->reached[last]) return;
   open_gradient(b, last);
-  tinytl_builder_end_step(b, (tinytl_step){.kind = TINYTL_STEP_POOL_BACKWARD,
-                                           .x = b->gradient[last],
-                                           .y = b->program->d_features,
-                                           .residual = -1,
-                                           .mask = -1,
-                                           .mask_expand = -1,
-                                           .scratch = -1});
+  tinytl_step step = tinytl_builder_step(TINYTL_STEP_POOL_BACKWARD, 0);
+  step.x = b->gradient[last];
+  step.y = b->program->d_features;
+  tinytl_builder_end_step(b, step);
   for (int i = last; i >= 0 && b->reached[i]; i--) i = build_layer_backward(b, i);
 }

@@ -110,15 +110,13 @@ static void build_conv(tinytl_builder *b, int i) {
   const int add = b->network->backbone->arch.layers[i].add;
   b->output[i] = new_output(b, i);
   b->mask[i] = new_mask(b, i);
-  tinytl_builder_end_step(b, (tinytl_step){.kind = TINYTL_STEP_CONV,
-                                           .index = i,
-                                           .x = i > 0 ? b->output[i - 1] : -1,
-                                           .y = b->output[i],
-                                           .residual = add >= 0 ? b->output[add] : -1,
-                                           .mask = b->mask[i],
-                                           .mask_expand = -1,
-                                           .scratch = tinytl_builder_scratch(
-                                               b, tinytl_conv_forward_scratch(conv, b->kernels))});
+  tinytl_step step = tinytl_builder_step(TINYTL_STEP_CONV, i);
+  step.x = i > 0 ? b->output[i - 1] : -1;
+  step.y = b->output[i];
+  step.residual = add >= 0 ? b->output[add] : -1;
+  step.mask = b->mask[i];
+  step.scratch = tinytl_builder_scratch(b, tinytl_conv_forward_scratch(conv, b->kernels));
+  tinytl_builder_end_step(b, step);
 }
 
 static void build_block(tinytl_builder *b, int first, int last) {
@@ -128,17 +126,15 @@ static void build_block(tinytl_builder *b, int first, int last) {
   for (int i = first; i < last; i++) b->mask[i] = new_mask(b, i);
   b->mask[last] = -1;
   b->output[last] = new_output(b, last);
-  tinytl_builder_end_step(
-      b, (tinytl_step){.kind = TINYTL_STEP_BLOCK,
-                       .index = last,
-                       .x = first > 0 ? b->output[first - 1] : -1,
-                       .y = b->output[last],
-                       .residual = add >= 0 ? b->output[add] : -1,
-                       .mask = b->mask[last - 1],
-                       .expand = expand,
-                       .mask_expand = expand >= 0 ? b->mask[expand] : -1,
-                       .scratch = tinytl_builder_scratch(
-                           b, tinytl_fused_block_forward_scratch(&shape, b->kernels))});
+  tinytl_step step = tinytl_builder_step(TINYTL_STEP_BLOCK, last);
+  step.x = first > 0 ? b->output[first - 1] : -1;
+  step.y = b->output[last];
+  step.residual = add >= 0 ? b->output[add] : -1;
+  step.mask = b->mask[last - 1];
+  step.expand = expand;
+  step.mask_expand = expand >= 0 ? b->mask[expand] : -1;
+  step.scratch = tinytl_builder_scratch(b, tinytl_fused_block_forward_scratch(&shape, b->kernels));
+  tinytl_builder_end_step(b, step);
 }
 
 void tinytl_builder_lite_maps(tinytl_builder *b, int m, int (*make)(tinytl_builder *, int, int),
@@ -170,15 +166,33 @@ static void build_lite(tinytl_builder *b, int m) {
   tinytl_builder_lite_maps(b, m, backward && !recompute ? tinytl_builder_saved : tinytl_builder_map,
                            &lite->forward);
   lite->out = tinytl_builder_map(b, tinytl_conv_n_pixels(conv), b->network->lite[m].out_c);
-  tinytl_builder_end_step(
-      b, (tinytl_step){.kind = TINYTL_STEP_LITE,
-                       .index = m,
-                       .x = b->output[block->first - 1],
-                       .y = b->output[block->last],
-                       .residual = -1,
-                       .mask = -1,
-                       .mask_expand = -1,
-                       .scratch = tinytl_builder_scratch(b, tinytl_builder_lite_scratch(b, m))});
+  tinytl_step step = tinytl_builder_step(TINYTL_STEP_LITE, m);
+  step.x = b->output[block->first - 1];
+  step.y = b->output[block->last];
+  step.scratch = tinytl_builder_scratch(b, tinytl_builder_lite_scratch(b, m));
+  tinytl_builder_end_step(b, step);
+}
+
+static void build_pool(tinytl_builder *b) {
+  tinytl_step step = tinytl_builder_step(TINYTL_STEP_POOL, 0);
+  b->program->features = tinytl_builder_map(b, 1, b->network->n_features);
+  step.x = b->output[b->network->backbone->arch.n_layers - 1];
+  step.y = b->program->features;
+  tinytl_builder_end_step(b, step);
+}
+
+static void build_head(tinytl_builder *b) {
+  const tinytl_network *network = b->network;
+  tinytl_step step = tinytl_builder_step(TINYTL_STEP_HEAD, 0);
+  b->program->head = b->program->n_steps;
+  b->program->logits = tinytl_builder_map(b, 1, network->n_classes);
+  b->program->d_features = -1;
+  if (b->reached[network->backbone->arch.n_layers - 1])
+    b->program->d_features = tinytl_builder_map(b, 1, network->n_features);
+  step.x = b->program->features;
+  step.y = b->program->logits;
+  step.residual = b->program->d_features;
+  tinytl_builder_end_step(b, step);
 }
 
 void tinytl_build_forward(tinytl_builder *b, const tinytl_program_options *options) {
@@ -197,25 +211,6 @@ void tinytl_build_forward(tinytl_builder *b, const tinytl_program_options *optio
     }
     if (network->lite_after[i] >= 0) build_lite(b, network->lite_after[i]);
   }
-  b->program->features = tinytl_builder_map(b, 1, network->n_features);
-  tinytl_builder_end_step(b, (tinytl_step){.kind = TINYTL_STEP_POOL,
-                                           .x = b->output[n_layers - 1],
-                                           .y = b->program->features,
-                                           .residual = -1,
-                                           .mask = -1,
-                                           .mask_expand = -1,
-                                           .scratch = -1});
-  if (options->goal == TINYTL_GOAL_FEATURES) return;
-  b->program->head = b->program->n_steps;
-  b->program->logits = tinytl_builder_map(b, 1, network->n_classes);
-  b->program->d_features = -1;
-  if (b->reached[n_layers - 1])
-    b->program->d_features = tinytl_builder_map(b, 1, network->n_features);
-  tinytl_builder_end_step(b, (tinytl_step){.kind = TINYTL_STEP_HEAD,
-                                           .x = b->program->features,
-                                           .y = b->program->logits,
-                                           .residual = b->program->d_features,
-                                           .mask = -1,
-                                           .mask_expand = -1,
-                                           .scratch = -1});
+  build_pool(b);
+  if (options->goal != TINYTL_GOAL_FEATURES) build_head(b);
 }

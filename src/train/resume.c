@@ -1,7 +1,6 @@
 /* Going on from a checkpoint: nothing of the file is believed that is not checked. */
 #include <limits.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,19 +41,24 @@ void tinytl_resume_free(tinytl_resume *resume) {
 
 /* ---- Of this run -------------------------------------------------------------------------- */
 
+/* One that runs: AUTO does not. */
+static bool parse_optimizer(const json_t *json, tinytl_optimizer *optimizer) {
+  const char *name = json_string_value(json);
+  return name && tinytl_optimizer_parse(name, optimizer) && *optimizer != TINYTL_OPTIMIZER_AUTO;
+}
+
 /* The optimizers of the methods of auto; none where the method was asked for by name. */
-static bool parse_steps(const json_t *names, tinytl_method method, tinytl_carry *carry) {
+static bool parse_methods(const json_t *names, tinytl_method method, tinytl_carry *carry) {
   size_t i;
   const json_t *item;
   bool known = false;
-  if (!json_is_array(names) || json_array_size(names) > TINYTL_N_STEPS) return false;
+  if (!json_is_array(names) || json_array_size(names) > TINYTL_N_AUTO_METHODS) return false;
   json_array_foreach(names, i, item) {
-    const char *name = json_string_value(item);
-    if (!name || !tinytl_optimizer_parse(name, &carry->optimizers[i])) return false;
+    if (!parse_optimizer(item, &carry->optimizers[i])) return false;
     known |= tinytl_auto_methods[i] == method;
   }
-  carry->n_steps = (int)json_array_size(names);
-  return carry->n_steps == 0 || known;
+  carry->n_methods = (int)json_array_size(names);
+  return carry->n_methods == 0 || known;
 }
 
 tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options *options,
@@ -63,20 +67,19 @@ tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options 
   json_t *run = NULL;
   TINYTL_TRY(tinytl_sealed_object(&r->file, "tinytl.run", where, &run, error));
   const char *method_name = json_string_value(json_object_get(run, "method"));
-  const char *optimizer_name = json_string_value(json_object_get(run, "optimizer"));
-  const json_t *steps = json_object_get(run, "auto");
+  const json_t *optimizer_name = json_object_get(run, "optimizer");
+  const json_t *methods = json_object_get(run, "auto");
   tinytl_method method;
   tinytl_optimizer optimizer;
   tinytl_carry theirs = {.asked_mirror = carry->asked_mirror};
   const bool known = method_name && tinytl_method_parse(method_name, &method) &&
-                     method != TINYTL_METHOD_AUTO && optimizer_name &&
-                     tinytl_optimizer_parse(optimizer_name, &optimizer) &&
-                     parse_steps(steps, method, &theirs);
+                     method != TINYTL_METHOD_AUTO && parse_optimizer(optimizer_name, &optimizer) &&
+                     parse_methods(methods, method, &theirs);
   json_decref(run);
   if (!known)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: expected a known method, optimizer and methods of auto", where);
-  if (options->method == TINYTL_METHOD_AUTO && theirs.n_steps > 0) {
+  if (options->method == TINYTL_METHOD_AUTO && theirs.n_methods > 0) {
     *carry = theirs;
     return TINYTL_OK; /* its optimizers are those of carry */
   }
@@ -125,7 +128,8 @@ static tinytl_status parse_mirror(const json_t *state, const char *where, tinytl
 
 static tinytl_status parse_carry(const json_t *state, const char *where, tinytl_carry *carry,
                                  tinytl_error *error) {
-  TINYTL_TRY(tinytl_json_int(state, "step", 0, carry->n_steps - 1, where, &carry->step, error));
+  TINYTL_TRY(
+      tinytl_json_int(state, "step", 0, carry->n_methods - 1, where, &carry->method_at, error));
   TINYTL_TRY(parse_mirror(state, where, &carry->mirror, error));
   TINYTL_TRY(parse_number(state, "gain", -1, 1, where, &carry->gain, error));
   return parse_report(state, where, &carry->report, error);
@@ -170,7 +174,7 @@ tinytl_status tinytl_resume_carry(const tinytl_resume *r, const tinytl_task *tas
   const tinytl_status status = parse_carry(state, where, carry, error);
   json_decref(state);
   TINYTL_TRY(status);
-  if (carry->step == 0) return TINYTL_OK;
+  if (carry->method_at == 0) return TINYTL_OK;
   return find_adapter(r, task, true, carry, error);
 }
 
@@ -180,13 +184,13 @@ bool tinytl_resume_is_refit(const tinytl_resume *r) {
   return tinytl_safetensors_meta(r->file.header, "tinytl.refit") != NULL;
 }
 
-/* The method that was kept: of auto, one from the step on that is trained now. */
+/* The method that was kept: of auto, one from `first` on, which is trained now. */
 static tinytl_status parse_kept(const json_t *state, const char *where, const tinytl_carry *carry,
-                                int step, tinytl_method *method, tinytl_error *error) {
+                                int first, tinytl_method *method, tinytl_error *error) {
   const char *name = json_string_value(json_object_get(state, "method"));
   const bool known = name && tinytl_method_parse(name, method);
-  bool fits = carry->n_steps == 0 && known && *method != TINYTL_METHOD_AUTO;
-  for (int i = step; known && i < carry->n_steps; i++) fits |= tinytl_auto_methods[i] == *method;
+  bool fits = carry->n_methods == 0 && known && *method != TINYTL_METHOD_AUTO;
+  for (int i = first; known && i < carry->n_methods; i++) fits |= tinytl_auto_methods[i] == *method;
   if (fits) return TINYTL_OK;
   return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a \"method\" of this run", where);
 }
@@ -196,11 +200,12 @@ static tinytl_status parse_found(const json_t *state, const char *where, const t
   tinytl_train_report *report = &found->report;
   found->reject_below = NAN;
   /* Where the method was asked for by name and the file is of auto, its identity is refused. */
-  if (carry->n_steps > 0)
-    TINYTL_TRY(tinytl_json_int(state, "step", 0, carry->n_steps - 1, where, &found->step, error));
+  if (carry->n_methods > 0)
+    TINYTL_TRY(
+        tinytl_json_int(state, "step", 0, carry->n_methods - 1, where, &found->method_at, error));
   TINYTL_TRY(parse_mirror(state, where, &found->mirror, error));
   TINYTL_TRY(parse_number(state, "gain", -1, 1, where, &found->gain, error));
-  TINYTL_TRY(parse_kept(state, where, carry, found->step, &report->method, error));
+  TINYTL_TRY(parse_kept(state, where, carry, found->method_at, &report->method, error));
   TINYTL_TRY(parse_number(state, "val_top1", 0, 1, where, &report->val_top1, error));
   TINYTL_TRY(parse_number(state, "temperature", 0.01, 100, where, &found->temperature, error));
   if (json_object_get(state, "reject_below"))
@@ -216,7 +221,7 @@ tinytl_status tinytl_resume_found(const tinytl_resume *r, const tinytl_task *tas
   const tinytl_status status = parse_found(state, where, carry, found, error);
   json_decref(state);
   TINYTL_TRY(status);
-  const bool begins_with_one = found->step > 1;
+  const bool begins_with_one = found->method_at > 1;
   return find_adapter(r, task, begins_with_one, carry, error);
 }
 

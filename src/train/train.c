@@ -1,376 +1,365 @@
-/* One method: features once or epochs of pictures, validation, the best parameters, calibration.
- */
-#include "train/train.h"
+/* tinytl_train: one method, or those of auto, each from what the one before it left. */
+#include "train/method.h"
 
 #include <math.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "core/clock.h"
-#include "core/saver.h"
-#include "train/calibration.h"
-#include "train/mirroring.h"
-#include "train/pass.h"
-
-#define PROGRESS_INTERVAL 0.1 /* seconds */
+#include "core/pages.h"
+#include "data/joined.h"
+#include "train/plan.h"
 
 typedef struct session {
-  tinytl_trainer *t;
+  tinytl_task task;
+  tinytl_train_options options; /* of the method that is trained */
+  tinytl_auto_plan plan;
+  tinytl_carry carry;
+  float *right;         /* [validation images], of the method that is trained */
+  tinytl_joined joined; /* with refit */
+  tinytl_plan largest;
+  double start, setup_seconds;
+  uint64_t n_run;
   tinytl_error *error;
-  tinytl_train_report report;
-  double start, last_progress;
-  double done_before; /* epochs that were done when the run went on */
-  uint64_t n_run;     /* training pictures that went through the network; cached ones once */
-  tinytl_position at; /* with the pictures since the last update */
-  tinytl_checkpoint checkpoint; /* without them */
-  tinytl_saver saver;
-  float temperature, reject_below;
-  tinytl_outcome *outcome;
 } session;
 
-static void report_progress(session *s, int epoch, int image, int n_images, float val_top1,
-                            bool finished) {
-  const tinytl_train_options *options = &s->t->options;
-  const double time = tinytl_now(), elapsed = time - s->start;
-  if (!options->progress || (!finished && time - s->last_progress < PROGRESS_INTERVAL)) return;
-  s->last_progress = time;
-  const int n_epochs = s->t->rules.epochs;
-  const double done = epoch > 0 ? epoch - 1 + (double)image / n_images : 0;
-  const double done_now = done - s->done_before;
-  const tinytl_epoch event = {
-      .method = s->t->choices.method,
-      .epoch = epoch,
-      .n_epochs = n_epochs,
-      .image = image,
-      .n_images = n_images,
-      .finished = finished,
-      .loss = epoch > 0 && s->at.n_fed > 0 ? (float)(s->at.loss_sum / s->at.n_fed) : NAN,
-      .val_top1 = val_top1,
-      .images_per_second = (double)s->n_run / (elapsed > 0 ? elapsed : 1),
-      .seconds_left = done_now > 0 ? elapsed * (n_epochs - done) / done_now : NAN};
-  options->progress(options->context, &event);
+static void tell(const session *s, tinytl_auto_step step) {
+  if (s->options.stepped) s->options.stepped(s->options.context, &step);
 }
 
-/* ---- Checkpoints -------------------------------------------------------------------------- */
+/* ---- One after the other ------------------------------------------------------------------ */
 
-static void save(session *s) {
-  const tinytl_train_options *options = &s->t->options;
-  if (!options->save || s->saver.is_saved) return;
-  const double begin = tinytl_now();
-  options->save(options->context, &s->checkpoint);
-  tinytl_saver_end(&s->saver, begin);
+static void keep(session *s, tinytl_outcome *outcome) {
+  tinytl_adapter_free(s->carry.adapter);
+  s->carry.adapter = outcome->adapter;
+  s->carry.report = outcome->report;
+  float *right = s->carry.right;
+  s->carry.right = s->right;
+  s->right = right;
 }
 
-/* Between two updates: from here the run could go on. Saves it where that is due. */
-static void settle(session *s) {
-  s->checkpoint.at = s->at;
-  if (tinytl_saver_change(&s->saver, s->t->options.save_seconds)) save(s);
+static const char *reason_of(bool is_first, bool kept) {
+  if (is_first) return "the first method";
+  return kept ? "it is expected to gain" : "it is not expected to gain";
 }
 
-/* Puts the run to its beginning, or to where a checkpoint has it. */
-static tinytl_status begin(session *s, const tinytl_resume *resume) {
-  const tinytl_train_options *options = &s->t->options;
-  TINYTL_TRY(tinytl_checkpoint_init(&s->checkpoint, s->t, s->error));
-  if (resume) {
-    TINYTL_TRY(tinytl_resume_restore(resume, &s->checkpoint, s->error));
-    const tinytl_resumed resumed = tinytl_resume_describe(resume, &s->checkpoint);
-    if (options->resumed) options->resumed(options->context, &resumed);
+/* The first method is kept whatever it is worth. */
+static bool judge(session *s, tinytl_outcome *outcome) {
+  const bool is_first = s->carry.adapter == NULL;
+  const tinytl_comparison *comparison = &outcome->comparison;
+  const float expected = tinytl_auto_expected_gain(comparison, s->options.method);
+  const bool kept = is_first || expected > TINYTL_AUTO_LEAST_GAIN;
+  tell(s, (tinytl_auto_step){.method = s->options.method,
+                             .tried = true,
+                             .kept = kept,
+                             .val_top1 = outcome->report.val_top1,
+                             .gain = is_first ? NAN : tinytl_comparison_gain(comparison),
+                             .noise = is_first ? NAN : tinytl_comparison_noise(comparison),
+                             .expected = is_first ? NAN : expected,
+                             .rate = outcome->rate,
+                             .epochs = outcome->report.epochs,
+                             .reason = reason_of(is_first, kept)});
+  if (kept)
+    keep(s, outcome);
+  else
+    tinytl_adapter_free(outcome->adapter);
+  if (kept && s->options.method == TINYTL_METHOD_BIAS) s->carry.gain = expected;
+  return kept;
+}
+
+static void choose_mirroring(session *s, tinytl_mirror_answer answer) {
+  const tinytl_mirroring found = {
+      .mirrors = !tinytl_mirror_hurts(answer), .share = answer.share, .noise = answer.noise};
+  s->carry.mirror = found.mirrors ? TINYTL_SWITCH_ON : TINYTL_SWITCH_OFF;
+  if (s->options.mirrored) s->options.mirrored(s->options.context, &found);
+}
+
+static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *goes_on) {
+  const int i = s->carry.method_at;
+  tinytl_outcome outcome = {.right = s->right};
+  s->options.method = tinytl_auto_methods[i];
+  s->options.optimizer = s->carry.optimizers[i];
+  s->carry.asks_mirror = s->carry.mirror == TINYTL_SWITCH_AUTO && s->carry.n_methods > 1;
+  s->options.mirror = s->carry.mirror;
+  s->carry.nbytes = s->plan.carried[i];
+  TINYTL_TRY(tinytl_method_train(&s->task, &s->options, resume, &outcome, s->error));
+  s->n_run += outcome.n_run;
+  s->setup_seconds += outcome.report.setup_seconds;
+  if (s->carry.asks_mirror) choose_mirroring(s, outcome.mirror);
+  if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
+  *goes_on = judge(s, &outcome);
+  return TINYTL_OK;
+}
+
+static void tell_untried(const session *s) {
+  const tinytl_status why = s->plan.why_not;
+  if (s->carry.method_at < s->plan.n_methods || why == TINYTL_OK) return;
+  tell(s, (tinytl_auto_step){.method = tinytl_auto_methods[s->plan.n_methods],
+                             .val_top1 = NAN,
+                             .gain = NAN,
+                             .noise = NAN,
+                             .expected = NAN,
+                             .rate = NAN,
+                             .reason = why == TINYTL_ERROR_MEMORY_LIMIT
+                                           ? "it does not fit in the memory limit"
+                                           : "the backbone has no place for lite modules"});
+}
+
+static tinytl_status train_all(session *s, const tinytl_resume *resume) {
+  bool goes_on = true;
+  if (resume) TINYTL_TRY(tinytl_resume_carry(resume, &s->task, &s->carry, s->error));
+  for (; goes_on && s->carry.method_at < s->carry.n_methods; s->carry.method_at++) {
+    TINYTL_TRY(train_one(s, resume, &goes_on));
+    resume = NULL;
   }
-  s->at = s->checkpoint.at;
-  s->done_before = s->at.epoch - 1 + (double)s->at.n_fed / s->t->train->n_images;
-  tinytl_saver_begin(&s->saver, resume != NULL);
+  if (goes_on) tell_untried(s);
   return TINYTL_OK;
 }
 
-/* ---- Pictures ----------------------------------------------------------------------------- */
+/* ---- Auto --------------------------------------------------------------------------------- */
 
-static int count_readable(const tinytl_images *images, const bool *unreadable) {
-  int n = 0;
-  for (int i = 0; i < images->n_images; i++) n += !unreadable[i];
-  return n;
+static tinytl_status take_room(session *s) {
+  const size_t n_val = (size_t)s->task.val->n_images;
+  s->carry.right = malloc(n_val * sizeof *s->carry.right);
+  s->right = malloc(n_val * sizeof *s->right);
+  if (!s->carry.right || !s->right)
+    return tinytl_fail_memory(s->error, 2 * n_val * sizeof *s->right);
+  for (size_t i = 0; i < n_val; i++) s->carry.right[i] = NAN;
+  return TINYTL_OK;
 }
 
-static void tell_features(void *context, int n_done, int n) {
-  report_progress(context, 0, n_done, n, NAN, false);
-}
-
-/* Fills the feature cache. */
-static tinytl_status compute_features(session *s, tinytl_pass p) {
-  tinytl_trainer *t = s->t;
-  const tinytl_view view = tinytl_trainer_view(t, false, 0);
-  tinytl_order_by_number(t, p.images);
-  TINYTL_TRY(tinytl_pass_begin(&p, 0, &view, s->error));
-  while (p.n_given < p.n) {
-    tinytl_pass_group g;
-    TINYTL_TRY(tinytl_pass_next(&p, TINYTL_MAX_LANES, &g, s->error));
-    tinytl_trainer_test(t, g.samples, g.n);
-    for (int i = 0; i < g.n; i++)
-      TINYTL_TRY(tinytl_trainer_store_features(t, p.first_cached + g.samples[i].index,
-                                               tinytl_machine_features(&t->test_machines[i]),
-                                               s->error));
-    tinytl_pass_release(&p, &g);
-    if (p.images == t->train) s->n_run += (uint64_t)g.n;
-    tell_features(s, p.n_given, p.n);
+static tinytl_status plan_auto(session *s) {
+  const bool goes_on = s->carry.n_methods > 0;
+  TINYTL_TRY(
+      tinytl_auto_plan_make(&s->task, &s->options, goes_on ? &s->carry : NULL, &s->plan, s->error));
+  if (!goes_on) {
+    s->carry.n_methods = s->plan.n_methods;
+    for (int i = 0; i < s->plan.n_methods; i++) s->carry.optimizers[i] = s->plan.plans[i].optimizer;
+  } else if (s->options.optimizer != TINYTL_OPTIMIZER_AUTO) {
+    /* That of another name is refused where the checkpoint is compared. */
+    for (int i = 0; i < s->carry.n_methods; i++) s->carry.optimizers[i] = s->options.optimizer;
   }
+  s->task.carry = &s->carry;
   return TINYTL_OK;
 }
 
-/* ---- Epochs ------------------------------------------------------------------------------- */
+static tinytl_status run_auto(session *s, const tinytl_resume *resume) {
+  TINYTL_TRY(plan_auto(s));
+  TINYTL_TRY(take_room(s));
+  return train_all(s, resume);
+}
 
-/* Told of the logits [n_classes] of one validation picture. */
-typedef void (*judge_fn)(void *context, const tinytl_sample *sample, int n_classes,
-                         const float *logits);
+/* With nothing to choose by: the largest that fits. */
+static tinytl_status choose_unseen(session *s) {
+  TINYTL_TRY(tinytl_auto_plan_make(&s->task, &s->options, NULL, &s->plan, s->error));
+  s->options.method = s->plan.plans[s->plan.n_methods - 1].method;
+  return TINYTL_OK;
+}
 
-/* Has every validation picture judged that can be read. */
-static tinytl_status judge_val(session *s, judge_fn judge, void *context) {
-  tinytl_trainer *t = s->t;
-  const tinytl_view view = tinytl_trainer_view(t, false, 0);
-  tinytl_pass p = tinytl_pass_val(t, t->head_only);
-  tinytl_order_by_number(t, t->val);
-  TINYTL_TRY(tinytl_pass_begin(&p, 0, &view, s->error));
-  while (p.n_given < p.n) {
-    tinytl_pass_group g;
-    TINYTL_TRY(tinytl_pass_next(&p, TINYTL_MAX_LANES, &g, s->error));
-    if (!p.cached) tinytl_trainer_test(t, g.samples, g.n);
-    for (int i = 0; i < g.n; i++)
-      judge(context, &g.samples[i], t->network->n_classes,
-            p.cached ? tinytl_trainer_head(t) : tinytl_machine_logits(&t->test_machines[i]));
-    tinytl_pass_release(&p, &g);
+static tinytl_status run_method(session *s, const tinytl_resume *resume) {
+  tinytl_outcome outcome = {0};
+  TINYTL_TRY(tinytl_method_train(&s->task, &s->options, resume, &outcome, s->error));
+  s->carry.adapter = outcome.adapter;
+  s->carry.report = outcome.report;
+  s->largest = outcome.report.plan;
+  s->setup_seconds = outcome.report.setup_seconds;
+  s->n_run = outcome.n_run;
+  return TINYTL_OK;
+}
+
+/* ---- Once more on all pictures ------------------------------------------------------------ */
+
+static bool is_refit(const session *s) {
+  return s->joined.labels != NULL;
+}
+
+static tinytl_status make_joined(session *s) {
+  const tinytl_images *train = s->task.train, *val = s->task.val;
+  if (!s->options.refit || !val) return TINYTL_OK;
+  const int64_t n = (int64_t)train->n_images + val->n_images;
+  if (n >= (int64_t)TINYTL_REFIT_BELOW * train->n_classes) return TINYTL_OK;
+  return tinytl_joined_make(&s->joined, train, val, s->error);
+}
+
+/* Of a method among those of auto; 0 where it was asked for by name. */
+static int place_of(const session *s, tinytl_method method) {
+  int i = 0;
+  while (s->carry.n_methods > 0 && tinytl_auto_methods[i] != method) i++;
+  return i;
+}
+
+/* The first of the session that lead to the method that was kept: lite+bias begins with what bias
+ * left. */
+static int first_refit(const session *s, tinytl_method kept) {
+  return tinytl_min(place_of(s, kept), 1);
+}
+
+/* Of method i. */
+static void set_refit(const session *s, const tinytl_found *found, int i,
+                      tinytl_train_options *options, tinytl_carry *carry) {
+  options->skip = NULL; /* they were told of */
+  options->optimizer = found->report.plan.optimizer;
+  if (!s->task.carry) return;
+  options->method = tinytl_auto_methods[i];
+  options->optimizer = s->carry.optimizers[i];
+  options->mirror = found->mirror;
+  carry->nbytes = s->plan.carried[i];
+  carry->gain = options->method == TINYTL_METHOD_LAST ? 0 : found->gain;
+}
+
+static tinytl_task refit_task(const session *s, const tinytl_found *found,
+                              const tinytl_carry *carry) {
+  return (tinytl_task){.backbone = s->task.backbone,
+                       .train = &s->joined.images,
+                       .base_nbytes = s->task.base_nbytes,
+                       .carry = s->task.carry ? carry : NULL,
+                       .found = found};
+}
+
+/* From found->method_at on. Of s->carry, the adapter is what that step begins with. */
+static tinytl_status refit_from(session *s, tinytl_found *found, const tinytl_resume *resume) {
+  tinytl_carry carry = s->carry;
+  const tinytl_task task = refit_task(s, found, &carry);
+  tinytl_train_options options = s->options;
+  tinytl_train_report *report = &s->carry.report;
+  const int last = place_of(s, found->report.method);
+  carry.right = NULL;
+  carry.asks_mirror = false;
+  if (options.refitting)
+    options.refitting(options.context, found->report.method, task.train->n_images);
+  *report = found->report;
+  do {
+    tinytl_outcome outcome = {0};
+    set_refit(s, found, found->method_at, &options, &carry);
+    TINYTL_TRY(tinytl_method_train(&task, &options, resume, &outcome, s->error));
+    tinytl_adapter_free(s->carry.adapter);
+    s->carry.adapter = carry.adapter = outcome.adapter;
+    s->n_run += outcome.n_run;
+    s->setup_seconds += outcome.report.setup_seconds;
+    report->train_images = outcome.report.train_images;
+    report->skipped_images = outcome.report.skipped_images;
+    report->profile = outcome.report.profile;
+    if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
+    resume = NULL;
+  } while (found->method_at++ < last);
+  s->carry.adapter->val_top1 = report->val_top1;
+  s->carry.adapter->temperature = found->temperature;
+  s->carry.adapter->reject_below = found->reject_below;
+  report->refit = true;
+  return TINYTL_OK;
+}
+
+static void drop_chosen(session *s) {
+  tinytl_adapter_free(s->carry.adapter);
+  free(s->carry.right);
+  free(s->right);
+  s->carry.adapter = NULL;
+  s->carry.right = s->right = NULL;
+}
+
+/* Where a limit has room for the training pictures alone, nothing is done. */
+static tinytl_status refit(session *s) {
+  tinytl_found found = {.report = s->carry.report,
+                        .temperature = s->carry.adapter->temperature,
+                        .reject_below = s->carry.adapter->reject_below,
+                        .gain = s->carry.gain,
+                        .mirror = s->carry.mirror,
+                        .method_at = first_refit(s, s->carry.report.method)};
+  tinytl_carry carry = {0};
+  tinytl_train_options options = s->options;
+  tinytl_plan plan;
+  tinytl_error reason;
+  const tinytl_task task = refit_task(s, &found, &carry);
+  set_refit(s, &found, place_of(s, found.report.method), &options, &carry);
+  const tinytl_status status = tinytl_method_plan(&task, &options, &plan, &reason);
+  if (status == TINYTL_ERROR_MEMORY_LIMIT) return TINYTL_OK;
+  if (status != TINYTL_OK && s->error) *s->error = reason;
+  TINYTL_TRY(status);
+  drop_chosen(s);
+  return refit_from(s, &found, NULL);
+}
+
+/* Of the methods of auto, those up to the one that was kept must fit. */
+static tinytl_status plan_refit(session *s, tinytl_method kept) {
+  const int n_methods = s->carry.n_methods;
+  s->carry.n_methods = place_of(s, kept) + 1;
+  const tinytl_status status = plan_auto(s);
+  s->carry.n_methods = n_methods;
+  return status;
+}
+
+/* Goes on with the second training. */
+static tinytl_status resume_refit(session *s, const tinytl_resume *resume) {
+  tinytl_found found = {0};
+  if (!is_refit(s))
+    return tinytl_fail(
+        s->error, TINYTL_ERROR_USAGE,
+        "%s is of a run that trained once more on all pictures, which this run would "
+        "not: its pictures, or what is held back of them, are others",
+        s->options.resume->name);
+  TINYTL_TRY(tinytl_resume_found(resume, &s->task, &s->carry, &found, s->error));
+  if (s->carry.n_methods > 0) {
+    TINYTL_TRY(plan_refit(s, found.report.method));
+  } else {
+    found.report.method = s->options.method;
+    found.report.plan.optimizer = s->options.optimizer;
   }
-  return TINYTL_OK;
-}
-
-typedef struct tally {
-  int n, n_right;
-} tally;
-
-static void count_right(void *context, const tinytl_sample *sample, int n_classes,
-                        const float *logits) {
-  tally *counts = context;
-  counts->n_right += logits[sample->label] >= tinytl_largest(n_classes, logits);
-  counts->n++;
-}
-
-static tinytl_status validate(session *s, tinytl_score *result) {
-  tally counts = {0};
-  TINYTL_TRY(judge_val(s, count_right, &counts));
-  if (counts.n == 0)
-    return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read");
-  const float top1 = (float)counts.n_right / (float)counts.n;
-  *result = (tinytl_score){top1, sqrtf(top1 * (1 - top1) / (float)counts.n)};
-  return TINYTL_OK;
-}
-
-static tinytl_status add_fed(session *s, const tinytl_fed *fed) {
-  if (fed->odd >= 0)
-    return tinytl_fail(s->error, TINYTL_ERROR_DATA,
-                       "the loss is not finite in epoch %d at picture %d: expected a number, "
-                       "found %g; a lower learning rate may help",
-                       s->at.epoch, s->at.n_fed + fed->odd + 1, (double)fed->odd_loss);
-  s->at.n_fed += s->t->n_fed;
-  s->at.loss_sum += fed->loss_sum;
-  if (!s->t->head_only) s->n_run += (uint64_t)s->t->n_fed;
-  return TINYTL_OK;
-}
-
-/* One pass over the training pictures, or over their cached features, or what is left of it. */
-static tinytl_status train_epoch(session *s) {
-  tinytl_trainer *t = s->t;
-  const int epoch = s->at.epoch;
-  const tinytl_view view = tinytl_trainer_view(t, true, epoch);
-  tinytl_pass p = tinytl_pass_train(t, t->head_only);
-  tinytl_order(t->options.seed, (uint64_t)epoch, t->train->n_images, t->order);
-  TINYTL_TRY(tinytl_pass_begin(&p, s->at.n_fed, &view, s->error));
-  while (p.n_given < p.n) {
-    tinytl_fed fed;
-    TINYTL_TRY(tinytl_pass_feed(&p, (uint64_t)epoch, &fed, s->error));
-    TINYTL_TRY(add_fed(s, &fed));
-    if (t->n_fed > 0) {
-      tinytl_trainer_update(t);
-      settle(s);
-    }
-    report_progress(s, epoch, p.n_given, p.n, NAN, false);
-  }
-  s->at.n_train = s->at.n_fed;
-  return TINYTL_OK;
-}
-
-/* Keeps the parameters of the latest epoch that is not worse than the best by more than the noise
- * of validation: a few dozen pictures cannot tell epochs apart, and later ones have seen more. */
-static tinytl_status judge_epoch(session *s) {
-  tinytl_trainer *t = s->t;
-  tinytl_position *at = &s->at;
-  tinytl_score result = {NAN, 0};
-  if (t->val) TINYTL_TRY(validate(s, &result));
-  at->n_without_gain = !t->val || result.top1 > at->best.top1 ? 0 : at->n_without_gain + 1;
-  if (result.top1 > at->best.top1) at->best = result;
-  if (!t->val || result.top1 >= at->best.top1 - at->best.noise) {
-    at->best_epoch = at->epoch;
-    at->val_top1 = result.top1;
-    TINYTL_TRY(tinytl_trainer_keep(t, s->error));
-  }
-  report_progress(s, at->epoch, at->n_train, at->n_train, result.top1, true);
-  return TINYTL_OK;
-}
-
-static tinytl_status train_epochs(session *s) {
-  const int patience = s->t->options.patience;
-  tinytl_position *at = &s->at;
-  while (at->epoch <= s->t->rules.epochs && (patience == 0 || at->n_without_gain < patience)) {
-    TINYTL_TRY(train_epoch(s));
-    TINYTL_TRY(judge_epoch(s));
-    at->epoch++;
-    at->n_fed = 0;
-    at->loss_sum = 0;
-    settle(s);
-  }
-  return TINYTL_OK;
-}
-
-/* ---- Calibration -------------------------------------------------------------------------- */
-
-typedef struct calibration {
-  tinytl_temperature_fit temperature;
-  tinytl_reject_fit reject;
-} calibration;
-
-static void add_to_fits(void *context, const tinytl_sample *sample, int n_classes,
-                        const float *logits) {
-  calibration *fits = context;
-  const int label = sample->label;
-  tinytl_temperature_add(&fits->temperature, n_classes, logits, label);
-  if (logits[label] >= tinytl_largest(n_classes, logits))
-    tinytl_reject_add(&fits->reject, logits[label]);
-}
-
-typedef struct marks {
-  float temperature;
-  float *right; /* [validation images], probabilities of the right class */
-} marks;
-
-static void mark(void *context, const tinytl_sample *sample, int n_classes, const float *logits) {
-  const marks *m = context;
-  const float max = tinytl_largest(n_classes, logits);
-  double sum = 0;
-  for (int k = 0; k < n_classes; k++)
-    sum += exp((double)(logits[k] - max) / (double)m->temperature);
-  m->right[sample->index] =
-      (float)(exp((double)(logits[sample->label] - max) / (double)m->temperature) / sum);
-}
-
-/* For auto, which compares methods: one more pass, at the temperature that was found. */
-static tinytl_status compare_methods(session *s) {
-  tinytl_trainer *t = s->t;
-  tinytl_outcome *outcome = s->outcome;
-  const int n_val = t->val->n_images;
-  marks m = {.temperature = s->temperature, .right = outcome->right};
-  for (int i = 0; i < n_val; i++) m.right[i] = NAN;
-  TINYTL_TRY(judge_val(s, mark, &m));
-  for (int i = 0; i < n_val; i++)
-    tinytl_comparison_add(&outcome->comparison, t->carry->right[i], outcome->right[i]);
-  return TINYTL_OK;
-}
-
-/* Fits temperature and threshold to the kept values: one more pass over the validation pictures at
- * the end, so that nothing of them has to be kept beside the best values. */
-static tinytl_status calibrate(session *s) {
-  calibration fits = {0};
-  TINYTL_TRY(tinytl_trainer_restore(s->t, s->error));
-  TINYTL_TRY(judge_val(s, add_to_fits, &fits));
-  s->temperature = tinytl_temperature_find(&fits.temperature);
-  s->reject_below = tinytl_reject_find(&fits.reject);
-  return s->t->carry ? compare_methods(s) : TINYTL_OK;
+  return refit_from(s, &found, resume);
 }
 
 /* ---- The run ------------------------------------------------------------------------------ */
 
-static tinytl_status make_adapter(session *s) {
-  tinytl_trainer *t = s->t;
-  const float *values = t->values;
-  tinytl_trainer_finish(t);
-  /* The last update comes after the last loss that was looked at. */
-  for (size_t i = 0; i < t->params->n; i++)
-    if (!isfinite(values[i]))
-      return tinytl_fail(s->error, TINYTL_ERROR_DATA,
-                         "a trained value is not finite: expected a number, found %g; a lower "
-                         "learning rate may help",
-                         (double)values[i]);
-  TINYTL_TRY(tinytl_params_to_adapter(t->params, t->network, values, t->train->class_names,
-                                      s->at.val_top1, &s->outcome->adapter, s->error));
-  s->outcome->adapter->temperature = s->temperature;
-  s->outcome->adapter->reject_below = s->reject_below;
-  return TINYTL_OK;
+static tinytl_status run_first(session *s, const tinytl_resume *resume) {
+  const bool is_auto = s->options.method == TINYTL_METHOD_AUTO;
+  if (is_auto && !s->task.val) TINYTL_TRY(choose_unseen(s));
+  TINYTL_TRY(is_auto && s->task.val ? run_auto(s, resume) : run_method(s, resume));
+  return is_refit(s) ? refit(s) : TINYTL_OK;
 }
 
-static tinytl_status run_pictures(session *s) {
-  tinytl_trainer *t = s->t;
-  if (t->head_only) TINYTL_TRY(compute_features(s, tinytl_pass_train(t, false)));
-  if (t->head_only && t->val) TINYTL_TRY(compute_features(s, tinytl_pass_val(t, false)));
-  TINYTL_TRY(train_epochs(s));
-  save(s); /* while the values are those of training, and though the adapter may fail */
-  if (t->val) TINYTL_TRY(calibrate(s));
-  if (!t->carry || !t->carry->asks_mirror) return TINYTL_OK;
-  return tinytl_mirroring_test(t, tell_features, s, &s->outcome->mirror, s->error);
-}
-
-/* The profile begins where the pictures do, and ends with the last of them. */
-static tinytl_status run_measured(session *s) {
-  tinytl_trainer *t = s->t;
-  tinytl_stopwatch watch;
-  tinytl_pool_cost cost = {0};
-  if (!t->options.profile) return run_pictures(s);
-  tinytl_stopwatch_start(&watch, &s->report.profile);
-  tinytl_trainer_watch(t, &watch);
-  tinytl_pool_measure(t->threads.pool, &cost);
-  const tinytl_status status = run_pictures(s);
-  tinytl_lap(&watch, TINYTL_WORK_OTHER, TINYTL_FORWARD);
-  tinytl_pool_measure(t->threads.pool, NULL);
-  tinytl_trainer_watch(t, NULL);
-  s->report.profile.n_forks = cost.n_forks;
-  s->report.profile.join_seconds = cost.join_seconds;
-  return status;
+static tinytl_status go_on(session *s, const tinytl_resume *resume) {
+  TINYTL_TRY(tinytl_resume_choose(resume, &s->options, &s->carry, s->error));
+  return tinytl_resume_is_refit(resume) ? resume_refit(s, resume) : run_first(s, resume);
 }
 
 static tinytl_status run(session *s) {
-  tinytl_trainer *t = s->t;
-  s->report.setup_seconds = tinytl_now() - s->start;
-  TINYTL_TRY(run_measured(s));
-  if (t->val) s->report.val_images = count_readable(t->val, t->val_unreadable);
-  return make_adapter(s);
+  tinytl_resume *resume = NULL;
+  if (!s->options.resume) return run_first(s, NULL);
+  TINYTL_TRY(tinytl_resume_open(s->options.resume, &resume, s->error));
+  const tinytl_status status = go_on(s, resume);
+  tinytl_resume_free(resume);
+  return status;
 }
 
-static void complete_report(session *s) {
-  tinytl_train_report *report = &s->report;
-  const tinytl_trainer *t = s->t;
-  report->epochs = s->at.epoch - 1;
-  report->best_epoch = s->at.best_epoch;
-  report->val_top1 = s->at.val_top1;
-  report->train_images = s->at.n_train;
-  report->skipped_images =
-      t->train->n_images - s->at.n_train + (t->val ? t->val->n_images - report->val_images : 0);
-  report->method = t->choices.method;
-  const tinytl_view view = tinytl_trainer_view(t, true, 0);
-  report->mirrors = view.augment && view.mirror;
-  report->plan = t->plan;
+static void complete_report(const session *s, tinytl_train_report *report) {
+  *report = s->carry.report;
+  report->plan = s->largest;
+  report->setup_seconds = s->setup_seconds;
   report->seconds = tinytl_now() - s->start;
   report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
-  s->outcome->n_run = s->n_run;
-  s->outcome->rate = t->rate;
 }
 
-tinytl_status tinytl_method_train(const tinytl_task *task, const tinytl_train_options *options,
-                                  const tinytl_resume *resume, tinytl_outcome *outcome,
-                                  tinytl_error *error) {
-  session s = {.error = error, .start = tinytl_now(), .temperature = 1, .reject_below = NAN};
-  s.outcome = outcome;
-  tinytl_status status = tinytl_trainer_create(task, options, &s.t, error);
-  if (status == TINYTL_OK) status = begin(&s, resume);
-  if (status == TINYTL_OK) status = run(&s);
-  if (status == TINYTL_INTERRUPTED && s.t) save(&s);
+tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,
+                           const tinytl_images *val, const tinytl_train_options *options,
+                           tinytl_adapter **adapter, tinytl_train_report *report,
+                           tinytl_error *error) {
+  session s = {
+      .task = {.backbone = backbone, .train = train, .val = val && val->n_images > 0 ? val : NULL},
+      .options = *options,
+      .carry = {.asked_mirror = options->mirror, .mirror = options->mirror},
+      .start = tinytl_now(),
+      .error = error};
+  TINYTL_TRY(tinytl_trainer_check_options(options, error));
+  TINYTL_TRY(tinytl_images_check(train, s.task.val, error));
+  TINYTL_TRY(make_joined(&s));
+  s.task.base_nbytes = tinytl_resident_nbytes();
+  const tinytl_status status = run(&s);
   if (status == TINYTL_OK) {
-    complete_report(&s);
-    outcome->report = s.report;
+    *adapter = s.carry.adapter;
+    if (report) complete_report(&s, report);
+  } else {
+    tinytl_adapter_free(s.carry.adapter);
   }
-  tinytl_checkpoint_clear(&s.checkpoint);
-  tinytl_trainer_free(s.t);
+  free(s.carry.right);
+  free(s.right);
+  tinytl_joined_clear(&s.joined);
   return status;
 }

@@ -6,6 +6,8 @@
 
 #include "core/pages.h"
 #include "core/saver.h"
+#include "train/choice.h"
+#include "train/layout.h"
 
 /* ---- Options ------------------------------------------------------------------------------ */
 
@@ -223,36 +225,36 @@ typedef struct batch {
   tinytl_fed fed;
 } batch;
 
-static bool next_image(void *context, int lane, tinytl_turn *turn) {
+static bool next_image(void *context, int lane, tinytl_job *job) {
   batch *b = context;
   tinytl_trainer *t = b->t;
   tinytl_sample *sample = &b->held[lane];
   if (t->n_fed == t->options.batch ||
       !b->supply->next(b->supply->context, t->train_machines[lane].watch, sample))
     return false;
-  *turn = (tinytl_turn){.rgb = sample->rgb, .target = target_of(t, sample, b->epoch)};
+  *job = (tinytl_job){.rgb = sample->rgb, .target = target_of(t, sample, b->epoch)};
   t->train_machines[lane].slot = t->n_fed++;
   return true;
 }
 
-static void image_done(void *context, int lane, const tinytl_turn *turn) {
+static void image_done(void *context, int lane, const tinytl_job *job) {
   batch *b = context;
-  b->fed.loss_sum += (double)turn->loss;
-  if (!isfinite(turn->loss) && b->fed.odd < 0) {
+  b->fed.loss_sum += (double)job->loss;
+  if (!isfinite(job->loss) && b->fed.odd < 0) {
     b->fed.odd = b->t->train_machines[lane].slot;
-    b->fed.odd_loss = turn->loss;
+    b->fed.odd_loss = job->loss;
   }
   b->supply->release(b->supply->context, &b->held[lane]);
 }
 
 static void feed_head(batch *b) {
   tinytl_trainer *t = b->t;
-  tinytl_turn turn;
-  while (next_image(b, 0, &turn)) {
-    turn.loss = tinytl_head_train(&t->run, t->network, t->gradients, t->train_machines->slot,
-                                  &turn.target, t->features, t->logits, NULL);
+  tinytl_job job;
+  while (next_image(b, 0, &job)) {
+    job.loss = tinytl_head_train(&t->run, t->network, t->gradients, t->train_machines->slot,
+                                 &job.target, t->features, t->logits, NULL);
     tinytl_lap(t->watch, TINYTL_WORK_HEAD, TINYTL_FORWARD);
-    image_done(b, 0, &turn);
+    image_done(b, 0, &job);
   }
 }
 
@@ -315,12 +317,9 @@ static void update_task(void *context, int task) {
 void tinytl_trainer_update(tinytl_trainer *t) {
   const float share = tinytl_schedule(t->optimizer.step, t->n_warmup, t->n_steps);
   float lr[TINYTL_N_GROUPS];
-  int n_trained = 0;
+  const int n_trained = t->params->n_trained_segments;
   for (int g = 0; g < TINYTL_N_GROUPS; g++) lr[g] = t->lr[g] * share;
   tinytl_optimizer_begin(&t->optimizer, lr, 1.0f / (float)t->n_fed);
-  while (n_trained < t->params->n_segments &&
-         t->params->segments[n_trained].offset < t->params->n_trained)
-    n_trained++;
   updates u = {.t = t, .n_left = n_trained};
   tinytl_parallel_for(t->run.pool, n_updaters(t), update_task, &u);
   for (int s = 0; s < n_trained; s++)
@@ -330,9 +329,9 @@ void tinytl_trainer_update(tinytl_trainer *t) {
 }
 
 void tinytl_trainer_test(tinytl_trainer *t, const tinytl_sample *samples, int n) {
-  tinytl_turn turns[TINYTL_MAX_LANES] = {{0}};
-  for (int i = 0; i < n; i++) turns[i].rgb = samples[i].rgb;
-  tinytl_machines_run(t->test_machines, turns, n, t->threads.pool);
+  tinytl_job jobs[TINYTL_MAX_LANES] = {{0}};
+  for (int i = 0; i < n; i++) jobs[i].rgb = samples[i].rgb;
+  tinytl_machines_run(t->test_machines, jobs, n, t->threads.pool);
 }
 
 float *tinytl_trainer_head(tinytl_trainer *t) {

@@ -12,10 +12,10 @@
 
 /* What the methods of auto leave to those after them. */
 typedef struct tinytl_carry {
-  int n_steps, step; /* methods that may be tried, which one this is; from 0 */
-  tinytl_optimizer optimizers[TINYTL_N_STEPS]; /* of each, chosen at the beginning */
-  size_t nbytes;                               /* of what follows */
-  tinytl_adapter *adapter;                     /* the best so far; NULL: none yet */
+  int n_methods, method_at; /* that may be tried; which one this is, from 0 */
+  tinytl_optimizer optimizers[TINYTL_N_AUTO_METHODS]; /* of each, chosen at the beginning */
+  size_t nbytes;                                      /* of what follows */
+  tinytl_adapter *adapter;                            /* the best so far; NULL: none yet */
   float
       *right; /* [validation images] probabilities of the right class that it gives; NAN: unread */
   tinytl_train_report report; /* of it */
@@ -31,7 +31,7 @@ typedef struct tinytl_found {
   float temperature, reject_below;
   float gain;           /* tinytl_carry's, once bias was trained */
   tinytl_switch mirror; /* training pictures */
-  int step;             /* of auto, that is trained now; 0: the method was asked for by name */
+  int method_at;        /* of auto's, that is trained now; 0: it was asked for by name */
 } tinytl_found;
 
 /* What a run may trade for memory. */
@@ -161,39 +161,7 @@ tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
 /* Makes network, parameters and programs ready for a choice, in place of those of another. */
 tinytl_status tinytl_trainer_prepare(tinytl_trainer *trainer, const tinytl_backbone *backbone,
                                      const tinytl_choices *choices, tinytl_error *error);
-/* Prepares the choice for options.method that meets the limit and costs least; fills trainer->plan.
- * base_nbytes: what the process holds. */
-tinytl_status tinytl_trainer_choose(tinytl_trainer *trainer, const tinytl_backbone *backbone,
-                                    size_t base_nbytes, tinytl_error *error);
-/* The plan alone of options->method, which is no AUTO. Errors as of tinytl_plan_make. */
-tinytl_status tinytl_method_plan(const tinytl_task *task, const tinytl_train_options *options,
-                                 tinytl_plan *plan, tinytl_error *error);
-/* What auto may try, in its order: the methods that fit and that the backbone can do. */
-typedef struct tinytl_auto_plan {
-  int n_steps;
-  tinytl_plan steps[TINYTL_N_STEPS];
-  size_t carried[TINYTL_N_STEPS]; /* bytes, of what each inherits */
-  tinytl_status why_not;          /* of the method after these, MEMORY_LIMIT or MODEL; OK: none */
-} tinytl_auto_plan;
-/* resumed NULL: what fits is chosen; else the run goes on, and its n_steps methods must fit with
- * their optimizers. Errors where the first method does not fit; then steps[0] is its smallest plan.
- */
-tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_options *options,
-                                    const tinytl_carry *resumed, tinytl_auto_plan *plan,
-                                    tinytl_error *error);
-/* tinytl_plan_make for a process that holds base_nbytes. */
-tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, int n_train_images,
-                               int n_val_images, const tinytl_train_options *options,
-                               size_t base_nbytes, tinytl_plan *plan, tinytl_error *error);
-/* Fills trainer->plan for what was prepared; false where it overflows. */
-bool tinytl_trainer_count(tinytl_trainer *trainer);
-/* Of a lane, for what was prepared: a multiple of TINYTL_ARENA_ALIGN. */
-size_t tinytl_trainer_lane_nbytes(const tinytl_trainer *trainer);
 /* Takes the memory that was counted, and starts the threads. */
 tinytl_status tinytl_trainer_start(tinytl_trainer *trainer, tinytl_error *error);
-/* Takes the block of what was counted and points into it. *loader_memory is for the loader. */
-tinytl_status tinytl_trainer_take_block(tinytl_trainer *trainer, void **loader_memory,
-                                        tinytl_error *error);
-tinytl_loader_options tinytl_trainer_loader_options(const tinytl_trainer *trainer);
 
 #endif

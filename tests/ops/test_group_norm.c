@@ -8,13 +8,14 @@
 
 typedef struct shape {
   int n_pixels, channels;
-  bool relu;
+  tinytl_act act;
 } shape;
 
 /* 1 pixel, remainder groups of 1 and 5 channels, fewer channels than a group, odd sides. */
-static const shape SHAPES[] = {{1, 8, false},  {1, 16, true},  {49, 8, true},
-                               {7, 21, true},  {9, 17, false}, {15, 3, true},
-                               {25, 1, false}, {4, 40, true},  {150, 37, true}};
+static const shape SHAPES[] = {
+    {1, 8, TINYTL_ACT_NONE},  {1, 16, TINYTL_ACT_RELU}, {49, 8, TINYTL_ACT_RELU},
+    {7, 21, TINYTL_ACT_RELU}, {9, 17, TINYTL_ACT_NONE}, {15, 3, TINYTL_ACT_RELU},
+    {25, 1, TINYTL_ACT_NONE}, {4, 40, TINYTL_ACT_RELU}, {150, 37, TINYTL_ACT_RELU}};
 enum { N_SHAPES = sizeof SHAPES / sizeof SHAPES[0] };
 
 /* params: x [n_pixels][channels], scale, shift [channels]. */
@@ -34,7 +35,7 @@ static void reference(const void *context, const double *params, double *y) {
       for (int c = first; c < end; c++) {
         double x_hat = (params[i * s->channels + c] - mean) / sqrt(variance + 1e-3);
         double value = x_hat * scale[c] + shift[c];
-        y[i * s->channels + c] = s->relu ? fmax(value, 0) : value;
+        y[i * s->channels + c] = s->act == TINYTL_ACT_RELU ? fmax(value, 0) : value;
       }
     }
   }
@@ -54,8 +55,8 @@ static void step(const tinytl_run *run, const shape *s, const float *params, con
   memcpy(x_hat, params, n * sizeof(float));
   memcpy(dx, dy, n * sizeof(float));
   tinytl_group_norm_forward(run, s->n_pixels, s->channels, x_hat, rstd);
-  tinytl_scale_shift_forward(run, s->n_pixels, s->channels, x_hat, scale, shift, s->relu, out);
-  tinytl_group_norm_backward(run, s->n_pixels, s->channels, x_hat, rstd, scale, shift, s->relu, dx,
+  tinytl_scale_shift_forward(run, s->n_pixels, s->channels, x_hat, scale, shift, s->act, out);
+  tinytl_group_norm_backward(run, s->n_pixels, s->channels, x_hat, rstd, scale, shift, s->act, dx,
                              dx + n, dx + n + s->channels);
   free(x_hat);
   free(rstd);
@@ -82,7 +83,7 @@ static void check_forward_and_gradients(const tinytl_run *run) {
 
 /* A mean a thousand times the deviation, on a large map: float sums would lose the variance. */
 static void check_large_mean(const tinytl_run *run) {
-  shape s = {56 * 56, 16, false};
+  shape s = {56 * 56, 16, TINYTL_ACT_NONE};
   size_t n = (size_t)s.n_pixels * s.channels, n_params = n_params_of(&s);
   float *params = op_random(n_params, 7), *dy = op_random(n, 8);
   float *out = calloc(n + n_params, sizeof(float));
@@ -105,8 +106,9 @@ static void check_gradients_are_added_or_left_out(const tinytl_run *run) {
   memcpy(dx[0], dy, sizeof dy);
   memcpy(dx[1], dy, sizeof dy);
   for (int c = 0; c < 8; c++) dshift[c] = 10;
-  tinytl_group_norm_backward(run, 1, 8, x, &rstd, scale, shift, false, dx[0], NULL, dshift);
-  tinytl_group_norm_backward(run, 1, 8, x, &rstd, scale, shift, false, dx[1], NULL, NULL);
+  tinytl_group_norm_backward(run, 1, 8, x, &rstd, scale, shift, TINYTL_ACT_NONE, dx[0], NULL,
+                             dshift);
+  tinytl_group_norm_backward(run, 1, 8, x, &rstd, scale, shift, TINYTL_ACT_NONE, dx[1], NULL, NULL);
   assert_memory_equal(dx[0], dx[1], sizeof dy);
   for (int c = 0; c < 8; c++) assert_float_equal(dshift[c], 10 + dy[c], 0);
 }

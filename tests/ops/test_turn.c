@@ -114,7 +114,7 @@ static void block_depthwise_bias(const tinytl_run *run, float *gradient) {
 static void norm(const tinytl_run *run, bool scale, float *gradient) {
   float *x_hat = op_random((size_t)SIDE * SIDE * 20, 9), *values = op_random(20, 10);
   float *dy = op_random((size_t)SIDE * SIDE * 20, 11), rstd[3] = {1, 1, 1};
-  tinytl_group_norm_backward(run, SIDE * SIDE, 20, x_hat, rstd, values, values, false, dy,
+  tinytl_group_norm_backward(run, SIDE * SIDE, 20, x_hat, rstd, values, values, TINYTL_ACT_NONE, dy,
                              scale ? gradient : NULL, scale ? NULL : gradient);
   free(x_hat), free(values), free(dy);
 }

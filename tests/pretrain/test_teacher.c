@@ -20,7 +20,8 @@ static void ask(const tinytl_backbone *backbone, const tinytl_images *images,
                 const uint8_t *const *rgb, float *answers) {
   tinytl_teacher *teacher = NULL;
   tinytl_error error;
-  if (tinytl_teacher_create(backbone, images, TINY_SIZE, IMAGES, &teacher, &error) != TINYTL_OK)
+  if (tinytl_teacher_create(backbone, NULL, images, TINY_SIZE, IMAGES, &teacher, &error) !=
+      TINYTL_OK)
     fail_msg("%s", error.message);
   const tinytl_batch_net *net = &teacher->net;
   float *values = malloc((net->params.n + 2 * net->params.n_channels) * sizeof *values);
@@ -97,12 +98,12 @@ static void test_classes(void **state) {
     assert_float_equal(turned[k], in_order[TINY_CLASSES - 1 - k], 1e-6);
 
   names[1] = "other";
-  assert_int_equal(tinytl_teacher_create(backbone, images_with(names, TINY_CLASSES), TINY_SIZE,
-                                         IMAGES, &teacher, &error),
+  assert_int_equal(tinytl_teacher_create(backbone, NULL, images_with(names, TINY_CLASSES),
+                                         TINY_SIZE, IMAGES, &teacher, &error),
                    TINYTL_ERROR_MODEL);
   assert_non_null(strstr(error.message, "found no \"other\" (its first is \"class a\")"));
-  assert_int_equal(tinytl_teacher_create(backbone, images_with(names, TINY_CLASSES - 1), TINY_SIZE,
-                                         IMAGES, &teacher, &error),
+  assert_int_equal(tinytl_teacher_create(backbone, NULL, images_with(names, TINY_CLASSES - 1),
+                                         TINY_SIZE, IMAGES, &teacher, &error),
                    TINYTL_ERROR_MODEL);
   assert_non_null(strstr(error.message, "classes of the pictures, found"));
   assert_null(teacher);
@@ -119,8 +120,8 @@ static void test_weights_count(void **state) {
   tinytl_backbone_info info;
   tinytl_teacher *teacher = NULL;
   tinytl_backbone_describe(backbone, &info);
-  assert_int_equal(tinytl_teacher_create(backbone, images_with(names, TINY_CLASSES), TINY_SIZE,
-                                         IMAGES, &teacher, NULL),
+  assert_int_equal(tinytl_teacher_create(backbone, NULL, images_with(names, TINY_CLASSES),
+                                         TINY_SIZE, IMAGES, &teacher, NULL),
                    TINYTL_OK);
   assert_true(info.weight_nbytes > 0);
   assert_true(tinytl_teacher_nbytes(teacher) >= sizeof *teacher + info.weight_nbytes);

@@ -51,7 +51,7 @@ static void test_image_sizes(void **state) {
     assert_true(child.size == mother.size || child.size == father.size);
     n_taken += child.size == father.size;
     tinytl_genes_encode(&drawn, inputs);
-    for (int s = 0; s < TINYTL_SUPERNET_SIZES; s++)
+    for (int s = 0; s < TINYTL_MAX_IMAGE_SIZES; s++)
       assert_true(inputs[s] == (float)(s == drawn.size));
   }
   for (int s = 0; s < 3; s++) assert_true(n_drawn[s] > 5);

@@ -5,7 +5,7 @@
 #include "model/supernet.h"
 #include "search/price.h"
 #include "support/memory_images.h"
-#include "train/trainer.h"
+#include "train/plan.h"
 
 typedef struct fixture {
   tinytl_supernet supernet; /* its values are not read */

@@ -8,7 +8,7 @@
 #include "model/supernet.h"
 #include "support/memory_images.h"
 #include "support/sink.h"
-#include "train/trainer.h"
+#include "train/plan.h"
 
 enum { TRAIN = 45, VAL = 24, CANDIDATES = 20, FINALISTS = 10 };
 

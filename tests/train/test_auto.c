@@ -89,8 +89,8 @@ static tinytl_trainer *trainer_with(const tinytl_carry *carry, const saved_run *
 
 /* Where bias was expected to gain nothing, and 0.225. */
 static void check_reach(int epochs, float lr, int far_epochs, double rate) {
-  const tinytl_carry close = {.n_steps = TINYTL_N_STEPS},
-                     away = {.n_steps = TINYTL_N_STEPS, .gain = 0.225f};
+  const tinytl_carry close = {.n_methods = TINYTL_N_AUTO_METHODS},
+                     away = {.n_methods = TINYTL_N_AUTO_METHODS, .gain = 0.225f};
   saved_run *f = saved_run_make(TINYTL_METHOD_LITE_BIAS);
   f->options.epochs = epochs;
   f->options.lr = lr;
@@ -114,9 +114,9 @@ static void test_reach_of_a_method(void **state) {
 static void test_methods_grow(void **state) {
   (void)state;
   assert_int_equal(tinytl_auto_methods[0], TINYTL_METHOD_LAST);
-  for (int i = 1; i < TINYTL_N_STEPS; i++)
+  for (int i = 1; i < TINYTL_N_AUTO_METHODS; i++)
     assert_true(tinytl_auto_methods[i] > tinytl_auto_methods[i - 1]);
-  assert_int_equal(tinytl_auto_methods[TINYTL_N_STEPS - 1], TINYTL_METHOD_LITE_BIAS);
+  assert_int_equal(tinytl_auto_methods[TINYTL_N_AUTO_METHODS - 1], TINYTL_METHOD_LITE_BIAS);
 }
 
 int main(void) {

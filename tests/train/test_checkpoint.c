@@ -4,6 +4,7 @@
 #include "support/tiny_net.h"
 
 #include "train/checkpoint.h"
+#include "train/layout.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -109,7 +110,7 @@ static void count_kept(void *context, const tinytl_auto_step *step) {
 /* Every place of every method, whether what it inherits is kept in the end or not. */
 static void test_auto(void **state) {
   (void)state;
-  bool ends_with[TINYTL_N_STEPS + 1] = {false};
+  bool ends_with[TINYTL_N_AUTO_METHODS + 1] = {false};
   for (int i = 0; i < 3; i++) {
     saved_run *f = saved_run_make(TINYTL_METHOD_AUTO);
     f->options.seed = (uint64_t)i;

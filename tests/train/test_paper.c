@@ -6,10 +6,10 @@
 
 #include <stdlib.h>
 
-enum { N_CLASSES = 102, N_METHODS = TINYTL_PAPER_FULL + 1, MB = 1000000 };
+enum { N_CLASSES = 102, N_METHODS = TINYTL_METHOD_FULL + 1, MB = 1000000 };
 
-static tinytl_paper_memory count(void **state, tinytl_paper_method method, int image_size,
-                                 int batch, bool with_lite) {
+static tinytl_paper_memory count(void **state, tinytl_method method, int image_size, int batch,
+                                 bool with_lite) {
   tinytl_network *network = malloc(sizeof *network);
   tinytl_backbone *shape = malloc(sizeof *shape);
   assert_true(network && shape);
@@ -41,11 +41,10 @@ static void test_tables(void **state) {
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     for (int method = 0; method < N_METHODS; method++) {
-      const uint64_t total =
-          count(state, (tinytl_paper_method)method, rows[i].image_size, 8, true).total;
+      const uint64_t total = count(state, (tinytl_method)method, rows[i].image_size, 8, true).total;
       assert_int_equal(tenths(total), rows[i].tenths[method]);
     }
-    const uint64_t total = count(state, TINYTL_PAPER_LITE_BIAS, rows[i].image_size, 1, true).total;
+    const uint64_t total = count(state, TINYTL_METHOD_LITE_BIAS, rows[i].image_size, 1, true).total;
     assert_int_equal(tenths(total), rows[i].lite_bias_batch1);
   }
 }
@@ -53,16 +52,16 @@ static void test_tables(void **state) {
 /* Without lite modules where the method does not train them. */
 static void test_bytes(void **state) {
   static const struct {
-    tinytl_paper_method method;
+    tinytl_method method;
     bool with_lite;
     uint64_t at_224, at_320;
   } rows[] = {
-      {TINYTL_PAPER_LAST, false, 29012272, 55750960},
-      {TINYTL_PAPER_BIAS, false, 29866832, 57441104},
-      {TINYTL_PAPER_LITE, true, 37080752, 64655024},
-      {TINYTL_PAPER_LITE_BIAS, true, 37126448, 64700720},
-      {TINYTL_PAPER_NORM, false, 182961648, 369825648},
-      {TINYTL_PAPER_FULL, false, 366973048, 736725496},
+      {TINYTL_METHOD_LAST, false, 29012272, 55750960},
+      {TINYTL_METHOD_BIAS, false, 29866832, 57441104},
+      {TINYTL_METHOD_LITE, true, 37080752, 64655024},
+      {TINYTL_METHOD_LITE_BIAS, true, 37126448, 64700720},
+      {TINYTL_METHOD_NORM, false, 182961648, 369825648},
+      {TINYTL_METHOD_FULL, false, 366973048, 736725496},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     assert_int_equal(count(state, rows[i].method, 224, 8, rows[i].with_lite).total, rows[i].at_224);
@@ -71,7 +70,7 @@ static void test_bytes(void **state) {
 }
 
 static void test_parts(void **state) {
-  const tinytl_paper_memory memory = count(state, TINYTL_PAPER_LITE_BIAS, 224, 8, true);
+  const tinytl_paper_memory memory = count(state, TINYTL_METHOD_LITE_BIAS, 224, 8, true);
   assert_int_equal(4 * memory.trained + memory.frozen, 10633520);
   assert_int_equal(memory.peak_activation, 3311616);
   assert_int_equal((memory.saved + 5000) / 10000, 267); /* 2.67 MB */
@@ -81,11 +80,10 @@ static void test_parts(void **state) {
 static void test_trained_parameters(void **state) {
   static const uint64_t with_lite[] = {130662, 147910, 1947078, 1962310};
   for (int method = 0; method < 4; method++)
-    assert_int_equal(count(state, (tinytl_paper_method)method, 224, 8, true).trained,
-                     with_lite[method]);
-  assert_int_equal(count(state, TINYTL_PAPER_LAST, 224, 8, false).trained, with_lite[0]);
-  assert_int_equal(count(state, TINYTL_PAPER_BIAS, 224, 8, false).trained, with_lite[1]);
-  const tinytl_paper_memory full = count(state, TINYTL_PAPER_FULL, 224, 8, false);
+    assert_int_equal(count(state, (tinytl_method)method, 224, 8, true).trained, with_lite[method]);
+  assert_int_equal(count(state, TINYTL_METHOD_LAST, 224, 8, false).trained, with_lite[0]);
+  assert_int_equal(count(state, TINYTL_METHOD_BIAS, 224, 8, false).trained, with_lite[1]);
+  const tinytl_paper_memory full = count(state, TINYTL_METHOD_FULL, 224, 8, false);
   assert_int_equal(full.trained, 2930174);
   assert_int_equal(full.frozen, 0);
 }
@@ -93,20 +91,20 @@ static void test_trained_parameters(void **state) {
 static void test_public_function(void **state) {
   uint64_t nbytes = 0;
   assert_int_equal(
-      tinytl_paper_bytes(*state, TINYTL_PAPER_BIAS, N_CLASSES, 320, 8, false, &nbytes, NULL),
+      tinytl_paper_bytes(*state, TINYTL_METHOD_BIAS, N_CLASSES, 320, 8, false, &nbytes, NULL),
       TINYTL_OK);
   assert_int_equal(nbytes, 57441104);
   assert_int_equal(
-      tinytl_paper_bytes(*state, TINYTL_PAPER_BIAS, N_CLASSES, 0, 8, true, &nbytes, NULL),
+      tinytl_paper_bytes(*state, TINYTL_METHOD_BIAS, N_CLASSES, 0, 8, true, &nbytes, NULL),
       TINYTL_OK);
-  assert_int_equal(nbytes, count(state, TINYTL_PAPER_BIAS, 224, 8, true).total);
+  assert_int_equal(nbytes, count(state, TINYTL_METHOD_BIAS, 224, 8, true).total);
   /* The paper's modules, and those that this library adds. */
   assert_int_equal(
-      tinytl_paper_bytes(*state, TINYTL_PAPER_LITE_BIAS, N_CLASSES, 224, 8, true, &nbytes, NULL),
+      tinytl_paper_bytes(*state, TINYTL_METHOD_LITE_BIAS, N_CLASSES, 224, 8, true, &nbytes, NULL),
       TINYTL_OK);
   assert_int_equal(nbytes, 37126448);
   assert_int_equal(
-      tinytl_paper_bytes(*state, TINYTL_PAPER_LITE_BIAS, N_CLASSES, 224, 8, false, &nbytes, NULL),
+      tinytl_paper_bytes(*state, TINYTL_METHOD_LITE_BIAS, N_CLASSES, 224, 8, false, &nbytes, NULL),
       TINYTL_OK);
   assert_int_equal(nbytes, 31897648);
 }
@@ -119,7 +117,7 @@ static void test_refusals(void **state) {
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     uint64_t nbytes = 7;
     tinytl_error error;
-    assert_int_equal(tinytl_paper_bytes(*state, TINYTL_PAPER_FULL, bad[i].n_classes,
+    assert_int_equal(tinytl_paper_bytes(*state, TINYTL_METHOD_FULL, bad[i].n_classes,
                                         bad[i].image_size, bad[i].batch, false, &nbytes, &error),
                      TINYTL_ERROR_USAGE);
     assert_int_equal(nbytes, 7);

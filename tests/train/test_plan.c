@@ -3,7 +3,9 @@
 #include "support/cmocka.h"
 #include "support/tiny_net.h"
 
-#include "train/trainer.h"
+#include "train/choice.h"
+#include "train/layout.h"
+#include "train/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,19 +195,19 @@ static void test_auto_ends_where_it_does_not_fit(void **state) {
   tinytl_train_options options = options_of(TINYTL_METHOD_AUTO);
   tinytl_auto_plan all, some;
   assert_int_equal(tinytl_auto_plan_make(&task, &options, NULL, &all, NULL), TINYTL_OK);
-  assert_int_equal(all.n_steps, TINYTL_N_STEPS);
+  assert_int_equal(all.n_methods, TINYTL_N_AUTO_METHODS);
   assert_int_equal(all.why_not, TINYTL_OK);
   assert_true(all.carried[0] < all.carried[1] && all.carried[1] < all.carried[2]);
   options.memory_limit = 1;
   assert_int_equal(tinytl_auto_plan_make(&task, &options, NULL, &some, NULL),
                    TINYTL_ERROR_MEMORY_LIMIT);
-  assert_int_equal(some.n_steps, 0);
-  options.memory_limit = all.steps[1].smallest_bytes;
+  assert_int_equal(some.n_methods, 0);
+  options.memory_limit = all.plans[1].smallest_bytes;
   assert_int_equal(tinytl_auto_plan_make(&task, &options, NULL, &some, NULL), TINYTL_OK);
-  assert_int_equal(some.n_steps, 2);
+  assert_int_equal(some.n_methods, 2);
   assert_int_equal(some.why_not, TINYTL_ERROR_MEMORY_LIMIT);
   /* A run that goes on has its methods: one that does not fit any more is an error. */
-  const tinytl_carry resumed = {.n_steps = TINYTL_N_STEPS};
+  const tinytl_carry resumed = {.n_methods = TINYTL_N_AUTO_METHODS};
   assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &some, NULL),
                    TINYTL_ERROR_MEMORY_LIMIT);
   /* The limit that would do is that of the method which wants most, not of the first. */
@@ -215,9 +217,9 @@ static void test_auto_ends_where_it_does_not_fit(void **state) {
   assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &some, &error),
                    TINYTL_ERROR_MEMORY_LIMIT);
   size_t most = 0;
-  for (int i = 0; i < TINYTL_N_STEPS; i++)
-    most = tinytl_size_max(most, some.steps[i].smallest_bytes);
-  assert_true(most > some.steps[0].smallest_bytes);
+  for (int i = 0; i < TINYTL_N_AUTO_METHODS; i++)
+    most = tinytl_size_max(most, some.plans[i].smallest_bytes);
+  assert_true(most > some.plans[0].smallest_bytes);
   snprintf(words, sizeof words, "would do is %.1fM", (double)most / 1e6);
   assert_non_null(strstr(error.message, words));
   options.memory_limit = most;

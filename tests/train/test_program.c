@@ -361,7 +361,7 @@ static void test_poisoned_arena(void **state) {
 enum { N_TURNS = 11, MOST_MACHINES = 5 };
 
 typedef struct turn_results {
-  tinytl_turn turns[N_TURNS];
+  tinytl_job turns[N_TURNS];
   float outputs[N_TURNS][TINY_CLASSES], *gradient;
   tinytl_profile profile;
 } turn_results;
@@ -380,7 +380,7 @@ static void keep_output(side_by_side *s, int machine, int turn) {
          sizeof s->results->outputs[0]);
 }
 
-static bool next_turn(void *context, int machine, tinytl_turn *turn) {
+static bool next_turn(void *context, int machine, tinytl_job *turn) {
   side_by_side *s = context;
   if (s->n_given == N_TURNS) return false;
   s->given[machine] = s->n_given;
@@ -388,7 +388,7 @@ static bool next_turn(void *context, int machine, tinytl_turn *turn) {
   return true;
 }
 
-static void turn_done(void *context, int machine, const tinytl_turn *turn) {
+static void turn_done(void *context, int machine, const tinytl_job *turn) {
   side_by_side *s = context;
   const int i = s->given[machine];
   assert_int_equal(i, s->n_done++); /* in order */
@@ -430,12 +430,12 @@ static void run_turns(fixture *f, int n_machines, int n_threads, turn_results *r
   memset(f->gradient, 0, nbytes);
   for (int i = 0; i < N_TURNS; i++) {
     tiny_picture((uint64_t)i, rgb[i]);
-    results->turns[i] = (tinytl_turn){.rgb = rgb[i],
-                                      .target = {.label = i % TINY_CLASSES,
-                                                 .weight = 1,
-                                                 .label_smoothing = 0.1f,
-                                                 .dropout = 0.3f,
-                                                 .image = (uint64_t)i}};
+    results->turns[i] = (tinytl_job){.rgb = rgb[i],
+                                     .target = {.label = i % TINY_CLASSES,
+                                                .weight = 1,
+                                                .label_smoothing = 0.1f,
+                                                .dropout = 0.3f,
+                                                .image = (uint64_t)i}};
   }
   run_all(&s, n_machines, pool);
   results->gradient = malloc(nbytes);

@@ -435,21 +435,21 @@ static void test_another_backbone_is_refused(void **state) {
 
 typedef struct told {
   int n;
-  tinytl_auto_step steps[TINYTL_N_STEPS];
+  tinytl_auto_step steps[TINYTL_N_AUTO_METHODS];
   int n_mirrorings;
   tinytl_mirroring mirroring;
 } told;
 
 static void on_stepped(void *context, const tinytl_auto_step *step) {
   told *t = context;
-  assert_true(t->n < TINYTL_N_STEPS);
+  assert_true(t->n < TINYTL_N_AUTO_METHODS);
   t->steps[t->n++] = *step;
 }
 
 /* The methods in their order up to the first that does not pay; the last kept one is the adapter.
  */
 static void check_told(const told *t, const fixture *f) {
-  assert_in_range(t->n, 1, TINYTL_N_STEPS);
+  assert_in_range(t->n, 1, TINYTL_N_AUTO_METHODS);
   tinytl_method kept = TINYTL_METHOD_LAST;
   for (int i = 0; i < t->n; i++) {
     const tinytl_auto_step *step = &t->steps[i];

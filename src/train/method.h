@@ -1,6 +1,6 @@
 /* One method of a run. */
-#ifndef TINYTL_TRAIN_TRAIN_H
-#define TINYTL_TRAIN_TRAIN_H
+#ifndef TINYTL_TRAIN_METHOD_H
+#define TINYTL_TRAIN_METHOD_H
 
 #include "train/checkpoint.h"
 
