@@ -1,7 +1,9 @@
 # A short front for CMake: see CMakePresets.json.
 JOBS ?= $(shell nproc)
 
-.PHONY: all demo test check-asan check-clang check-arm64 check-armhf check-tsan check-mpi check-lint check-format fuzz format install clean
+CHECKS = check-asan check-clang check-arm64 check-armhf check-tsan check-mpi
+
+.PHONY: all demo test $(CHECKS) check-lint check-format fuzz format install clean
 
 all:
 	cmake --preset release
@@ -18,44 +20,17 @@ test:
 	cmake --build --preset release -j $(JOBS)
 	ctest --preset release
 
-check-asan:
-	tools/install_packages.sh build test
-	cmake --preset asan
-	cmake --build --preset asan -j $(JOBS)
-	ctest --preset asan
-
-check-clang:
-	tools/install_packages.sh build test clang
-	cmake --preset clang
-	cmake --build --preset clang -j $(JOBS)
-	ctest --preset clang
-
-check-arm64:
-	tools/install_packages.sh build test arm64
-	cmake --preset arm64
-	cmake --build --preset arm64 -j $(JOBS)
-	ctest --preset arm64
-
-# 32 bits.
-check-armhf:
-	tools/install_packages.sh build test armhf
-	cmake --preset armhf
-	cmake --build --preset armhf -j $(JOBS)
-	ctest --preset armhf
-
-# Everything with threads.
-check-tsan:
-	tools/install_packages.sh build test
-	cmake --preset tsan
-	cmake --build --preset tsan -j $(JOBS)
-	ctest --preset tsan
-
-# Pre-training over ranks that mpirun starts.
-check-mpi:
-	tools/install_packages.sh build test mpi
-	cmake --preset mpi
-	cmake --build --preset mpi -j $(JOBS)
-	ctest --preset mpi
+# Address and undefined-behaviour sanitizers; clang; other processors, under an emulator; the thread sanitizer over
+# everything with threads; pre-training over ranks that mpirun starts. A preset each.
+check-clang: PACKAGES = clang
+check-arm64: PACKAGES = arm64
+check-armhf: PACKAGES = armhf
+check-mpi: PACKAGES = mpi
+$(CHECKS): check-%:
+	tools/install_packages.sh build test $(PACKAGES)
+	cmake --preset $*
+	cmake --build --preset $* -j $(JOBS)
+	ctest --preset $*
 
 # Every target for FUZZ_SECONDS; a corpus grows in build-fuzz/corpus. docs/robustness.md.
 FUZZ_SECONDS ?= 5

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "io.h"
 #include "options.h"
@@ -175,6 +176,77 @@ void cli_adapter_print(const tinytl_adapter *adapter, const char *path, bool jso
   printf("classes       %d\n", info.n_classes);
   for (int i = 0; i < info.n_classes; i++) print_text("", tinytl_adapter_class(adapter, i));
 }
+
+/* ---- Checkpoint --------------------------------------------------------------------------- */
+
+static const struct {
+  const char *command, *subject;
+} runs[] = {[TINYTL_RUN_TRAIN] = {"train", "method"},
+            [TINYTL_RUN_PRETRAIN] = {"pretrain", "architecture"},
+            [TINYTL_RUN_SEARCH] = {"search", "mode"}};
+
+/* Quick searches have no epochs. */
+static bool has_epochs(const tinytl_checkpoint_info *info) {
+  return info->run != TINYTL_RUN_SEARCH || strcmp(info->subject, "full") == 0;
+}
+
+static void print_checkpoint_json(const tinytl_checkpoint_info *info, const char *path) {
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  cli_json_text(&json, "file", path);
+  cli_json_text(&json, "kind", "checkpoint");
+  cli_json_text(&json, "command", runs[info->run].command);
+  cli_json_text(&json, runs[info->run].subject, info->subject);
+  if (has_epochs(info)) {
+    cli_json_int(&json, "epoch", info->epoch);
+    cli_json_real(&json, "epochs", info->n_epochs > 0 ? info->n_epochs : (double)NAN);
+    cli_json_int(&json, "image", info->image);
+  }
+  if (info->run == TINYTL_RUN_SEARCH) cli_json_int(&json, "measured", info->n_measured);
+  cli_json_int(&json, "classes", info->n_classes);
+  cli_json_int(&json, "train_images", info->n_train_images);
+  cli_json_int(&json, "val_images", info->n_val_images);
+  if (info->run == TINYTL_RUN_TRAIN) {
+    cli_json_real(&json, "val_top1", (double)info->val_top1);
+    cli_json_text(&json, "version", info->version);
+    cli_json_text(&json, "kernels", info->kernels);
+    cli_json_text(&json, "backbone_sha256", info->backbone_sha256);
+  }
+  cli_json_close(&json, '}');
+  cli_json_end(&json);
+}
+
+static void print_position(const tinytl_checkpoint_info *info) {
+  if (info->n_epochs > 0 && info->epoch > info->n_epochs) {
+    printf("position      all %d epochs are done\n", info->n_epochs);
+    return;
+  }
+  printf("position      epoch %d", info->epoch);
+  if (info->n_epochs > 0) printf(" of %d", info->n_epochs);
+  printf(", picture %d of %d\n", info->image, info->n_train_images);
+}
+
+void cli_checkpoint_print(const tinytl_checkpoint_info *info, const char *path, bool json) {
+  if (json) {
+    print_checkpoint_json(info, path);
+    return;
+  }
+  print_text("checkpoint", path);
+  print_text("of", runs[info->run].command);
+  print_text(runs[info->run].subject, info->subject);
+  if (has_epochs(info)) print_position(info);
+  if (info->run == TINYTL_RUN_SEARCH) printf("measured      %d sub-nets\n", info->n_measured);
+  printf("pictures      %d for training, %d for validation, %d classes\n", info->n_train_images,
+         info->n_val_images, info->n_classes);
+  if (info->run != TINYTL_RUN_TRAIN) return;
+  if (isfinite(info->val_top1))
+    printf("validation    %.1f %% top-1 so far\n", 100 * (double)info->val_top1);
+  print_text("saved by", info->version);
+  print_text("kernels", info->kernels);
+  print_text("backbone", info->backbone_sha256);
+}
+
+/* ---- Events and plans --------------------------------------------------------------------- */
 
 void cli_epoch_json(const tinytl_epoch *epoch, const char *method) {
   cli_json json = {0};

@@ -1,4 +1,4 @@
-/* What a backbone or adapter holds and what a plan chose, for people and as JSON; shared by several
+/* What a file holds and what a plan chose, for people and as JSON; shared by several
  * commands. */
 #ifndef CLI_SUMMARY_H
 #define CLI_SUMMARY_H
@@ -15,6 +15,7 @@ tinytl_status cli_backbone_save(const tinytl_backbone *backbone, const char *pat
 void cli_backbone_print(const tinytl_backbone *backbone, const char *path, bool json);
 void cli_supernet_print(const tinytl_supernet *supernet, const char *path, bool json);
 void cli_adapter_print(const tinytl_adapter *adapter, const char *path, bool json);
+void cli_checkpoint_print(const tinytl_checkpoint_info *info, const char *path, bool json);
 
 /* {"event":"epoch",...} of an epoch that is finished; method NULL: left out. */
 void cli_epoch_json(const tinytl_epoch *epoch, const char *method);

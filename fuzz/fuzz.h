@@ -50,6 +50,9 @@ struct sink;
 /* Makes the checksum right that a state ends in: else nothing behind it would ever be reached. */
 void fuzz_seal(struct sink *file);
 
+/* What the library says of such a file, before a run goes on from it. */
+void fuzz_describe(const struct sink *file);
+
 /* A file that is mostly numbers as a short input: its header, the bytes behind it counted, and
  * changes to them. Unfolded, they are those of a file like it, again and again. */
 void fuzz_fold(const struct sink *file, struct sink *folded);

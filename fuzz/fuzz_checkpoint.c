@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
   sink file = {0}, adapter = {0};
   FUZZ_EXPECT(sink_write(&file, data, nbytes));
   fuzz_seal(&file);
+  fuzz_describe(&file);
   const tinytl_status status = saved_run_train(run, &file, &adapter);
   fuzz_expect_resumed(status, &run->error);
   free(adapter.bytes);

@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
   run->n_saves = 0;
   fuzz_unfold(data, nbytes, &like[which], &file);
   fuzz_seal(&file);
+  fuzz_describe(&file);
   const tinytl_status status = supernet_run_pretrain(run, architectures[which], &file, &made);
   fuzz_expect_resumed(status, &run->error);
   free(made.bytes);

@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
   }
   FUZZ_EXPECT(sink_write(&file, data, nbytes));
   fuzz_seal(&file);
+  fuzz_describe(&file);
   run->n_saves = 0;
   run->candidates_left = 0;
   const bool is_full = memmem(data, nbytes, "full", strlen("full"));

@@ -118,3 +118,13 @@ void fuzz_unfold(const uint8_t *data, size_t nbytes, const sink *like, sink *fil
     memcpy(at, &value, sizeof value);
   }
 }
+
+void fuzz_describe(const sink *file) {
+  tinytl_checkpoint_info info;
+  tinytl_error error;
+  const tinytl_status status =
+      tinytl_checkpoint_describe(file->bytes, file->nbytes, "file", &info, &error);
+  fuzz_expect_reason(status, &error, TINYTL_ERROR_MODEL);
+  if (status == TINYTL_OK)
+    FUZZ_EXPECT(tinytl_file_kind_of(file->bytes, file->nbytes) == TINYTL_FILE_CHECKPOINT);
+}

@@ -19,6 +19,7 @@
 /* Adapting a pre-trained network, and using it. */
 #include "tinytl/adapter.h"  /* what training makes; the methods */
 #include "tinytl/backbone.h" /* the pre-trained network: opened, imported, initialised */
+#include "tinytl/file.h"     /* what a file is; what a checkpoint says of its run */
 #include "tinytl/machine.h"  /* kernel sets, and the most that they can do */
 #include "tinytl/pictures.h" /* class folders, decoding, pictures of one's own */
 #include "tinytl/plan.h"     /* memory of a run, before it */

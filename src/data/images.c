@@ -1,4 +1,4 @@
-#include "data/data.h"
+#include "data/images.h"
 
 #include <string.h>
 

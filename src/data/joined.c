@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/data.h"
+#include "data/images.h"
 
 /* The part that picture *index is of; *index becomes its number there. */
 static const tinytl_images *part_of(const tinytl_joined *joined, int *index) {

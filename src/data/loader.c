@@ -5,7 +5,7 @@
  *
  * Positions are claimed in order, and each waits for its slot to be FREE. All that is shared is
  * read and written under one lock; the pixels of a slot belong to whom its state names. */
-#include "data/data.h"
+#include "data/loader.h"
 
 #include <pthread.h>
 #include <stdio.h>

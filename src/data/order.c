@@ -1,5 +1,6 @@
+#include "data/order.h"
+
 #include "core/rng.h"
-#include "data/data.h"
 
 void tinytl_order_by_number(int n, int *order) {
   for (int i = 0; i < n; i++) order[i] = i;

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "data/fnv.h"
+
 /* Length of a file's name without its extension. */
 static size_t bare_length(const char *name) {
   const char *dot = strrchr(name, '.');
@@ -15,20 +17,15 @@ static size_t stem_length(const char *name) {
   return n;
 }
 
-/* FNV-1a; of no name 0. */
-static uint64_t hash(const char *text, size_t n) {
-  uint64_t h = UINT64_C(14695981039346656037);
-  for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
-  return h ? h : 1;
-}
-
+/* 0 is of no name. */
 uint64_t tinytl_series_of(const char *name) {
-  return hash(name, stem_length(name));
+  const uint64_t hash = tinytl_fnv_add(TINYTL_FNV_START, name, stem_length(name));
+  return hash ? hash : 1;
 }
 
 bool tinytl_series_run_goes_on(tinytl_series_run *run, const char *name) {
   const size_t stem = stem_length(name), bare = bare_length(name);
-  const uint64_t series = hash(name, stem);
+  const uint64_t series = tinytl_series_of(name);
   uint64_t number = 0; /* of 20 digits or more: what is left of it, which is near by chance alone */
   for (size_t i = stem; i < bare; i++) number = 10 * number + (uint64_t)(name[i] - '0');
   const bool has_number = bare > stem;

@@ -5,7 +5,7 @@
 #define TINYTL_DATA_THREADS_H
 
 #include "core/parallel.h"
-#include "data/data.h"
+#include "data/loader.h"
 
 typedef struct tinytl_threads {
   tinytl_pool *pool;     /* both NULL: none run */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/fnv.h"
 #include "data/folder.h"
 
 /* What is compared of every file: of two pictures of one size, the coded pixels at the end differ
@@ -12,12 +13,6 @@ typedef struct fingerprint {
   uint64_t hash; /* of size and end; 0: cannot be read */
   int index;
 } fingerprint;
-
-/* FNV-1a (Fowler, Noll, Vo), 64 bits. */
-static uint64_t add_bytes(uint64_t hash, const void *bytes, size_t n) {
-  for (size_t i = 0; i < n; i++) hash = (hash ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3u;
-  return hash;
-}
 
 static FILE *open_at(const tinytl_folder *folder, int index) {
   FILE *file = NULL;
@@ -34,7 +29,7 @@ static uint64_t hash_of(const tinytl_folder *folder, int index) {
   long nbytes = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
   if (nbytes >= 0 && fseek(file, nbytes > END_NBYTES ? nbytes - END_NBYTES : 0, SEEK_SET) == 0) {
     const size_t n = fread(end, 1, sizeof end, file);
-    hash = add_bytes(add_bytes(0xcbf29ce484222325u, &nbytes, sizeof nbytes), end, n);
+    hash = tinytl_fnv_add(tinytl_fnv_add(TINYTL_FNV_START, &nbytes, sizeof nbytes), end, n);
   }
   fclose(file);
   return hash;

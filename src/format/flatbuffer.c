@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "format/bytes.h"
+
 bool tinytl_fb_is(const void *bytes, size_t nbytes, const char kind[4]) {
   return nbytes >= 8 && memcmp((const char *)bytes + 4, kind, 4) == 0;
 }
@@ -14,8 +16,7 @@ static bool inside(tinytl_flatbuffer *buffer, size_t at, size_t nbytes) {
 
 /* Little-endian, sign extended. */
 static int64_t read_signed(const uint8_t *bytes, int nbytes) {
-  uint64_t value = 0;
-  for (int i = 0; i < nbytes; i++) value |= (uint64_t)bytes[i] << (8 * i);
+  const uint64_t value = tinytl_read_number(bytes, nbytes);
   const int unused = 64 - 8 * nbytes;
   return (int64_t)(value << unused) >> unused;
 }

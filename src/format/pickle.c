@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/bytes.h"
+
 enum { MAX_NBYTES = 16 << 20, MAX_NAME = 128, CELL = 3 };
 
 typedef struct reader {
@@ -88,8 +90,7 @@ static tinytl_status take(reader *r, size_t nbytes, const uint8_t **bytes, tinyt
 static tinytl_status take_number(reader *r, size_t nbytes, uint64_t *value, tinytl_error *error) {
   const uint8_t *bytes = NULL;
   TINYTL_TRY(take(r, nbytes, &bytes, error));
-  *value = 0;
-  for (size_t i = 0; i < nbytes; i++) *value |= (uint64_t)bytes[i] << (8 * i);
+  *value = tinytl_read_number(bytes, (int)nbytes);
   return TINYTL_OK;
 }
 

@@ -1,6 +1,7 @@
 /* The reader. Numbers in the data are little-endian, as on every machine this project runs on. */
 #include "format/safetensors.h"
 
+#include "format/bytes.h"
 #include "format/flatbuffer.h"
 #include "format/json.h"
 #include "format/zip.h"
@@ -178,14 +179,8 @@ static tinytl_status read_header(tinytl_safetensors *file, const char *data, siz
   return check_tensors(file, data_nbytes, error);
 }
 
-static uint64_t header_length(const uint8_t first[8]) {
-  uint64_t length = 0;
-  for (int i = 0; i < 8; i++) length |= (uint64_t)first[i] << (8 * i);
-  return length;
-}
-
 size_t tinytl_safetensors_header_nbytes(const uint8_t first[8]) {
-  const uint64_t length = header_length(first);
+  const uint64_t length = tinytl_read_number(first, 8);
   return length > TINYTL_ST_MAX_HEADER ? SIZE_MAX : 8 + (size_t)length;
 }
 
@@ -214,7 +209,7 @@ static tinytl_status read_file(tinytl_safetensors *file, const char *bytes, size
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: expected a safetensors file of at least 8 bytes, found %zu bytes",
                        file->name, nbytes);
-  const uint64_t length = header_length((const uint8_t *)bytes);
+  const uint64_t length = tinytl_read_number((const uint8_t *)bytes, 8);
   const bool fits = length <= TINYTL_ST_MAX_HEADER && length <= nbytes - 8;
   if (!fits && (tinytl_fb_is(bytes, nbytes, "TFL3") || tinytl_is_zip(bytes, nbytes)))
     return tinytl_fail(error, TINYTL_ERROR_MODEL,

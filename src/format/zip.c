@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/bytes.h"
+
 /* Bytes that the fixed part of each record takes. */
 enum { LOCAL = 30, CENTRAL = 46, END = 22, LOCATOR = 20, END64 = 56, MAX_COMMENT = 65535 };
 enum { FLAG_ENCRYPTED = 1, METHOD_STORED = 0, EXTRA_ZIP64 = 1 };
@@ -15,12 +17,6 @@ typedef struct archive {
   const char *name;
   uint64_t n_entries, directory, directory_nbytes;
 } archive;
-
-static uint64_t number(const uint8_t *from, int nbytes) {
-  uint64_t value = 0;
-  for (int i = 0; i < nbytes; i++) value |= (uint64_t)from[i] << (8 * i);
-  return value;
-}
 
 static bool is_signed(const uint8_t *record, const char *signature) {
   return memcmp(record, signature, 4) == 0;
@@ -37,7 +33,7 @@ static tinytl_status fail_damaged(const archive *a, const char *what, tinytl_err
 static const uint8_t *find_end(const archive *a) {
   for (size_t comment = 0; comment <= MAX_COMMENT && END + comment <= a->nbytes; comment++) {
     const uint8_t *end = a->bytes + a->nbytes - END - comment;
-    if (is_signed(end, "PK\5\6") && number(end + 20, 2) == comment) return end;
+    if (is_signed(end, "PK\5\6") && tinytl_read_number(end + 20, 2) == comment) return end;
   }
   return NULL;
 }
@@ -46,22 +42,22 @@ static tinytl_status read_end64(archive *a, const uint8_t *end, tinytl_error *er
   const size_t at = (size_t)(end - a->bytes);
   if (at < LOCATOR || !is_signed(end - LOCATOR, "PK\6\7"))
     return fail_damaged(a, "no ZIP64 locator", error);
-  const uint64_t offset = number(end - LOCATOR + 8, 8);
+  const uint64_t offset = tinytl_read_number(end - LOCATOR + 8, 8);
   if (a->nbytes < END64 || offset > a->nbytes - END64 || !is_signed(a->bytes + offset, "PK\6\6"))
     return fail_damaged(a, "no ZIP64 end of central directory", error);
   const uint8_t *end64 = a->bytes + offset;
-  a->n_entries = number(end64 + 32, 8);
-  a->directory_nbytes = number(end64 + 40, 8);
-  a->directory = number(end64 + 48, 8);
+  a->n_entries = tinytl_read_number(end64 + 32, 8);
+  a->directory_nbytes = tinytl_read_number(end64 + 40, 8);
+  a->directory = tinytl_read_number(end64 + 48, 8);
   return TINYTL_OK;
 }
 
 static tinytl_status read_end(archive *a, tinytl_error *error) {
   const uint8_t *end = find_end(a);
   if (!end) return fail_damaged(a, "no end of central directory", error);
-  a->n_entries = number(end + 10, 2);
-  a->directory_nbytes = number(end + 12, 4);
-  a->directory = number(end + 16, 4);
+  a->n_entries = tinytl_read_number(end + 10, 2);
+  a->directory_nbytes = tinytl_read_number(end + 12, 4);
+  a->directory = tinytl_read_number(end + 16, 4);
   if (a->n_entries == IN_ZIP64_16 || a->directory_nbytes == IN_ZIP64 || a->directory == IN_ZIP64)
     TINYTL_TRY(read_end64(a, end, error));
   if (a->directory > a->nbytes || a->directory_nbytes > a->nbytes - a->directory)
@@ -78,14 +74,14 @@ static tinytl_status read_end(archive *a, tinytl_error *error) {
 /* Replaces those of the values that stand in the ZIP64 field of `extra`. */
 static bool read_extra64(const uint8_t *extra, size_t nbytes, uint64_t *const values[3]) {
   while (nbytes >= 4) {
-    const size_t length = (size_t)number(extra + 2, 2);
+    const size_t length = (size_t)tinytl_read_number(extra + 2, 2);
     if (length > nbytes - 4) return false;
-    if (number(extra, 2) == EXTRA_ZIP64) {
+    if (tinytl_read_number(extra, 2) == EXTRA_ZIP64) {
       const uint8_t *next = extra + 4, *end = next + length;
       for (int i = 0; i < 3; i++) {
         if (*values[i] != IN_ZIP64) continue;
         if (end - next < 8) return false;
-        *values[i] = number(next, 8);
+        *values[i] = tinytl_read_number(next, 8);
         next += 8;
       }
       return true;
@@ -102,7 +98,8 @@ static tinytl_status locate(const archive *a, uint64_t offset, uint64_t nbytes,
       !is_signed(a->bytes + offset, "PK\3\4"))
     return fail_damaged(a, "an entry lies outside of the file", error);
   const uint8_t *local = a->bytes + offset;
-  const uint64_t data = offset + LOCAL + number(local + 26, 2) + number(local + 28, 2);
+  const uint64_t data =
+      offset + LOCAL + tinytl_read_number(local + 26, 2) + tinytl_read_number(local + 28, 2);
   if (data > a->directory || nbytes > a->directory - data)
     return fail_damaged(a, "an entry ends outside of the file", error);
   entry->data = a->bytes + data;
@@ -116,20 +113,21 @@ static tinytl_status read_entry(const archive *a, const uint8_t **at, size_t *le
   const uint8_t *record = *at;
   if (*left < CENTRAL || !is_signed(record, "PK\1\2"))
     return fail_damaged(a, "an entry of the central directory is missing", error);
-  uint64_t packed_nbytes = number(record + 20, 4), nbytes = number(record + 24, 4);
-  uint64_t offset = number(record + 42, 4);
-  const size_t extra = (size_t)number(record + 30, 2);
-  entry->name_length = (size_t)number(record + 28, 2);
+  uint64_t packed_nbytes = tinytl_read_number(record + 20, 4),
+           nbytes = tinytl_read_number(record + 24, 4);
+  uint64_t offset = tinytl_read_number(record + 42, 4);
+  const size_t extra = (size_t)tinytl_read_number(record + 30, 2);
+  entry->name_length = (size_t)tinytl_read_number(record + 28, 2);
   entry->name = (const char *)record + CENTRAL;
   const size_t record_nbytes =
-      CENTRAL + entry->name_length + extra + (size_t)number(record + 32, 2);
+      CENTRAL + entry->name_length + extra + (size_t)tinytl_read_number(record + 32, 2);
   if (record_nbytes > *left)
     return fail_damaged(a, "an entry of the central directory is cut short", error);
   if (!read_extra64(record + CENTRAL + entry->name_length, extra,
                     (uint64_t *const[]){&nbytes, &packed_nbytes, &offset}))
     return fail_damaged(a, "an entry of the central directory has a damaged ZIP64 field", error);
-  if (number(record + 10, 2) != METHOD_STORED || packed_nbytes != nbytes ||
-      number(record + 8, 2) & FLAG_ENCRYPTED)
+  if (tinytl_read_number(record + 10, 2) != METHOD_STORED || packed_nbytes != nbytes ||
+      tinytl_read_number(record + 8, 2) & FLAG_ENCRYPTED)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: zip archive: entry \"%.*s\" is compressed or encrypted; torch.save "
                        "stores entries as they are",

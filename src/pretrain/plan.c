@@ -4,6 +4,7 @@
 #include "core/cursor.h"
 #include "core/limit.h"
 #include "core/pages.h"
+#include "data/images.h"
 #include "pretrain/pretrainer.h"
 
 enum {

@@ -4,6 +4,7 @@
 
 #include "core/progress.h"
 #include "core/saver.h"
+#include "data/order.h"
 #include "pretrain/pretrainer.h"
 
 enum { STATISTICS_IMAGES = 2000 };

@@ -7,6 +7,7 @@
 #include "core/pages.h"
 #include "core/rng.h"
 #include "core/saver.h"
+#include "data/images.h"
 #include "model/strings.h"
 #include "pretrain/sgd.h"
 #include "train/optimizer.h"

@@ -8,8 +8,6 @@
 #include "pretrain/batch_net.h"
 #include "tinytl/pretrain.h"
 
-#define TINYTL_PRETRAIN_FORMAT "pretraining 1"
-
 /* Where a run is, between two updates. */
 typedef struct tinytl_pretrain_position {
   int epoch;       /* that is going on, from 1; one more than there are: all are done */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/cursor.h"
-#include "data/data.h"
+#include "data/order.h"
 
 enum {
   HIDDEN = 400,

@@ -7,6 +7,7 @@
 #include "core/pages.h"
 #include "core/progress.h"
 #include "core/saver.h"
+#include "data/images.h"
 #include "search/searcher.h"
 #include "train/trainer.h"
 

@@ -6,6 +6,8 @@
 #include "core/cursor.h"
 #include "core/limit.h"
 #include "core/pages.h"
+#include "data/images.h"
+#include "data/order.h"
 #include "search/accuracy_predictor.h"
 #include "train/rules.h"
 

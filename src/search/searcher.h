@@ -15,8 +15,6 @@
 #include "train/optimizer.h"
 #include "train/program.h"
 
-#define TINYTL_SEARCH_FORMAT "search 3"
-
 /* Keys of what is drawn: those of candidates are their numbers. */
 #define TINYTL_KEY_ADAPTATION ((uint64_t)1 << 32)
 #define TINYTL_KEY_EVOLUTION ((uint64_t)2 << 32)

@@ -8,8 +8,6 @@
 #include "format/sealed_file.h"
 #include "train/trainer.h"
 
-#define TINYTL_CHECKPOINT_FORMAT "checkpoint 6"
-
 /* What validation says. */
 typedef struct tinytl_score {
   float top1;

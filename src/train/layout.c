@@ -5,6 +5,7 @@
 #include "core/cursor.h"
 #include "core/limit.h"
 #include "core/pages.h"
+#include "data/images.h"
 #include "train/paper.h"
 
 /* Heap that is not planned: messages, stdio, folders being read, and what malloc loses. */

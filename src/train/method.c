@@ -7,6 +7,7 @@
 
 #include "core/progress.h"
 #include "core/saver.h"
+#include "data/order.h"
 #include "train/calibration.h"
 #include "train/mirroring.h"
 #include "train/pass.h"

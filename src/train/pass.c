@@ -1,5 +1,7 @@
 #include "train/pass.h"
 
+#include "data/order.h"
+
 tinytl_pass tinytl_pass_train(tinytl_trainer *t, bool cached) {
   return (tinytl_pass){.t = t,
                        .images = t->train,

@@ -1,5 +1,6 @@
 /* tinytl_predictor: inference with a backbone and an adapter. */
-#include "data/data.h"
+#include "data/loader.h"
+#include "data/order.h"
 #include "tinytl/predict.h"
 #include "train/calibration.h"
 #include "train/profile.h"

@@ -6,6 +6,7 @@
 
 #include "core/clock.h"
 #include "core/pages.h"
+#include "data/images.h"
 #include "data/joined.h"
 #include "train/plan.h"
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "data/data.h"
+#include "data/images.h"
 
 static void check_refused(const tinytl_images *train, const tinytl_images *val, const char *words) {
   tinytl_error error = {.message = ""};

@@ -1,6 +1,7 @@
 /* The loader on a set of made-up pictures: order, skipped pictures, errors, early stop. */
 #include "core/rng.h"
-#include "data/data.h"
+#include "data/loader.h"
+#include "data/order.h"
 #include "support/cmocka.h"
 
 #include <sched.h>

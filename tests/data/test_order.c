@@ -1,4 +1,4 @@
-#include "data/data.h"
+#include "data/order.h"
 #include "support/cmocka.h"
 
 #include <string.h>

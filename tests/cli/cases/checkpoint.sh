@@ -56,7 +56,7 @@ show $train -o new.safetensors --checkpoint run.ckpt --resume
 cmp new.safetensors whole.safetensors && echo "the same adapter"
 ls -A
 
-# A checkpoint to refuse.
+# What a checkpoint says of its run; and one to refuse.
 stopped() {
   $train -o new.safetensors $every -q "$@" &
   pid=$!
@@ -66,6 +66,7 @@ stopped() {
 }
 rm -f new.safetensors
 stopped 2>/dev/null
+tinytl info run.ckpt | sed '/^position/s/[0-9][0-9]*/N/g; /^kernels/d; /^validation/d'
 run $train -o new.safetensors --checkpoint run.ckpt
 run $train -o new.safetensors --resume
 run $train -o new.safetensors --checkpoint run.ckpt --resume --epochs 7
@@ -85,6 +86,7 @@ run $train -o new.safetensors --checkpoint cut.ckpt --resume | sed 's/byte [0-9]
   printf 'x'
   tail -c +20002 run.ckpt
 ) >damaged.ckpt
+run tinytl info damaged.ckpt
 run $train -o new.safetensors --checkpoint damaged.ckpt --resume
 : >empty.ckpt
 run $train -o new.safetensors --checkpoint empty.ckpt --resume

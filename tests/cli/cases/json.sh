@@ -39,3 +39,18 @@ tinytl info super.safetensors --json | same 'info: super-net'
 tinytl search -m super.safetensors -d "$pictures" --candidates 16 --image-sizes 32 -o chosen.safetensors -q --json >events
 grep -v '"done"' events | same 'search: candidate'
 of_event 'done' <events | same 'search: candidate' 'search: done'
+
+# Checkpoints that were left by a run that was ended.
+left() { # COMMAND...: until its first save
+  "$@" --checkpoint run.ckpt --checkpoint-every 0 -q >/dev/null 2>&1 &
+  pid=$!
+  while [ ! -s run.ckpt ] && kill -0 $pid 2>/dev/null; do sleep 0.02; done
+  kill -s KILL $pid
+  wait $pid 2>/dev/null
+  tinytl info run.ckpt --json
+  rm -f run.ckpt
+}
+exec 2>/dev/null # the shell tells of the kills
+left tinytl train -d "$pictures" -o no.safetensors --image-size 32 --epochs 10000 | same 'info: checkpoint' 'info: checkpoint of train'
+left tinytl pretrain supernet-0.1 -d "$pictures" --image-size 32 --epochs 1000 -o no.safetensors | same 'info: checkpoint' 'info: checkpoint of pretrain'
+left tinytl search -m super.safetensors -d "$pictures" --mode full --epochs 1000 -o no.safetensors | same 'info: checkpoint' 'info: checkpoint of search'

@@ -1,29 +1,9 @@
-/* What training reads: the order of an epoch, and pictures decoded ahead of their use. */
-#ifndef TINYTL_DATA_DATA_H
-#define TINYTL_DATA_DATA_H
+/* Pictures decoded ahead of their use. */
+#ifndef TINYTL_DATA_LOADER_H
+#define TINYTL_DATA_LOADER_H
 
 #include "core/status.h"
 #include "tinytl/pictures.h"
-
-/* Refuses (DATA) no training or validation picture (val NULL: none are wanted), classes that are
- * fewer than two or not as many in both, and labels of none of them. */
-tinytl_status tinytl_images_check(const tinytl_images *train, const tinytl_images *val,
-                                  tinytl_error *error);
-
-/* Most heap that load takes for any of the pictures; 0: there are none (NULL), or no one tells. */
-size_t tinytl_images_load_nbytes(const tinytl_images *images, const tinytl_view *view);
-
-/* Fills order [n] with 0 to n - 1, shuffled; depends on seed, epoch and n alone. */
-void tinytl_order(uint64_t seed, uint64_t epoch, int n, int *order);
-/* 0 to n - 1 as they come. */
-void tinytl_order_by_number(int n, int *order);
-/* Takes those of the order [*n] that could not be read (unreadable: by picture) out of it; *n are
- * left. Error: DATA, fewer than the n_done that were trained on before. */
-tinytl_status tinytl_order_readable(const bool *unreadable, int n_done, int *order, int *n,
-                                    tinytl_error *error);
-int tinytl_count_readable(const bool *unreadable, int n);
-
-/* ---- Loader ------------------------------------------------------------------------------- */
 
 /* Worker threads decode into a bounded ring of slots while the caller computes. The samples come
  * in the order of the indices, whatever the number of workers and slots. */

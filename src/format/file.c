@@ -1,0 +1,142 @@
+#include "tinytl/file.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "format/sealed_file.h"
+
+/* Runs, in the order of tinytl_run_kind. */
+static const struct run {
+  const char *format;
+  const char *subject; /* what tinytl.run calls it */
+  const char *epochs;  /* the object that has their number */
+} runs[] = {[TINYTL_RUN_TRAIN] = {TINYTL_CHECKPOINT_FORMAT, "method", "tinytl.schedule"},
+            [TINYTL_RUN_PRETRAIN] = {TINYTL_PRETRAIN_FORMAT, "architecture", "tinytl.run"},
+            [TINYTL_RUN_SEARCH] = {TINYTL_SEARCH_FORMAT, "mode", "tinytl.run"}};
+enum { N_RUNS = sizeof runs / sizeof *runs };
+
+/* ---- Kinds -------------------------------------------------------------------------------- */
+
+static bool begins_with(const char *text, const char *prefix) {
+  return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* Whose checkpoints have this format, in whatever version; N_RUNS: none's. */
+static int run_of(const char *format) {
+  int run = 0;
+  while (run < N_RUNS && strncmp(format, runs[run].format, strcspn(runs[run].format, " ") + 1) != 0)
+    run++;
+  return run;
+}
+
+static tinytl_file_kind kind_of(const char *format) {
+  if (begins_with(format, "backbone ")) return TINYTL_FILE_BACKBONE;
+  if (begins_with(format, "adapter ")) return TINYTL_FILE_ADAPTER;
+  if (begins_with(format, "super-net ")) return TINYTL_FILE_SUPERNET;
+  return run_of(format) < N_RUNS ? TINYTL_FILE_CHECKPOINT : TINYTL_FILE_OTHER;
+}
+
+/* The header of a file that can be read so far; NULL: it cannot, or gives no format. */
+static tinytl_safetensors *open_header(const void *bytes, size_t nbytes, const char **format) {
+  tinytl_safetensors *header = NULL;
+  if (nbytes < 8 || tinytl_safetensors_header_nbytes(bytes) > nbytes) return NULL;
+  if (tinytl_safetensors_open_header(bytes, nbytes, "", &header, NULL) != TINYTL_OK) return NULL;
+  *format = tinytl_safetensors_meta(header, "tinytl.format");
+  if (*format) return header;
+  tinytl_safetensors_free(header);
+  return NULL;
+}
+
+tinytl_file_kind tinytl_file_kind_of(const void *bytes, size_t nbytes) {
+  const char *format = NULL;
+  tinytl_safetensors *header = open_header(bytes, nbytes, &format);
+  const tinytl_file_kind kind = header ? kind_of(format) : TINYTL_FILE_OTHER;
+  tinytl_safetensors_free(header);
+  return kind;
+}
+
+/* ---- Checkpoints -------------------------------------------------------------------------- */
+
+static bool read_memory(void *context, uint64_t offset, void *bytes, size_t nbytes) {
+  memcpy(bytes, (const char *)context + offset, nbytes);
+  return true;
+}
+
+/* Of a file's metadata; "": it has none. */
+static void copy_meta(const tinytl_sealed_file *file, const char *key, char *to, size_t size) {
+  const char *text = tinytl_safetensors_meta(file->header, key);
+  snprintf(to, size, "%s", text ? text : "");
+}
+
+static tinytl_status read_int(const tinytl_sealed_file *file, const char *object, const char *key,
+                              int *value, tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  json_t *json = NULL;
+  TINYTL_TRY(tinytl_sealed_object(file, object, where, &json, error));
+  const tinytl_status status = tinytl_json_int(json, key, 0, INT_MAX, where, value, error);
+  json_decref(json);
+  return status;
+}
+
+static tinytl_status read_subject(const tinytl_sealed_file *file, const char *key, char *subject,
+                                  size_t size, tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  json_t *json = NULL;
+  const char *text = NULL;
+  TINYTL_TRY(tinytl_sealed_object(file, "tinytl.run", where, &json, error));
+  const tinytl_status status = tinytl_json_string(json, key, where, &text, error);
+  if (status == TINYTL_OK) snprintf(subject, size, "%s", text);
+  json_decref(json);
+  return status;
+}
+
+/* Of the state's scores the first; NAN where there are none. */
+static tinytl_status read_val_top1(const tinytl_sealed_file *file, float *val_top1,
+                                   tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  json_t *json = NULL;
+  TINYTL_TRY(tinytl_sealed_object(file, "tinytl.state", where, &json, error));
+  const json_t *score = json_array_get(json_object_get(json, "scores"), 0);
+  if (json_is_number(score)) *val_top1 = (float)json_number_value(score);
+  json_decref(json);
+  return TINYTL_OK;
+}
+
+static tinytl_status describe(const tinytl_sealed_file *file, tinytl_checkpoint_info *info,
+                              tinytl_error *error) {
+  const struct run *run = &runs[info->run];
+  TINYTL_TRY(read_subject(file, run->subject, info->subject, sizeof info->subject, error));
+  TINYTL_TRY(read_int(file, "tinytl.state", "epoch", &info->epoch, error));
+  TINYTL_TRY(read_int(file, "tinytl.state", "images", &info->image, error));
+  TINYTL_TRY(read_int(file, run->epochs, "epochs", &info->n_epochs, error));
+  if (info->run == TINYTL_RUN_SEARCH)
+    TINYTL_TRY(read_int(file, "tinytl.state", "measured", &info->n_measured, error));
+  TINYTL_TRY(read_int(file, "tinytl.data", "classes", &info->n_classes, error));
+  TINYTL_TRY(read_int(file, "tinytl.data", "train_images", &info->n_train_images, error));
+  TINYTL_TRY(read_int(file, "tinytl.data", "val_images", &info->n_val_images, error));
+  copy_meta(file, "tinytl.version", info->version, sizeof info->version);
+  copy_meta(file, "tinytl.kernels", info->kernels, sizeof info->kernels);
+  copy_meta(file, "tinytl.backbone", info->backbone_sha256, sizeof info->backbone_sha256);
+  return read_val_top1(file, &info->val_top1, error);
+}
+
+tinytl_status tinytl_checkpoint_describe(const void *bytes, size_t nbytes, const char *name,
+                                         tinytl_checkpoint_info *info, tinytl_error *error) {
+  const tinytl_source source = {
+      .name = name, .nbytes = nbytes, .context = (void *)bytes, .read = read_memory};
+  const char *format = NULL;
+  tinytl_safetensors *header = open_header(bytes, nbytes, &format);
+  const int run = header ? run_of(format) : N_RUNS;
+  tinytl_safetensors_free(header);
+  /* What is no checkpoint is refused as one of training. */
+  tinytl_checkpoint_info read = {.run = run < N_RUNS ? (tinytl_run_kind)run : TINYTL_RUN_TRAIN,
+                                 .val_top1 = NAN};
+  tinytl_sealed_file file;
+  tinytl_status status = tinytl_sealed_open(&file, &source, runs[read.run].format, error);
+  if (status == TINYTL_OK) status = describe(&file, &read, error);
+  tinytl_sealed_close(&file);
+  if (status == TINYTL_OK) *info = read;
+  return status;
+}
