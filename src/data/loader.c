@@ -1,10 +1,11 @@
-/* Prefetch. Position p of a run goes through slot p % capacity:
+/* Prefetch. Positions of a run are claimed in order, each by a worker that finds a FREE slot:
  *
  *   FREE --worker claims--> BUSY --decoded--> READY --next--> HELD --release--> FREE
  *                                               '--next, skipped------------------^
  *
- * Positions are claimed in order, and each waits for its slot to be FREE. All that is shared is
- * read and written under one lock; the pixels of a slot belong to whom its state names. */
+ * Any slot will do, so that one which is HELD for long keeps no other picture back. All that is
+ * shared is read and written under one lock; the pixels of a slot belong to whom its state names.
+ */
 #include "data/loader.h"
 
 #include <pthread.h>
@@ -20,6 +21,8 @@ typedef struct slot {
   tinytl_status status;
   tinytl_error error;
   uint8_t *rgb; /* [max_size][max_size][3] */
+  int in_turn;  /* of slots[p % capacity]: the slot of position p, from its claim until it is given:
+                   no more positions than slots are between the two */
 } slot;
 
 struct tinytl_loader {
@@ -39,24 +42,37 @@ struct tinytl_loader {
   slot slots[]; /* [capacity], followed by the pixels */
 };
 
-static slot *slot_of(tinytl_loader *self, int position) {
-  return &self->slots[position % self->options.capacity];
+/* NULL: none is free. */
+static slot *find_free(tinytl_loader *self) {
+  for (int i = 0; i < self->options.capacity; i++)
+    if (self->slots[i].state == SLOT_FREE) return &self->slots[i];
+  return NULL;
 }
 
-static bool can_claim(tinytl_loader *self) {
-  return self->n_claimed < self->n && slot_of(self, self->n_claimed)->state == SLOT_FREE;
+static int *slot_of(tinytl_loader *self, int position) {
+  return &self->slots[position % self->options.capacity].in_turn;
+}
+
+/* A free slot for the next position; NULL: there is none, or no position. */
+static slot *claim(tinytl_loader *self, int *index) {
+  slot *slot = self->n_claimed < self->n ? find_free(self) : NULL;
+  if (!slot) return NULL;
+  slot->state = SLOT_BUSY;
+  self->n_busy++;
+  *index = self->indices[self->n_claimed];
+  *slot_of(self, self->n_claimed++) = (int)(slot - self->slots);
+  return slot;
 }
 
 static void *work(void *context) {
   tinytl_loader *self = context;
   pthread_mutex_lock(&self->lock);
   for (;;) {
-    while (!self->quit && !can_claim(self)) pthread_cond_wait(&self->claimable, &self->lock);
+    slot *slot = NULL;
+    int index = 0;
+    while (!self->quit && !(slot = claim(self, &index)))
+      pthread_cond_wait(&self->claimable, &self->lock);
     if (self->quit) break;
-    int index = self->indices[self->n_claimed];
-    slot *slot = slot_of(self, self->n_claimed++);
-    slot->state = SLOT_BUSY;
-    self->n_busy++;
     pthread_mutex_unlock(&self->lock);
     const tinytl_images *images = self->images;
     slot->status = images->load(images->context, index, &self->view, slot->rgb, &slot->error);
@@ -203,12 +219,13 @@ static tinytl_status wait_for_next(tinytl_loader *self, slot **ready, tinytl_err
   if (self->n_given >= self->n)
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "no further picture: the run of %d is over",
                        self->n);
-  slot *slot = slot_of(self, self->n_given);
-  if (slot->state == SLOT_HELD)
+  if (self->n_given == self->n_claimed && !find_free(self))
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "all %d slots of the loader are held",
                        self->options.capacity);
-  while (slot->state != SLOT_READY) pthread_cond_wait(&self->decoded, &self->lock);
-  *ready = slot;
+  while (self->n_given == self->n_claimed ||
+         self->slots[*slot_of(self, self->n_given)].state != SLOT_READY)
+    pthread_cond_wait(&self->decoded, &self->lock);
+  *ready = &self->slots[*slot_of(self, self->n_given)];
   return TINYTL_OK;
 }
 

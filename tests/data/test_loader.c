@@ -190,6 +190,30 @@ static void held_samples_stay_whole(void **state) {
   fixture_free(&f);
 }
 
+/* However many pictures in a row cannot be read: one that is held keeps none back. */
+static void held_sample_keeps_nothing_back(void **state) {
+  (void)state;
+  fake every_fourth = {4, -1};
+  tinytl_images images = fake_images(&every_fourth);
+  const int order[] = {1, 0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 2, 3};
+  enum { N = sizeof order / sizeof *order, CAPACITY = 3 };
+  for (int n_workers = 1; n_workers <= CAPACITY; n_workers++) {
+    fixture f;
+    fixture_make(&f, CAPACITY, n_workers);
+    tinytl_sample held, sample;
+    assert_int_equal(tinytl_loader_start(f.loader, &images, order, N, &view, NULL), TINYTL_OK);
+    assert_int_equal(tinytl_loader_next(f.loader, &held, NULL), TINYTL_OK);
+    for (int i = 1; i < N; i++) {
+      assert_int_equal(tinytl_loader_next(f.loader, &sample, NULL), TINYTL_OK);
+      assert_int_equal(sample.index, order[i]);
+      assert_int_equal(sample.skipped, order[i] % 4 == 0);
+      tinytl_loader_release(f.loader, &sample);
+    }
+    assert_sample(&held, order[0]);
+    fixture_free(&f);
+  }
+}
+
 /* Freed or started anew at every point of a run, while workers decode. */
 static void stops_early(void **state) {
   (void)state;
@@ -280,6 +304,7 @@ int main(void) {
       cmocka_unit_test(unreadable_pictures_are_told_and_skipped),
       cmocka_unit_test(other_errors_end_the_run),
       cmocka_unit_test(held_samples_stay_whole),
+      cmocka_unit_test(held_sample_keeps_nothing_back),
       cmocka_unit_test(stops_early),
       cmocka_unit_test(serves_several_sets_in_turn),
       cmocka_unit_test(bad_arguments_are_refused),
