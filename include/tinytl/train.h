@@ -43,7 +43,8 @@ typedef struct tinytl_auto_step {
   float expected;    /* gain, with what the method gained on other sets; NAN as above */
   float rate;        /* what the learning rates of docs/training.md were multiplied by, 1 to 2: more
                         than 1 for lite+bias where bias gained much; NAN: not tried */
-  int epochs;        /* done; by the rule for as many times the pictures; 0: not tried */
+  int epochs; /* done; where bias gained much the rule's are for up to twice the pictures, also
+                 under an lr that was asked for; 0: not tried */
   const char *reason; /* why it was kept, left or not tried */
 } tinytl_auto_step;
 
@@ -162,7 +163,8 @@ typedef struct tinytl_train_report {
  * gives to the right classes of `val` than the best before it, picture by picture, and the less
  * these tell, the more by what it gained on other sets. A method that does not fit in the memory
  * limit beside what is kept of the best, or that the backbone has no place for, is not tried. The
- * options hold for every method. Without `val` the largest method that fits is trained.
+ * options hold for every method; LAST must fit, whose features need room in memory or, with
+ * spill_dir, in a file. Without `val` the largest method that fits is trained.
  *
  * With options->refit, and few pictures, the method that was kept is trained anew on both sets, for
  * all of its epochs; temperature, threshold and val_top1 stay those that `val` gave.

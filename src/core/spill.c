@@ -34,7 +34,8 @@ tinytl_status tinytl_spill_create(const char *dir, tinytl_spill **spill, tinytl_
   tinytl_spill *made = malloc(size);
   if (!made) return tinytl_fail_memory(error, size);
   memcpy(made->dir, dir, strlen(dir) + 1);
-  made->fd = open_nameless(dir);
+  errno = ENOENT; /* of no name at all: not the root folder */
+  made->fd = *dir ? open_nameless(dir) : -1;
   if (made->fd < 0) {
     const tinytl_status status = fail(made, "made", errno, error);
     free(made);

@@ -44,3 +44,10 @@ tinytl_status tinytl_images_check(const tinytl_images *train, const tinytl_image
 size_t tinytl_images_load_nbytes(const tinytl_images *images, const tinytl_view *view) {
   return images && images->load_nbytes ? images->load_nbytes(images->context, view) : 0;
 }
+
+size_t tinytl_class_names_nbytes(const tinytl_images *images) {
+  size_t nbytes = 0;
+  for (int c = 0; images->class_names && c < images->n_classes; c++)
+    nbytes += sizeof *images->class_names + strlen(images->class_names[c]) + 1;
+  return nbytes;
+}

@@ -10,6 +10,9 @@
 tinytl_status tinytl_images_check(const tinytl_images *train, const tinytl_images *val,
                                   tinytl_error *error);
 
+/* Of the class names as an adapter holds them; 0: they have none yet. */
+size_t tinytl_class_names_nbytes(const tinytl_images *images);
+
 /* Most heap that load takes for any of the pictures; 0: there are none (NULL), or no one tells. */
 size_t tinytl_images_load_nbytes(const tinytl_images *images, const tinytl_view *view);
 

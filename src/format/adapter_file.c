@@ -84,7 +84,7 @@ static tinytl_status read_meta(reader *r, tinytl_error *error) {
   tinytl_input input;
   TINYTL_TRY(tinytl_safetensors_need_format(r->file, FORMAT, error));
   TINYTL_TRY(need_meta(r, "tinytl.method", &text, error));
-  if (!tinytl_method_parse(text, &values->method))
+  if (!tinytl_method_parse(text, &values->method) || values->method == TINYTL_METHOD_AUTO)
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: unknown method \"%.40s\"", r->where, text);
   TINYTL_TRY(read_backbone_sha256(r, error));
   TINYTL_TRY(need_meta(r, "tinytl.input", &text, error));

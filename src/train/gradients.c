@@ -87,8 +87,9 @@ void tinytl_gradients_layout(tinytl_gradients *gradients, const tinytl_params *p
     const tinytl_segment *segment = &params->segments[s];
     gradients->offset[s] = gradients->n;
     const tinytl_factors factors = factors_of(network, segment);
-    const size_t n = (size_t)batch * (factors.n_x + factors.n_dy);
-    if (factors.n_x == 0 || n >= segment->n) {
+    size_t n = 0;
+    const bool counts = tinytl_size_mul((size_t)batch, factors.n_x + factors.n_dy, &n);
+    if (factors.n_x == 0 || !counts || n >= segment->n) {
       gradients->n += segment->n;
       continue;
     }

@@ -122,16 +122,21 @@ static size_t program_nbytes(const tinytl_program *program) {
          (size_t)program->n_buffers * (sizeof *program->buffers + sizeof *program->purposes);
 }
 
+/* Which of them cannot be read, is kept from method to method. */
+static size_t n_images(const tinytl_trainer *t) {
+  return (size_t)t->train->n_images + (t->val ? (size_t)t->val->n_images : 0);
+}
+
 static size_t other_nbytes(const tinytl_trainer *t) {
   const size_t n_stacks =
       (size_t)tinytl_n_threads(t->options.n_threads) + (size_t)tinytl_trainer_n_decoders(t);
-  const size_t nbytes = n_stacks * TINYTL_STACK_NBYTES + HEAP_NBYTES + sizeof *t +
-                        sizeof *t->network +
-                        (size_t)t->params->n_segments * sizeof *t->params->segments +
-                        sizeof *t->gradients + program_nbytes(t->train_program) +
-                        program_nbytes(t->test_program) + (t->carry ? t->carry->nbytes : 0);
+  const size_t nbytes =
+      n_stacks * TINYTL_STACK_NBYTES + HEAP_NBYTES + sizeof *t + sizeof *t->network +
+      (size_t)t->params->n_segments * sizeof *t->params->segments + sizeof *t->gradients +
+      program_nbytes(t->train_program) + program_nbytes(t->test_program) +
+      (t->carry ? t->carry->nbytes : 0) + n_images(t) * sizeof(bool);
   /* At the end the adapter, a copy of the values, takes the place of all but the values. */
-  const size_t adapter = t->params->n * sizeof(float);
+  const size_t adapter = t->params->n * sizeof(float) + tinytl_class_names_nbytes(t->train);
   const size_t given_back = t->block_nbytes - t->kept_nbytes;
   return nbytes + (adapter > given_back ? adapter - given_back : 0);
 }

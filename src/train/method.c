@@ -272,6 +272,25 @@ static tinytl_status calibrate(session *s) {
 
 /* ---- The run ------------------------------------------------------------------------------ */
 
+/* Those known before are not tried again. */
+static void take_unreadable(session *s) {
+  const tinytl_trainer *t = s->t;
+  const bool *known = s->outcome->unreadable;
+  if (!known) return;
+  memcpy(t->train_unreadable, known, (size_t)t->train->n_images * sizeof *known);
+  if (t->val)
+    memcpy(t->val_unreadable, known + t->train->n_images, (size_t)t->val->n_images * sizeof *known);
+}
+
+static void leave_unreadable(const session *s) {
+  const tinytl_trainer *t = s->t;
+  bool *known = s->outcome->unreadable;
+  if (!known) return;
+  memcpy(known, t->train_unreadable, (size_t)t->train->n_images * sizeof *known);
+  if (t->val)
+    memcpy(known + t->train->n_images, t->val_unreadable, (size_t)t->val->n_images * sizeof *known);
+}
+
 static tinytl_status make_adapter(session *s) {
   tinytl_trainer *t = s->t;
   const float *values = t->values;
@@ -324,6 +343,7 @@ static tinytl_status run(session *s) {
   s->report.setup_seconds = tinytl_progress_seconds(&s->progress);
   TINYTL_TRY(run_measured(s));
   if (t->val) s->report.val_images = tinytl_count_readable(t->val_unreadable, t->val->n_images);
+  leave_unreadable(s);
   return make_adapter(s);
 }
 
@@ -353,7 +373,10 @@ tinytl_status tinytl_method_train(const tinytl_task *task, const tinytl_train_op
       .error = error, .progress = tinytl_progress_begin(), .temperature = 1, .reject_below = NAN};
   s.outcome = outcome;
   tinytl_status status = tinytl_trainer_create(task, options, &s.t, error);
-  if (status == TINYTL_OK) status = begin(&s, resume);
+  if (status == TINYTL_OK) {
+    take_unreadable(&s);
+    status = begin(&s, resume);
+  }
   if (status == TINYTL_OK) status = run(&s);
   if (status == TINYTL_INTERRUPTED && s.t) save(&s);
   if (status == TINYTL_OK) {

@@ -10,6 +10,9 @@ typedef struct tinytl_outcome {
   tinytl_train_report report;
   uint64_t n_run; /* training pictures that went through the network */
   float rate;     /* tinytl_auto_step's */
+  /* Pictures that could not be read before, training, then validation images: left out, and told of
+   * no more; what could not be read now is added. The caller's room; NULL: none is kept. */
+  bool *unreadable;
   /* With task->carry: */
   float *right;                 /* [validation images], the caller's room; filled */
   tinytl_comparison comparison; /* with those of carry->right */

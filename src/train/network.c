@@ -110,7 +110,8 @@ tinytl_status tinytl_network_adapt(tinytl_network *network, const tinytl_adapter
 
 int tinytl_test_resize(const tinytl_backbone *backbone, int image_size) {
   const tinytl_input *input = &backbone->input;
-  return (int)((int64_t)image_size * input->resize / input->size);
+  const int64_t resize = (int64_t)image_size * input->resize / input->size;
+  return resize < TINYTL_MAX_IMAGE_SIZE ? (int)resize : TINYTL_MAX_IMAGE_SIZE;
 }
 
 static size_t weight_nbytes(const tinytl_weight *weight, size_t n, int out_c) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/pages.h"
+#include "data/images.h"
 #include "train/choice.h"
 
 /* For pictures that are not there yet: JPEGs of 12 megapixels from a camera, streamed, whatever the
@@ -12,8 +13,9 @@ static size_t typical_load_nbytes(void *context, const tinytl_view *view) {
   return 150 * 1000;
 }
 
-tinytl_status tinytl_method_plan(const tinytl_task *task, const tinytl_train_options *options,
-                                 tinytl_plan *plan, tinytl_error *error) {
+/* *max_load_nbytes (may be NULL): what pictures may take. */
+static tinytl_status plan_method(const tinytl_task *task, const tinytl_train_options *options,
+                                 tinytl_plan *plan, size_t *max_load_nbytes, tinytl_error *error) {
   tinytl_trainer *t = calloc(1, sizeof *t);
   if (!t) return tinytl_fail_memory(error, sizeof *t);
   t->options = *options;
@@ -21,9 +23,15 @@ tinytl_status tinytl_method_plan(const tinytl_task *task, const tinytl_train_opt
   t->val = task->val;
   t->carry = task->carry;
   const tinytl_status status = tinytl_trainer_choose(t, task->backbone, task->base_nbytes, error);
-  *plan = t->plan;
+  if (status == TINYTL_OK || status == TINYTL_ERROR_MEMORY_LIMIT) *plan = t->plan;
+  if (max_load_nbytes) *max_load_nbytes = t->max_load_nbytes;
   tinytl_trainer_free(t);
   return status;
+}
+
+tinytl_status tinytl_method_plan(const tinytl_task *task, const tinytl_train_options *options,
+                                 tinytl_plan *plan, tinytl_error *error) {
+  return plan_method(task, options, plan, NULL, error);
 }
 
 /* Lite modules stand beside every inverted residual but the first. */
@@ -33,12 +41,26 @@ static bool can_do(const tinytl_backbone *backbone, tinytl_method method) {
 }
 
 static tinytl_status plan_if_possible(const tinytl_task *task, const tinytl_train_options *options,
-                                      tinytl_plan *plan, tinytl_error *error) {
+                                      tinytl_plan *plan, size_t *max_load_nbytes,
+                                      tinytl_error *error) {
   if (can_do(task->backbone, options->method))
-    return tinytl_method_plan(task, options, plan, error);
+    return plan_method(task, options, plan, max_load_nbytes, error);
   return tinytl_fail(error, TINYTL_ERROR_MODEL,
                      "method %s: the backbone has no place for lite modules",
                      tinytl_method_name(options->method));
+}
+
+/* Whether auto can do without a method for this reason. */
+static bool is_no_place(tinytl_status status) {
+  return status == TINYTL_ERROR_MEMORY_LIMIT || status == TINYTL_ERROR_MODEL;
+}
+
+/* What the adapter of a method with this plan takes while others are trained, and the header that
+ * it has in every checkpoint: the names twice over, each time with room for escapes. */
+static size_t carried_nbytes(const tinytl_task *task, const tinytl_train_options *options,
+                             const tinytl_plan *plan) {
+  const size_t names = tinytl_class_names_nbytes(task->train);
+  return sizeof(tinytl_adapter) + plan->trained_bytes + names + (options->save ? 4 * names : 0);
 }
 
 /* Where several methods do not fit, the error is that of the one which wants most. */
@@ -46,8 +68,8 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
                                     const tinytl_carry *resumed, tinytl_auto_plan *plan,
                                     tinytl_error *error) {
   tinytl_train_options own = *options;
-  const size_t n_val = task->val ? (size_t)task->val->n_images : 0;
-  const size_t compared = 2 * n_val * sizeof(float); /* by the best method so far, and the next */
+  const size_t compared = /* by the best method so far, and the next */
+      2 * (size_t)task->val->n_images * sizeof(float);
   tinytl_carry carry = {.nbytes = compared};
   tinytl_task own_task = *task;
   tinytl_error reason;
@@ -57,18 +79,20 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
   const int n_methods = resumed ? resumed->n_methods : TINYTL_N_AUTO_METHODS;
   for (int i = 0; i < n_methods; i++) {
     const tinytl_plan *planned = &plan->plans[i];
+    const bool is_done = resumed && i < resumed->method_at;
+    size_t max_load_nbytes = 0;
     own.method = tinytl_auto_methods[i];
     if (resumed) own.optimizer = resumed->optimizers[i];
     carry.asks_mirror = i == 0 && options->mirror == TINYTL_SWITCH_AUTO;
     plan->carried[i] = carry.nbytes;
-    const tinytl_status status = plan_if_possible(&own_task, &own, &plan->plans[i], &reason);
-    if (i > 0 && !resumed &&
-        (status == TINYTL_ERROR_MEMORY_LIMIT || status == TINYTL_ERROR_MODEL)) {
+    const tinytl_status status =
+        plan_if_possible(&own_task, &own, &plan->plans[i], &max_load_nbytes, &reason);
+    if (i > 0 && !resumed && is_no_place(status)) {
       plan->why_not = status;
       break;
     }
     const bool is_limited = status == TINYTL_ERROR_MEMORY_LIMIT;
-    const bool is_largest = is_limited && planned->smallest_bytes > most;
+    const bool is_largest = is_limited && !is_done && planned->smallest_bytes > most;
     if (is_largest) most = planned->smallest_bytes;
     /* The methods to come may want a larger limit still. */
     const bool goes_on =
@@ -76,9 +100,38 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
     if ((is_largest || !goes_on) && error) *error = reason;
     if (!goes_on) return status;
     plan->n_methods++;
-    carry.nbytes = compared + sizeof *carry.adapter + planned->trained_bytes;
+    if (i == 0 && options->memory_limit)
+      carry.max_load_nbytes = plan->max_load_nbytes = max_load_nbytes;
+    carry.nbytes = compared + carried_nbytes(task, options, planned);
   }
   return most > 0 ? TINYTL_ERROR_MEMORY_LIMIT : TINYTL_OK;
+}
+
+/* Where none fits, the error is that of the one which wants least. */
+tinytl_status tinytl_largest_plan_make(const tinytl_task *task, const tinytl_train_options *options,
+                                       tinytl_plan *plan, tinytl_error *error) {
+  tinytl_train_options own = *options;
+  tinytl_status found = TINYTL_ERROR_MEMORY_LIMIT;
+  tinytl_error why;
+  for (int i = 0; i < TINYTL_N_AUTO_METHODS; i++) {
+    tinytl_plan planned = {0};
+    tinytl_error reason;
+    own.method = tinytl_auto_methods[i];
+    const tinytl_status status = plan_if_possible(task, &own, &planned, NULL, &reason);
+    if (status == TINYTL_OK) {
+      *plan = planned;
+      found = TINYTL_OK;
+    } else if (!is_no_place(status) || (i == 0 && status == TINYTL_ERROR_MODEL)) {
+      if (error) *error = reason;
+      return status;
+    } else if (status == TINYTL_ERROR_MEMORY_LIMIT && found != TINYTL_OK &&
+               (i == 0 || planned.smallest_bytes < plan->smallest_bytes)) {
+      *plan = planned;
+      why = reason;
+    }
+  }
+  if (found != TINYTL_OK && error) *error = why;
+  return found;
 }
 
 tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, int n_train_images,
@@ -98,9 +151,11 @@ tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, i
                             .val = n_val_images > 0 ? &val : NULL,
                             .base_nbytes = base_nbytes};
   if (options->method != TINYTL_METHOD_AUTO) return tinytl_method_plan(&task, options, plan, error);
+  if (!task.val) return tinytl_largest_plan_make(&task, options, plan, error);
   tinytl_auto_plan all;
   const tinytl_status status = tinytl_auto_plan_make(&task, options, NULL, &all, error);
-  *plan = all.plans[all.n_methods > 0 ? all.n_methods - 1 : 0];
+  if (status == TINYTL_OK || status == TINYTL_ERROR_MEMORY_LIMIT)
+    *plan = all.plans[all.n_methods > 0 ? all.n_methods - 1 : 0];
   return status;
 }
 

@@ -125,7 +125,9 @@ static tinytl_status make_lanes(tinytl_predictor *predictor, int n_images,
                                 const tinytl_loader_options *options, lanes *l,
                                 tinytl_error *error) {
   const size_t arena = predictor->program->nbytes, loader = tinytl_loader_nbytes(options);
-  const size_t arenas = (size_t)(l->n - 1) * arena; /* the first lane has the predictor's own */
+  size_t arenas; /* the first lane has the predictor's own */
+  if (!tinytl_size_mul((size_t)l->n - 1, arena, &arenas))
+    return tinytl_fail_memory(error, SIZE_MAX);
   l->order = malloc((size_t)n_images * sizeof *l->order);
   if (arenas > 0) l->arenas = aligned_alloc(TINYTL_ARENA_ALIGN, arenas);
   l->loader_memory = malloc(loader);

@@ -61,6 +61,18 @@ static bool parse_methods(const json_t *names, tinytl_method method, tinytl_carr
   return carry->n_methods == 0 || known;
 }
 
+/* Which of auto's methods it is at, in the first training or the second. */
+static tinytl_status find_place(const tinytl_resume *r, tinytl_carry *carry, tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  json_t *state = NULL;
+  const char *key = tinytl_resume_is_refit(r) ? "tinytl.refit" : "tinytl.auto";
+  TINYTL_TRY(tinytl_sealed_object(&r->file, key, where, &state, error));
+  const tinytl_status status =
+      tinytl_json_int(state, "step", 0, carry->n_methods - 1, where, &carry->method_at, error);
+  json_decref(state);
+  return status;
+}
+
 tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options *options,
                                    tinytl_carry *carry, tinytl_error *error) {
   char where[TINYTL_ST_WHERE];
@@ -80,6 +92,7 @@ tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options 
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: expected a known method, optimizer and methods of auto", where);
   if (options->method == TINYTL_METHOD_AUTO && theirs.n_methods > 0) {
+    TINYTL_TRY(find_place(r, &theirs, error));
     *carry = theirs;
     return TINYTL_OK; /* its optimizers are those of carry */
   }

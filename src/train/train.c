@@ -16,6 +16,7 @@ typedef struct session {
   tinytl_auto_plan plan;
   tinytl_carry carry;
   float *right;         /* [validation images], of the method that is trained */
+  bool *unreadable;     /* [training, then validation images], of all methods */
   tinytl_joined joined; /* with refit */
   tinytl_plan largest;
   double start, setup_seconds;
@@ -76,12 +77,13 @@ static void choose_mirroring(session *s, tinytl_mirror_answer answer) {
 
 static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *goes_on) {
   const int i = s->carry.method_at;
-  tinytl_outcome outcome = {.right = s->right};
+  tinytl_outcome outcome = {.right = s->right, .unreadable = s->unreadable};
   s->options.method = tinytl_auto_methods[i];
   s->options.optimizer = s->carry.optimizers[i];
   s->carry.asks_mirror = s->carry.mirror == TINYTL_SWITCH_AUTO && s->carry.n_methods > 1;
   s->options.mirror = s->carry.mirror;
   s->carry.nbytes = s->plan.carried[i];
+  s->carry.max_load_nbytes = i > 0 ? s->plan.max_load_nbytes : 0;
   TINYTL_TRY(tinytl_method_train(&s->task, &s->options, resume, &outcome, s->error));
   s->n_run += outcome.n_run;
   s->setup_seconds += outcome.report.setup_seconds;
@@ -151,13 +153,14 @@ static tinytl_status run_auto(session *s, const tinytl_resume *resume) {
 
 /* With nothing to choose by: the largest that fits. */
 static tinytl_status choose_unseen(session *s) {
-  TINYTL_TRY(tinytl_auto_plan_make(&s->task, &s->options, NULL, &s->plan, s->error));
-  s->options.method = s->plan.plans[s->plan.n_methods - 1].method;
+  tinytl_plan plan;
+  TINYTL_TRY(tinytl_largest_plan_make(&s->task, &s->options, &plan, s->error));
+  s->options.method = plan.method;
   return TINYTL_OK;
 }
 
 static tinytl_status run_method(session *s, const tinytl_resume *resume) {
-  tinytl_outcome outcome = {0};
+  tinytl_outcome outcome = {.unreadable = s->unreadable};
   TINYTL_TRY(tinytl_method_train(&s->task, &s->options, resume, &outcome, s->error));
   s->carry.adapter = outcome.adapter;
   s->carry.report = outcome.report;
@@ -197,13 +200,13 @@ static int first_refit(const session *s, tinytl_method kept) {
 /* Of method i. */
 static void set_refit(const session *s, const tinytl_found *found, int i,
                       tinytl_train_options *options, tinytl_carry *carry) {
-  options->skip = NULL; /* they were told of */
   options->optimizer = found->report.plan.optimizer;
   if (!s->task.carry) return;
   options->method = tinytl_auto_methods[i];
   options->optimizer = s->carry.optimizers[i];
   options->mirror = found->mirror;
   carry->nbytes = s->plan.carried[i];
+  carry->max_load_nbytes = s->plan.max_load_nbytes;
   carry->gain = options->method == TINYTL_METHOD_LAST ? 0 : found->gain;
 }
 
@@ -229,7 +232,7 @@ static tinytl_status refit_from(session *s, tinytl_found *found, const tinytl_re
     options.refitting(options.context, found->report.method, task.train->n_images);
   *report = found->report;
   do {
-    tinytl_outcome outcome = {0};
+    tinytl_outcome outcome = {.unreadable = s->unreadable};
     set_refit(s, found, found->method_at, &options, &carry);
     TINYTL_TRY(tinytl_method_train(&task, &options, resume, &outcome, s->error));
     tinytl_adapter_free(s->carry.adapter);
@@ -352,7 +355,9 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
   TINYTL_TRY(tinytl_images_check(train, s.task.val, error));
   TINYTL_TRY(make_joined(&s));
   s.task.base_nbytes = tinytl_resident_nbytes();
-  const tinytl_status status = run(&s);
+  const size_t n_images = (size_t)train->n_images + (s.task.val ? (size_t)val->n_images : 0);
+  s.unreadable = calloc(n_images, sizeof *s.unreadable);
+  const tinytl_status status = s.unreadable ? run(&s) : tinytl_fail_memory(error, n_images);
   if (status == TINYTL_OK) {
     *adapter = s.carry.adapter;
     if (report) complete_report(&s, report);
@@ -361,6 +366,7 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
   }
   free(s.carry.right);
   free(s.right);
+  free(s.unreadable);
   tinytl_joined_clear(&s.joined);
   return status;
 }

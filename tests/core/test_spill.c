@@ -48,6 +48,7 @@ static void test_errors(void **state) {
   const char *nowhere = pictures_path(&dir, "nowhere");
   assert_int_equal(tinytl_spill_create(nowhere, &spill, &error), TINYTL_ERROR_INTERNAL);
   assert_non_null(strstr(error.message, nowhere));
+  assert_int_equal(tinytl_spill_create("", &spill, &error), TINYTL_ERROR_INTERNAL);
 
   assert_int_equal(tinytl_spill_create(dir.path, &spill, NULL), TINYTL_OK);
   char byte = 0;

@@ -262,6 +262,7 @@ static void test_wrong_fields(void **state) {
 /* mobilenet-v2-0.1: layer 0 is 3 -> 8, kernel 3; layer 1 depthwise. */
 static void test_wrong_layers(void **state) {
   static const char *const norm[][2] = {
+      {"\"norm\"", "\"auto\""}, /* of a run, not of an adapter */
       {"layers.0.gain", "layers.0.gaim"},
       {"layers.0.gain\":{\"dtype\":\"F32\",\"shape\":[8]",
        "layers.0.gain\":{\"dtype\":\"F32\",\"shape\":[9]"},

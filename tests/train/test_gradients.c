@@ -117,6 +117,23 @@ static void test_deferred_is_the_same(void **state) {
   destroy(f);
 }
 
+/* Factors of large maps and batches, which words of 32 bits cannot count, are never fewer than the
+ * weight's values. */
+static void test_more_than_can_be_counted(void **state) {
+  (void)state;
+  enum { LARGE_BATCH = 4096, LARGE_SIZE = 1024 };
+  fixture *f = calloc(1, sizeof *f);
+  f->backbone = tiny_backbone(TINYTL_WEIGHTS_INT8, TINYTL_PAD_SAME, false);
+  assert_int_equal(tinytl_network_init(&f->network, f->backbone, LARGE_SIZE, 2, false, NULL),
+                   TINYTL_OK);
+  tinytl_params_layout(&f->params, &f->network, TINYTL_METHOD_FULL);
+  tinytl_gradients_layout(&f->deferred, &f->params, &f->network, tinytl_kernels_get(), LARGE_BATCH);
+  assert_int_equal(f->deferred.n_deferred, 0);
+  assert_int_equal(f->deferred.n, f->params.n_trained);
+  tinytl_backbone_free(f->backbone);
+  free(f);
+}
+
 /* All weights of the convolutions but the first, whose input is no map, are deferred where those
  * are small. */
 static void test_deferred_convolutions(void **state) {
@@ -157,6 +174,7 @@ static void test_layout(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_deferred_is_the_same),
+      cmocka_unit_test(test_more_than_can_be_counted),
       cmocka_unit_test(test_deferred_convolutions),
       cmocka_unit_test(test_layout),
   };

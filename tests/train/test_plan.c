@@ -226,6 +226,67 @@ static void test_auto_ends_where_it_does_not_fit(void **state) {
   assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &some, NULL), TINYTL_OK);
 }
 
+/* Features of so many pictures take more than all that bias trains, and have no file to go to. */
+static void test_last_is_too_much(void **state) {
+  const tinytl_images train = {.n_images = 100000, .n_classes = N_CLASSES};
+  const tinytl_images val = {.n_images = N_VAL, .n_classes = N_CLASSES};
+  tinytl_task task = {.backbone = *state, .train = &train, .base_nbytes = BASE};
+  tinytl_train_options options = options_of(TINYTL_METHOD_BIAS);
+  tinytl_plan bias, p;
+  tinytl_error error;
+  char words[40];
+  options.spill_dir = NULL;
+  assert_int_equal(tinytl_method_plan(&task, &options, &bias, NULL), TINYTL_OK);
+  options.method = TINYTL_METHOD_AUTO;
+  options.memory_limit = bias.smallest_bytes;
+  assert_int_equal(tinytl_largest_plan_make(&task, &options, &p, NULL), TINYTL_OK);
+  assert_int_equal(p.method, TINYTL_METHOD_BIAS);
+  options.memory_limit = 1;
+  assert_int_equal(tinytl_largest_plan_make(&task, &options, &p, &error),
+                   TINYTL_ERROR_MEMORY_LIMIT);
+  snprintf(words, sizeof words, "would do is %.1fM", (double)bias.smallest_bytes / 1e6);
+  assert_non_null(strstr(error.message, words));
+  options.memory_limit = 0;
+  assert_int_equal(tinytl_largest_plan_make(&task, &options, &p, NULL), TINYTL_OK);
+  assert_int_equal(p.method, TINYTL_METHOD_LITE_BIAS);
+  /* A run that is at bias goes on; one that is at last does not. */
+  tinytl_carry resumed = {.n_methods = 2};
+  tinytl_auto_plan plan;
+  task.val = &val;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &plan, NULL), TINYTL_OK);
+  options.memory_limit = plan.plans[1].smallest_bytes;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &plan, NULL),
+                   TINYTL_ERROR_MEMORY_LIMIT);
+  resumed.method_at = 1;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &plan, NULL), TINYTL_OK);
+}
+
+static void save_nothing(void *context, const tinytl_checkpoint *checkpoint) {
+  (void)context, (void)checkpoint;
+}
+
+/* Names are carried from method to method with the adapter, and printed twice into a checkpoint. */
+static void test_long_names(void **state) {
+  char name[1000];
+  const char *names[N_CLASSES];
+  memset(name, 'x', sizeof name - 1);
+  name[sizeof name - 1] = '\0';
+  for (int c = 0; c < N_CLASSES; c++) names[c] = name;
+  const tinytl_images unnamed = {.n_images = N_TRAIN, .n_classes = N_CLASSES};
+  const tinytl_images val = {.n_images = N_VAL, .n_classes = N_CLASSES};
+  tinytl_images train = unnamed;
+  tinytl_task task = {.backbone = *state, .train = &train, .val = &val, .base_nbytes = BASE};
+  tinytl_train_options options = options_of(TINYTL_METHOD_AUTO);
+  tinytl_auto_plan without, with, saved;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, NULL, &without, NULL), TINYTL_OK);
+  train.class_names = names;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, NULL, &with, NULL), TINYTL_OK);
+  options.save = save_nothing;
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, NULL, &saved, NULL), TINYTL_OK);
+  assert_true(with.carried[1] >= without.carried[1] + N_CLASSES * sizeof name);
+  assert_true(saved.carried[1] >= with.carried[1] + 2 * N_CLASSES * sizeof name);
+}
+
 /* A picture that needs much to decode is planned for; under a limit it gets what is left. */
 static size_t five_megabytes(void *context, const tinytl_view *view) {
   const size_t need = 5000000;
@@ -250,6 +311,27 @@ static void test_pictures(void **state) {
     if (i == 3) assert_true(view.max_nbytes >= 1000000 && view.max_nbytes < 5000000);
     tinytl_trainer_free(t);
   }
+}
+
+/* A later method of auto has room for every picture that the first one had room for, or does not
+ * fit: else it would be trained on others. */
+static void test_pictures_of_auto(void **state) {
+  const tinytl_images images = {
+      .n_images = N_TRAIN, .n_classes = N_CLASSES, .load_nbytes = five_megabytes};
+  tinytl_carry carry = {.n_methods = TINYTL_N_AUTO_METHODS};
+  const tinytl_task task = {
+      .backbone = *state, .train = &images, .carry = &carry, .base_nbytes = BASE};
+  tinytl_train_options options = options_of(TINYTL_METHOD_BIAS);
+  tinytl_plan whole, p;
+  assert_int_equal(tinytl_method_plan(&task, &options, &whole, NULL), TINYTL_OK);
+  options.memory_limit = whole.base_bytes + whole.total_bytes - 3500000;
+  assert_int_equal(tinytl_method_plan(&task, &options, &p, NULL), TINYTL_OK);
+  assert_true(p.picture_bytes < 5000000);
+  carry.max_load_nbytes = 5000000;
+  assert_int_equal(tinytl_method_plan(&task, &options, &p, NULL), TINYTL_ERROR_MEMORY_LIMIT);
+  options.memory_limit = p.smallest_bytes;
+  assert_int_equal(tinytl_method_plan(&task, &options, &p, NULL), TINYTL_OK);
+  assert_true(p.picture_bytes >= 5000000);
 }
 
 /* The public call counts this process. */
@@ -396,7 +478,10 @@ int main(void) {
       cmocka_unit_test(test_optimizer_by_name),
       cmocka_unit_test(test_auto_takes_what_fits),
       cmocka_unit_test(test_auto_ends_where_it_does_not_fit),
+      cmocka_unit_test(test_last_is_too_much),
+      cmocka_unit_test(test_long_names),
       cmocka_unit_test(test_pictures),
+      cmocka_unit_test(test_pictures_of_auto),
       cmocka_unit_test(test_base),
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_savings_change_nothing),
