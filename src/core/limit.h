@@ -4,7 +4,8 @@
 
 #include "core/status.h"
 
-/* Touched of a thread's stack: the largest operator's buffers are 40 KB (conv_dense, conv_rgb). */
+/* Counted for what is touched of a thread's stack: some dozen KB, as few convolutions fill the 40
+ * KB that the largest operators have for buffers (conv_dense, conv_rgb). */
 #define TINYTL_STACK_NBYTES ((size_t)32 * 1024)
 
 /* The limit, in bytes, to name as the smallest under which this many would do, what the process

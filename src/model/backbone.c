@@ -216,7 +216,11 @@ static tinytl_status build(tinytl_backbone *to, const tinytl_backbone *from, tin
 
   storage block = {0};
   TINYTL_TRY(copy_values(&block, from, type, to, error));
-  const size_t nbytes = block.n_floats * sizeof *block.floats + block.n_bytes;
+  size_t nbytes;
+  if (!tinytl_size_mul(block.n_floats, sizeof *block.floats, &nbytes) ||
+      nbytes > SIZE_MAX - block.n_bytes)
+    return tinytl_fail_memory(error, SIZE_MAX);
+  nbytes += block.n_bytes;
   /* NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): there is a classifier at least */
   to->storage = malloc(nbytes);
   if (!to->storage) return tinytl_fail_memory(error, nbytes);
