@@ -151,10 +151,8 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
   if (found.fits && limit) { /* what is left is for large pictures */
     const size_t without =
         t->plan.base_bytes + t->plan.total_bytes - tinytl_trainer_decoding_nbytes(t);
-    t->max_load_nbytes =
-        t->carry && t->carry->max_load_nbytes
-            ? t->carry->max_load_nbytes
-            : (limit - LIMIT_MARGIN - without) / (size_t)tinytl_trainer_n_decoders(t);
+    const size_t left = (limit - LIMIT_MARGIN - without) / (size_t)tinytl_trainer_n_decoders(t);
+    t->max_load_nbytes = t->carry && t->carry->max_load_nbytes ? least : left;
     t->load_nbytes = tinytl_trainer_load_nbytes(t);
   }
   TINYTL_TRY(count_one_lane(t, backbone, &choices, error));
