@@ -20,7 +20,7 @@ static const struct command {
     {"plan", cli_plan, "say how much memory training would take"},
     {"eval", cli_eval, "measure accuracy on pictures that were not trained on"},
     {"predict", cli_predict, "classify pictures"},
-    {"info", cli_info, "say what a backbone, adapter or super-net holds"},
+    {"info", cli_info, "say what a backbone, adapter, super-net or checkpoint holds"},
     {"import", cli_import, "turn a TFLite, safetensors or PyTorch model into a backbone"},
     {"init", cli_init, "make a randomly initialised backbone"},
     {"pretrain", cli_pretrain, "train a backbone or super-net from nothing"},
