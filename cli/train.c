@@ -127,6 +127,8 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
   const char *method = tinytl_method_name(step->method);
   if (!args->quiet && !step->tried) {
     cli_note("%s is not tried: %s", method, step->reason);
+  } else if (!args->quiet && !isfinite(step->val_top1)) {
+    cli_note("%s is left: %s", method, step->reason);
   } else if (!args->quiet && !isfinite(step->gain)) {
     cli_note("%s: validation %.1f %%", method, 100 * (double)step->val_top1);
   } else if (!args->quiet) {

@@ -37,7 +37,7 @@ typedef struct tinytl_auto_step {
   bool tried;        /* false: it does not fit in the memory limit, or the backbone has no place for
                         lite modules */
   bool kept;         /* it is the best so far; what is kept last is the adapter */
-  float val_top1;    /* 0 to 1; NAN: not tried */
+  float val_top1;    /* 0 to 1; NAN: not tried, or its loss was not finite: it is left then */
   float gain, noise; /* over the best before: mean probability of the right class, picture by
                         picture, -1 to 1, and its standard error; NAN: there was none before */
   float expected;    /* gain, with what the method gained on other sets; NAN as above */
@@ -45,7 +45,7 @@ typedef struct tinytl_auto_step {
                         than 1 for lite+bias where bias gained much; NAN: not tried */
   int epochs; /* done; where bias gained much the rule's are for up to twice the pictures, also
                  under an lr that was asked for; 0: not tried */
-  const char *reason; /* why it was kept, left or not tried */
+  const char *reason; /* why it was kept, left or not tried; valid while it is told */
 } tinytl_auto_step;
 
 /* Under TINYTL_METHOD_AUTO: whether methods from now on train on mirrored pictures. */
@@ -162,7 +162,8 @@ typedef struct tinytl_train_report {
  * and goes on while a method is expected to gain half a point: by how much more probability it
  * gives to the right classes of `val` than the best before it, picture by picture, and the less
  * these tell, the more by what it gained on other sets. A method that does not fit in the memory
- * limit beside what is kept of the best, or that the backbone has no place for, is not tried. The
+ * limit beside what is kept of the best, or that the backbone has no place for, is not tried; one
+ * after LAST whose loss is not finite is left. The
  * options hold for every method; LAST must fit, whose features need room in memory or, with
  * spill_dir, in a file. Without `val` the largest method that fits is trained.
  *

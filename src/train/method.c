@@ -150,7 +150,8 @@ static tinytl_status validate(session *s, tinytl_score *result) {
 }
 
 static tinytl_status add_fed(session *s, const tinytl_fed *fed) {
-  if (fed->odd >= 0)
+  s->outcome->diverged = fed->odd >= 0;
+  if (s->outcome->diverged)
     return tinytl_fail(s->error, TINYTL_ERROR_DATA,
                        "the loss is not finite in epoch %d at picture %d: expected a number, "
                        "found %g; a lower learning rate may help",
@@ -296,12 +297,14 @@ static tinytl_status make_adapter(session *s) {
   const float *values = t->values;
   tinytl_trainer_finish(t);
   /* The last update comes after the last loss that was looked at. */
-  for (size_t i = 0; i < t->params->n; i++)
-    if (!isfinite(values[i]))
+  for (size_t i = 0; i < t->params->n; i++) {
+    s->outcome->diverged = !isfinite(values[i]);
+    if (s->outcome->diverged)
       return tinytl_fail(s->error, TINYTL_ERROR_DATA,
                          "a trained value is not finite: expected a number, found %g; a lower "
                          "learning rate may help",
                          (double)values[i]);
+  }
   TINYTL_TRY(tinytl_params_to_adapter(t->params, t->network, values, t->train->class_names,
                                       s->at.val_top1, &s->outcome->adapter, s->error));
   s->outcome->adapter->temperature = s->temperature;

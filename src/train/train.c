@@ -84,7 +84,25 @@ static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *go
   s->options.mirror = s->carry.mirror;
   s->carry.nbytes = s->plan.carried[i];
   s->carry.max_load_nbytes = i > 0 ? s->plan.max_load_nbytes : 0;
-  TINYTL_TRY(tinytl_method_train(&s->task, &s->options, resume, &outcome, s->error));
+  tinytl_error reason;
+  const tinytl_status status =
+      tinytl_method_train(&s->task, &s->options, resume, &outcome, &reason);
+  if (outcome.diverged && s->carry.adapter) {
+    tell(s, (tinytl_auto_step){.method = s->options.method,
+                               .tried = true,
+                               .val_top1 = NAN,
+                               .gain = NAN,
+                               .noise = NAN,
+                               .expected = NAN,
+                               .rate = NAN,
+                               .reason = reason.message});
+    *goes_on = false;
+    return TINYTL_OK;
+  }
+  if (status != TINYTL_OK) {
+    if (s->error) *s->error = reason;
+    return status;
+  }
   s->n_run += outcome.n_run;
   s->setup_seconds += outcome.report.setup_seconds;
   if (s->carry.asks_mirror) choose_mirroring(s, outcome.mirror);

@@ -18,6 +18,7 @@ typedef struct fixture {
   tinytl_error error;
   volatile int stop;
   int stop_after; /* epochs */
+  int n_steps;    /* of auto that were told */
   int n_told;     /* pictures that `skip` was told of */
   char told[MAX_TOLD][32];
 } fixture;
@@ -229,6 +230,37 @@ static void test_loss_not_finite(void **state) {
   }
 }
 
+static void count_steps(void *context, const tinytl_auto_step *step) {
+  fixture *f = context;
+  assert_int_equal(step->method, f->n_steps == 0 ? TINYTL_METHOD_LAST : TINYTL_METHOD_BIAS);
+  assert_true(step->tried);
+  assert_int_equal(step->kept, f->n_steps == 0);
+  assert_int_equal(isfinite(step->val_top1), f->n_steps == 0);
+  if (f->n_steps++ > 0) assert_non_null(strstr(step->reason, "loss is not finite"));
+}
+
+/* Features of 1e12 and a rate that the classifier bears, but no bias before such weights: what was
+ * kept is not lost. */
+static void test_auto_leaves_what_diverges(void **state) {
+  (void)state;
+  fixture *f = make(TINYTL_METHOD_AUTO);
+  tinytl_adapter *adapter = NULL;
+  tinytl_backbone_free(f->backbone);
+  f->backbone = plain_backbone(1e6f);
+  f->options.optimizer = TINYTL_OPTIMIZER_SGD;
+  f->options.lr = 10;
+  f->options.stepped = count_steps;
+  memset(&f->error, 0, sizeof f->error);
+  assert_int_equal(tinytl_train(f->backbone, &f->train.images, &f->val.images, &f->options,
+                                &adapter, &f->report, &f->error),
+                   TINYTL_OK);
+  assert_int_equal(f->error.message[0], 0);
+  assert_int_equal(f->n_steps, 2);
+  assert_int_equal(f->report.method, TINYTL_METHOD_LAST);
+  tinytl_adapter_free(adapter);
+  destroy(f);
+}
+
 /* One update alone, and it overflows, as all pictures pull the same way: every loss was finite
  * before it. */
 static void test_values_not_finite(void **state) {
@@ -312,6 +344,7 @@ int main(void) {
       cmocka_unit_test(test_unusable_sets),
       cmocka_unit_test(test_stop),
       cmocka_unit_test(test_loss_not_finite),
+      cmocka_unit_test(test_auto_leaves_what_diverges),
       cmocka_unit_test(test_values_not_finite),
       cmocka_unit_test(test_options_out_of_range),
       cmocka_unit_test(test_lite_needs_inverted_residuals),
