@@ -22,6 +22,7 @@ test:
 
 # Address and undefined-behaviour sanitizers; clang; other processors, under an emulator; the thread sanitizer over
 # everything with threads; pre-training over ranks that mpirun starts. A preset each.
+PACKAGES =
 check-clang: PACKAGES = clang
 check-arm64: PACKAGES = arm64
 check-armhf: PACKAGES = armhf

@@ -207,6 +207,7 @@ static void print_checkpoint_json(const tinytl_checkpoint_info *info, const char
   cli_json_int(&json, "train_images", info->n_train_images);
   cli_json_int(&json, "val_images", info->n_val_images);
   if (info->run == TINYTL_RUN_TRAIN) {
+    cli_json_bool(&json, "refit", info->is_refit);
     cli_json_real(&json, "val_top1", (double)info->val_top1);
     cli_json_text(&json, "version", info->version);
     cli_json_text(&json, "kernels", info->kernels);
@@ -236,11 +237,12 @@ void cli_checkpoint_print(const tinytl_checkpoint_info *info, const char *path, 
   print_text(runs[info->run].subject, info->subject);
   if (has_epochs(info)) print_position(info);
   if (info->run == TINYTL_RUN_SEARCH) printf("measured      %d sub-nets\n", info->n_measured);
-  printf("pictures      %d for training, %d for validation, %d classes\n", info->n_train_images,
-         info->n_val_images, info->n_classes);
+  printf("pictures      %d for training, %d for validation%s, %d classes\n", info->n_train_images,
+         info->n_val_images, info->is_refit ? " (once more, on all)" : "", info->n_classes);
   if (info->run != TINYTL_RUN_TRAIN) return;
   if (isfinite(info->val_top1))
-    printf("validation    %.1f %% top-1 so far\n", 100 * (double)info->val_top1);
+    printf("validation    %.1f %% top-1%s\n", 100 * (double)info->val_top1,
+           info->is_refit ? "" : " so far");
   print_text("saved by", info->version);
   print_text("kernels", info->kernels);
   print_text("backbone", info->backbone_sha256);

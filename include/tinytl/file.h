@@ -30,12 +30,14 @@ typedef struct tinytl_checkpoint_info {
   tinytl_run_kind run;
   char subject[64]; /* the method that is trained, the architecture, or "quick" or "full" */
   int epoch;        /* that is going on, from 1; one more than there are: all are done. Of a
-                       search: of adapting, 0 in mode quick */
+                       search: of adapting; in mode quick it says nothing */
   int n_epochs;     /* 0: not told, of a search with the default */
   int image;        /* training pictures of this epoch that are done */
   int n_measured;   /* sub-nets, of a search */
   int n_classes, n_train_images, n_val_images;
-  float val_top1; /* 0 to 1, of the epoch that is kept; NAN: none yet, or not of a training */
+  bool is_refit;  /* a training once more, on all pictures, none of which are for validation then */
+  float val_top1; /* 0 to 1, of the epoch that is kept, or before a refit; NAN: none yet, or not of
+                     a training */
   char version[32], kernels[16]; /* of the library that saved it; "": not told */
   char backbone_sha256[65];      /* of a training; else "" */
 } tinytl_checkpoint_info;

@@ -37,7 +37,7 @@ typedef struct tinytl_auto_step {
   bool tried;        /* false: it does not fit in the memory limit, or the backbone has no place for
                         lite modules */
   bool kept;         /* it is the best so far; what is kept last is the adapter */
-  float val_top1;    /* 0 to 1; NAN: not tried, or its loss was not finite: it is left then */
+  float val_top1;    /* 0 to 1; NAN: not tried, or left without an accuracy */
   float gain, noise; /* over the best before: mean probability of the right class, picture by
                         picture, -1 to 1, and its standard error; NAN: there was none before */
   float expected;    /* gain, with what the method gained on other sets; NAN as above */
@@ -163,9 +163,9 @@ typedef struct tinytl_train_report {
  * gives to the right classes of `val` than the best before it, picture by picture, and the less
  * these tell, the more by what it gained on other sets. A method that does not fit in the memory
  * limit beside what is kept of the best, or that the backbone has no place for, is not tried; one
- * after LAST whose loss is not finite is left. The
- * options hold for every method; LAST must fit, whose features need room in memory or, with
- * spill_dir, in a file. Without `val` the largest method that fits is trained.
+ * after LAST whose loss is not finite, or for which the limit has no room for any picture of a
+ * class, is left. The options hold for every method; LAST must fit, whose features need room in
+ * memory or, with spill_dir, in a file. Without `val` the largest method that fits is trained.
  *
  * With options->refit, and few pictures, the method that was kept is trained anew on both sets, for
  * all of its epochs; temperature, threshold and val_top1 stay those that `val` gave.

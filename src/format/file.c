@@ -92,16 +92,41 @@ static tinytl_status read_subject(const tinytl_sealed_file *file, const char *ke
   return status;
 }
 
-/* Of the state's scores the first; NAN where there are none. */
-static tinytl_status read_val_top1(const tinytl_sealed_file *file, float *val_top1,
+/* 0 to 1; absent: NAN. */
+static tinytl_status read_share(const json_t *item, const char *where, float *share,
+                                tinytl_error *error) {
+  const double value = json_is_number(item) ? json_number_value(item) : -1;
+  if (!item) return TINYTL_OK;
+  if (!(value >= 0 && value <= 1))
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected an accuracy of 0 to 1", where);
+  *share = (float)value;
+  return TINYTL_OK;
+}
+
+/* What was found before a refit, or of this training's scores the first. */
+static tinytl_status read_val_top1(const tinytl_sealed_file *file, bool is_refit, float *val_top1,
                                    tinytl_error *error) {
   char where[TINYTL_ST_WHERE];
   json_t *json = NULL;
-  TINYTL_TRY(tinytl_sealed_object(file, "tinytl.state", where, &json, error));
-  const json_t *score = json_array_get(json_object_get(json, "scores"), 0);
-  if (json_is_number(score)) *val_top1 = (float)json_number_value(score);
+  const char *key = is_refit ? "tinytl.refit" : "tinytl.state";
+  TINYTL_TRY(tinytl_sealed_object(file, key, where, &json, error));
+  const json_t *item = is_refit ? json_object_get(json, "val_top1")
+                                : json_array_get(json_object_get(json, "scores"), 0);
+  const tinytl_status status = read_share(item, where, val_top1, error);
   json_decref(json);
-  return TINYTL_OK;
+  return status;
+}
+
+static tinytl_status check_position(const tinytl_sealed_file *file,
+                                    const tinytl_checkpoint_info *info, tinytl_error *error) {
+  const bool is_known = info->n_epochs > 0;
+  if (info->epoch >= 1 && (!is_known || info->epoch - 1 <= info->n_epochs) &&
+      info->image <= info->n_train_images)
+    return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                     "%s: tinytl.state: epoch %d of %d, picture %d of %d, is none of its run",
+                     file->source->name, info->epoch, info->n_epochs, info->image,
+                     info->n_train_images);
 }
 
 static tinytl_status describe(const tinytl_sealed_file *file, tinytl_checkpoint_info *info,
@@ -116,10 +141,12 @@ static tinytl_status describe(const tinytl_sealed_file *file, tinytl_checkpoint_
   TINYTL_TRY(read_int(file, "tinytl.data", "classes", &info->n_classes, error));
   TINYTL_TRY(read_int(file, "tinytl.data", "train_images", &info->n_train_images, error));
   TINYTL_TRY(read_int(file, "tinytl.data", "val_images", &info->n_val_images, error));
+  TINYTL_TRY(check_position(file, info, error));
   copy_meta(file, "tinytl.version", info->version, sizeof info->version);
   copy_meta(file, "tinytl.kernels", info->kernels, sizeof info->kernels);
   copy_meta(file, "tinytl.backbone", info->backbone_sha256, sizeof info->backbone_sha256);
-  return read_val_top1(file, &info->val_top1, error);
+  info->is_refit = tinytl_safetensors_meta(file->header, "tinytl.refit") != NULL;
+  return read_val_top1(file, info->is_refit, &info->val_top1, error);
 }
 
 tinytl_status tinytl_checkpoint_describe(const void *bytes, size_t nbytes, const char *name,

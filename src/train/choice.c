@@ -79,12 +79,6 @@ static bool count_fitting(tinytl_trainer *t) {
   return true;
 }
 
-/* What pictures may take before anything is given up for larger ones: a method of auto must have
- * room for all that the one before had, or they would be trained on different pictures. */
-static size_t least_for_pictures(const tinytl_trainer *t) {
-  return tinytl_size_max(TINYTL_LEAST_FOR_PICTURES, t->carry ? t->carry->max_load_nbytes : 0);
-}
-
 /* Looks at every set of savings, with pictures taking max_load_nbytes at most (0: any). */
 static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backbone,
                                  tinytl_method method, size_t max_load_nbytes, search *found,
@@ -104,8 +98,8 @@ static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backb
       found->chosen = t->choices;
       found->max_load_nbytes = max_load_nbytes;
     }
-    const size_t least = least_for_pictures(t);
-    const size_t pictures = t->load_nbytes < least ? t->load_nbytes : least;
+    const size_t pictures =
+        t->load_nbytes < TINYTL_LEAST_FOR_PICTURES ? t->load_nbytes : TINYTL_LEAST_FOR_PICTURES;
     const size_t nbytes =
         total - tinytl_trainer_decoding_nbytes(t) + (size_t)tinytl_trainer_n_decoders(t) * pictures;
     if (nbytes >= found->smallest_nbytes) continue;
@@ -135,24 +129,22 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
                                 tinytl_method method, bool *fits, tinytl_error *error) {
   const size_t limit = t->options.memory_limit;
   search found = {.smallest_nbytes = SIZE_MAX};
-  const size_t least = least_for_pictures(t), most = tinytl_limit_for_pictures(limit);
-  TINYTL_TRY(
-      try_savings(t, backbone, method, limit ? tinytl_size_max(most, least) : 0, &found, error));
-  if (!found.fits) TINYTL_TRY(try_savings(t, backbone, method, least, &found, error));
+  TINYTL_TRY(try_savings(t, backbone, method, tinytl_limit_for_pictures(limit), &found, error));
+  if (!found.fits)
+    TINYTL_TRY(try_savings(t, backbone, method, TINYTL_LEAST_FOR_PICTURES, &found, error));
   if (found.smallest_nbytes == SIZE_MAX)
     return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
                        "method %s at image size %d: the plan overflows the address space",
                        tinytl_method_name(method), t->network->image_size);
   *fits = found.fits;
-  t->max_load_nbytes = found.fits ? found.max_load_nbytes : least;
+  t->max_load_nbytes = found.fits ? found.max_load_nbytes : TINYTL_LEAST_FOR_PICTURES;
   const tinytl_choices choices = found.fits ? found.chosen : found.least;
   TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
   tinytl_trainer_count(t);
   if (found.fits && limit) { /* what is left is for large pictures */
     const size_t without =
         t->plan.base_bytes + t->plan.total_bytes - tinytl_trainer_decoding_nbytes(t);
-    const size_t left = (limit - LIMIT_MARGIN - without) / (size_t)tinytl_trainer_n_decoders(t);
-    t->max_load_nbytes = t->carry && t->carry->max_load_nbytes ? least : left;
+    t->max_load_nbytes = (limit - LIMIT_MARGIN - without) / (size_t)tinytl_trainer_n_decoders(t);
     t->load_nbytes = tinytl_trainer_load_nbytes(t);
   }
   TINYTL_TRY(count_one_lane(t, backbone, &choices, error));

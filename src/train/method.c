@@ -82,6 +82,12 @@ static void tell_features(void *context, int n_done, int n) {
   report_progress(context, 0, n_done, n, NAN, false);
 }
 
+/* Of the pictures of a pass, which a method with more room might be able to read. */
+static tinytl_status note_unfit(session *s, tinytl_status status) {
+  s->outcome->is_unfit = status == TINYTL_ERROR_DATA;
+  return status;
+}
+
 /* Fills the feature cache. */
 static tinytl_status compute_features(session *s, tinytl_pass p) {
   tinytl_trainer *t = s->t;
@@ -90,7 +96,7 @@ static tinytl_status compute_features(session *s, tinytl_pass p) {
   TINYTL_TRY(tinytl_pass_begin(&p, 0, &view, s->error));
   while (p.n_given < p.n) {
     tinytl_pass_group g;
-    TINYTL_TRY(tinytl_pass_next(&p, &g, s->error));
+    TINYTL_TRY(note_unfit(s, tinytl_pass_next(&p, &g, s->error)));
     tinytl_trainer_test(t, g.samples, g.n);
     for (int i = 0; i < g.n; i++)
       TINYTL_TRY(tinytl_trainer_store_features(t, p.first_cached + g.samples[i].index,
@@ -143,15 +149,16 @@ static tinytl_status validate(session *s, tinytl_score *result) {
   tally counts = {0};
   TINYTL_TRY(judge_val(s, count_right, &counts));
   if (counts.n == 0)
-    return tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read");
+    return note_unfit(
+        s, tinytl_fail(s->error, TINYTL_ERROR_DATA, "no validation picture can be read"));
   const float top1 = (float)counts.n_right / (float)counts.n;
   *result = (tinytl_score){top1, sqrtf(top1 * (1 - top1) / (float)counts.n)};
   return TINYTL_OK;
 }
 
 static tinytl_status add_fed(session *s, const tinytl_fed *fed) {
-  s->outcome->diverged = fed->odd >= 0;
-  if (s->outcome->diverged)
+  s->outcome->is_unfit = fed->odd >= 0;
+  if (s->outcome->is_unfit)
     return tinytl_fail(s->error, TINYTL_ERROR_DATA,
                        "the loss is not finite in epoch %d at picture %d: expected a number, "
                        "found %g; a lower learning rate may help",
@@ -172,7 +179,7 @@ static tinytl_status train_epoch(session *s) {
   TINYTL_TRY(tinytl_pass_begin(&p, s->at.n_fed, &view, s->error));
   while (p.n_given < p.n) {
     tinytl_fed fed;
-    TINYTL_TRY(tinytl_pass_feed(&p, (uint64_t)epoch, &fed, s->error));
+    TINYTL_TRY(note_unfit(s, tinytl_pass_feed(&p, (uint64_t)epoch, &fed, s->error)));
     TINYTL_TRY(add_fed(s, &fed));
     if (t->n_fed > 0) {
       tinytl_trainer_update(t);
@@ -298,8 +305,8 @@ static tinytl_status make_adapter(session *s) {
   tinytl_trainer_finish(t);
   /* The last update comes after the last loss that was looked at. */
   for (size_t i = 0; i < t->params->n; i++) {
-    s->outcome->diverged = !isfinite(values[i]);
-    if (s->outcome->diverged)
+    s->outcome->is_unfit = !isfinite(values[i]);
+    if (s->outcome->is_unfit)
       return tinytl_fail(s->error, TINYTL_ERROR_DATA,
                          "a trained value is not finite: expected a number, found %g; a lower "
                          "learning rate may help",

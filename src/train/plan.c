@@ -13,9 +13,8 @@ static size_t typical_load_nbytes(void *context, const tinytl_view *view) {
   return 150 * 1000;
 }
 
-/* *max_load_nbytes (may be NULL): what pictures may take. */
-static tinytl_status plan_method(const tinytl_task *task, const tinytl_train_options *options,
-                                 tinytl_plan *plan, size_t *max_load_nbytes, tinytl_error *error) {
+tinytl_status tinytl_method_plan(const tinytl_task *task, const tinytl_train_options *options,
+                                 tinytl_plan *plan, tinytl_error *error) {
   tinytl_trainer *t = calloc(1, sizeof *t);
   if (!t) return tinytl_fail_memory(error, sizeof *t);
   t->options = *options;
@@ -24,14 +23,8 @@ static tinytl_status plan_method(const tinytl_task *task, const tinytl_train_opt
   t->carry = task->carry;
   const tinytl_status status = tinytl_trainer_choose(t, task->backbone, task->base_nbytes, error);
   if (status == TINYTL_OK || status == TINYTL_ERROR_MEMORY_LIMIT) *plan = t->plan;
-  if (max_load_nbytes) *max_load_nbytes = t->max_load_nbytes;
   tinytl_trainer_free(t);
   return status;
-}
-
-tinytl_status tinytl_method_plan(const tinytl_task *task, const tinytl_train_options *options,
-                                 tinytl_plan *plan, tinytl_error *error) {
-  return plan_method(task, options, plan, NULL, error);
 }
 
 /* Lite modules stand beside every inverted residual but the first. */
@@ -41,10 +34,9 @@ static bool can_do(const tinytl_backbone *backbone, tinytl_method method) {
 }
 
 static tinytl_status plan_if_possible(const tinytl_task *task, const tinytl_train_options *options,
-                                      tinytl_plan *plan, size_t *max_load_nbytes,
-                                      tinytl_error *error) {
+                                      tinytl_plan *plan, tinytl_error *error) {
   if (can_do(task->backbone, options->method))
-    return plan_method(task, options, plan, max_load_nbytes, error);
+    return tinytl_method_plan(task, options, plan, error);
   return tinytl_fail(error, TINYTL_ERROR_MODEL,
                      "method %s: the backbone has no place for lite modules",
                      tinytl_method_name(options->method));
@@ -80,13 +72,11 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
   for (int i = 0; i < n_methods; i++) {
     const tinytl_plan *planned = &plan->plans[i];
     const bool is_done = resumed && i < resumed->method_at;
-    size_t max_load_nbytes = 0;
     own.method = tinytl_auto_methods[i];
     if (resumed) own.optimizer = resumed->optimizers[i];
     carry.asks_mirror = i == 0 && options->mirror == TINYTL_SWITCH_AUTO;
     plan->carried[i] = carry.nbytes;
-    const tinytl_status status =
-        plan_if_possible(&own_task, &own, &plan->plans[i], &max_load_nbytes, &reason);
+    const tinytl_status status = plan_if_possible(&own_task, &own, &plan->plans[i], &reason);
     if (i > 0 && !resumed && is_no_place(status)) {
       plan->why_not = status;
       break;
@@ -100,8 +90,6 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
     if ((is_largest || !goes_on) && error) *error = reason;
     if (!goes_on) return status;
     plan->n_methods++;
-    if (i == 0 && options->memory_limit)
-      carry.max_load_nbytes = plan->max_load_nbytes = max_load_nbytes;
     carry.nbytes = compared + carried_nbytes(task, options, planned);
   }
   return most > 0 ? TINYTL_ERROR_MEMORY_LIMIT : TINYTL_OK;
@@ -117,7 +105,7 @@ tinytl_status tinytl_largest_plan_make(const tinytl_task *task, const tinytl_tra
     tinytl_plan planned = {0};
     tinytl_error reason;
     own.method = tinytl_auto_methods[i];
-    const tinytl_status status = plan_if_possible(task, &own, &planned, NULL, &reason);
+    const tinytl_status status = plan_if_possible(task, &own, &planned, &reason);
     if (status == TINYTL_OK) {
       *plan = planned;
       found = TINYTL_OK;

@@ -12,7 +12,6 @@ typedef struct tinytl_auto_plan {
   int n_methods;
   tinytl_plan plans[TINYTL_N_AUTO_METHODS];
   size_t carried[TINYTL_N_AUTO_METHODS]; /* bytes, of what each inherits */
-  size_t max_load_nbytes;                /* of tinytl_carry */
   tinytl_status why_not; /* of the method after these, MEMORY_LIMIT or MODEL; OK: none */
 } tinytl_auto_plan;
 /* With validation pictures. resumed NULL: what fits is chosen; else the run goes on, and its

@@ -83,11 +83,10 @@ static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *go
   s->carry.asks_mirror = s->carry.mirror == TINYTL_SWITCH_AUTO && s->carry.n_methods > 1;
   s->options.mirror = s->carry.mirror;
   s->carry.nbytes = s->plan.carried[i];
-  s->carry.max_load_nbytes = i > 0 ? s->plan.max_load_nbytes : 0;
   tinytl_error reason;
   const tinytl_status status =
       tinytl_method_train(&s->task, &s->options, resume, &outcome, &reason);
-  if (outcome.diverged && s->carry.adapter) {
+  if (outcome.is_unfit && s->carry.adapter) {
     tell(s, (tinytl_auto_step){.method = s->options.method,
                                .tried = true,
                                .val_top1 = NAN,
@@ -209,7 +208,7 @@ static int place_of(const session *s, tinytl_method method) {
   return i;
 }
 
-/* The first of the session that lead to the method that was kept: lite+bias begins with what bias
+/* The first of those that lead to the method that was kept: lite+bias begins with what bias
  * left. */
 static int first_refit(const session *s, tinytl_method kept) {
   return tinytl_min(place_of(s, kept), 1);
@@ -224,7 +223,6 @@ static void set_refit(const session *s, const tinytl_found *found, int i,
   options->optimizer = s->carry.optimizers[i];
   options->mirror = found->mirror;
   carry->nbytes = s->plan.carried[i];
-  carry->max_load_nbytes = s->plan.max_load_nbytes;
   carry->gain = options->method == TINYTL_METHOD_LAST ? 0 : found->gain;
 }
 

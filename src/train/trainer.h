@@ -14,10 +14,8 @@
 typedef struct tinytl_carry {
   int n_methods, method_at; /* that may be tried; which one this is, from 0 */
   tinytl_optimizer optimizers[TINYTL_N_AUTO_METHODS]; /* of each, chosen at the beginning */
-  size_t max_load_nbytes;  /* that pictures may take under a limit, by the first method; 0: it is
-                              that */
-  size_t nbytes;           /* of what follows */
-  tinytl_adapter *adapter; /* the best so far; NULL: none yet */
+  size_t nbytes;                                      /* of what follows */
+  tinytl_adapter *adapter;                            /* the best so far; NULL: none yet */
   float
       *right; /* [validation images] probabilities of the right class that it gives; NAN: unread */
   tinytl_train_report report; /* of it */

@@ -313,27 +313,6 @@ static void test_pictures(void **state) {
   }
 }
 
-/* A later method of auto has room for every picture that the first one had room for, or does not
- * fit: else it would be trained on others. */
-static void test_pictures_of_auto(void **state) {
-  const tinytl_images images = {
-      .n_images = N_TRAIN, .n_classes = N_CLASSES, .load_nbytes = five_megabytes};
-  tinytl_carry carry = {.n_methods = TINYTL_N_AUTO_METHODS};
-  const tinytl_task task = {
-      .backbone = *state, .train = &images, .carry = &carry, .base_nbytes = BASE};
-  tinytl_train_options options = options_of(TINYTL_METHOD_BIAS);
-  tinytl_plan whole, p;
-  assert_int_equal(tinytl_method_plan(&task, &options, &whole, NULL), TINYTL_OK);
-  options.memory_limit = whole.base_bytes + whole.total_bytes - 3500000;
-  assert_int_equal(tinytl_method_plan(&task, &options, &p, NULL), TINYTL_OK);
-  assert_true(p.picture_bytes < 5000000);
-  carry.max_load_nbytes = 5000000;
-  assert_int_equal(tinytl_method_plan(&task, &options, &p, NULL), TINYTL_ERROR_MEMORY_LIMIT);
-  options.memory_limit = p.smallest_bytes;
-  assert_int_equal(tinytl_method_plan(&task, &options, &p, NULL), TINYTL_OK);
-  assert_true(p.picture_bytes >= 5000000);
-}
-
 /* The public call counts this process. */
 static void test_base(void **state) {
   const tinytl_train_options options = options_of(TINYTL_METHOD_BIAS);
@@ -481,7 +460,6 @@ int main(void) {
       cmocka_unit_test(test_last_is_too_much),
       cmocka_unit_test(test_long_names),
       cmocka_unit_test(test_pictures),
-      cmocka_unit_test(test_pictures_of_auto),
       cmocka_unit_test(test_base),
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_savings_change_nothing),

@@ -68,7 +68,7 @@ run $train -d parts
 # Six pictures in a row that cannot be read, and more threads than one: left out, each told of once by all methods of auto.
 draw_pictures many 14 2 >/dev/null
 first=$(ls many/train | head -n 1)
-for picture in $(find "many/train/$first" -name '*.png' | sort | head -n 6); do
+for picture in $(find "many/train/$first" -name '*.png' | sort | sed -n 2,7p); do
   head -c 300 "$picture" >cut
   mv cut "$picture"
 done
