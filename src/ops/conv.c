@@ -246,10 +246,12 @@ void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
 
 size_t tinytl_conv_forward_scratch(const tinytl_conv *conv, const tinytl_kernels *kernels) {
   if (tinytl_conv_is_depthwise(conv)) return tinytl_depthwise_scratch(conv);
-  if (tinytl_conv_is_pointwise(conv)) return tinytl_conv_pointwise_scratch(conv, kernels, false);
   if (tinytl_conv_is_narrow(conv, kernels)) return tinytl_conv_narrow_scratch(conv, kernels);
   const tinytl_conv_panels panels = tinytl_conv_panels_make(kernels, conv, false);
-  return tinytl_conv_panels_nbytes(&panels);
+  const size_t whole = tinytl_conv_panels_nbytes(&panels);
+  if (!tinytl_conv_is_pointwise(conv)) return whole;
+  const size_t parts = tinytl_conv_pointwise_scratch(conv, kernels, false);
+  return conv->in_c == 3 ? tinytl_size_max(parts, whole) : parts; /* from pixels: whole panels */
 }
 
 typedef struct row_epilogue {

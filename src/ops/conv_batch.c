@@ -29,6 +29,11 @@ static parts cut_images(int n_images, size_t slot_nbytes) {
   return p;
 }
 
+/* Of up to n_images: 17 make 9 parts, 16 make 16. */
+static size_t most_slots_nbytes(int n_images, size_t slot_nbytes) {
+  return tinytl_round_up(slot_nbytes, 64) * (size_t)tinytl_min(n_images, MAX_PARTS);
+}
+
 static size_t n_weights(const tinytl_conv *conv) {
   return (size_t)conv->kernel * conv->kernel * (conv->in_c / conv->groups) * conv->out_c;
 }
@@ -56,9 +61,18 @@ size_t tinytl_batch_conv_forward_scratch(const tinytl_conv *conv, int n_images,
     return tinytl_size_max(TINYTL_CONV_PANELS_NBYTES, tinytl_conv_forward_scratch(&all, kernels));
   }
   const size_t one = dense_scratch(conv, kernels, false);
-  if (conv->in_c != 3) return one;
-  const parts slots = cut_images(n_images, one);
-  return slots.slot * (size_t)slots.n_parts;
+  return conv->in_c == 3 ? most_slots_nbytes(n_images, one) : one;
+}
+
+/* Of fewer images it may be more: their rows are packed all at once. */
+static size_t pointwise_weight_scratch(const tinytl_conv *conv, int n_images,
+                                       const tinytl_kernels *kernels) {
+  size_t most = 0;
+  for (int n = 1; n <= n_images; n++) {
+    const tinytl_conv all = tall(conv, n);
+    most = tinytl_size_max(most, tinytl_conv_backward_weight_scratch(&all, kernels));
+  }
+  return most;
 }
 
 size_t tinytl_batch_conv_scratch(const tinytl_conv *conv, int n_images,
@@ -68,10 +82,9 @@ size_t tinytl_batch_conv_scratch(const tinytl_conv *conv, int n_images,
   const bool is_dense = !tinytl_conv_is_depthwise(conv) && !tinytl_conv_is_pointwise(conv);
   const size_t input = is_dense ? dense_scratch(conv, kernels, true)
                                 : tinytl_conv_backward_input_scratch(&all, kernels);
-  const parts slots = cut_images(n_images, weight_slot(conv, kernels));
   const size_t weight = tinytl_conv_is_pointwise(conv)
-                            ? tinytl_conv_backward_weight_scratch(&all, kernels)
-                            : slots.slot * (size_t)slots.n_parts;
+                            ? pointwise_weight_scratch(conv, n_images, kernels)
+                            : most_slots_nbytes(n_images, weight_slot(conv, kernels));
   return tinytl_size_max(forward, tinytl_size_max(input, weight));
 }
 

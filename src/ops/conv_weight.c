@@ -51,6 +51,7 @@ static weight_grad make(const tinytl_conv *conv, const tinytl_kernels *kernels) 
   g.n_out_tiles =
       tinytl_min(tinytl_ceil_div(MIN_TASKS, n_tasks), tinytl_ceil_div(g.out, kernels->mr));
   g.out_tile = tinytl_ceil_div(g.out, g.n_out_tiles);
+  g.n_out_tiles = tinytl_ceil_div(g.out, g.out_tile); /* none of them is empty */
   return g;
 }
 

@@ -86,7 +86,7 @@ void tinytl_epilogue_backward(const tinytl_run *run, int n_pixels, int channels,
 
 /* The same on n_images that follow each other, with float weights and without an epilogue; rgb
  * [n_images]: pictures [in_h][in_w][3].
- * The scratch is never less for more channels, larger kernels or more images. */
+ * The scratch is never less for more images. */
 size_t tinytl_batch_conv_forward_scratch(const tinytl_conv *conv, int n_images,
                                          const tinytl_kernels *kernels);
 size_t tinytl_batch_conv_scratch(const tinytl_conv *conv, int n_images,

@@ -1,5 +1,6 @@
 #include "pretrain/batch_net.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "core/arena.h"
@@ -22,8 +23,10 @@ static int n_pixels_of(const tinytl_conv *conv) {
   return conv->out_h * conv->out_w;
 }
 
+/* SIZE_MAX: more than can be counted. */
 static size_t map_floats(const tinytl_conv *conv) {
-  return (size_t)conv->out_h * (size_t)conv->out_w * (size_t)conv->out_c;
+  size_t n;
+  return tinytl_size_mul((size_t)n_pixels_of(conv), (size_t)conv->out_c, &n) ? n : SIZE_MAX;
 }
 
 static size_t scratch_nbytes(const tinytl_batch_net *net, int n_images,
@@ -161,8 +164,11 @@ tinytl_status tinytl_batch_net_init(tinytl_batch_net *net, const tinytl_arch *ar
     for (int i = arch->blocks[b].first; i < arch->blocks[b].last; i++) net->is_inner[i] = true;
   tinytl_batch_params_layout(&net->params, arch);
   set_shapes(net);
-  lay_out(net);
-  if (net->nbytes < SIZE_MAX / 4) return TINYTL_OK;
+  /* Operators count pixels of a whole batch as int. */
+  if ((int64_t)max_images * image_size * image_size <= INT_MAX) {
+    lay_out(net);
+    if (net->nbytes < SIZE_MAX / 4) return TINYTL_OK;
+  }
   return tinytl_fail(
       error, TINYTL_ERROR_MEMORY_LIMIT,
       "batches of %d pictures at image size %d: the plan overflows the address space", max_images,

@@ -27,6 +27,10 @@ static const shape SHAPES[] = {
     {9, 11, 300, 50, 1, 1, 1, TINYTL_PAD_SYMMETRIC},  /* shared: halves of few panels by parts, */
     {7, 7, 170, 330, 1, 1, 1, TINYTL_PAD_SYMMETRIC},  /* many panels, */
     {13, 12, 40, 300, 1, 1, 1, TINYTL_PAD_SYMMETRIC}, /* and halves of many */
+    {5, 6, 8, 72, 1, 1, 1, TINYTL_PAD_SYMMETRIC},     /* outputs that no 16 tiles share evenly */
+    {6, 5, 8, 120, 1, 1, 1, TINYTL_PAD_SYMMETRIC},
+    {5, 5, 7, 200, 1, 1, 1, TINYTL_PAD_SYMMETRIC},
+    {4, 4, 3, 300, 1, 1, 1, TINYTL_PAD_SYMMETRIC}, /* a first layer of many panels */
     {5, 6, 10, 12, 1, 2, 1, TINYTL_PAD_SAME},
     {6, 5, 10, 12, 1, 1, 2, TINYTL_PAD_SAME},
     /* dense */

@@ -119,6 +119,26 @@ static void test_against_single_images(void **state) {
   op_with_each_set(check_against_single_images);
 }
 
+/* A rank may have fewer images than were planned for. */
+static void check_scratch_grows(const tinytl_run *run) {
+  for (int i = 0; i < N_SHAPES; i++) {
+    const tinytl_conv conv = conv_of(&SHAPES[i]);
+    size_t forward = 0, all = 0;
+    for (int n = 1; n <= 70; n++) {
+      const size_t forward_n = tinytl_batch_conv_forward_scratch(&conv, n, run->kernels);
+      const size_t all_n = tinytl_batch_conv_scratch(&conv, n, run->kernels);
+      assert_true(forward_n >= forward && all_n >= all);
+      forward = forward_n;
+      all = all_n;
+    }
+  }
+}
+
+static void test_scratch_grows(void **state) {
+  (void)state;
+  op_with_each_set(check_scratch_grows);
+}
+
 static size_t touched(const unsigned char *bytes, size_t n) {
   while (n > 0 && bytes[n - 1] == 0xa5) n--;
   return n;
@@ -172,6 +192,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_against_single_images),
       cmocka_unit_test(test_scratch),
+      cmocka_unit_test(test_scratch_grows),
       cmocka_unit_test(test_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,6 +188,19 @@ static void test_without_backward(void **state) {
   discard(f);
 }
 
+/* Operators count a batch's pixels as int. */
+static void test_too_many_pixels(void **state) {
+  (void)state;
+  fixture *f = make(TINYTL_PAD_SYMMETRIC, false);
+  tinytl_error error;
+  tinytl_batch_net *net = malloc(sizeof *net);
+  assert_int_equal(tinytl_batch_net_init(net, &f->backbone->arch, 1024, 4096, false, &error),
+                   TINYTL_ERROR_MEMORY_LIMIT);
+  assert_non_null(strstr(error.message, "batches of 4096 pictures at image size 1024"));
+  free(net);
+  discard(f);
+}
+
 /* No sub-net takes more memory than the largest one: the block that a run works in is its. */
 static void test_sub_nets_take_no_more(void **state) {
   (void)state;
@@ -219,11 +232,9 @@ static void test_sub_nets_take_no_more(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_forward),
-      cmocka_unit_test(test_gradients),
-      cmocka_unit_test(test_given_statistics),
-      cmocka_unit_test(test_without_backward),
-      cmocka_unit_test(test_sub_nets_take_no_more),
+      cmocka_unit_test(test_forward),          cmocka_unit_test(test_gradients),
+      cmocka_unit_test(test_given_statistics), cmocka_unit_test(test_without_backward),
+      cmocka_unit_test(test_too_many_pixels),  cmocka_unit_test(test_sub_nets_take_no_more),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
