@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/rng.h"
 #include "ops/conv_reference.h"
 #include "support/op_check.h"
 
@@ -230,21 +231,44 @@ static void check_backward_gain(const shape *s, const fixture *f, tinytl_run run
   free(dw), free(dgain), free(want), free(y), free(run.scratch);
 }
 
-static void test_against_reference(void **state) {
-  (void)state;
+static void check_shape(const shape *s, int kind) {
   const tinytl_kernels *sets[TINYTL_MAX_KERNEL_SETS];
   const int n_sets = tinytl_kernels_all(sets);
-  for (int i = 0; i < N_KINDS * N_SHAPES; i++) {
-    const shape *s = &SHAPES[i / N_KINDS];
-    fixture f = fixture_make(s, i % N_KINDS);
-    for (int set = 0; set < n_sets; set++) {
-      const tinytl_run run = {.kernels = sets[set]};
-      check_forward(s, &f, run);
-      check_backward_input(s, &f, run);
-      check_backward_weight(s, &f, run);
-      if (i % N_KINDS & GAIN) check_backward_gain(s, &f, run);
-    }
-    fixture_free(&f);
+  fixture f = fixture_make(s, kind);
+  for (int set = 0; set < n_sets; set++) {
+    const tinytl_run run = {.kernels = sets[set]};
+    check_forward(s, &f, run);
+    check_backward_input(s, &f, run);
+    check_backward_weight(s, &f, run);
+    if (kind & GAIN) check_backward_gain(s, &f, run);
+  }
+  fixture_free(&f);
+}
+
+static void test_against_reference(void **state) {
+  (void)state;
+  for (int i = 0; i < N_KINDS * N_SHAPES; i++) check_shape(&SHAPES[i / N_KINDS], i % N_KINDS);
+}
+
+/* 1 to n, most of them small. */
+static int draw(tinytl_rng *rng, int n) {
+  return 1 + (int)tinytl_rng_below(rng, 1 + tinytl_rng_below(rng, (uint32_t)n));
+}
+
+/* What no list of shapes thought of. */
+static void test_random_shapes(void **state) {
+  (void)state;
+  enum { N = 300 };
+  for (int i = 0; i < N; i++) {
+    tinytl_rng rng = tinytl_rng_make(1, TINYTL_RNG_INIT, (uint64_t)i, 0);
+    shape s = {.h = draw(&rng, 14), .w = draw(&rng, 14), .kernel = draw(&rng, 7)};
+    s.stride = draw(&rng, 3);
+    s.groups = i % 3 == 0 ? 1 : draw(&rng, 40);
+    s.in_c = s.groups * draw(&rng, s.groups == 1 ? 40 : i % 3);
+    s.out_c = i % 3 == 1 ? s.in_c : s.groups * draw(&rng, s.groups == 1 ? 260 : 4);
+    s.pad = i % 2 ? TINYTL_PAD_SAME : TINYTL_PAD_SYMMETRIC;
+    const tinytl_conv conv = make(&s);
+    if (conv.out_h > 0 && conv.out_w > 0) check_shape(&s, i % N_KINDS);
   }
 }
 
@@ -311,6 +335,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_reference_gradients),
       cmocka_unit_test(test_against_reference),
+      cmocka_unit_test(test_random_shapes),
       cmocka_unit_test(test_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

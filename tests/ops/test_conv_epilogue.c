@@ -124,6 +124,7 @@ static const rgb_shape RGB_SHAPES[] = {
     {5, 7, 8, 3, 1, TINYTL_PAD_SYMMETRIC},    {1, 1, 3, 3, 2, TINYTL_PAD_SAME},
     {9, 300, 5, 7, 2, TINYTL_PAD_SYMMETRIC},  {12, 250, 7, 11, 1, TINYTL_PAD_SAME},
     {40, 41, 4, 2, 32, TINYTL_PAD_SYMMETRIC}, {6, 50, 24, 1, 1, TINYTL_PAD_SYMMETRIC},
+    {4, 4, 300, 1, 1, TINYTL_PAD_SYMMETRIC}, /* more panels than a pointwise layer's parts */
 };
 enum { N_RGB_SHAPES = sizeof RGB_SHAPES / sizeof RGB_SHAPES[0] };
 
