@@ -125,8 +125,7 @@ static tinytl_status open_locked(cli_checkpoint *c, const char *output, tinytl_e
 }
 
 static tinytl_status name_files(cli_checkpoint *c, tinytl_error *error) {
-  c->target = realpath(c->path, NULL);
-  if (!c->target) c->target = strdup(c->path);
+  c->target = cli_resolve(c->path);
   size_t size = c->target ? strlen(c->target) + sizeof ".lock" : 0;
   c->lock_path = c->target ? malloc(size) : NULL;
   if (!c->lock_path) return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory");

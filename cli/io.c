@@ -260,6 +260,29 @@ bool cli_is_same_file(const char *path, const char *other) {
          stat_folder(other, &y) && is_same(&x, &y);
 }
 
+char *cli_resolve(const char *path) {
+  enum { MOST_LINKS = 40 /* as the kernel follows */ };
+  char *at = realpath(path, NULL);
+  if (at) return at;
+  at = strdup(path);
+  for (int i = 0; at && i < MOST_LINKS; i++) {
+    char link[PATH_MAX];
+    ssize_t n = readlink(at, link, sizeof link - 1);
+    if (n < 0) return at;
+    link[n] = '\0';
+    char *folder = *link == '/' ? strdup("") : folder_of(at);
+    size_t size = folder ? strlen(folder) + (size_t)n + 2 : 0;
+    char *next = folder ? malloc(size) : NULL;
+    if (next) snprintf(next, size, "%s%s%s", folder, *link == '/' ? "" : "/", link);
+    free(folder);
+    free(at);
+    at = next;
+  }
+  errno = at ? ELOOP : ENOMEM;
+  free(at);
+  return NULL;
+}
+
 tinytl_status cli_output_open(cli_output *output, const char *path, const char *input,
                               tinytl_error *error) {
   *output = (cli_output){.path = path};
@@ -275,8 +298,8 @@ tinytl_status cli_output_open(cli_output *output, const char *path, const char *
   if (exists && S_ISREG(old.st_mode) && is_picture(path)) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "%s: is a picture, which would be lost", path);
   }
-  /* The file behind a symbolic link is replaced, not the link. */
-  output->target = exists && S_ISREG(old.st_mode) ? realpath(path, NULL) : strdup(path);
+  /* The file behind a symbolic link is replaced or made, not the link. */
+  output->target = !exists || S_ISREG(old.st_mode) ? cli_resolve(path) : strdup(path);
   if (output->target) {
     catch_signals();
     output->file = exists && !S_ISREG(old.st_mode)
@@ -304,14 +327,15 @@ bool cli_output_write(void *context, const void *bytes, size_t nbytes) {
   return false;
 }
 
-/* A rename is durable once its directory is. */
-static bool sync_directory(const cli_output *output) {
+/* A rename is durable once its directory is. 0, or why that failed; a directory that may not be
+ * read, or that the file system does not sync, is no failure: the file is there. */
+static int sync_directory(const cli_output *output) {
   char *directory = cli_output_directory(output);
   int fd = directory ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-  bool done = fd >= 0 && fsync(fd) == 0;
+  int reason = fd >= 0 && fsync(fd) == 0 ? 0 : errno;
   if (fd >= 0) close(fd);
   free(directory);
-  return done;
+  return reason == EACCES || reason == EINVAL || reason == ENOTSUP || reason == EROFS ? 0 : reason;
 }
 
 /* 0, or why the file could not be completed. */
@@ -331,7 +355,7 @@ static int commit(cli_output *output) {
   if (rename(output->temporary, output->target) != 0) return errno;
   free(output->temporary);
   output->temporary = NULL;
-  return sync_directory(output) ? 0 : errno;
+  return sync_directory(output);
 }
 
 tinytl_status cli_output_finish(cli_output *output, tinytl_status written, tinytl_error *error) {

@@ -21,6 +21,10 @@ tinytl_status cli_file_open(const char *path, size_t stream_nbytes, cli_file *fi
 void cli_file_forget(const cli_file *file);
 void cli_file_close(cli_file *file);
 
+/* The file that a path leads to, through links, whether or not it is there yet; the caller frees
+ * it. NULL: there are too many links, or no memory (errno). */
+char *cli_resolve(const char *path);
+
 /* A file that is being written, under a temporary name in its directory until it is complete.
  * A device or a pipe that somebody reads is written directly. While an output is open SIGINT,
  * SIGTERM and SIGHUP are noted instead of obeyed, so that the temporary file is always removed. */

@@ -74,7 +74,7 @@ static int run(int argc, char **argv) {
   const char *name = argv[1];
   bool wants_help =
       strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
-  if (wants_help && (argc == 2 || strcmp(argv[2], name) == 0)) {
+  if (wants_help && (argc == 2 || strcmp(argv[2], name) == 0 || argv[2][0] == '-')) {
     print_help(stdout);
     return TINYTL_OK;
   }

@@ -267,6 +267,12 @@ static bool leads_nowhere(const char *path) {
   return lstat(path, &info) == 0 && stat(path, &info) != 0;
 }
 
+/* The reader of a pipe would see its end. */
+static bool is_pipe(const char *path) {
+  struct stat info;
+  return stat(path, &info) == 0 && S_ISFIFO(info.st_mode);
+}
+
 /* Found out before the search what would keep the plot from being written. */
 static tinytl_status check_plot(const search_arguments *args, tinytl_error *error) {
   cli_output output;
@@ -283,6 +289,7 @@ static tinytl_status check_plot(const search_arguments *args, tinytl_error *erro
     return cli_fail(error, TINYTL_ERROR_USAGE,
                     "%s: --checkpoint, its lock and --plot want different files", args->plot_path);
   }
+  if (is_pipe(args->plot_path)) return TINYTL_OK;
   tinytl_status status = cli_output_open(&output, args->plot_path, args->supernet, error);
   if (status == TINYTL_OK) cli_output_discard(&output);
   return status;
@@ -294,7 +301,8 @@ static tinytl_status write_plot(search_arguments *args, tinytl_error *error) {
   tinytl_status status = cli_output_open(&output, args->plot_path, args->supernet, error);
   if (status != TINYTL_OK) return status;
   cli_plot_write(&args->plot, cli_output_write, &output); /* the output knows where it failed */
-  return cli_output_finish(&output, TINYTL_OK, error);
+  return cli_output_commit(&output, TINYTL_OK,
+                           error); /* it takes no time: even where interrupted */
 }
 
 static tinytl_status run_locked(const tinytl_supernet *supernet, search_arguments *args,

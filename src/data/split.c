@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LARGEST_SERIES = 3 }; /* one of more than this part of its class is cut, not taken whole */
+/* A series of more than this part of its class is not taken whole; and where all that may be is
+ * less than that part, a run of neighbours is: a stray picture beside a film is no validation. */
+enum { LARGEST_SERIES = 3, LEAST_MOVABLE = 10 };
 
 static int count_to_move(int n, float share) {
   int count = (int)((double)share * n + 0.5);
@@ -59,9 +61,21 @@ static int find_series(const tinytl_folder *self, int first, int end, workplace 
   return n_series;
 }
 
+static bool is_movable(const series *s, int n_of_class) {
+  return s->n == 1 || s->n <= n_of_class / LARGEST_SERIES;
+}
+
+/* Of a class's n pictures, those in series that may be taken whole. */
+static int count_movable(const workplace *work, int n_series, int n) {
+  int n_movable = 0;
+  for (int i = 0; i < n_series; i++)
+    if (is_movable(&work->all[i], n)) n_movable += work->all[i].n;
+  return n_movable;
+}
+
 /* Marks in moves [n_images] what of the class [first, end) goes to the validation side: whole
  * series in a random order until there are enough, as near copies on both sides would make
- * validation too good. Where every series is too large: a run of neighbours. */
+ * validation too good. Where next to all are in series that are too large: a run of neighbours. */
 static void choose_of_class(const tinytl_folder *self, float share, tinytl_rng *rng, int first,
                             int end, workplace *work, bool *moves) {
   const int n = end - first;
@@ -69,11 +83,12 @@ static void choose_of_class(const tinytl_folder *self, float share, tinytl_rng *
   int n_moved = 0;
   if (wanted <= 0) return;
   const int n_series = find_series(self, first, end, work);
+  const bool is_whole = count_movable(work, n_series, n) * LEAST_MOVABLE >= n;
   for (int i = 0; i < n_series; i++) work->order[i] = i;
   tinytl_rng_shuffle(rng, work->order, n_series);
-  for (int i = 0; i < n_series && n_moved < wanted; i++) {
+  for (int i = 0; is_whole && i < n_series && n_moved < wanted; i++) {
     const series *s = &work->all[work->order[i]];
-    if (s->n > 1 && (s->n > n / LARGEST_SERIES || n_moved + s->n >= n)) continue;
+    if (!is_movable(s, n) || (s->n > 1 && n_moved + s->n >= n)) continue;
     for (int k = 0; k < s->n; k++) moves[work->members[s->first + k].image] = true;
     n_moved += s->n;
   }

@@ -64,13 +64,21 @@ static void lay_out(tinytl_pretrainer *p, tinytl_cursor *c, void **loader_memory
   p->batch_run.block = tinytl_take(c, p->maps_nbytes, 1);
 }
 
-static size_t load_nbytes(const tinytl_pretrainer *p) {
+/* At one size of pictures: a smaller one may have room for what is left out at a larger one. */
+static size_t load_nbytes_at(const tinytl_pretrainer *p, int size) {
   /* Training pictures are seen as they are too, for the statistics of norms. */
-  const tinytl_view as_is = tinytl_pretrainer_view(p, p->max_size, 0);
-  const tinytl_view augmented = tinytl_pretrainer_view(p, p->max_size, 1);
+  const tinytl_view as_is = tinytl_pretrainer_view(p, size, 0);
+  const tinytl_view augmented = tinytl_pretrainer_view(p, size, 1);
   const size_t nbytes = tinytl_size_max(tinytl_images_load_nbytes(p->train, &as_is),
                                         tinytl_images_load_nbytes(p->val, &as_is));
   return tinytl_size_max(nbytes, tinytl_images_load_nbytes(p->train, &augmented));
+}
+
+static size_t load_nbytes(const tinytl_pretrainer *p) {
+  size_t nbytes = load_nbytes_at(p, p->input.size);
+  for (int i = 0; i < p->options.n_image_sizes; i++)
+    nbytes = tinytl_size_max(nbytes, load_nbytes_at(p, p->options.image_sizes[i]));
+  return nbytes;
 }
 
 static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {

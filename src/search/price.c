@@ -1,5 +1,6 @@
 #include "search/price.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "model/backbone.h"
@@ -91,7 +92,7 @@ tinytl_status tinytl_price_check_limits(tinytl_pricer *pricer, tinytl_error *err
                      "no sub-net meets the limits: the smallest one, of %d blocks at %d px, takes "
                      "%.1f million multiply-accumulates, and a memory limit of %.1fM for method %s",
                      pricer->shape->arch.n_blocks, pricer->shape->input.size,
-                     (double)plan.macs / 1e6, (double)plan.smallest_bytes / 1e6,
+                     ceil((double)plan.macs / 1e5) / 10, (double)plan.smallest_bytes / 1e6,
                      tinytl_method_name(plan.method));
 }
 

@@ -63,6 +63,7 @@ typedef struct workplace {
   float *shares, *answers; /* [n_classes]: of the pictures; for one of them */
   int n_right;
   double log_sum;     /* of probabilities */
+  float level;        /* of every G_ii, what the means of all pictures are in it: 1 / (n penalty) */
   tinytl_split split; /* rows */
   int pivot;
 } workplace;
@@ -131,6 +132,7 @@ static void centre(workplace *w) {
   /* Where all features are alike there is no length: any unit does. */
   const float unit = trace > 1e-6 * n ? (float)(trace / n) : 1;
   for (int i = 0; i < n; i++) w->matrix[(size_t)i * n + i] += PENALTY * unit;
+  w->level = n > 1 ? 1 / ((float)n * PENALTY * unit) : 0;
 }
 
 static void sweep_task(void *context, int task) {
@@ -179,7 +181,7 @@ static void tell(workplace *w, int i) {
   }
   for (int c = 0; c < ridge->n_classes; c++) {
     const float wanted = (float)(c == label) - w->shares[c];
-    w->answers[c] = wanted - (w->answers[c] - w->shares[c] * sum) / row[i];
+    w->answers[c] = wanted - (w->answers[c] - w->shares[c] * sum) / (row[i] + w->level);
   }
   bool is_right = true;
   double others = 0; /* odds against the class */

@@ -3,11 +3,14 @@
  * those regressions come out of one (Rifkin and Lippert, "Notes on Regularized Least Squares",
  * 2007, section 3):
  *
- *   G = (K + penalty I)^-1, K[i][j] = <x_i, x_j>;   y_i without i = y_i - (G y)_i / G_ii
+ *   G = (K + penalty I)^-1, K[i][j] = <x_i, x_j>
+ *   y_i without i = y_i - (G y)_i / (G_ii - 1 / (n penalty))
  *
  * Features x are of unit length, less their mean; y is 1 for a picture's class and 0 for others,
- * less the mean; means are those of all pictures. The penalty is a twentieth of the mean squared
- * length of x: small, as a network that is trained fits its features better than they fit now. */
+ * less the mean. With means of all pictures the vector of ones is one that G stretches by 1 /
+ * penalty; without that part of G_ii the answer is that of a regression whose means, too, are those
+ * of the others. The penalty is a twentieth of the mean squared length of x: small, as a network
+ * that is trained fits its features better than they fit now. */
 #ifndef TINYTL_SEARCH_RIDGE_H
 #define TINYTL_SEARCH_RIDGE_H
 

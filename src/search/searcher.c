@@ -101,10 +101,10 @@ static size_t limit_of(const tinytl_searcher *s) {
   return s->options->search_limit ? s->options->search_limit : s->options->train.memory_limit;
 }
 
-static tinytl_view view_of(const tinytl_searcher *s, int epoch) {
+static tinytl_view view_of(const tinytl_searcher *s, const tinytl_input *input, int epoch) {
   const tinytl_train_options *train = &s->options->train;
-  return (tinytl_view){.size = s->input.size,
-                       .resize = s->input.resize,
+  return (tinytl_view){.size = input->size,
+                       .resize = input->resize,
                        .augment = epoch > 0 && train->augment != TINYTL_SWITCH_OFF,
                        .min_scale = TINYTL_MIN_CROP_SCALE,
                        .mirror = train->mirror != TINYTL_SWITCH_OFF,
@@ -114,13 +114,24 @@ static tinytl_view view_of(const tinytl_searcher *s, int epoch) {
                        .max_nbytes = tinytl_limit_for_pictures(limit_of(s))};
 }
 
-static size_t load_nbytes(const tinytl_searcher *s) {
+/* At one size of pictures: a smaller one may have room for what is left out at a larger one. */
+static size_t load_nbytes_at(const tinytl_searcher *s, const tinytl_input *input) {
   /* With adaptation training pictures are seen as they are too, for the statistics of norms. */
-  const tinytl_view as_is = view_of(s, 0), augmented = view_of(s, 1);
+  const tinytl_view as_is = view_of(s, input, 0), augmented = view_of(s, input, 1);
   const size_t nbytes = tinytl_size_max(tinytl_images_load_nbytes(s->train, &as_is),
                                         tinytl_images_load_nbytes(s->val, &as_is));
   if (!s->adaptation) return nbytes;
   return tinytl_size_max(nbytes, tinytl_images_load_nbytes(s->train, &augmented));
+}
+
+static size_t load_nbytes(const tinytl_searcher *s) {
+  size_t nbytes = load_nbytes_at(s, &s->input);
+  for (int i = 0; i < s->supernet->space.n_image_sizes; i++) {
+    const tinytl_subnet any = {.size = (uint8_t)i};
+    const tinytl_input input = tinytl_subnet_input(s->supernet, &any);
+    nbytes = tinytl_size_max(nbytes, load_nbytes_at(s, &input));
+  }
+  return nbytes;
 }
 
 /* What lies outside of the block. At the end the backbone, in 8 bits and so less than the values,
@@ -225,7 +236,7 @@ typedef struct picture_pass {
  * for up to `most` pictures. */
 static tinytl_status start(tinytl_searcher *s, const tinytl_images *images, int n, int n_done,
                            int most, int epoch, picture_pass *pass, tinytl_error *error) {
-  const tinytl_view view = view_of(s, epoch);
+  const tinytl_view view = view_of(s, &s->input, epoch);
   *pass = (picture_pass){
       .images = images, .unreadable = images == s->train ? s->train_unreadable : s->val_unreadable};
   TINYTL_TRY(tinytl_order_readable(pass->unreadable, n_done, s->order, &n, error));

@@ -134,6 +134,14 @@ static tinytl_status judge_val(session *s, judge_fn judge, void *context) {
   return TINYTL_OK;
 }
 
+/* As a prediction has it: of several that are largest, the first. */
+static bool is_right(const tinytl_sample *sample, int n_classes, const float *logits) {
+  const float own = logits[sample->label];
+  for (int k = 0; k < n_classes; k++)
+    if (k < sample->label ? !(own > logits[k]) : !(own >= logits[k])) return false;
+  return true;
+}
+
 typedef struct tally {
   int n, n_right;
 } tally;
@@ -141,7 +149,7 @@ typedef struct tally {
 static void count_right(void *context, const tinytl_sample *sample, int n_classes,
                         const float *logits) {
   tally *counts = context;
-  counts->n_right += logits[sample->label] >= tinytl_largest(n_classes, logits);
+  counts->n_right += is_right(sample, n_classes, logits);
   counts->n++;
 }
 
@@ -235,8 +243,7 @@ static void add_to_fits(void *context, const tinytl_sample *sample, int n_classe
   calibration *fits = context;
   const int label = sample->label;
   tinytl_temperature_add(&fits->temperature, n_classes, logits, label);
-  if (logits[label] >= tinytl_largest(n_classes, logits))
-    tinytl_reject_add(&fits->reject, logits[label]);
+  if (is_right(sample, n_classes, logits)) tinytl_reject_add(&fits->reject, logits[label]);
 }
 
 typedef struct marks {

@@ -74,7 +74,8 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
     const bool is_done = resumed && i < resumed->method_at;
     own.method = tinytl_auto_methods[i];
     if (resumed) own.optimizer = resumed->optimizers[i];
-    carry.asks_mirror = i == 0 && options->mirror == TINYTL_SWITCH_AUTO;
+    carry.asks_mirror =
+        i == 0 && options->mirror == TINYTL_SWITCH_AUTO && options->augment != TINYTL_SWITCH_OFF;
     plan->carried[i] = carry.nbytes;
     const tinytl_status status = plan_if_possible(&own_task, &own, &plan->plans[i], &reason);
     if (i > 0 && !resumed && is_no_place(status)) {

@@ -80,7 +80,8 @@ static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *go
   tinytl_outcome outcome = {.right = s->right, .unreadable = s->unreadable};
   s->options.method = tinytl_auto_methods[i];
   s->options.optimizer = s->carry.optimizers[i];
-  s->carry.asks_mirror = s->carry.mirror == TINYTL_SWITCH_AUTO && s->carry.n_methods > 1;
+  s->carry.asks_mirror = s->carry.mirror == TINYTL_SWITCH_AUTO && s->carry.n_methods > 1 &&
+                         s->options.augment != TINYTL_SWITCH_OFF;
   s->options.mirror = s->carry.mirror;
   s->carry.nbytes = s->plan.carried[i];
   tinytl_error reason;

@@ -369,6 +369,29 @@ static void split_keeps_series_together(void **state) {
   pictures_dir_remove(&dir);
 }
 
+/* A film and one picture that is none of its frames: that one alone was all that validation had. */
+static void split_is_not_one_stray_picture(void **state) {
+  (void)state;
+  const pictures_dir dir = pictures_dir_make();
+  char name[40];
+  pictures_mkdir(&dir, "film");
+  for (int i = 0; i < 20; i++) {
+    snprintf(name, sizeof name, "film/IMG_%04d.png", 100 + i);
+    pictures_write_png(&dir, name, PICTURES_PNG_RGB, 8, 8, i);
+  }
+  pictures_write_png(&dir, "film/cover.png", PICTURES_PNG_RGB, 8, 8, 99);
+  pictures_mkdir(&dir, "other");
+  pictures_write_png(&dir, "other/one.png", PICTURES_PNG_RGB, 8, 8, 98);
+  tinytl_folder *folder = NULL, *moved = NULL;
+  assert_int_equal(tinytl_folder_open(dir.path, TINYTL_PART_TRAIN, NULL, NULL, &folder, NULL),
+                   TINYTL_OK);
+  assert_int_equal(tinytl_folder_split(folder, 0.2f, 1, &moved, NULL), TINYTL_OK);
+  assert_int_equal(count_label(tinytl_folder_images(moved), 0), 4);
+  tinytl_folder_free(folder);
+  tinytl_folder_free(moved);
+  pictures_dir_remove(&dir);
+}
+
 /* Pictures whose names lie between those of a series cut it into pieces. */
 static void split_finds_series_among_others(void **state) {
   (void)state;
@@ -557,6 +580,7 @@ int main(void) {
       cmocka_unit_test(closed_folders_are_refused),
       cmocka_unit_test(split_takes_a_share_of_every_class),
       cmocka_unit_test(split_keeps_series_together),
+      cmocka_unit_test(split_is_not_one_stray_picture),
       cmocka_unit_test(split_finds_series_among_others),
       cmocka_unit_test(split_of_more_holds_that_of_less),
       cmocka_unit_test(split_leaves_one_of_the_series),

@@ -60,3 +60,13 @@ done
 # The signal of a file's size limit left the temporary file behind.
 run sh -c "ulimit -f 1; $train -o new.safetensors"
 ls -A
+
+# A link that leads nowhere yet: the file that it names is made, and the link stays.
+mkdir disk
+ln -s disk/new.safetensors ahead.safetensors
+show tinytl init mobilenet-v2-0.1 -o ahead.safetensors
+[ -L ahead.safetensors ] && [ -f disk/new.safetensors ] && echo "behind the link"
+ln -s link.a link.b
+ln -s link.b link.a
+run tinytl init mobilenet-v2-0.1 -o link.a
+rm -r disk link.a link.b ahead.safetensors
