@@ -301,8 +301,8 @@ static tinytl_status write_plot(search_arguments *args, tinytl_error *error) {
   tinytl_status status = cli_output_open(&output, args->plot_path, args->supernet, error);
   if (status != TINYTL_OK) return status;
   cli_plot_write(&args->plot, cli_output_write, &output); /* the output knows where it failed */
-  return cli_output_commit(&output, TINYTL_OK,
-                           error); /* it takes no time: even where interrupted */
+  /* It takes no time: not even a signal keeps it back. */
+  return cli_output_commit(&output, TINYTL_OK, error);
 }
 
 static tinytl_status run_locked(const tinytl_supernet *supernet, search_arguments *args,

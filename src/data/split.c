@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A series of more than this part of its class is not taken whole; and where all that may be is
- * less than that part, a run of neighbours is: a stray picture beside a film is no validation. */
+/* A series of more than a third of its class is not taken whole. Where all that may be are less
+ * than a tenth of the class, a run of neighbours is taken instead: one stray picture beside a film
+ * is no validation. */
 enum { LARGEST_SERIES = 3, LEAST_MOVABLE = 10 };
 
 static int count_to_move(int n, float share) {
