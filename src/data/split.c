@@ -1,6 +1,7 @@
 /* A share of a folder's pictures, class by class, becomes a folder of its own. */
 #include "core/rng.h"
 #include "data/folder.h"
+#include "data/order.h"
 #include "data/series.h"
 
 #include <stdlib.h>
@@ -85,7 +86,7 @@ static void choose_of_class(const tinytl_folder *self, float share, tinytl_rng *
   if (wanted <= 0) return;
   const int n_series = find_series(self, first, end, work);
   const bool is_whole = count_movable(work, n_series, n) * LEAST_MOVABLE >= n;
-  for (int i = 0; i < n_series; i++) work->order[i] = i;
+  tinytl_order_by_number(n_series, work->order);
   tinytl_rng_shuffle(rng, work->order, n_series);
   for (int i = 0; is_whole && i < n_series && n_moved < wanted; i++) {
     const series *s = &work->all[work->order[i]];

@@ -70,12 +70,20 @@ static void copy_meta(const tinytl_sealed_file *file, const char *key, char *to,
   snprintf(to, size, "%s", text ? text : "");
 }
 
-static tinytl_status read_int(const tinytl_sealed_file *file, const char *object, const char *key,
-                              int *value, tinytl_error *error) {
+typedef struct field {
+  const char *key;
+  int *value;
+} field;
+
+/* Whole numbers of 0 or more, of one object of the metadata. */
+static tinytl_status read_fields(const tinytl_sealed_file *file, const char *object, int n,
+                                 const field *fields, tinytl_error *error) {
   char where[TINYTL_ST_WHERE];
   json_t *json = NULL;
   TINYTL_TRY(tinytl_sealed_object(file, object, where, &json, error));
-  const tinytl_status status = tinytl_json_int(json, key, 0, INT_MAX, where, value, error);
+  tinytl_status status = TINYTL_OK;
+  for (int i = 0; status == TINYTL_OK && i < n; i++)
+    status = tinytl_json_int(json, fields[i].key, 0, INT_MAX, where, fields[i].value, error);
   json_decref(json);
   return status;
 }
@@ -133,14 +141,15 @@ static tinytl_status describe(const tinytl_sealed_file *file, tinytl_checkpoint_
                               tinytl_error *error) {
   const struct run *run = &runs[info->run];
   TINYTL_TRY(read_subject(file, run->subject, info->subject, sizeof info->subject, error));
-  TINYTL_TRY(read_int(file, "tinytl.state", "epoch", &info->epoch, error));
-  TINYTL_TRY(read_int(file, "tinytl.state", "images", &info->image, error));
-  TINYTL_TRY(read_int(file, run->epochs, "epochs", &info->n_epochs, error));
-  if (info->run == TINYTL_RUN_SEARCH)
-    TINYTL_TRY(read_int(file, "tinytl.state", "measured", &info->n_measured, error));
-  TINYTL_TRY(read_int(file, "tinytl.data", "classes", &info->n_classes, error));
-  TINYTL_TRY(read_int(file, "tinytl.data", "train_images", &info->n_train_images, error));
-  TINYTL_TRY(read_int(file, "tinytl.data", "val_images", &info->n_val_images, error));
+  const field state[] = {
+      {"epoch", &info->epoch}, {"images", &info->image}, {"measured", &info->n_measured}};
+  const field data[] = {{"classes", &info->n_classes},
+                        {"train_images", &info->n_train_images},
+                        {"val_images", &info->n_val_images}};
+  const int n_state = info->run == TINYTL_RUN_SEARCH ? 3 : 2; /* others measure nothing */
+  TINYTL_TRY(read_fields(file, "tinytl.state", n_state, state, error));
+  TINYTL_TRY(read_fields(file, run->epochs, 1, &(field){"epochs", &info->n_epochs}, error));
+  TINYTL_TRY(read_fields(file, "tinytl.data", 3, data, error));
   TINYTL_TRY(check_position(file, info, error));
   copy_meta(file, "tinytl.version", info->version, sizeof info->version);
   copy_meta(file, "tinytl.kernels", info->kernels, sizeof info->kernels);

@@ -275,7 +275,7 @@ static void complete_report(session *s) {
   report->planned_bytes = p->total_bytes;
   report->base_bytes = p->base_bytes;
   report->seconds = tinytl_progress_seconds(&s->progress);
-  report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
+  report->images_per_second = tinytl_progress_rate(&s->progress, (double)s->n_run);
 }
 
 static tinytl_status run(session *s, const char *architecture, tinytl_backbone **backbone,

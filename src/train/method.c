@@ -378,7 +378,7 @@ static void complete_report(session *s) {
   report->mirrors = view.augment && view.mirror;
   report->plan = t->plan;
   report->seconds = tinytl_progress_seconds(&s->progress);
-  report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
+  report->images_per_second = tinytl_progress_rate(&s->progress, (double)s->n_run);
   s->outcome->n_run = s->n_run;
   s->outcome->rate = t->rate;
 }

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "core/clock.h"
 #include "core/pages.h"
+#include "core/progress.h"
 #include "data/images.h"
 #include "data/joined.h"
 #include "train/plan.h"
@@ -19,7 +19,8 @@ typedef struct session {
   bool *unreadable;     /* [training, then validation images], of all methods */
   tinytl_joined joined; /* with refit */
   tinytl_plan largest;
-  double start, setup_seconds;
+  tinytl_progress progress;
+  double setup_seconds;
   uint64_t n_run;
   tinytl_error *error;
 } session;
@@ -354,8 +355,8 @@ static void complete_report(const session *s, tinytl_train_report *report) {
   *report = s->carry.report;
   report->plan = s->largest;
   report->setup_seconds = s->setup_seconds;
-  report->seconds = tinytl_now() - s->start;
-  report->images_per_second = (double)s->n_run / (report->seconds > 0 ? report->seconds : 1);
+  report->seconds = tinytl_progress_seconds(&s->progress);
+  report->images_per_second = tinytl_progress_rate(&s->progress, (double)s->n_run);
 }
 
 tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images *train,
@@ -366,7 +367,7 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
       .task = {.backbone = backbone, .train = train, .val = val && val->n_images > 0 ? val : NULL},
       .options = *options,
       .carry = {.asked_mirror = options->mirror, .mirror = options->mirror},
-      .start = tinytl_now(),
+      .progress = tinytl_progress_begin(),
       .error = error};
   TINYTL_TRY(tinytl_trainer_check_options(options, error));
   TINYTL_TRY(tinytl_images_check(train, s.task.val, error));
