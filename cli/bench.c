@@ -184,7 +184,7 @@ static tinytl_status bench_train(const cli_model *model, const bench_arguments *
   const double wanted = speed_of(report) * (double)args->seconds;
   const int n_batches = (int)((wanted < 1e6 ? wanted : 1e6) / args->batch);
   status = train(model, args, (n_batches > 1 ? n_batches : 1) * args->batch, report, result, error);
-  result->method = (tinytl_method)args->method;
+  result->method = report->method;
   result->batch = args->batch;
   result->images_per_second = speed_of(report);
   result->setup_seconds = report->setup_seconds;
@@ -263,8 +263,7 @@ static const cli_syntax bench_syntax = {
                 "  tinytl bench -m backbone.safetensors --task predict --threads 1 --json\n"};
 
 int cli_bench(int argc, char **argv) {
-  bench_arguments args = {
-      .method = TINYTL_METHOD_LITE_BIAS, .batch = 8, .n_classes = 10, .seconds = 5};
+  bench_arguments args = {.method = -1, .seconds = 5};
   const cli_option options[] = {
       CLI_OPTION_MODEL(&args.backbone),
       CLI_OPTION_CHOICE("task", &args.task, tasks, "TASK", "train (default) or predict"),
@@ -285,10 +284,14 @@ int cli_bench(int argc, char **argv) {
   int n_operands, exit_code;
   if (!cli_parse(&bench_syntax, options, argc, argv, &operands, &n_operands, &exit_code))
     return exit_code;
-  if (args.task == TASK_PREDICT && (args.dir || args.profile)) {
-    cli_error("--data and --profile are of --task train");
+  if (args.task == TASK_PREDICT &&
+      (args.dir || args.profile || args.method >= 0 || args.batch || args.n_classes)) {
+    cli_error("--data, --method, --batch, --classes and --profile are of --task train");
     return TINYTL_ERROR_USAGE;
   }
+  if (args.method < 0) args.method = TINYTL_METHOD_LITE_BIAS;
+  if (!args.batch) args.batch = 8;
+  if (!args.n_classes) args.n_classes = 10;
   tinytl_error error;
   cli_model model;
   tinytl_status status = cli_model_open(&model, args.backbone, NULL, 0, &error);

@@ -133,12 +133,18 @@ static tinytl_status name_files(cli_checkpoint *c, tinytl_error *error) {
   return TINYTL_OK;
 }
 
-tinytl_status cli_checkpoint_open(cli_checkpoint *c, const char *output, tinytl_error *error) {
+tinytl_status cli_checkpoint_open(cli_checkpoint *c, const char *output, float *save_seconds,
+                                  tinytl_error *error) {
   c->lock_fd = c->fd = -1;
   if (!c->path && c->resume) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "--resume wants --checkpoint FILE as well");
   }
+  if (!c->path && c->every >= 0) {
+    return cli_fail(error, TINYTL_ERROR_USAGE,
+                    "--checkpoint-every wants --checkpoint FILE as well");
+  }
   if (!c->path) return TINYTL_OK;
+  if (c->every >= 0) *save_seconds = c->every;
   tinytl_status status = name_files(c, error);
   if (status == TINYTL_OK && cli_is_same_file(c->lock_path, output)) {
     status = cli_fail(error, TINYTL_ERROR_USAGE,

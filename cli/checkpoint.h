@@ -8,6 +8,7 @@ typedef struct cli_checkpoint {
   /* As the options have them; borrowed. The rest is zero before it is opened. */
   const char *path; /* NULL: no checkpoints */
   bool resume;
+  float every;     /* seconds; below 0: as the library has it */
   char *target;    /* owned: behind symbolic links */
   char *lock_path; /* owned: TARGET.lock, which is there and locked while the run is going on */
   int lock_fd;
@@ -17,10 +18,15 @@ typedef struct cli_checkpoint {
   bool has_failed; /* and was told */
 } cli_checkpoint;
 
-/* Errors: USAGE where another run has the file, where it is there but `resume` is not set, where it
- * is no file, or is `output`; INTERNAL, MODEL where it cannot be locked or read. */
+/* No options are given. */
+#define CLI_CHECKPOINT_NONE \
+  { .every = -1 }
+
+/* Sets *save_seconds where the options do. Errors: USAGE where another run has the file, where it
+ * is there but `resume` is not set, where it is no file, or is `output`, or where there is none for
+ * the other options; INTERNAL, MODEL where it cannot be locked or read. */
 tinytl_status cli_checkpoint_open(cli_checkpoint *checkpoint, const char *output,
-                                  tinytl_error *error);
+                                  float *save_seconds, tinytl_error *error);
 /* What training goes on from; NULL: nothing, it begins. */
 const tinytl_source *cli_checkpoint_source(const cli_checkpoint *checkpoint);
 /* Has the file replaced by what write_state writes. Where that fails the old one stays, which is

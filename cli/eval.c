@@ -1,8 +1,11 @@
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "command.h"
 #include "eval_report.h"
+#include "json.h"
 #include "model.h"
 #include "options.h"
 #include "pictures.h"
@@ -12,8 +15,13 @@
 typedef struct eval_arguments {
   const char *backbone, *adapter, *dir, *unknown;
   int image_size, n_threads;
-  bool json, quiet;
+  bool wrong, json, quiet;
 } eval_arguments;
+
+typedef struct wrong_answer {
+  int image, answer; /* indices of the picture and of the model's class */
+  float probability;
+} wrong_answer;
 
 /* What a run over the pictures works with. */
 typedef struct evaluation {
@@ -21,7 +29,9 @@ typedef struct evaluation {
   tinytl_folder *folder;
   tinytl_predictor *predictor;
   int n_model_classes;
-  int *folder_class; /* [n_model_classes]: the folder's class of that name; -1: none */
+  int *folder_class;   /* [n_model_classes]: the folder's class of that name; -1: none */
+  wrong_answer *wrong; /* [n_wrong], where they are asked for */
+  int n_wrong;
   bool quiet;
   cli_metrics metrics;
   cli_scores scores, unknown_scores;
@@ -65,19 +75,34 @@ static void read_calibration(evaluation *run, const cli_model *model) {
   run->rejection.below = info.reject_below;
 }
 
+static const char *measured_part(const char *dir) {
+  if (tinytl_folder_has_part(dir, TINYTL_PART_TEST)) return "test";
+  return tinytl_folder_has_part(dir, TINYTL_PART_VAL) ? "val" : "all";
+}
+
 /* An honest figure is one of pictures that training has not seen. */
-static void warn_of_known(const char *dir) {
-  if (tinytl_folder_has_part(dir, TINYTL_PART_TEST)) return;
-  if (tinytl_folder_has_part(dir, TINYTL_PART_VAL)) {
-    cli_note("%s has no folder 'test': its folder 'val' is measured on, by which training chooses "
-             "method and epoch, so figures may be a little too good",
+static tinytl_status warn_of_known(const char *dir, const tinytl_folder *measured,
+                                   tinytl_error *error) {
+  const char *part = measured_part(dir);
+  tinytl_folder *train;
+  if (strcmp(part, "val") == 0)
+    cli_note("warning: %s has no folder 'test': its folder 'val' is measured on, by which training "
+             "chooses method and epoch, so figures may be a little too good",
              dir);
-  } else {
-    cli_note(
-        "%s has no folder 'test': all its pictures are measured on; if the adapter was trained "
-        "on them, figures are far too good",
-        dir);
+  if (strcmp(part, "all") == 0) {
+    cli_note("warning: %s has no folder 'test': all its pictures are measured on; if the adapter "
+             "was trained on them, figures are far too good",
+             dir);
+    return TINYTL_OK;
   }
+  /* What is wrong with a folder of training pictures is not for here. */
+  tinytl_error reason;
+  if (!tinytl_folder_has_part(dir, TINYTL_PART_TRAIN) ||
+      tinytl_folder_open(dir, TINYTL_PART_TRAIN, NULL, NULL, &train, &reason) != TINYTL_OK)
+    return TINYTL_OK;
+  const tinytl_status status = cli_warn_of_seen(train, measured, error);
+  tinytl_folder_free(train);
+  return status;
 }
 
 static tinytl_status prepare(evaluation *run, const cli_model *model, const eval_arguments *args,
@@ -85,7 +110,8 @@ static tinytl_status prepare(evaluation *run, const cli_model *model, const eval
   tinytl_status status =
       tinytl_folder_open(args->dir, TINYTL_PART_TEST, cli_note_skipped, NULL, &run->folder, error);
   if (status != TINYTL_OK) return status;
-  if (model->adapter && !args->quiet) warn_of_known(args->dir);
+  if (model->adapter) status = warn_of_known(args->dir, run->folder, error);
+  if (status != TINYTL_OK) return status;
   run->images = tinytl_folder_images(run->folder);
   run->n_skipped = tinytl_folder_n_skipped(run->folder);
   read_calibration(run, model);
@@ -97,6 +123,12 @@ static tinytl_status prepare(evaluation *run, const cli_model *model, const eval
   if (!run->folder_class)
     return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d classes",
                     run->n_model_classes);
+  if (args->wrong) {
+    run->wrong = malloc(sizeof *run->wrong * (size_t)run->images->n_images);
+    if (!run->wrong)
+      return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d pictures",
+                      run->images->n_images);
+  }
   return match_classes(run, model, error);
 }
 
@@ -114,6 +146,7 @@ static tinytl_status count(void *context, int index, const float *probabilities,
   cli_metrics_add(&run->metrics, label, run->folder_class[top[0]], in_top5, confidence);
   run->rejection.n_right_kept += right && score >= run->rejection.below;
   run->rejection.n_wrong_rejected += !right && score < run->rejection.below;
+  if (!right && run->wrong) run->wrong[run->n_wrong++] = (wrong_answer){index, top[0], confidence};
   if (!run->quiet) cli_progress_count("picture", index + 1, run->images->n_images);
   if (cli_scores_add(&run->scores, score)) return TINYTL_OK;
   return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d pictures", run->scores.n);
@@ -148,6 +181,43 @@ static tinytl_status evaluate_unknown(evaluation *run, const char *dir, tinytl_e
   return TINYTL_OK;
 }
 
+static int by_probability(const void *left, const void *right) {
+  const wrong_answer *x = left, *y = right;
+  if (x->probability != y->probability) return x->probability < y->probability ? 1 : -1;
+  return x->image - y->image;
+}
+
+/* The surest first: a wrong label, or what the model cannot know. */
+static void print_wrong(const evaluation *run, const cli_model *model, bool as_json) {
+  qsort(run->wrong, (size_t)run->n_wrong, sizeof *run->wrong, by_probability);
+  for (int i = 0; i < run->n_wrong; i++) {
+    const wrong_answer *one = &run->wrong[i];
+    const char *path = tinytl_folder_path(run->folder, one->image);
+    const char *name = run->images->class_names[run->images->labels[one->image]];
+    if (as_json) {
+      cli_json json = {0};
+      cli_json_open(&json, NULL, '{');
+      cli_json_text(&json, "event", "wrong");
+      cli_json_text(&json, "image", path);
+      cli_json_text(&json, "class", name);
+      cli_json_text(&json, "answer", cli_model_class(model, one->answer));
+      cli_json_real(&json, "probability", (double)one->probability);
+      cli_json_close(&json, '}');
+      cli_json_end(&json);
+      continue;
+    }
+    if (i == 0)
+      puts("Wrong answers, the surest first: picture, its class, the answer, probability");
+    cli_put_text(stdout, path);
+    putchar('\t');
+    cli_put_text(stdout, name);
+    putchar('\t');
+    cli_put_text(stdout, cli_model_class(model, one->answer));
+    printf("\t%.4f\n", (double)one->probability);
+  }
+  if (!as_json && run->n_wrong > 0) putchar('\n');
+}
+
 static tinytl_status run_eval(const cli_model *model, const eval_arguments *args,
                               tinytl_error *error) {
   evaluation run = {.quiet = args->quiet};
@@ -159,9 +229,11 @@ static tinytl_status run_eval(const cli_model *model, const eval_arguments *args
   if (status == TINYTL_OK) {
     const cli_eval_report report = {.metrics = &run.metrics,
                                     .class_names = run.images->class_names,
+                                    .measured_on = measured_part(args->dir),
                                     .n_skipped = run.n_skipped,
                                     .temperature = run.temperature,
                                     .rejection = run.rejection};
+    if (run.wrong) print_wrong(&run, model, args->json);
     if (args->json)
       cli_eval_print_json(&report);
     else
@@ -171,6 +243,7 @@ static tinytl_status run_eval(const cli_model *model, const eval_arguments *args
   cli_scores_free(&run.scores);
   cli_scores_free(&run.unknown_scores);
   free(run.folder_class);
+  free(run.wrong);
   tinytl_predictor_free(run.predictor);
   tinytl_folder_free(run.folder);
   return status;
@@ -184,6 +257,7 @@ int cli_eval(int argc, char **argv) {
       CLI_OPTION_DATA(&args.dir),
       CLI_OPTION_TEXT(0, "unknown", &args.unknown, "DIR",
                       "folder of pictures of none of the classes"),
+      CLI_OPTION_FLAG(0, "wrong", &args.wrong, "list the pictures that are answered wrongly"),
       CLI_OPTION_IMAGE_SIZE(&args.image_size, "the adapter's"),
       CLI_OPTION_THREADS(&args.n_threads),
       CLI_OPTION_JSON(&args.json),

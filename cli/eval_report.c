@@ -37,6 +37,7 @@ void cli_eval_print_json(const cli_eval_report *report) {
   cli_json json = {0};
   cli_json_open(&json, NULL, '{');
   cli_json_text(&json, "event", "eval");
+  cli_json_text(&json, "measured_on", report->measured_on);
   cli_json_int(&json, "images", metrics->n_images);
   cli_json_real(&json, "top1", (double)metrics->n_top1 / metrics->n_images);
   const cli_interval top1 = cli_wilson(metrics->n_top1, metrics->n_images);

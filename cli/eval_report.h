@@ -16,6 +16,7 @@ typedef struct cli_rejection {
 typedef struct cli_eval_report {
   const cli_metrics *metrics;
   const char *const *class_names; /* [metrics->n_classes] */
+  const char *measured_on;        /* "test" or "val", a part of the folder, or "all" of it */
   int n_skipped;
   float temperature;
   cli_rejection rejection;

@@ -21,7 +21,7 @@ tinytl_status cli_model_find(const char *chosen, const char *bundled, const char
     if ((size_t)snprintf(found, size, "%s", chosen) < size) return TINYTL_OK;
     return cli_fail(error, TINYTL_ERROR_USAGE, "-m: path of %zu bytes is too long", strlen(chosen));
   }
-  static const char *const beside[] = {"/../models/", "/../share/tinytl/"};
+  static const char *const beside[] = {"/", "/../models/", "/../share/tinytl/"};
   char directory[2048];
   program_directory(directory, sizeof directory);
   for (size_t i = 0; *directory && i < sizeof beside / sizeof *beside; i++) {
@@ -39,6 +39,14 @@ static tinytl_status open_adapter(cli_model *model, const char *path, tinytl_err
   if (status != TINYTL_OK) return status;
   status =
       tinytl_adapter_open(file.bytes, file.nbytes, path, model->backbone, &model->adapter, error);
+  tinytl_adapter *alone;
+  tinytl_error reason;
+  if (status == TINYTL_ERROR_MODEL &&
+      tinytl_adapter_open(file.bytes, file.nbytes, path, NULL, &alone, &reason) == TINYTL_OK) {
+    tinytl_adapter_free(alone);
+    reason = *error;
+    cli_fail(error, status, "%s: give its own with -m, instead of %s", reason.message, model->path);
+  }
   cli_file_close(&file);
   return status;
 }
@@ -65,8 +73,10 @@ static tinytl_status check_limit(const cli_file *file, const char *path, bool is
   return cli_fail(
       error, TINYTL_ERROR_MEMORY_LIMIT,
       "%s: opening it may take %.1f MB, and %.1f MB are held before; the memory limit is "
-      "%.1f MB: 'tinytl plan' says what training takes",
-      path, (double)whole / 1e6, (double)cli_peak_rss() / 1e6, (double)limit / 1e6);
+      "%.1f MB: %s",
+      path, (double)whole / 1e6, (double)cli_peak_rss() / 1e6, (double)limit / 1e6,
+      is_copied ? "--search-limit gives the search more than training will have"
+                : "'tinytl plan' says what training takes");
 }
 
 tinytl_status cli_model_file_open(const char *path, bool is_copied, size_t limit, cli_file *file,

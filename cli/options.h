@@ -71,12 +71,12 @@ typedef struct cli_option {
 #define CLI_OPTION_OUTPUT(target, kind) \
   CLI_OPTION_REQUIRED('o', "output", target, kind, "file to write")
 /* Three rows: of a cli_checkpoint, of save_seconds; what runs, and what it makes. */
-#define CLI_OPTIONS_CHECKPOINT(checkpoint, seconds, run, result)                 \
-  CLI_OPTION_TEXT(0, "checkpoint", &(checkpoint)->path, "FILE",                  \
-                  "save the state of the " run " there; removed at its end"),    \
-      CLI_OPTION_FLAG(0, "resume", &(checkpoint)->resume,                        \
-                      "go on from the checkpoint if it is there: same " result), \
-      CLI_OPTION_REAL("checkpoint-every", seconds, 0, 86400, CLI_RANGE_CLOSED,   \
+#define CLI_OPTIONS_CHECKPOINT(checkpoint, run, result)                                     \
+  CLI_OPTION_TEXT(0, "checkpoint", &(checkpoint)->path, "FILE",                             \
+                  "save the state of the " run " there; removed at its end"),               \
+      CLI_OPTION_FLAG(0, "resume", &(checkpoint)->resume,                                   \
+                      "go on from the checkpoint if it is there: same " result),            \
+      CLI_OPTION_REAL("checkpoint-every", &(checkpoint)->every, 0, 86400, CLI_RANGE_CLOSED, \
                       "seconds between saves, 0: every step (default: 30)")
 
 typedef struct cli_syntax {

@@ -28,8 +28,12 @@ typedef enum cli_val_rule {
                           back what the search has trained on */
 } cli_val_rule;
 
+/* Warns of pictures to measure on that are pictures to train on too. Error: INTERNAL. */
+tinytl_status cli_warn_of_seen(const tinytl_folder *train, const tinytl_folder *measured,
+                               tinytl_error *error);
+
 /* val_share: NAN: DIR/val, or by the rule; else this share, whatever there is in DIR/val. tells: of
- * pictures that are left out, and of those that are in two classes. */
+ * pictures that are left out, and of those that are there twice. */
 tinytl_status cli_train_set_open(cli_train_set *set, const char *dir, cli_val_rule rule,
                                  float val_share, uint64_t seed, bool tells, tinytl_error *error);
 void cli_train_set_close(cli_train_set *set);

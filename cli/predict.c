@@ -45,6 +45,7 @@ static void print_line(const cli_model *model, const answer *found) {
     printf("\t%.4f", (double)found->probabilities[found->top[i]]);
   }
   putchar('\n');
+  fflush(stdout); /* who reads along, or ends the run, has what is done */
 }
 
 static void put_class(cli_json *json, const cli_model *model, int index) {

@@ -69,7 +69,7 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
                         "of the file: int8 (default) or f32"),
       CLI_OPTION_SIZE("memory-limit", &pretrain->memory_limit,
                       "of the whole process; refused where it cannot be met"),
-      CLI_OPTIONS_CHECKPOINT(&args->checkpoint, &pretrain->save_seconds, "run", "backbone"),
+      CLI_OPTIONS_CHECKPOINT(&args->checkpoint, "run", "backbone"),
       CLI_OPTION_SEED("seed", &pretrain->seed, "same seed, same backbone (default: 0)"),
       CLI_OPTION_THREADS(&pretrain->n_threads),
       CLI_OPTION_JSON(&args->json),
@@ -238,7 +238,8 @@ static tinytl_status run_locked(pretrain_arguments *args, tinytl_error *error) {
 
 static tinytl_status run_saved(pretrain_arguments *args, tinytl_error *error) {
   cli_checkpoint *checkpoint = &args->checkpoint;
-  tinytl_status status = cli_checkpoint_open(checkpoint, args->backbone, error);
+  tinytl_status status =
+      cli_checkpoint_open(checkpoint, args->backbone, &args->pretrain.save_seconds, error);
   const tinytl_status agreed = tinytl_rank_group_agree(args->pretrain.group, status, error);
   if (agreed != TINYTL_OK) {
     if (status == TINYTL_OK) cli_checkpoint_close(checkpoint);
@@ -270,7 +271,7 @@ static tinytl_status run(pretrain_arguments *args, tinytl_error *error) {
 }
 
 int cli_pretrain(int argc, char **argv) {
-  pretrain_arguments args = {.val_share = NAN};
+  pretrain_arguments args = {.checkpoint = CLI_CHECKPOINT_NONE, .val_share = NAN};
   int exit_code;
   tinytl_pretrain_options_init(&args.pretrain);
   args.weights = args.pretrain.weights;
@@ -291,7 +292,7 @@ int cli_pretrain(int argc, char **argv) {
   if (!is_first(&args)) {
     args.quiet = true;
     args.json = false;
-    args.checkpoint = (cli_checkpoint){0};
+    args.checkpoint = (cli_checkpoint)CLI_CHECKPOINT_NONE;
   }
   status = run(&args, &error);
   if (status != TINYTL_OK && is_first(&args)) cli_report(&error);

@@ -65,7 +65,7 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
           "max-macs", &args->max_mega_macs, 0, 1e6, CLI_RANGE_ABOVE_MIN,
           "million multiply-accumulates a picture, without the classifier (default: any)"),
       CLI_OPTION_INT(0, "candidates", &args->search.candidates, 16, 1000,
-                     "sub-nets to measure (default: 64; full: 300)"),
+                     "sub-nets to measure, from 16 (default: 64; full: 300)"),
       CLI_OPTION_CHOICE("mode", &args->mode, search_modes, "MODE",
                         "quick (default) or full: as below"),
       CLI_OPTION_INT(0, "epochs", &train->epochs, 1, 10000,
@@ -85,7 +85,7 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
                       "share that is held out, not DIR/val (default: as train's, 0.2 at least)"),
       CLI_OPTION_TEXT(0, "plot", &args->plot_path, "FILE",
                       "score against memory of all that was measured, as SVG"),
-      CLI_OPTIONS_CHECKPOINT(&args->checkpoint, &train->save_seconds, "search", "backbone"),
+      CLI_OPTIONS_CHECKPOINT(&args->checkpoint, "search", "backbone"),
       CLI_OPTION_SEED("seed", &train->seed, "same seed, same backbone (default: 0)"),
       CLI_OPTION_THREADS(&train->n_threads),
       CLI_OPTION_JSON(&args->json),
@@ -170,7 +170,7 @@ static void put_candidate(cli_json *json, const char *event, const tinytl_candid
   cli_json_int(json, "base_rss_bytes", (long long)c->base_bytes);
   cli_json_real(json, "val_top1", (double)c->top1);
   cli_json_real(json, "score", (double)c->score);
-  cli_json_real(json, "predicted_top1", (double)c->predicted);
+  cli_json_real(json, "predicted_score", (double)c->predicted);
 }
 
 static void print_candidate(const tinytl_candidate *c) {
@@ -335,7 +335,8 @@ static tinytl_status run_locked(const tinytl_supernet *supernet, search_argument
 static tinytl_status run(const tinytl_supernet *supernet, search_arguments *args,
                          tinytl_error *error) {
   cli_checkpoint *checkpoint = &args->checkpoint;
-  tinytl_status status = cli_checkpoint_open(checkpoint, args->backbone, error);
+  tinytl_status status =
+      cli_checkpoint_open(checkpoint, args->backbone, &args->search.train.save_seconds, error);
   if (status != TINYTL_OK) return status;
   if (args->checkpoint.path) args->search.save = on_save;
   args->search.resume = cli_checkpoint_source(checkpoint);
@@ -346,7 +347,7 @@ static tinytl_status run(const tinytl_supernet *supernet, search_arguments *args
 }
 
 int cli_search(int argc, char **argv) {
-  search_arguments args = {.val_share = NAN};
+  search_arguments args = {.checkpoint = CLI_CHECKPOINT_NONE, .val_share = NAN};
   int exit_code;
   tinytl_search_options_init(&args.search);
   args.method = args.search.train.method;

@@ -68,7 +68,8 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
                       "share for validation, not DIR/val; 0: none (default: 0.1 to 0.4)"),
       CLI_OPTION_INT(0, "patience", &train->patience, 0, 10000,
                      "stop after N epochs without gain (default: 0, never)"),
-      CLI_OPTION_FLAG(0, "mirror", &args->mirror, "half of the pictures (default; auto finds out)"),
+      CLI_OPTION_FLAG(0, "mirror", &args->mirror,
+                      "half of the pictures (default where augmented; auto finds out)"),
       CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
                       "where left and right differ, as in text and signs"),
       CLI_OPTION_CHOICE("augment", &args->augment, cli_switches, "WHEN",
@@ -77,7 +78,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
                       "random brightness, contrast, saturation (default: 0)"),
       CLI_OPTION_SIZE("memory-limit", &train->memory_limit,
                       "of the whole process; what fits is chosen, or refused"),
-      CLI_OPTIONS_CHECKPOINT(&args->checkpoint, &train->save_seconds, "run", "adapter"),
+      CLI_OPTIONS_CHECKPOINT(&args->checkpoint, "run", "adapter"),
       CLI_OPTION_SEED("seed", &train->seed, "same seed, same adapter (default: 0)"),
       CLI_OPTION_THREADS(&train->n_threads),
       CLI_OPTION_JSON(&args->json),
@@ -93,6 +94,16 @@ static tinytl_status set_options(train_arguments *args, tinytl_error *error) {
   tinytl_train_options *train = &args->train;
   if (args->mirror && args->no_mirror) {
     return cli_fail(error, TINYTL_ERROR_USAGE, "--mirror and --no-mirror exclude each other");
+  }
+  const bool is_last = args->method == TINYTL_METHOD_LAST;
+  if ((args->mirror || train->colour_jitter > 0) &&
+      (args->augment == TINYTL_SWITCH_OFF || (is_last && args->augment != TINYTL_SWITCH_ON))) {
+    return cli_fail(error, TINYTL_ERROR_USAGE, "%s is of augmentation, which %s",
+                    args->mirror ? "--mirror" : "--colour-jitter",
+                    args->augment == TINYTL_SWITCH_OFF
+                        ? "is off"
+                        : "method last has with --augment on alone: it keeps features, of whole "
+                          "pictures as they are");
   }
   train->method = (tinytl_method)args->method;
   train->optimizer = (tinytl_optimizer)args->optimizer;
@@ -314,7 +325,8 @@ static tinytl_status run_locked(const cli_model *model, train_arguments *args,
 
 static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_error *error) {
   cli_checkpoint *checkpoint = &args->checkpoint;
-  tinytl_status status = cli_checkpoint_open(checkpoint, args->adapter, error);
+  tinytl_status status =
+      cli_checkpoint_open(checkpoint, args->adapter, &args->train.save_seconds, error);
   if (status != TINYTL_OK) return status;
   if (args->checkpoint.path) args->train.save = on_save;
   args->train.resume = cli_checkpoint_source(checkpoint);
@@ -326,7 +338,7 @@ static tinytl_status run(const cli_model *model, train_arguments *args, tinytl_e
 }
 
 int cli_train(int argc, char **argv) {
-  train_arguments args = {.val_share = NAN};
+  train_arguments args = {.checkpoint = CLI_CHECKPOINT_NONE, .val_share = NAN};
   int exit_code;
   tinytl_train_options_init(&args.train);
   args.method = args.train.method;

@@ -76,20 +76,22 @@ const char *tinytl_folder_path(const tinytl_folder *folder, int index);
 int tinytl_folder_n_skipped(const tinytl_folder *folder);
 /* Bytes of heap memory that the listing takes until the folder is freed. */
 size_t tinytl_folder_nbytes(const tinytl_folder *folder);
-/* Called for two pictures, by index, of different classes whose files hold the same bytes. */
+/* Called for two pictures, by index, whose files hold the same bytes. */
 typedef void (*tinytl_twins_fn)(void *context, int first, int second);
-/* Looks for the same picture in two classes: which one is it? Of a file its size and its last 4 KB
- * are read, the whole of it where these agree with another one's; files that cannot be read are
- * passed over. A picture that is there more than twice is told of with the first of them. Takes 16
- * bytes a picture while it runs. Error: INTERNAL (out of memory). */
-tinytl_status tinytl_folder_find_twins(const tinytl_folder *folder, tinytl_twins_fn told,
-                                       void *context, tinytl_error *error);
+/* Looks for the same picture twice in a folder or, where `other` is not NULL, for what is in both:
+ * `second` is an index of that one then. Of a file its size and its last 4 KB are read, the whole
+ * of it where these agree with another one's; files that cannot be read are passed over. A picture
+ * that is there more than twice is told of with the first of them. Takes 24 bytes a picture while
+ * it runs. Error: INTERNAL (out of memory). */
+tinytl_status tinytl_folder_find_twins(const tinytl_folder *folder, const tinytl_folder *other,
+                                       tinytl_twins_fn told, void *context, tinytl_error *error);
 /* Moves about a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val.
  * Pictures whose names differ in their last number alone are a series (film_0007.jpg,
  * film_0008.jpg) and stay together; one that is more than a third of its class does not move, or
- * where the class has nothing else a run of neighbours. With the same seed a larger share moves
- * what a smaller one does and more. With a share above 0 a class has at least one picture on either
- * side where it has two; the only picture of a class stays. */
+ * where the class has nothing else a run of neighbours. Copies of a picture in its class (see
+ * tinytl_folder_find_twins) stay together too. With the same seed a larger share moves what a
+ * smaller one does and more. With a share above 0 a class has at least one picture on either side
+ * where it has two that differ; the only one of a class stays. */
 tinytl_status tinytl_folder_split(tinytl_folder *folder, float share, uint64_t seed,
                                   tinytl_folder **val, tinytl_error *error);
 void tinytl_folder_free(tinytl_folder *folder); /* NULL is allowed */

@@ -63,6 +63,12 @@ static void count_other(others *others, DIR *dir, const struct dirent *entry) {
     others->n_files++;
 }
 
+/* Also what network drives and archives put beside pictures: not what anybody would call a class.
+ */
+static bool is_hidden(const char *name) {
+  return name[0] == '.' || strcmp(name, "@eaDir") == 0 || strcmp(name, "__MACOSX") == 0;
+}
+
 /* Adds, sorted, what `wanted` picks from a folder, and counts what it does not; hidden entries are
  * passed over. others: NULL: not counted. */
 static tinytl_status list_dir(const char *path, bool (*wanted)(DIR *, const struct dirent *),
@@ -73,7 +79,7 @@ static tinytl_status list_dir(const char *path, bool (*wanted)(DIR *, const stru
   const struct dirent *entry;
   int first = names->n;
   while (status == TINYTL_OK && (errno = 0, entry = readdir(dir))) {
-    if (entry->d_name[0] == '.') continue;
+    if (is_hidden(entry->d_name)) continue;
     if (wanted(dir, entry))
       status = tinytl_names_add(names, entry->d_name, error);
     else if (others)
@@ -89,6 +95,17 @@ static tinytl_status list_dir(const char *path, bool (*wanted)(DIR *, const stru
 
 static const char *const part_names[] = {
     [TINYTL_PART_TRAIN] = "train", [TINYTL_PART_VAL] = "val", [TINYTL_PART_TEST] = "test"};
+
+/* The part that other programs call so, or this one in other letters; NULL: none. */
+static const char *part_meant(const char *name) {
+  static const struct {
+    const char *name, *part;
+  } others[] = {{"train", "train"},    {"training", "train"}, {"val", "val"},     {"valid", "val"},
+                {"validation", "val"}, {"test", "test"},      {"testing", "test"}};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    if (strcasecmp(name, others[i].name) == 0) return others[i].part;
+  return NULL;
+}
 
 /* Where a folder cannot be looked into, it is not said to be missing. */
 static tinytl_status open_part(const char *dir, tinytl_part part, DIR **opened,
@@ -113,7 +130,7 @@ static tinytl_status find_part(const char *dir, tinytl_part part, bool *found,
   TINYTL_TRY(open_part(dir, part, &opened, error));
   if (!opened) return TINYTL_OK;
   while (!*found && (entry = readdir(opened)))
-    *found = entry->d_name[0] != '.' && is_dir_at(opened, entry);
+    *found = !is_hidden(entry->d_name) && is_dir_at(opened, entry);
   closedir(opened);
   return TINYTL_OK;
 }
@@ -170,10 +187,17 @@ static tinytl_status tell_of_others(const char *dir, const skipper *skipper, tin
     char reason[120];
     int length = snprintf(reason, sizeof reason, "no class, for it is not in %s",
                           part_names[TINYTL_PART_TRAIN]);
+    int at = 0; /* the one to name: one that is meant as a part, where there is any */
+    for (int i = names.n - 1; i >= 0; i--)
+      if (part_meant(tinytl_names_get(&names, i))) at = i;
+    const char *name = tinytl_names_get(&names, at), *meant = part_meant(name);
+    if (meant)
+      length += snprintf(reason + length, sizeof reason - (size_t)length,
+                         ", nor a part; if it is one, name it %s", meant);
     if (names.n > 1)
       snprintf(reason + length, sizeof reason - (size_t)length, "; nor %s %d more folder%s",
                names.n > 2 ? "are" : "is", names.n - 1, names.n > 2 ? "s" : "");
-    char *path = join(dir, tinytl_names_get(&names, 0));
+    char *path = join(dir, name);
     if (path)
       skipper->skip(skipper->context, path, reason);
     else
@@ -228,8 +252,9 @@ static tinytl_status add_checked(tinytl_folder *self, int at, int label, const s
 }
 
 /* n_files: of pictures by their name, none of which can be read. */
-static tinytl_status fail_empty(const char *dir, int n_files, const others *others,
-                                tinytl_error *error) {
+static tinytl_status fail_empty(const char *dir, const char *name, int n_files,
+                                const others *others, tinytl_error *error) {
+  const char *meant = others->n_folders > 0 ? part_meant(name) : NULL;
   char text[OTHERS_TEXT] = "nothing";
   print_others(others, text);
   if (n_files > 0)
@@ -237,8 +262,9 @@ static tinytl_status fail_empty(const char *dir, int n_files, const others *othe
                        "%s: class without pictures: none of its %d files can be read", dir,
                        n_files);
   return tinytl_fail(error, TINYTL_ERROR_DATA,
-                     "%s: class without pictures: expected .jpg, .jpeg or .png, found %s", dir,
-                     text);
+                     "%s: class without pictures: expected .jpg, .jpeg or .png, found %s%s%s", dir,
+                     text, meant ? "; if it is no class but a part, name it " : "",
+                     meant ? meant : "");
 }
 
 /* Counts in *others what is no picture. */
@@ -252,7 +278,7 @@ static tinytl_status add_class(tinytl_folder *self, int label, const skipper *sk
   for (int i = 0; status == TINYTL_OK && i < n_files; i++)
     status = add_checked(self, first + i, label, skipper, error);
   if (status == TINYTL_OK && self->images.n_images == first)
-    status = fail_empty(dir, n_files, others, error);
+    status = fail_empty(dir, self->class_names[label], n_files, others, error);
   self->files.n = self->images.n_images;
   free(dir);
   return status;

@@ -26,11 +26,15 @@ typedef struct member {
 typedef struct series {
   int first, n, first_image;
 } series;
-/* Room for the largest class. */
 typedef struct workplace {
+  const tinytl_folder *folder;
+  int *next_copy; /* [n_images]: rings of the same picture, in one class or several */
+  bool *moves;    /* [n_images]: to the validation side */
+  /* Room for the largest class. */
   member *members;
   series *all;
   int *order;
+  int *moved; /* the latest that were marked */
 } workplace;
 
 static int by_series(const void *left, const void *right) {
@@ -46,7 +50,8 @@ static int by_first_image(const void *left, const void *right) {
 
 /* The series of the class [first, end), in the order in which they begin. Others' names may lie
  * between those of one. */
-static int find_series(const tinytl_folder *self, int first, int end, workplace *work) {
+static int find_series(workplace *work, int first, int end) {
+  const tinytl_folder *self = work->folder;
   const int n = end - first;
   int n_series = 0;
   for (int i = 0; i < n; i++)
@@ -75,28 +80,47 @@ static int count_movable(const workplace *work, int n_series, int n) {
   return n_movable;
 }
 
-/* Marks in moves [n_images] what of the class [first, end) goes to the validation side: whole
- * series in a random order until there are enough, as near copies on both sides would make
- * validation too good. Where next to all are in series that are too large: a run of neighbours. */
-static void choose_of_class(const tinytl_folder *self, float share, tinytl_rng *rng, int first,
-                            int end, workplace *work, bool *moves) {
+/* Marks n members of a class and the copies of them in it, if these are n_most at most; else none.
+ * Returns how many. */
+static int mark(workplace *work, const member *members, int n, int n_most) {
+  const int *labels = work->folder->labels;
+  int n_marked = 0;
+  for (int k = 0; k < n; k++) {
+    const int image = members[k].image;
+    int i = image;
+    do {
+      if (!work->moves[i] && labels[i] == labels[image]) {
+        work->moves[i] = true;
+        work->moved[n_marked++] = i;
+      }
+      i = work->next_copy[i];
+    } while (i != image);
+  }
+  if (n_marked <= n_most) return n_marked;
+  for (int k = 0; k < n_marked; k++) work->moves[work->moved[k]] = false;
+  return 0;
+}
+
+/* Marks what of the class [first, end) goes to the validation side: whole series in a random order
+ * until there are enough, as near copies on both sides would make validation too good. Where next
+ * to all are in series that are too large: a run of neighbours. */
+static void choose_of_class(workplace *work, float share, tinytl_rng *rng, int first, int end) {
   const int n = end - first;
   const int wanted = count_to_move(n, share);
   int n_moved = 0;
   if (wanted <= 0) return;
-  const int n_series = find_series(self, first, end, work);
+  const int n_series = find_series(work, first, end);
   const bool is_whole = count_movable(work, n_series, n) * LEAST_MOVABLE >= n;
   tinytl_order_by_number(n_series, work->order);
   tinytl_rng_shuffle(rng, work->order, n_series);
   for (int i = 0; is_whole && i < n_series && n_moved < wanted; i++) {
     const series *s = &work->all[work->order[i]];
-    if (!is_movable(s, n) || (s->n > 1 && n_moved + s->n >= n)) continue;
-    for (int k = 0; k < s->n; k++) moves[work->members[s->first + k].image] = true;
-    n_moved += s->n;
+    if (is_movable(s, n)) n_moved += mark(work, work->members + s->first, s->n, n - 1 - n_moved);
   }
   if (n_moved > 0) return;
   const int start = first + (int)tinytl_rng_below(rng, (uint32_t)(n - wanted + 1));
-  for (int i = 0; i < wanted; i++) moves[start + i] = true;
+  for (int i = start; i < end && n_moved < wanted; i++)
+    n_moved += mark(work, &(member){.image = i}, 1, n - 1 - n_moved);
 }
 
 /* The end of the class that begins at the picture. */
@@ -106,12 +130,12 @@ static int class_end(const tinytl_folder *self, int first) {
   return end;
 }
 
-static void choose(const tinytl_folder *self, float share, uint64_t seed, workplace *work,
-                   bool *moves) {
+static void choose(workplace *work, float share, uint64_t seed) {
+  const tinytl_folder *self = work->folder;
   for (int first = 0, end; first < self->images.n_images; first = end) {
     end = class_end(self, first);
     tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SPLIT, (uint64_t)self->labels[first], 0);
-    choose_of_class(self, share, &rng, first, end, work, moves);
+    choose_of_class(work, share, &rng, first, end);
   }
 }
 
@@ -151,9 +175,21 @@ static tinytl_status move(tinytl_folder *from, tinytl_folder *to, const bool *mo
   return TINYTL_OK;
 }
 
+static void join_ring(void *context, int first, int second) {
+  const workplace *work = context;
+  const int next = work->next_copy[first];
+  work->next_copy[first] = work->next_copy[second];
+  work->next_copy[second] = next;
+}
+
+static tinytl_status find_copies(workplace *work, tinytl_error *error) {
+  tinytl_order_by_number(work->folder->images.n_images, work->next_copy);
+  return tinytl_folder_find_twins(work->folder, NULL, join_ring, work, error);
+}
+
 static tinytl_status split(tinytl_folder *self, float share, uint64_t seed, tinytl_folder *val,
                            tinytl_error *error) {
-  size_t n = (size_t)self->images.n_images;
+  const size_t n = (size_t)self->images.n_images;
   TINYTL_TRY(copy_classes(self, val, error));
   TINYTL_TRY(tinytl_kinds_copy(&self->kinds, &val->kinds, error));
   size_t most = 1; /* pictures of a class; no room at all might be NULL */
@@ -161,21 +197,28 @@ static tinytl_status split(tinytl_folder *self, float share, uint64_t seed, tiny
     end = class_end(self, first);
     most = tinytl_size_max(most, (size_t)(end - first));
   }
-  workplace work = {.members = calloc(most, sizeof *work.members),
+  workplace work = {.folder = self,
+                    .next_copy = calloc(n, sizeof *work.next_copy),
+                    .moves = calloc(n, sizeof *work.moves),
+                    .members = calloc(most, sizeof *work.members),
                     .all = calloc(most, sizeof *work.all),
-                    .order = calloc(most, sizeof *work.order)};
-  bool *moves = calloc(n, sizeof *moves);
+                    .order = calloc(most, sizeof *work.order),
+                    .moved = calloc(most, sizeof *work.moved)};
   tinytl_status status = TINYTL_OK;
-  if (work.members && work.all && work.order && moves) {
-    choose(self, share, seed, &work, moves);
-    status = move(self, val, moves, error);
-  } else {
-    status = tinytl_fail_memory(error, n + most * (sizeof *work.members + sizeof *work.all));
+  if (work.next_copy && work.moves && work.members && work.all && work.order && work.moved)
+    status = find_copies(&work, error);
+  else
+    status = tinytl_fail_memory(error, n * sizeof *work.next_copy + most * sizeof *work.members);
+  if (status == TINYTL_OK) {
+    choose(&work, share, seed);
+    status = move(self, val, work.moves, error);
   }
+  free(work.next_copy);
+  free(work.moves);
   free(work.members);
   free(work.all);
   free(work.order);
-  free(moves);
+  free(work.moved);
   return status;
 }
 

@@ -1,4 +1,4 @@
-/* The same picture in two classes. */
+/* The same picture twice. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +11,8 @@ enum { END_NBYTES = 4096, MOST_COMPARED = 16 };
 
 typedef struct fingerprint {
   uint64_t hash; /* of size and end; 0: cannot be read */
+  const tinytl_folder *folder;
+  int order; /* of the folders */
   int index;
 } fingerprint;
 
@@ -46,8 +48,9 @@ static bool hold_the_same(FILE *one, FILE *other) {
   return !ferror(one) && !ferror(other);
 }
 
-static bool are_same(const tinytl_folder *folder, int first, int second) {
-  FILE *one = open_at(folder, first), *other = open_at(folder, second);
+static bool are_same(const fingerprint *first, const fingerprint *second) {
+  FILE *one = open_at(first->folder, first->index);
+  FILE *other = open_at(second->folder, second->index);
   const bool same = one && other && hold_the_same(one, other);
   if (one) fclose(one);
   if (other) fclose(other);
@@ -57,33 +60,39 @@ static bool are_same(const tinytl_folder *folder, int first, int second) {
 static int by_hash(const void *left, const void *right) {
   const fingerprint *one = left, *other = right;
   if (one->hash != other->hash) return one->hash < other->hash ? -1 : 1;
+  if (one->order != other->order) return one->order - other->order;
   return one->index - other->index;
 }
 
-/* Of a group of one hash, [first, i): the first that holds what i does, in another class; -1: none.
- * Few are compared, as more of one size, with one end, are no accident. */
-static int find_twin(const tinytl_folder *folder, const fingerprint *prints, int first, int i) {
-  const int *labels = folder->images.labels, label = labels[prints[i].index];
-  int n_compared = 0;
-  for (int k = first; k < i && n_compared < MOST_COMPARED; k++) {
-    if (labels[prints[k].index] == label) continue;
-    if (are_same(folder, prints[k].index, prints[i].index)) return k;
-    n_compared++;
-  }
-  return -1;
+static void take(const tinytl_folder *folder, int order, fingerprint *prints) {
+  for (int i = 0; i < folder->images.n_images; i++)
+    prints[i] = (fingerprint){hash_of(folder, i), folder, order, i};
 }
 
-tinytl_status tinytl_folder_find_twins(const tinytl_folder *folder, tinytl_twins_fn told,
-                                       void *context, tinytl_error *error) {
-  const int n = folder->images.n_images;
+/* Of a group of one hash, [first, i): the first of the folder that holds what i does; NULL: none.
+ * Few are compared, as more of one size, with one end, are no accident. */
+static const fingerprint *find_twin(const fingerprint *prints, const tinytl_folder *folder,
+                                    int first, int i) {
+  for (int k = first, n_compared = 0; k < i && n_compared < MOST_COMPARED; k++, n_compared++) {
+    if (prints[k].folder != folder) return NULL;
+    if (are_same(&prints[k], &prints[i])) return &prints[k];
+  }
+  return NULL;
+}
+
+tinytl_status tinytl_folder_find_twins(const tinytl_folder *folder, const tinytl_folder *other,
+                                       tinytl_twins_fn told, void *context, tinytl_error *error) {
+  const int n_first = folder->images.n_images, n = n_first + (other ? other->images.n_images : 0);
   fingerprint *prints = malloc((size_t)n * sizeof *prints);
   if (!prints) return tinytl_fail_memory(error, (size_t)n * sizeof *prints);
-  for (int i = 0; i < n; i++) prints[i] = (fingerprint){hash_of(folder, i), i};
+  take(folder, 0, prints);
+  if (other) take(other, 1, prints + n_first);
   qsort(prints, (size_t)n, sizeof *prints, by_hash);
   for (int i = 1, first = 0; i < n; i++) {
     if (prints[first].hash != prints[i].hash) first = i;
-    const int twin = prints[i].hash == 0 ? -1 : find_twin(folder, prints, first, i);
-    if (twin >= 0) told(context, prints[twin].index, prints[i].index);
+    if (prints[i].hash == 0 || prints[i].folder != (other ? other : folder)) continue;
+    const fingerprint *twin = find_twin(prints, folder, first, i);
+    if (twin) told(context, twin->index, prints[i].index);
   }
   free(prints);
   return TINYTL_OK;

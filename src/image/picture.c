@@ -87,6 +87,29 @@ tinytl_status tinytl_picture_open(const char *path, FILE **file, tinytl_error *e
   return TINYTL_OK;
 }
 
+enum { MARK_NBYTES = 12 };
+
+/* What begins so, for people; NULL: nothing known. */
+static const char *kind_of(const uint8_t start[MARK_NBYTES]) {
+  static const struct {
+    const char *mark, *kind;
+    size_t at, n;
+  } kinds[] = {{"GIF8", "a GIF", 0, 4},           {"BM", "a BMP", 0, 2},
+               {"II*\0", "a TIFF", 0, 4},         {"MM\0*", "a TIFF", 0, 4},
+               {"WEBP", "a WebP", 8, 4},          {"ftypavif", "an AVIF", 4, 8},
+               {"ftyp", "a HEIF or video", 4, 4}, {"%PDF", "a PDF", 0, 4}};
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    if (memcmp(start + kinds[i].at, kinds[i].mark, kinds[i].n) == 0) return kinds[i].kind;
+  return NULL;
+}
+
+static tinytl_status fail_unknown(const uint8_t start[MARK_NBYTES], size_t n, tinytl_error *error) {
+  const char *kind = kind_of(start);
+  if (n == 0) return tinytl_fail(error, TINYTL_ERROR_DATA, "empty file");
+  return tinytl_fail(error, TINYTL_ERROR_DATA, "neither a JPEG nor a PNG file%s%s",
+                     kind ? ", but begins like " : "", kind ? kind : "");
+}
+
 static tinytl_status decode_file(const char *path, const tinytl_picture_sink *sink,
                                  tinytl_budget *budget, tinytl_error *error) {
   static const uint8_t jpeg[] = {0xff, 0xd8, 0xff};
@@ -95,17 +118,16 @@ static tinytl_status decode_file(const char *path, const tinytl_picture_sink *si
   char buffer[FILE_BUFFER_NBYTES];
   TINYTL_TRY(tinytl_picture_open(path, &file, error));
   setvbuf(file, buffer, _IOFBF, sizeof buffer);
-  uint8_t start[sizeof png];
-  size_t n = fread(start, 1, sizeof start, file);
+  uint8_t start[MARK_NBYTES] = {0};
+  const size_t n = fread(start, 1, sizeof start, file);
   rewind(file);
   tinytl_status status;
   if (n >= sizeof jpeg && memcmp(start, jpeg, sizeof jpeg) == 0)
     status = tinytl_jpeg_decode(file, sink, budget, error);
-  else if (n == sizeof png && memcmp(start, png, sizeof png) == 0)
+  else if (n >= sizeof png && memcmp(start, png, sizeof png) == 0)
     status = tinytl_png_decode(file, sink, budget, error);
   else
-    status = tinytl_fail(error, TINYTL_ERROR_DATA,
-                         n == 0 ? "empty file" : "neither a JPEG nor a PNG file");
+    status = fail_unknown(start, n, error);
   fclose(file);
   tinytl_budget_give_all(budget);
   return status;

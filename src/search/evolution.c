@@ -32,9 +32,9 @@ typedef struct evolution {
 
 /* ---- The predictor ------------------------------------------------------------------------ */
 
-static tinytl_status fit(evolution *e, const tinytl_subnet **subnets, const float *top1, int n) {
+static tinytl_status fit(evolution *e, const tinytl_subnet **subnets, const float *scores, int n) {
   const tinytl_train_options *train = &e->s->options->train;
-  return tinytl_accuracy_predictor_fit(&e->predictor, train->seed, subnets, top1, n, train->stop,
+  return tinytl_accuracy_predictor_fit(&e->predictor, train->seed, subnets, scores, n, train->stop,
                                        e->error);
 }
 
@@ -42,25 +42,25 @@ static tinytl_status fit(evolution *e, const tinytl_subnet **subnets, const floa
 static tinytl_status fit_predictor(evolution *e, tinytl_measured *measured, int n, float *tau) {
   const int n_unseen = n / SEEN_SHARE, n_seen = n - n_unseen;
   const tinytl_subnet **subnets = malloc((size_t)n * sizeof *subnets);
-  float *top1 = malloc(2 * (size_t)n * sizeof *top1), *predicted = top1 + n;
+  float *scores = malloc(2 * (size_t)n * sizeof *scores), *predicted = scores + n;
   tinytl_status status =
-      subnets && top1 ? TINYTL_OK : tinytl_fail_memory(e->error, 2 * (size_t)n * sizeof *top1);
+      subnets && scores ? TINYTL_OK : tinytl_fail_memory(e->error, 2 * (size_t)n * sizeof *scores);
   for (int i = 0; status == TINYTL_OK && i < n; i++) {
     subnets[i] = &measured[i].subnet;
-    top1[i] = measured[i].top1;
+    scores[i] = measured[i].score;
   }
-  if (status == TINYTL_OK) status = fit(e, subnets, top1, n_seen);
+  if (status == TINYTL_OK) status = fit(e, subnets, scores, n_seen);
   if (status == TINYTL_OK) {
     tinytl_accuracy_predictor_run(&e->predictor, subnets + n_seen, n_unseen, predicted);
-    *tau = tinytl_kendall_tau(top1 + n_seen, predicted, n_unseen);
-    status = fit(e, subnets, top1, n);
+    *tau = tinytl_kendall_tau(scores + n_seen, predicted, n_unseen);
+    status = fit(e, subnets, scores, n);
   }
   if (status == TINYTL_OK) {
     tinytl_accuracy_predictor_run(&e->predictor, subnets, n, predicted);
     for (int i = 0; i < n; i++) measured[i].predicted = predicted[i];
   }
   free(subnets);
-  free(top1);
+  free(scores);
   return status;
 }
 

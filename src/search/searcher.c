@@ -1,5 +1,6 @@
 #include "search/searcher.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "data/images.h"
 #include "data/order.h"
 #include "search/accuracy_predictor.h"
+#include "train/calibration.h"
 #include "train/rules.h"
 
 enum {
@@ -370,8 +372,16 @@ static tinytl_status measure_as_it_is(tinytl_searcher *s, tinytl_measured *one,
   return TINYTL_OK;
 }
 
+/* The geometric mean of the probabilities of the right classes, at the temperature at which it is
+ * largest: docs/supernet.md, "Why not the share of right answers". */
+static float likelihood(const tinytl_temperature_fit *fit, int n) {
+  const double loss = tinytl_temperature_least_loss(fit);
+  return isfinite(loss) ? (float)exp(-loss / n) : 0;
+}
+
 static tinytl_status measure_adapted(tinytl_searcher *s, tinytl_measured *one,
                                      tinytl_error *error) {
+  tinytl_temperature_fit fit = {{0}};
   picture_pass pass;
   int n = 0, n_right = 0;
   tinytl_adaptation_apply(s);
@@ -380,12 +390,15 @@ static tinytl_status measure_adapted(tinytl_searcher *s, tinytl_measured *one,
     const float *features;
     TINYTL_TRY(next_features(s, &pass, &features, error));
     if (!features) break;
-    for (int i = 0; i < s->n_held; i++, features += s->shared.arch.n_features)
+    for (int i = 0; i < s->n_held; i++, features += s->shared.arch.n_features) {
       n_right += tinytl_adaptation_predict(s, features) == s->labels[i];
+      tinytl_temperature_add(&fit, s->train->n_classes, s->logits, s->labels[i]);
+    }
     n += s->n_held;
   }
   if (n == 0) return tinytl_fail(error, TINYTL_ERROR_DATA, "no held-out picture can be read");
-  one->top1 = one->score = (float)n_right / (float)n;
+  one->top1 = (float)n_right / (float)n;
+  one->score = likelihood(&fit, n);
   return TINYTL_OK;
 }
 

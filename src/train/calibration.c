@@ -29,6 +29,15 @@ void tinytl_temperature_add(tinytl_temperature_fit *fit, int n_classes, const fl
   }
 }
 
+double tinytl_temperature_least_loss(const tinytl_temperature_fit *fit) {
+  double least = fit->loss[0];
+  for (int i = 0; i < TINYTL_N_TEMPERATURES; i++) {
+    if (!isfinite(fit->loss[i])) return (double)NAN;
+    if (fit->loss[i] < least) least = fit->loss[i];
+  }
+  return least;
+}
+
 static double loss_with_prior(const tinytl_temperature_fit *fit, int i) {
   const double deviation = log_temperature(i) / TINYTL_TEMPERATURE_SPREAD;
   return fit->loss[i] + deviation * deviation / 2;

@@ -27,6 +27,8 @@ typedef struct tinytl_temperature_fit {
 /* Adds a picture of class `label`; logits [n_classes]. */
 void tinytl_temperature_add(tinytl_temperature_fit *fit, int n_classes, const float *logits,
                             int label);
+/* The smallest loss at any temperature of the grid; NAN where it is not finite. */
+double tinytl_temperature_least_loss(const tinytl_temperature_fit *fit);
 /* The temperature T of the smallest loss + (log T)^2 / (2 TINYTL_TEMPERATURE_SPREAD^2), 1/16 to 16;
  * 1 where no picture was added, or where the loss is not finite. */
 float tinytl_temperature_find(const tinytl_temperature_fit *fit);

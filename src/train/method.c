@@ -16,7 +16,8 @@ typedef struct session {
   tinytl_trainer *t;
   tinytl_error *error;
   tinytl_train_report report;
-  tinytl_progress progress; /* in epochs */
+  tinytl_progress progress; /* of all */
+  tinytl_progress epochs;   /* of them, in epochs: cached features come before */
   uint64_t n_run;           /* training pictures that went through the network; cached ones once */
   tinytl_position at;       /* with the pictures since the last update */
   tinytl_checkpoint checkpoint; /* without them */
@@ -28,9 +29,11 @@ typedef struct session {
 static void report_progress(session *s, int epoch, int image, int n_images, float val_top1,
                             bool finished) {
   const tinytl_train_options *options = &s->t->options;
-  if (!options->progress || !tinytl_progress_due(&s->progress, finished)) return;
+  if (!options->progress || !tinytl_progress_due(&s->epochs, finished)) return;
   const int n_epochs = s->t->rules.epochs;
   const double done = epoch > 0 ? epoch - 1 + (double)image / n_images : 0;
+  const bool is_cached = s->t->head_only && epoch > 0;
+  const double n_cached = (done - s->epochs.done_before) * n_images;
   const tinytl_epoch event = {
       .method = s->t->choices.method,
       .epoch = epoch,
@@ -40,8 +43,9 @@ static void report_progress(session *s, int epoch, int image, int n_images, floa
       .finished = finished,
       .loss = epoch > 0 && s->at.n_fed > 0 ? (float)(s->at.loss_sum / s->at.n_fed) : NAN,
       .val_top1 = val_top1,
-      .images_per_second = tinytl_progress_rate(&s->progress, (double)s->n_run),
-      .seconds_left = tinytl_progress_left(&s->progress, done, n_epochs)};
+      .images_per_second = is_cached ? tinytl_progress_rate(&s->epochs, n_cached)
+                                     : tinytl_progress_rate(&s->progress, (double)s->n_run),
+      .seconds_left = tinytl_progress_left(&s->epochs, done, n_epochs)};
   options->progress(options->context, &event);
 }
 
@@ -71,7 +75,8 @@ static tinytl_status begin(session *s, const tinytl_resume *resume) {
     if (options->resumed) options->resumed(options->context, &resumed);
   }
   s->at = s->checkpoint.at;
-  s->progress.done_before = s->at.epoch - 1 + (double)s->at.n_fed / s->t->train->n_images;
+  s->epochs = s->progress;
+  s->epochs.done_before = s->at.epoch - 1 + (double)s->at.n_fed / s->t->train->n_images;
   tinytl_saver_begin(&s->saver, resume != NULL);
   return TINYTL_OK;
 }
@@ -330,6 +335,7 @@ static tinytl_status run_pictures(session *s) {
   tinytl_trainer *t = s->t;
   if (t->head_only) TINYTL_TRY(compute_features(s, tinytl_pass_train(t, false)));
   if (t->head_only && t->val) TINYTL_TRY(compute_features(s, tinytl_pass_val(t, false)));
+  if (t->head_only) s->epochs.start = tinytl_progress_begin().start;
   TINYTL_TRY(train_epochs(s));
   save(s); /* while the values are those of training, and though the adapter may fail */
   if (t->val) TINYTL_TRY(calibrate(s));

@@ -35,6 +35,8 @@ run tinytl eval -d "$fixtures/pictures"
 # A picture that is damaged behind its header is found out when it is decoded.
 run tinytl predict -a out.safetensors --threads 1 "some/$class/cut.png" nowhere.png "some/$class/text.jpg"
 show tinytl predict -a out.safetensors "$(picture 1)" nowhere.png
+# Each answer is written when it is there.
+run sh -c "tinytl predict -a out.safetensors '$(picture 1)' nowhere.png '$(picture 2)' 2>&1 | grep -o 'pictures/\|nowhere'"
 run sh -c "tinytl predict -a out.safetensors nowhere.png '$(picture 1)' --json 2>&1 | grep -c probability"
 
 # The same picture in two classes is told of and stays.
@@ -42,6 +44,27 @@ cp -r "$fixtures/pictures/train" twice
 other=$(ls twice | sed -n 2p)
 cp "twice/$class/$(ls "twice/$class" | head -n 1)" "twice/$other/again.png"
 run sh -c "$train -d twice 2>&1 | grep warning"
+
+# Copies in a class stay on one side, and what is measured on is not to have been trained on.
+rm "twice/$other/again.png"
+for i in 1 2 3; do cp "$(picture $i)" "twice/$class/copy $i.png"; done
+run sh -c "$train -d twice 2>&1 | grep warning"
+mkdir seen
+cp -r twice seen/train
+cp -r "$fixtures/pictures/test" seen/test
+cp "$(picture 1)" "seen/test/$class/"
+run sh -c "tinytl eval -a out.safetensors -d seen -q 2>&1 | grep warning"
+mv seen/test seen/val
+run sh -c "$train -d seen 2>&1 | grep 'too good'"
+
+# What cameras, network drives and archives leave is passed over.
+mkdir some/@eaDir some/__MACOSX some/.thumbnails
+show $train -d some
+# Pictures of other kinds are named.
+printf 'GIF89a' >kind.gif
+printf 'RIFF    WEBPVP8 ' >kind.webp
+printf '    ftypheic' >kind.heic
+for kind in gif webp heic; do run tinytl predict -a out.safetensors kind.$kind; done
 
 # DIR/val chooses the best epoch unless --val-split is given; it may lack a class of DIR/train.
 mkdir parts
@@ -56,7 +79,12 @@ mkdir parts/fourth
 run sh -c "$train -d parts 2>&1 | grep 'no class'"
 mkdir parts/fifth
 run sh -c "$train -d parts 2>&1 | grep 'no class'"
-rmdir parts/fourth parts/fifth
+# A name that other programs have for a part.
+mkdir parts/Validation
+run sh -c "$train -d parts 2>&1 | grep 'no class'"
+rmdir parts/fourth parts/fifth parts/Validation
+mkdir -p capital/Train/a capital/Test/a
+run $train -d capital
 # What is left out of validation was not counted.
 class=$(ls parts/val | head -n 1)
 echo "no picture" >"parts/val/$class/text.jpg"

@@ -22,6 +22,7 @@ tinytl train -d "$pictures" -o mine.safetensors $small --json >events
 for event in epoch mirror step refit 'done'; do of_event $event <events | same "train: $event"; done
 tinytl eval -a mine.safetensors -d "$pictures" -q --json | same eval
 tinytl eval -a mine.safetensors -d "$pictures" -q --json --unknown "$pictures/train" | same eval "eval --unknown"
+tinytl eval -a mine.safetensors -d "$pictures" -q --json --wrong | grep '"wrong"' | same "eval --wrong"
 tinytl predict -a mine.safetensors "$one" --json | same predict
 tinytl predict -a mine.safetensors "$one" --json --reject | same predict "predict --reject"
 tinytl plan --json | same plan

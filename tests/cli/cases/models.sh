@@ -29,3 +29,9 @@ head -c -4 "$fixtures/adapter.safetensors" >short_adapter.safetensors
 run tinytl info short_adapter.safetensors
 run tinytl predict -m nowhere.safetensors picture.png
 ls out.safetensors 2>&1
+# A program and its model in one folder, wherever that is.
+mkdir board
+cp "$(command -v tinytl)" "$backbone" board
+show env -u TINYTL_MODEL board/tinytl plan
+mv board/backbone.safetensors board/default.safetensors
+show env -u TINYTL_MODEL board/tinytl plan

@@ -13,6 +13,9 @@ run tinytl train --json=yes -d pictures -o adapter
 run tinytl train --method=all -d pictures -o adapter
 run tinytl train --optimizer lion -d pictures -o adapter
 run tinytl train --augment maybe -d pictures -o adapter
+run tinytl train -d pictures -o adapter --method last --mirror
+run tinytl train -d pictures -o adapter --method bias --augment off --colour-jitter 0.1
+run tinytl train -d pictures -o adapter --checkpoint-every 3
 run tinytl predict
 run tinytl info
 run tinytl info one two
