@@ -22,15 +22,15 @@ typedef struct tinytl_candidate {
   size_t planned_bytes, base_bytes; /* of training it, as tinytl_plan's one_lane and base */
   float top1;  /* 0 to 1: FULL: of held-out pictures; QUICK: of all, by a classifier of features
                   that has not seen the picture that it is asked for */
-  float score; /* what sub-nets are ranked by, 0 to 1: FULL: top1; QUICK: the geometric mean of the
-                  probability that this classifier gives to the right class */
-  float predicted; /* what the predictor says of it, FULL; NAN: nothing, or not yet */
+  float score; /* what sub-nets are ranked by, 0 to 1: the geometric mean of the probability given to
+                  the right class; FULL: at the temperature at which it is largest */
+  float predicted; /* the score by the predictor, FULL; NAN: nothing, or not yet */
   bool on_front;   /* no other one beats it in score with as little memory */
 } tinytl_candidate;
 
 typedef enum tinytl_search_mode {
   TINYTL_SEARCH_QUICK, /* no network is trained: a linear classifier of its features tells */
-  TINYTL_SEARCH_FULL   /* the super-net is adapted to the pictures first; a predictor of accuracy */
+  TINYTL_SEARCH_FULL   /* the super-net is adapted to the pictures first; a predictor of scores */
 } tinytl_search_mode;
 
 /* Where a search is, to be written while the callback that gets it runs. */
@@ -73,7 +73,7 @@ void tinytl_search_options_init(tinytl_search_options *options);
 typedef struct tinytl_search_report {
   tinytl_candidate chosen;
   int candidates; /* measured; fewer than asked for where there are no more */
-  float tau;      /* FULL: Kendall's, of predicted and measured accuracies of a fifth of them that a
+  float tau;      /* FULL: Kendall's, of predicted and measured scores of a fifth of them that a
                      predictor had not seen; else NAN */
   size_t planned_bytes, search_base_bytes; /* what the search takes; what the process held before */
   double seconds;

@@ -31,7 +31,6 @@ run tinytl predict -m nowhere.safetensors picture.png
 ls out.safetensors 2>&1
 # A program and its model in one folder, wherever that is.
 mkdir board
-cp "$(command -v tinytl)" "$backbone" board
-show env -u TINYTL_MODEL board/tinytl plan
-mv board/backbone.safetensors board/default.safetensors
+cp "$(command -v tinytl)" board/
+cp "$backbone" board/default.safetensors
 show env -u TINYTL_MODEL board/tinytl plan
