@@ -86,6 +86,28 @@ static void every_orientation_is_upright(void **state) {
   }
 }
 
+/* Orientation 6 is 5 flipped from left to right; the crop is as wide as the upright picture. */
+static void mirror_and_orientation_add_up(void **state) {
+  (void)state;
+  enum { SIZE = 24 };
+  uint8_t rgb[2][2][SIZE * SIZE * 3]; /* [orientation 5, 6][as it is, mirrored] */
+  tinytl_view view = {.size = SIZE, .augment = true, .min_scale = 1, .mirror = true};
+  int index = 0;
+  while (!tinytl_augment_draw(&view, index, SIZE, SIZE).mirror) index++;
+  for (int flipped = 0; flipped < 2; flipped++)
+    for (int mirrored = 0; mirrored < 2; mirrored++) {
+      char path[600];
+      snprintf(path, sizeof path, "%s/tests/golden/image/orientation%d.jpg", TINYTL_SOURCE_DIR,
+               5 + flipped);
+      view.mirror = mirrored;
+      assert_int_equal(tinytl_picture_load(path, index, &view, rgb[flipped][mirrored], NULL),
+                       TINYTL_OK);
+    }
+  assert_memory_not_equal(rgb[0][0], rgb[0][1], sizeof rgb[0][0]);
+  assert_memory_equal(rgb[0][0], rgb[1][1], sizeof rgb[0][0]);
+  assert_memory_equal(rgb[0][1], rgb[1][0], sizeof rgb[0][0]);
+}
+
 /* ---- Files made here ---------------------------------------------------------------------- */
 
 /* At its own size a picture comes through pixel by pixel. */
@@ -163,6 +185,15 @@ static void truncated_pictures_are_refused(void **state) {
   pictures_dir_remove(&dir);
 }
 
+static size_t read_bytes(const pictures_dir *dir, const char *name, uint8_t *bytes, size_t most) {
+  FILE *file = fopen(pictures_path(dir, name), "rb");
+  assert_non_null(file);
+  size_t n = fread(bytes, 1, most, file);
+  fclose(file);
+  assert_in_range(n, 100, most - 1);
+  return n;
+}
+
 /* Any byte of the header changed: read or refused, never a fault. */
 static void damaged_bytes_do_no_harm(void **state) {
   (void)state;
@@ -172,11 +203,7 @@ static void damaged_bytes_do_no_harm(void **state) {
   const char *const names[] = {"good.jpg", "good.png"};
   for (int k = 0; k < 2; k++) {
     static uint8_t bytes[16384];
-    FILE *file = fopen(pictures_path(&dir, names[k]), "rb");
-    assert_non_null(file);
-    size_t n = fread(bytes, 1, sizeof bytes, file);
-    fclose(file);
-    assert_in_range(n, 100, sizeof bytes - 1);
+    size_t n = read_bytes(&dir, names[k], bytes, sizeof bytes);
     for (size_t i = 0; i < n; i += 1 + i / 200) {
       uint8_t old = bytes[i];
       bytes[i] = (uint8_t)(old ^ 0xff);
@@ -186,6 +213,32 @@ static void damaged_bytes_do_no_harm(void **state) {
       tinytl_status status = load_failing(pictures_path(&dir, "damaged"), &error);
       assert_true(status == TINYTL_OK || status == TINYTL_ERROR_DATA);
     }
+  }
+  pictures_dir_remove(&dir);
+}
+
+/* libjpeg only warns of these, and fills in pixels. Of a bad code libjpeg-turbo says nothing where
+ * there are no restart markers and 3 KB of the file at hand. */
+static void damaged_data_is_refused(void **state) {
+  (void)state;
+  static const struct {
+    size_t at; /* bytes from the restart marker on */
+    const char *bytes;
+    size_t n;
+    const char *reason;
+  } damages[] = {{16, "\xff\xd9", 2, "premature end of data segment"},
+                 {16, "\xff\0\xff\0\xff\0\xff\0\xff\0\xff", 12, "bad Huffman code"},
+                 {0, "\xff\xd4", 2, "found marker 0xd4 instead of RST0"}};
+  pictures_dir dir = pictures_dir_make();
+  pictures_write_jpeg(&dir, "good.jpg", PICTURES_JPEG_RESTARTS, 40, 30, 1);
+  assert_int_equal(load_failing(pictures_path(&dir, "good.jpg"), NULL), TINYTL_OK);
+  for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+    uint8_t bytes[3000];
+    size_t n = read_bytes(&dir, "good.jpg", bytes, sizeof bytes), restart = 0;
+    while (bytes[restart] != 0xff || bytes[restart + 1] != 0xd0) assert_true(++restart < n - 64);
+    memcpy(bytes + restart + damages[i].at, damages[i].bytes, damages[i].n);
+    pictures_write(&dir, "damaged.jpg", bytes, n);
+    assert_refused(&dir, "damaged.jpg", damages[i].reason);
   }
   pictures_dir_remove(&dir);
 }
@@ -239,10 +292,12 @@ int main(void) {
       cmocka_unit_test(png_agrees_with_pillow),
       cmocka_unit_test(jpeg_agrees_with_pillow),
       cmocka_unit_test(every_orientation_is_upright),
+      cmocka_unit_test(mirror_and_orientation_add_up),
       cmocka_unit_test(png_is_exact),
       cmocka_unit_test(reduced_decoding_is_not_seen),
       cmocka_unit_test(truncated_pictures_are_refused),
       cmocka_unit_test(damaged_bytes_do_no_harm),
+      cmocka_unit_test(damaged_data_is_refused),
       cmocka_unit_test(what_is_no_picture_is_refused),
       cmocka_unit_test(views_out_of_range_are_refused),
       cmocka_unit_test(oversized_interlaced_png_is_refused),

@@ -106,6 +106,7 @@ void pictures_write_jpeg(const pictures_dir *dir, const char *name, pictures_jpe
   jpeg_set_quality(&jpeg, 95, TRUE);
   if (ycck) jpeg_set_colorspace(&jpeg, JCS_YCCK);
   if (kind == PICTURES_JPEG_PROGRESSIVE) jpeg_simple_progression(&jpeg);
+  if (kind == PICTURES_JPEG_RESTARTS) jpeg.restart_in_rows = 1;
   jpeg_start_compress(&jpeg, TRUE);
   uint8_t *row = malloc((size_t)width * 4);
   assert_non_null(row);

@@ -28,7 +28,8 @@ uint8_t pictures_pixel(int seed, int x, int y, int channel);
 typedef enum pictures_jpeg {
   PICTURES_JPEG_RGB,
   PICTURES_JPEG_PROGRESSIVE,
-  PICTURES_JPEG_YCCK
+  PICTURES_JPEG_YCCK,
+  PICTURES_JPEG_RESTARTS /* a restart marker after every row of blocks */
 } pictures_jpeg;
 void pictures_write_jpeg(const pictures_dir *dir, const char *name, pictures_jpeg kind, int width,
                          int height, int seed);
