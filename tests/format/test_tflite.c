@@ -15,6 +15,7 @@ enum {
   DEPTHWISE = 4,
   FULLY = 9,
   MUL = 18,
+  RELU = 19,
   RELU6 = 21,
   RESHAPE = 22,
   RESIZE_BILINEAR = 23,
@@ -146,14 +147,19 @@ static void test_small_net(void **state) {
   tinytl_backbone_free(backbone);
 }
 
+/* border: before and after, for each of the picture's dimensions. */
+static int pad(maker *m, const int border[8]) {
+  const int p = maker_int32(m, 2, DIMS(4, 2), border);
+  const int side = SIZE + border[2] + border[3];
+  return maker_add(m, (maker_op){.code = PAD, .n_inputs = 2, .inputs = {0, p}},
+                   DIMS(1, side, side, 3));
+}
+
 static tinytl_status padded(int top, int bottom, int kernel, int stride, tinytl_layer *layer,
                             tinytl_error *error) {
   maker m = start();
-  const int border[8] = {0, 0, top, bottom, top, bottom, 0, 0}, side = SIZE + top + bottom;
-  const int p = maker_int32(&m, 2, DIMS(4, 2), border);
-  const int x = maker_add(&m, (maker_op){.code = PAD, .n_inputs = 2, .inputs = {0, p}},
-                          DIMS(1, side, side, 3));
-  finish(&m, conv(&m, x, kernel, stride, VALID, 1));
+  const int border[8] = {0, 0, top, bottom, top, bottom, 0, 0};
+  finish(&m, conv(&m, pad(&m, border), kernel, stride, VALID, 1));
   tinytl_backbone *backbone = NULL;
   TINYTL_TRY(import(&m, &backbone, error));
   *layer = backbone->arch.layers[0];
@@ -181,7 +187,7 @@ static void test_pad_is_folded(void **state) {
   assert_int_equal(padded(2, 2, 3, 1, &layer, &error), TINYTL_ERROR_MODEL);
 }
 
-/* A batch norm that the converter left as a product and a sum. */
+/* A batch norm that the converter left as a product and a sum; of two activations, the tighter. */
 static void test_constants_are_folded(void **state) {
   maker m = start();
   static float factor[WIDTH], shift = 0.25f;
@@ -190,7 +196,9 @@ static void test_constants_are_folded(void **state) {
   int x = conv(&m, 0, 3, 2, SAME, 0);
   x = with_constant(&m, MUL, x, maker_float(&m, 1, DIMS(WIDTH), factor), 0);
   x = with_constant(&m, ADD, x, maker_float(&m, 1, DIMS(1), &shift), 0);
-  x = maker_add(&m, (maker_op){.code = RELU6, .n_inputs = 1, .inputs = {x}}, m.tensors[x].dims);
+  for (int i = 0; i < 2; i++)
+    x = maker_add(&m, (maker_op){.code = i == 0 ? RELU6 : RELU, .n_inputs = 1, .inputs = {x}},
+                  m.tensors[x].dims);
   finish(&m, x);
   tinytl_backbone *backbone = expect_model(&m);
   assert_int_equal(backbone->arch.n_layers, 1);
@@ -279,6 +287,53 @@ static void test_quantised(void **state) {
   }
 }
 
+static void expect_act(int type, float high, int zero_point, tinytl_act act) {
+  maker m = start();
+  const int x = conv(&m, 0, 3, 2, SAME, 0);
+  maker_tensor *output = &m.tensors[x];
+  output->type = type;
+  output->n_scales = 1;
+  output->scales[0] = high / 255;
+  output->zero_point = zero_point;
+  finish(&m, x);
+  tinytl_backbone *backbone = expect_model(&m);
+  assert_int_equal(backbone->arch.layers[0].act, act);
+  tinytl_backbone_free(backbone);
+}
+
+/* What the range of an output's values, int8 or uint8, says of the activation. */
+static void test_act_of_range(void **state) {
+  (void)state;
+  expect_act(9, 5, -128, TINYTL_ACT_RELU6);
+  expect_act(9, 8, -128, TINYTL_ACT_RELU);
+  expect_act(9, 5, -127, TINYTL_ACT_NONE);
+  expect_act(9, 8, 0, TINYTL_ACT_NONE);
+  expect_act(3, 6, 0, TINYTL_ACT_RELU6);
+  expect_act(3, 8, 0, TINYTL_ACT_RELU);
+  expect_act(3, 8, 1, TINYTL_ACT_NONE);
+}
+
+/* A scale and a zero point a channel. */
+static void test_zero_points(void **state) {
+  static const uint8_t w[WIDTH * 27] = {0};
+  static const int64_t zero_points[WIDTH] = {128, 0, 255, 1, 2, 130, 7, 80};
+  (void)state;
+  maker m = start();
+  const int x = conv(&m, 0, 3, 2, SAME, 0);
+  maker_tensor *weight = &m.tensors[1];
+  weight->type = 3;
+  weight->data = w;
+  weight->nbytes = sizeof w;
+  weight->n_scales = WIDTH;
+  for (int c = 0; c < WIDTH; c++) weight->scales[c] = (float)(c + 1);
+  weight->zero_points = zero_points;
+  finish(&m, x);
+  tinytl_backbone *backbone = expect_model(&m);
+  for (int i = 0; i < WIDTH * 27; i++)
+    assert_true(backbone->weight[0].f32[i] == (float)-zero_points[i / 27] * (float)(i / 27 + 1));
+  tinytl_backbone_free(backbone);
+}
+
 /* ---- What is refused ---------------------------------------------------------------------- */
 
 static void test_refused(void **state) {
@@ -346,6 +401,25 @@ static void test_refused(void **state) {
   m = small_net();
   m.ops[0].code = MEAN; /* of the picture itself */
   expect_refused(&m, "operator 0 (MEAN)");
+  m = small_net();
+  m.ops[4] = (maker_op){.code = AVERAGE_POOL,
+                        .n_inputs = 1,
+                        .inputs = {m.ops[4].inputs[0]},
+                        .output = m.ops[4].output,
+                        .n_options = 3,
+                        .options = {{3, 4, SIZE / 2}, {4, 4, SIZE / 2}, {5, 1, 0}}};
+  tinytl_backbone_free(expect_model(&m));
+  m.ops[4].options[2].value = 1;
+  expect_refused(&m, "operator 4 (AVERAGE_POOL_2D): an activation after it");
+  m = small_net();
+  m.ops[5].options[m.ops[5].n_options++] = (maker_option){0, 1, 1};
+  expect_refused(&m, "operator 5 (FULLY_CONNECTED): an activation after it");
+  m = start();
+  finish(&m, conv(&m, pad(&m, (int[]){0, 0, 1, 1, 1, 1, 0, 1}), 3, 2, VALID, 1));
+  expect_refused(&m, "operator 0 (PAD): border 7 of 1");
+  m = start();
+  finish(&m, conv(&m, pad(&m, (int[]){0, 0, -1, 1, 1, 1, 0, 0}), 3, 2, VALID, 1));
+  expect_refused(&m, "operator 0 (PAD): border 2 of -1");
 }
 
 /* One int8 convolution whose weight has this scale and zero point. */
@@ -432,6 +506,8 @@ int main(void) {
       cmocka_unit_test(test_pad_is_folded),
       cmocka_unit_test(test_constants_are_folded),
       cmocka_unit_test(test_quantised),
+      cmocka_unit_test(test_act_of_range),
+      cmocka_unit_test(test_zero_points),
       cmocka_unit_test(test_sum_keeps_int8),
       cmocka_unit_test(test_refused),
       cmocka_unit_test(test_refused_quantisation),

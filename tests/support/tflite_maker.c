@@ -76,8 +76,10 @@ static void put_tensor(sink *file, size_t from, const maker_tensor *tensor, int 
   put(file, tensor->n_scales, 4);
   sink_write(file, tensor->scales, (size_t)tensor->n_scales * sizeof(float));
   point(file, quantization[1].at);
-  put(file, 1, 4);
-  put(file, tensor->zero_point, 8);
+  const int n = tensor->zero_points ? tensor->n_scales : 1;
+  put(file, n, 4);
+  for (int i = 0; i < n; i++)
+    put(file, tensor->zero_points ? tensor->zero_points[i] : tensor->zero_point, 8);
 }
 
 static void put_op(sink *file, size_t from, const maker_op *op, int code_index) {

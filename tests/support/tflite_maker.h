@@ -13,6 +13,7 @@ typedef struct maker_tensor {
   int n_scales, scale_dim;
   float scales[MAKER_MAX_SCALES];
   int64_t zero_point;
+  const int64_t *zero_points; /* instead, one a scale */
 } maker_tensor;
 
 typedef struct maker_option {
