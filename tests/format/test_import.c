@@ -216,7 +216,7 @@ static void test_random_bytes(void **state) {
   "\"a.bias\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[20,24]}"
 
 /* The data is zeros; n_pad spaces move it off its alignment. */
-static int import_header(const char *header, size_t n_pad, size_t n_data) {
+static sink file_of(const char *header, size_t n_pad, size_t n_data) {
   sink file = {0};
   const size_t length = strlen(header) + n_pad;
   uint8_t prefix[8] = {(uint8_t)length, (uint8_t)(length >> 8)};
@@ -224,6 +224,11 @@ static int import_header(const char *header, size_t n_pad, size_t n_data) {
   sink_write(&file, header, strlen(header));
   for (size_t i = 0; i < n_pad; i++) sink_write(&file, " ", 1);
   for (size_t i = 0; i < n_data; i++) sink_write(&file, "", 1);
+  return file;
+}
+
+static int import_header(const char *header, size_t n_pad, size_t n_data) {
+  sink file = file_of(header, n_pad, n_data);
   const int status = import_only(file.bytes, file.nbytes);
   free(file.bytes);
   return status;
@@ -249,12 +254,42 @@ static void test_descriptions(void **state) {
     if (import_header(bad[i], 0, 24) != TINYTL_ERROR_MODEL) fail_msg("accepted: %s", bad[i]);
 }
 
+#define TWO_LAYERS(padding)                                                                 \
+  FILE_OF(padding, LAYER("a", "3", "1", "null") "," LAYER("b", "1", "1", "\\\"a\\\""),      \
+          TENSORS                                                                           \
+          ",\"b.weight\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1],\"data_offsets\":[24,28]}," \
+          "\"b.bias\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[28,32]}")
+
+static void test_two_layers(void **state) {
+  static const struct {
+    const char *header;
+    tinytl_pad pad;
+  } files[] = {{TWO_LAYERS("tf_same"), TINYTL_PAD_SAME},
+               {TWO_LAYERS("symmetric"), TINYTL_PAD_SYMMETRIC}};
+  (void)state;
+  for (int f = 0; f < 2; f++) {
+    sink file = file_of(files[f].header, 0, 32);
+    tinytl_backbone *backbone = NULL;
+    assert_int_equal(tinytl_backbone_import(file.bytes, file.nbytes, "file", TINYTL_WEIGHTS_F32,
+                                            &backbone, NULL),
+                     TINYTL_OK);
+    const tinytl_arch *arch = &backbone->arch;
+    assert_int_equal(arch->n_layers, 2);
+    assert_int_equal(arch->layers[0].pad, files[f].pad);
+    assert_int_equal(arch->layers[1].pad, files[f].pad);
+    assert_int_equal(arch->layers[0].add, -1);
+    assert_int_equal(arch->layers[1].add, 0);
+    tinytl_backbone_free(backbone);
+    free(file.bytes);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_published_models), cmocka_unit_test(test_tflite_equals_safetensors),
       cmocka_unit_test(test_int8_is_kept),     cmocka_unit_test(test_cut_models),
       cmocka_unit_test(test_no_models),        cmocka_unit_test(test_random_bytes),
-      cmocka_unit_test(test_descriptions),
+      cmocka_unit_test(test_descriptions),     cmocka_unit_test(test_two_layers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

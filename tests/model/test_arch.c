@@ -173,11 +173,13 @@ static void test_blocks(void **state) {
   arch = chain();
   arch.layers[3].act = TINYTL_ACT_RELU; /* no project with one */
   expect_blocks(arch, 1, (const int[][2]){{5, 6}});
-  arch = chain();
-  arch.layers[4].add = 2; /* reaches into a block */
-  arch.layers[4].out_c = arch.layers[5].in_c = arch.layers[5].out_c = arch.layers[5].groups = 16;
-  arch.layers[6].in_c = 16;
-  expect_blocks(arch, 1, (const int[][2]){{5, 6}});
+  for (int inside = 1; inside <= 2; inside++) {
+    arch = chain();
+    arch.layers[4].add = inside; /* reaches into a block */
+    arch.layers[4].out_c = arch.layers[5].in_c = arch.layers[5].out_c = arch.layers[5].groups = 16;
+    arch.layers[6].in_c = 16;
+    expect_blocks(arch, 1, (const int[][2]){{5, 6}});
+  }
   /* The first layer is in no block. */
   arch = (tinytl_arch){.n_layers = 3};
   arch.layers[0] = conv(3, 8, 1, 1, 1, TINYTL_ACT_RELU6, -1);
