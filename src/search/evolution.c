@@ -32,36 +32,28 @@ typedef struct evolution {
 
 /* ---- The predictor ------------------------------------------------------------------------ */
 
-static tinytl_status fit(evolution *e, const tinytl_subnet **subnets, const float *scores, int n) {
-  const tinytl_train_options *train = &e->s->options->train;
-  return tinytl_accuracy_predictor_fit(&e->predictor, train->seed, subnets, scores, n, train->stop,
-                                       e->error);
-}
-
-/* The last ones are held back: but for the first two, all were drawn alike. */
+/* The last ones are held back for tau: but for the first two, all were drawn alike. */
 static tinytl_status fit_predictor(evolution *e, tinytl_measured *measured, int n, float *tau) {
   const int n_unseen = n / SEEN_SHARE, n_seen = n - n_unseen;
   const tinytl_subnet **subnets = malloc((size_t)n * sizeof *subnets);
   float *scores = malloc(2 * (size_t)n * sizeof *scores), *predicted = scores + n;
-  tinytl_status status =
-      subnets && scores ? TINYTL_OK : tinytl_fail_memory(e->error, 2 * (size_t)n * sizeof *scores);
-  for (int i = 0; status == TINYTL_OK && i < n; i++) {
+  const bool has_room = subnets && scores;
+  for (int i = 0; has_room && i < n; i++) {
     subnets[i] = &measured[i].subnet;
     scores[i] = measured[i].score;
   }
-  if (status == TINYTL_OK) status = fit(e, subnets, scores, n_seen);
-  if (status == TINYTL_OK) {
-    tinytl_accuracy_predictor_run(&e->predictor, subnets + n_seen, n_unseen, predicted);
-    *tau = tinytl_kendall_tau(scores + n_seen, predicted, n_unseen);
-    status = fit(e, subnets, scores, n);
-  }
-  if (status == TINYTL_OK) {
-    tinytl_accuracy_predictor_run(&e->predictor, subnets, n, predicted);
-    for (int i = 0; i < n; i++) measured[i].predicted = predicted[i];
+  if (has_room) {
+    tinytl_accuracy_predictor_fit(&e->predictor, subnets, scores, n_seen);
+    for (int i = n_seen; i < n; i++)
+      predicted[i] = tinytl_accuracy_predictor_run(&e->predictor, subnets[i]);
+    *tau = tinytl_kendall_tau(scores + n_seen, predicted + n_seen, n_unseen);
+    tinytl_accuracy_predictor_fit(&e->predictor, subnets, scores, n);
+    for (int i = 0; i < n; i++)
+      measured[i].predicted = tinytl_accuracy_predictor_run(&e->predictor, subnets[i]);
   }
   free(subnets);
   free(scores);
-  return status;
+  return has_room ? TINYTL_OK : tinytl_fail_memory(e->error, 2 * (size_t)n * sizeof *scores);
 }
 
 /* ---- Breeding ----------------------------------------------------------------------------- */
@@ -91,21 +83,16 @@ static tinytl_subnet breed(const evolution *e, uint64_t key, int child, int draw
 }
 
 static void add_children(evolution *e, uint64_t key) {
-  const tinytl_subnet *subnets[POPULATION];
-  float predicted[POPULATION];
   const int first = e->n_parents;
   e->n = first;
   for (int child = 0; child < POPULATION; child++)
     for (int draw = 0; draw < DRAWS; draw++) {
       const tinytl_subnet subnet = breed(e, key, child, draw);
       if (is_known(e, &subnet)) continue;
-      e->all[e->n++] = (individual){.subnet = subnet};
+      e->all[e->n++] = (individual){
+          .subnet = subnet, .predicted = tinytl_accuracy_predictor_run(&e->predictor, &subnet)};
       break;
     }
-  const int n = e->n - first;
-  for (int i = 0; i < n; i++) subnets[i] = &e->all[first + i].subnet;
-  tinytl_accuracy_predictor_run(&e->predictor, subnets, n, predicted);
-  for (int i = 0; i < n; i++) e->all[first + i].predicted = predicted[i];
 }
 
 /* The best that meet the limits become the parents. Only those that would be are priced, which is
@@ -157,7 +144,7 @@ tinytl_status tinytl_searcher_evolve(tinytl_searcher *s, tinytl_pricer *pricer,
   e->s = s;
   e->pricer = pricer;
   e->error = error;
-  tinytl_accuracy_predictor_place(&e->predictor, &s->run.run, n, s->work);
+  e->predictor = tinytl_accuracy_predictor_place(s->work);
   tinytl_status status = fit_predictor(e, measured, n, tau);
   if (status == TINYTL_OK) status = take_first_parents(e, measured, n);
   if (status == TINYTL_OK) status = breed_all(e);

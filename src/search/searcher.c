@@ -52,8 +52,7 @@ static size_t count_work(const tinytl_searcher *s) {
     return tinytl_size_max(s->net.nbytes,
                            tinytl_ridge_work_nbytes(s->shared.arch.n_features, s->train->n_classes,
                                                     n_ridge_images(s)));
-  const size_t predictor =
-      tinytl_accuracy_predictor_nbytes(s->options->candidates, tinytl_kernels_get());
+  const size_t predictor = tinytl_accuracy_predictor_nbytes();
   return tinytl_size_max(s->net.nbytes, tinytl_size_max(predictor, s->adaptation->program_nbytes));
 }
 
