@@ -8,6 +8,9 @@
 /* A progressive file may hold any number of scans, each a pass over the whole picture; encoders
  * write about ten. The bound is that of libjpeg-turbo's own fuzzers. */
 #define MAX_SCANS 500
+/* Pixels that all scans together may pass over where they are more than encoders write. */
+#define MAX_SCANNED ((int64_t)2500 * 1000 * 1000)
+#define LEAST_SCANS 20
 
 /* Of an APP1 segment, where its first directory lies. */
 #define EXIF_NBYTES 4096
@@ -60,7 +63,11 @@ static void fail(jpeg_reader *self, const char *message) {
 
 static void on_progress(j_common_ptr jpeg) {
   jpeg_reader *self = jpeg->client_data;
-  if (self->jpeg.input_scan_number > MAX_SCANS) fail(self, "more than 500 scans");
+  const int n_scans = self->jpeg.input_scan_number;
+  const int64_t n_pixels = (int64_t)self->jpeg.image_width * self->jpeg.image_height;
+  if (n_scans > MAX_SCANS) fail(self, "more than 500 scans");
+  if (n_scans > LEAST_SCANS && n_scans * n_pixels > MAX_SCANNED)
+    fail(self, "more scans than are supported at this size");
 }
 
 static int next_byte(j_decompress_ptr jpeg) {

@@ -287,6 +287,43 @@ static void oversized_interlaced_png_is_refused(void **state) {
   pictures_dir_remove(&dir);
 }
 
+/* "scans.jpg": a grey progressive JPEG of 81,920 empty blocks at most, which says so n times. */
+static void write_scans(const pictures_dir *dir, int width, int height, int n) {
+  static const uint8_t quantisation[69] = {0xff, 0xdb, 0, 67, 0, 1};
+  uint8_t frame[13] = {0xff, 0xc2, 0, 11, 8, 0, 0, 0, 0, 1, 1, 0x11, 0};
+  /* The bit 0, and 14 bits of how many more follow: 16,384 empty blocks. */
+  static const uint8_t code[22] = {0xff, 0xc4, 0, 20, 0x10, 1, [21] = 0xe0};
+  static const uint8_t scan[20] = {0xff, 0xda, 0, 8, 1, 1, 0, 1, 63}; /* and five of these */
+  frame[5] = (uint8_t)(height >> 8);
+  frame[6] = (uint8_t)height;
+  frame[7] = (uint8_t)(width >> 8);
+  frame[8] = (uint8_t)width;
+  FILE *file = fopen(pictures_path(dir, "scans.jpg"), "wb");
+  assert_non_null(file);
+  fwrite((uint8_t[]){0xff, 0xd8}, 1, 2, file);
+  fwrite(quantisation, 1, sizeof quantisation, file);
+  fwrite(frame, 1, sizeof frame, file);
+  fwrite(code, 1, sizeof code, file);
+  for (int i = 0; i < n; i++) fwrite(scan, 1, sizeof scan, file);
+  fwrite((uint8_t[]){0xff, 0xd9}, 1, 2, file);
+  assert_int_equal(fclose(file), 0);
+}
+
+/* Each scan passes over the whole picture: 0.3 MB took minutes. */
+static void too_many_scans_are_refused(void **state) {
+  (void)state;
+  tinytl_error error = {0};
+  pictures_dir dir = pictures_dir_make();
+  write_scans(&dir, 8, 8, 500);
+  if (load_failing(pictures_path(&dir, "scans.jpg"), &error) != TINYTL_OK)
+    fail_msg("%s", error.message);
+  write_scans(&dir, 8, 8, 501);
+  assert_refused(&dir, "scans.jpg", "more than 500 scans");
+  write_scans(&dir, 2560, 2048, 477); /* times the pixels just above 2.5e9 */
+  assert_refused(&dir, "scans.jpg", "more scans than are supported at this size");
+  pictures_dir_remove(&dir);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(png_agrees_with_pillow),
@@ -301,6 +338,7 @@ int main(void) {
       cmocka_unit_test(what_is_no_picture_is_refused),
       cmocka_unit_test(views_out_of_range_are_refused),
       cmocka_unit_test(oversized_interlaced_png_is_refused),
+      cmocka_unit_test(too_many_scans_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
