@@ -25,7 +25,7 @@ static bool read_u32(const tiff *file, size_t offset, uint32_t *value) {
 }
 
 int tinytl_exif_orientation(const uint8_t *bytes, size_t nbytes) {
-  enum { TAG_ORIENTATION = 0x0112, TYPE_SHORT = 3, ENTRY_NBYTES = 12 };
+  enum { TAG_ORIENTATION = 0x0112, TYPE_SHORT = 3, TYPE_LONG = 4, ENTRY_NBYTES = 12 };
   static const uint8_t signature[6] = "Exif\0";
   if (nbytes < 14 || memcmp(bytes, signature, 6) != 0) return 0;
   tiff file = {bytes + 6, nbytes - 6, bytes[6] == 'M'};
@@ -39,7 +39,8 @@ int tinytl_exif_orientation(const uint8_t *bytes, size_t nbytes) {
     uint32_t tag, type, value;
     if (!read_u16(&file, entry, &tag) || !read_u16(&file, entry + 2, &type)) return 0;
     if (tag != TAG_ORIENTATION) continue;
-    if (type != TYPE_SHORT || !read_u16(&file, entry + 8, &value)) return 0;
+    if (type != TYPE_SHORT && type != TYPE_LONG) return 0; /* LONG: not EXIF, but written */
+    if (!(type == TYPE_LONG ? read_u32 : read_u16)(&file, entry + 8, &value)) return 0;
     return value >= 1 && value <= 8 ? (int)value : 0;
   }
   return 0;
