@@ -1,5 +1,6 @@
-/* PNG by libpng: every colour type and depth to 8-bit RGB. As in Pillow's convert("RGB"),
- * transparency is dropped and of 16 bits the upper 8 are kept. */
+/* PNG by libpng: every colour type and depth to 8-bit RGB. Transparency is dropped, as by Pillow's
+ * convert("RGB"), and of 16 bits the upper 8 are kept, as Pillow does for colours; its 16-bit greys
+ * are cut off at 255. */
 #include "image/image.h"
 
 #include <png.h>
