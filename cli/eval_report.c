@@ -88,18 +88,32 @@ static void print_recalls(const cli_eval_report *report) {
   }
 }
 
+/* Of a column that the largest count fits into, with a space before it. */
+static int matrix_width(const cli_metrics *metrics) {
+  int largest = 0, width = 2;
+  for (int i = 0; i < metrics->n_classes; i++)
+    for (int j = 0; j < metrics->n_columns; j++) {
+      const int n = cli_metrics_confusion(metrics, i, j);
+      if (n > largest) largest = n;
+    }
+  for (; largest >= 10; largest /= 10) width++;
+  return width < 5 ? 5 : width;
+}
+
 static void print_matrix(const cli_metrics *metrics) {
+  const int width = matrix_width(metrics);
   printf("\nConfusion: a row a true class, a column a predicted one\n    ");
-  for (int j = 0; j < metrics->n_classes; j++) printf("%5d", j + 1);
-  puts(metrics->n_columns > metrics->n_classes ? " other" : "");
+  for (int j = 0; j < metrics->n_classes; j++) printf("%*d", width, j + 1);
+  if (metrics->n_columns > metrics->n_classes) printf("%*s", width, " other");
+  putchar('\n');
   for (int i = 0; i < metrics->n_classes; i++) {
     printf("%4d", i + 1);
     for (int j = 0; j < metrics->n_columns; j++) {
       int n = cli_metrics_confusion(metrics, i, j);
       if (n > 0)
-        printf("%5d", n);
+        printf("%*d", width, n);
       else
-        printf("    .");
+        printf("%*s", width, ".");
     }
     putchar('\n');
   }
