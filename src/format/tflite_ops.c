@@ -309,8 +309,7 @@ static tinytl_status scale_weights(tinytl_tflite *graph, int index,
     TINYTL_TRY(tinytl_tflite_floats(graph, shape.n, &w, error));
     tinytl_dequantise(shape, weight->i8, weight->scale, w);
   }
-  for (size_t i = 0; i < shape.n; i++)
-    w[i] *= factor_of(constant, (int)(i / shape.run % (size_t)shape.out_c));
+  for (size_t i = 0; i < shape.n; i++) w[i] *= factor_of(constant, tinytl_weight_channel(shape, i));
   *weight = (tinytl_weight){.f32 = w};
   return TINYTL_OK;
 }

@@ -135,7 +135,7 @@ static tinytl_status read_scales(tinytl_tflite *graph, const tinytl_tflite_tenso
 static void widen(tinytl_tflite *graph, const tinytl_tflite_tensor *tensor,
                   tinytl_weight_shape shape, const float *scale, float *out) {
   for (size_t i = 0; i < shape.n; i++) {
-    const int c = (int)(i / shape.run % (size_t)shape.out_c);
+    const int c = tinytl_weight_channel(shape, i);
     const int value =
         tensor->type == TINYTL_TFLITE_INT8 ? (int8_t)tensor->data[i] : tensor->data[i];
     out[i] = (float)(value - zero_point_at(graph, tensor, c)) * scale[c];

@@ -10,22 +10,20 @@ tinytl_weight_shape tinytl_weight_shape_of(const tinytl_layer *layer) {
   return (tinytl_weight_shape){.n = n, .run = run, .out_c = layer->out_c};
 }
 
-static size_t channel_of(tinytl_weight_shape shape, size_t i) {
-  return i / shape.run % (size_t)shape.out_c;
-}
-
 void tinytl_quantise(tinytl_weight_shape shape, const float *w, int8_t *i8, float *scale) {
   for (int c = 0; c < shape.out_c; c++) scale[c] = 0;
-  for (size_t i = 0; i < shape.n; i++)
-    scale[channel_of(shape, i)] = fmaxf(scale[channel_of(shape, i)], fabsf(w[i]));
+  for (size_t i = 0; i < shape.n; i++) {
+    float *largest = &scale[tinytl_weight_channel(shape, i)];
+    *largest = fmaxf(*largest, fabsf(w[i]));
+  }
   for (int c = 0; c < shape.out_c; c++)
     scale[c] = scale[c] / 127 < FLT_MIN ? 1 : fminf(scale[c] / 127, TINYTL_MAX_SCALE);
   for (size_t i = 0; i < shape.n; i++)
-    i8[i] = (int8_t)lrintf(fminf(fmaxf(w[i] / scale[channel_of(shape, i)], -127), 127));
+    i8[i] = (int8_t)lrintf(fminf(fmaxf(w[i] / scale[tinytl_weight_channel(shape, i)], -127), 127));
 }
 
 void tinytl_dequantise(tinytl_weight_shape shape, const int8_t *i8, const float *scale, float *w) {
-  for (size_t i = 0; i < shape.n; i++) w[i] = (float)i8[i] * scale[channel_of(shape, i)];
+  for (size_t i = 0; i < shape.n; i++) w[i] = (float)i8[i] * scale[tinytl_weight_channel(shape, i)];
 }
 
 void tinytl_weight_copy(tinytl_weight_shape shape, const tinytl_weight *weight, float *w) {

@@ -7,12 +7,15 @@
 #include "model/backbone.h"
 
 /* Which output channel a value of a layer's weight belongs to: value i of [n] is of channel
- * (i / run) % out_c. */
+ * (i / run) % out_c, tinytl_weight_channel. */
 typedef struct tinytl_weight_shape {
   size_t n, run;
   int out_c;
 } tinytl_weight_shape;
 tinytl_weight_shape tinytl_weight_shape_of(const tinytl_layer *layer);
+static inline int tinytl_weight_channel(tinytl_weight_shape shape, size_t i) {
+  return (int)(i / shape.run % (size_t)shape.out_c);
+}
 
 /* The largest by which every code, -128 among them, stays a finite weight. */
 #define TINYTL_MAX_SCALE (FLT_MAX / 128)
