@@ -34,14 +34,20 @@ tinytl_status tinytl_state_init(tinytl_state_dict *state, const char *file, size
   return state->tensors ? TINYTL_OK : tinytl_fail_memory(error, (n + 1) * sizeof *state->tensors);
 }
 
+static bool drop_prefix(const char *prefix, const char **name, size_t *length) {
+  const size_t n = strlen(prefix);
+  if (*length <= n || memcmp(*name, prefix, n) != 0) return false;
+  *name += n;
+  *length -= n;
+  return true;
+}
+
 tinytl_status tinytl_state_add(tinytl_state_dict *state, const char *name, size_t length,
                                const tinytl_state_tensor *tensor, tinytl_error *error) {
-  static const char prefix[] = "module.";
-  const size_t n_prefix = sizeof prefix - 1;
-  if (length > n_prefix && memcmp(name, prefix, n_prefix) == 0) {
-    name += n_prefix;
-    length -= n_prefix;
-  }
+  /* Wrappers may be wrapped, in any order. */
+  while (drop_prefix("module.", &name, &length) || drop_prefix("_orig_mod.", &name, &length) ||
+         drop_prefix("model.", &name, &length))
+    continue;
   if (memchr(name, '\0', length))
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: a tensor's name holds a NUL", state->file);
   tinytl_state_tensor *added = &state->tensors[state->n];
@@ -107,6 +113,13 @@ const tinytl_state_tensor *tinytl_state_find(const tinytl_state_dict *state, con
   return bsearch(&key, state->tensors, (size_t)state->n, sizeof key, by_name);
 }
 
+tinytl_status tinytl_state_need(const tinytl_state_dict *state, const char *name,
+                                const tinytl_state_tensor **tensor, tinytl_error *error) {
+  *tensor = tinytl_state_find(state, name);
+  if (*tensor) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\" is missing", state->file, name);
+}
+
 /* IEEE 754 binary16 */
 static float half_value(uint16_t bits) {
   const int exponent = bits >> 10 & 31, fraction = bits & 1023;
@@ -151,10 +164,8 @@ static bool is_float(const tinytl_state_tensor *tensor) {
 
 static tinytl_status expect(const tinytl_state_dict *state, const char *name, int n_dims,
                             const int *dims, tinytl_state_tensor **tensor, tinytl_error *error) {
-  tinytl_state_tensor *found = (tinytl_state_tensor *)tinytl_state_find(state, name);
-  if (!found)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\" is missing", state->file,
-                       name);
+  const tinytl_state_tensor *found = NULL;
+  TINYTL_TRY(tinytl_state_need(state, name, &found, error));
   if (!is_float(found))
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: tensor \"%s\": expected float32, float16, bfloat16 or float64, found "
@@ -162,7 +173,7 @@ static tinytl_status expect(const tinytl_state_dict *state, const char *name, in
                        state->file, name);
   TINYTL_TRY(
       tinytl_check_shape(state->file, name, found->n_dims, found->dims, n_dims, dims, error));
-  *tensor = found;
+  *tensor = (tinytl_state_tensor *)found;
   return TINYTL_OK;
 }
 
@@ -200,7 +211,9 @@ tinytl_status tinytl_state_all_read(const tinytl_state_dict *state, const char *
                                     tinytl_error *error) {
   for (int i = 0; i < state->n; i++) {
     const tinytl_state_tensor *tensor = &state->tensors[i];
-    if (tensor->read || !is_float(tensor) || (unused && ends_in(tensor->name, unused))) continue;
+    if (tensor->read || !is_float(tensor) || ends_in(tensor->name, "num_batches_tracked") ||
+        (unused && ends_in(tensor->name, unused)))
+      continue;
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: unexpected tensor \"%.80s\"", state->file,
                        tensor->name);
   }

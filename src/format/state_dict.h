@@ -23,8 +23,8 @@ typedef struct tinytl_state_dict {
 /* Makes room for so many tensors. Errors: TINYTL_ERROR_MODEL beyond TINYTL_ST_MAX_TENSORS. */
 tinytl_status tinytl_state_init(tinytl_state_dict *state, const char *file, size_t file_nbytes,
                                 size_t n, tinytl_error *error);
-/* Appends a tensor, within that room, under a copy of name [length] without the "module." that
- * data-parallel training puts before it. */
+/* Appends a tensor, within that room, under a copy of name [length] without what data-parallel
+ * training ("module."), torch.compile ("_orig_mod.") and Lightning ("model.") put before it. */
 tinytl_status tinytl_state_add(tinytl_state_dict *state, const char *name, size_t length,
                                const tinytl_state_tensor *tensor, tinytl_error *error);
 /* Puts them in order, after the last one; fails where a name stands twice. */
@@ -33,12 +33,16 @@ void tinytl_state_free(tinytl_state_dict *state);
 
 /* NULL: absent. */
 const tinytl_state_tensor *tinytl_state_find(const tinytl_state_dict *state, const char *name);
+/* The same of one that must be there. */
+tinytl_status tinytl_state_need(const tinytl_state_dict *state, const char *name,
+                                const tinytl_state_tensor **tensor, tinytl_error *error);
 /* Widens a tensor of exactly these dims (n_dims 1 to 4) and of finite values to float32, in
  * row-major order, or explains. */
 tinytl_status tinytl_state_read(const tinytl_state_dict *state, const char *name, int n_dims,
                                 const int *dims, float *to, tinytl_error *error);
 /* Fails naming a tensor of floats that was not read, if there is one whose name does not end in
- * `unused` (NULL: ends in anything). Integers are passed over: they count batches. */
+ * `unused` (NULL: ends in anything). Integers are passed over, for they count batches, and so are
+ * those counts as floats: half() makes some of them. */
 tinytl_status tinytl_state_all_read(const tinytl_state_dict *state, const char *unused,
                                     tinytl_error *error);
 

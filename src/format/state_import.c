@@ -38,10 +38,8 @@ static tinytl_status find_shape(const net *n, const tensor_name conv, int *out_c
                                 tinytl_error *error) {
   tensor_name name;
   snprintf(name, sizeof name, "%.80s.weight", conv);
-  const tinytl_state_tensor *weight = tinytl_state_find(n->state, name);
-  if (!weight)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\" is missing", n->state->file,
-                       name);
+  const tinytl_state_tensor *weight = NULL;
+  TINYTL_TRY(tinytl_state_need(n->state, name, &weight, error));
   if (weight->n_dims != 4 || weight->dims[0] > TINYTL_MAX_CHANNELS ||
       weight->dims[3] > TINYTL_MAX_KERNEL)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,

@@ -293,6 +293,34 @@ static void test_kernel_transforms(void **state) {
   expect_refused(m, "unexpected tensor \"blocks.1.mobile_inverted_conv.depth_conv.conv.5to3");
 }
 
+/* What wraps a network puts something before all of its names. */
+static void test_wrapped(void **state) {
+  static const char *const wrappers[] = {"module.", "_orig_mod.", "model.", "model._orig_mod.",
+                                         "_orig_mod.module.model."};
+  (void)state;
+  for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++) {
+    made *m = make_torchvision();
+    for (int t = 0; t < m->n; t++) {
+      char name[sizeof m->text[0]];
+      memcpy(name, m->text[t], sizeof name);
+      snprintf(m->text[t], sizeof m->text[0], "%s%.64s", wrappers[i], name);
+    }
+    expect_network(m);
+  }
+}
+
+/* half() of a whole state_dict makes floats of the counts of batches, which were unexpected. */
+static void test_counts_of_batches(void **state) {
+  (void)state;
+  made *m = make_timm();
+  tinytl_backbone *backbone = NULL;
+  tinytl_error error;
+  add_tensor(m, "blocks.1.0.", "bn2", "num_batches_tracked", 0, NULL, 7);
+  if (import(m, &backbone, &error) != TINYTL_OK) fail_msg("%s", error.message);
+  tinytl_backbone_free(backbone);
+  unmake(m);
+}
+
 /* ---- Refusals ----------------------------------------------------------------------------- */
 
 static void expect_blocks_refused(const names *names, made_block *blocks, int n,
@@ -413,6 +441,8 @@ int main(void) {
       cmocka_unit_test(test_mobilenet_v2),
       cmocka_unit_test(test_proxyless),
       cmocka_unit_test(test_kernel_transforms),
+      cmocka_unit_test(test_wrapped),
+      cmocka_unit_test(test_counts_of_batches),
       cmocka_unit_test(test_other_layouts),
       cmocka_unit_test(test_tensorflow_padding),
       cmocka_unit_test(test_missing_and_unexpected),
