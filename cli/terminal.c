@@ -83,8 +83,7 @@ int cli_report(const tinytl_error *error) {
 tinytl_status cli_fail(tinytl_error *error, tinytl_status status, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  error->status = status;
-  vsnprintf(error->message, sizeof error->message, format, arguments);
+  tinytl_error_set(error, status, format, arguments);
   va_end(arguments);
   return status;
 }

@@ -2,6 +2,7 @@
 #ifndef TINYTL_STATUS_H
 #define TINYTL_STATUS_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +27,11 @@ typedef struct tinytl_error {
   tinytl_status status;
   char message[512];
 } tinytl_error;
+
+/* Fills *error (may be NULL) as vsnprintf does and returns status, for callbacks that fail; of a
+ * message that does not fit the middle is left out. Any thread. */
+tinytl_status tinytl_error_set(tinytl_error *error, tinytl_status status, const char *format,
+                               va_list arguments);
 
 /* Receives the bytes of a file that is being written, in order. Returns false to stop. */
 typedef bool (*tinytl_write_fn)(void *context, const void *bytes, size_t nbytes);

@@ -40,7 +40,7 @@ tinytl_status tinytl_ranks_agree(tinytl_ranks *ranks, double n_failed, tinytl_st
     broadcast_from(ranks, rank, &first, sizeof first);
     if (first.status == TINYTL_OK || ranks->is_broken) continue;
     if (rank == 0) return tinytl_fail(error, first.status, "%s", first.message);
-    return tinytl_fail(error, first.status, "rank %d: %.480s", rank, first.message);
+    return tinytl_fail(error, first.status, "rank %d: %s", rank, first.message);
   }
   TINYTL_TRY(tinytl_ranks_check(ranks, error));
   return n == 0 ? TINYTL_OK

@@ -10,6 +10,10 @@
 #define TINYTL_PRINTF(text, first)
 #endif
 
+/* As snprintf, into text [nbytes], 16 at least; of what does not fit the middle is left out, for
+ * messages end in the reason and paths in the file's name. */
+void tinytl_format(char *text, size_t nbytes, const char *format, ...) TINYTL_PRINTF(3, 4);
+
 /* Fills *error (may be NULL) and returns status: `return tinytl_fail(error, STATUS, "..." )`. */
 tinytl_status tinytl_fail(tinytl_error *error, tinytl_status status, const char *format, ...)
     TINYTL_PRINTF(3, 4);

@@ -96,7 +96,7 @@ static tinytl_status parse_layers(const json_t *array, const char *where, tinytl
   size_t i;
   json_array_foreach(array, i, item) {
     char place[256];
-    snprintf(place, sizeof place, "%.220s: layer %d", where, arch->n_layers);
+    tinytl_format(place, sizeof place, "%s: layer %d", where, arch->n_layers);
     if (arch->n_layers == TINYTL_MAX_LAYERS)
       return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: at most %d layers are supported", where,
                          TINYTL_MAX_LAYERS);
@@ -121,7 +121,7 @@ tinytl_status tinytl_lite_parse(const json_t *array, const char *where, tinytl_l
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: lite must be an array", where);
   json_array_foreach(array, i, item) {
     char place[256];
-    snprintf(place, sizeof place, "%.220s: lite module %d", where, *n_lite);
+    tinytl_format(place, sizeof place, "%s: lite module %d", where, *n_lite);
     if (*n_lite == TINYTL_MAX_LAYERS / 2)
       return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: at most %d lite modules are supported",
                          where, TINYTL_MAX_LAYERS / 2);

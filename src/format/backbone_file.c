@@ -80,7 +80,7 @@ static tinytl_status read_backbone(const tinytl_safetensors *file, tinytl_backbo
   TINYTL_TRY(tinytl_arch_parse(text, where, &backbone->arch, error));
   TINYTL_TRY(tinytl_safetensors_need_meta(file, "tinytl.input", where, &text, error));
   TINYTL_TRY(tinytl_input_parse(text, true, where, &backbone->input, error));
-  snprintf(where, sizeof where, "%.200s: tinytl.labels", tinytl_safetensors_name(file));
+  tinytl_format(where, sizeof where, "%s: tinytl.labels", tinytl_safetensors_name(file));
   TINYTL_TRY(read_labels(tinytl_safetensors_meta(file, "tinytl.labels"), where, backbone, error));
   TINYTL_TRY(tinytl_string_copy(tinytl_safetensors_meta(file, "source"), &backbone->source, error));
   TINYTL_TRY(

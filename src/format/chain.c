@@ -48,7 +48,7 @@ static tinytl_status parse_layers(chain *c, tinytl_pad pad, const char *where,
   TINYTL_TRY(tinytl_json_array(c->architecture, "layers", where, &layers, error));
   json_array_foreach(layers, i, item) {
     char place[256];
-    snprintf(place, sizeof place, "%.220s: layer %d", where, arch->n_layers);
+    tinytl_format(place, sizeof place, "%s: layer %d", where, arch->n_layers);
     if (arch->n_layers == TINYTL_MAX_LAYERS)
       return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: at most %d layers are supported", where,
                          TINYTL_MAX_LAYERS);

@@ -75,7 +75,7 @@ static tinytl_status read_tensor(const char *name, const json_t *item, const cha
                                  const char *data, size_t data_nbytes, tinytl_tensor *tensor,
                                  tinytl_error *error) {
   char where[256];
-  snprintf(where, sizeof where, "%.150s: tensor \"%.80s\"", file, name);
+  tinytl_format(where, sizeof where, "%s: tensor \"%.80s\"", file, name);
   *tensor = (tinytl_tensor){.name = name};
   if (!json_is_object(item) || json_object_size(item) != 3)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
@@ -227,7 +227,7 @@ static tinytl_status read_file(tinytl_safetensors *file, const char *bytes, size
                        "%s: the safetensors header is not UTF-8 at byte %zu", file->name,
                        valid + 8);
   char where[256];
-  snprintf(where, sizeof where, "%.200s: safetensors header", file->name);
+  tinytl_format(where, sizeof where, "%s: safetensors header", file->name);
   TINYTL_TRY(tinytl_json_parse(bytes + 8, header_nbytes, where, &file->header, error));
   return read_header(file, with_data ? bytes + 8 + header_nbytes : NULL, nbytes - 8 - header_nbytes,
                      error);
@@ -280,7 +280,7 @@ const char *tinytl_safetensors_meta(const tinytl_safetensors *file, const char *
 tinytl_status tinytl_safetensors_need_meta(const tinytl_safetensors *file, const char *key,
                                            char where[TINYTL_ST_WHERE], const char **value,
                                            tinytl_error *error) {
-  snprintf(where, TINYTL_ST_WHERE, "%.200s: %s", file->name, key);
+  tinytl_format(where, TINYTL_ST_WHERE, "%s: %s", file->name, key);
   *value = tinytl_safetensors_meta(file, key);
   if (!*value) return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s is missing", where);
   return TINYTL_OK;

@@ -93,7 +93,7 @@ static tinytl_status read_pickle(torch_file *file, tinytl_error *error) {
   TINYTL_TRY(check_byteorder(file, error));
   const tinytl_zip_entry *entry = find_entry(file, "data.pkl");
   if (!entry) return fail(file, "its data.pkl is damaged", error);
-  snprintf(where, sizeof where, "%.200s: data.pkl", file->name);
+  tinytl_format(where, sizeof where, "%s: data.pkl", file->name);
   return tinytl_pickle_open(entry->data, entry->nbytes, where, allowed, &file->pickle, error);
 }
 

@@ -19,13 +19,13 @@ static tinytl_status match_classes(tinytl_teacher *t, const char *name, const ti
   const tinytl_backbone *backbone = t->backbone;
   if (backbone->arch.n_classes != images->n_classes)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                       "%.200s: expected a classifier of the %d classes of the pictures, found %d",
+                       "%s: expected a classifier of the %d classes of the pictures, found %d",
                        name, images->n_classes, backbone->arch.n_classes);
   for (int i = 0; i < images->n_classes; i++) {
     t->classes[i] = backbone->n_labels ? find_label(backbone, images->class_names[i]) : i;
     if (t->classes[i] < 0)
       return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                         "%.200s: expected a classifier of the classes of the pictures, found no "
+                         "%s: expected a classifier of the classes of the pictures, found no "
                          "\"%.80s\" (its first is \"%.80s\")",
                          name, images->class_names[i], backbone->labels[0]);
   }

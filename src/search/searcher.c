@@ -429,5 +429,5 @@ tinytl_status tinytl_searcher_finish(tinytl_searcher *s, const tinytl_subnet *su
   const tinytl_status status =
       tinytl_backbone_build(&s->folded, TINYTL_WEIGHTS_INT8, backbone, &reason);
   if (status == TINYTL_OK) return TINYTL_OK;
-  return tinytl_fail(error, status, "the chosen sub-net, its norms folded: %.400s", reason.message);
+  return tinytl_fail(error, status, "the chosen sub-net, its norms folded: %s", reason.message);
 }

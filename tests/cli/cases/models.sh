@@ -34,3 +34,12 @@ mkdir board
 cp "$(command -v tinytl)" board/
 cp "$backbone" board/default.safetensors
 show env -u TINYTL_MODEL board/tinytl plan
+# A path that is longer than a message: the reason is told, and the file. Either was cut off.
+long=$(printf '%0200d' 0 | tr 0 x)
+mkdir -p "$long/$long/$long"
+cp truncated.safetensors text.safetensors "$long/$long/$long/"
+head -c 1000 picture.png >"$long/$long/$long/short.png"
+for file in missing truncated text; do
+  tinytl info "$long/$long/$long/$file.safetensors" 2>&1
+done
+tinytl predict "$long/$long/$long/missing.png" "$long/$long/$long/short.png" 2>&1
