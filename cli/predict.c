@@ -99,6 +99,14 @@ static tinytl_status find_threshold(const cli_model *model, const predict_argume
                   args->adapter);
 }
 
+static tinytl_status run(tinytl_predictor *predictor, const char *path, const uint8_t *rgb,
+                         float *probabilities, tinytl_error *error) {
+  tinytl_error reason;
+  const tinytl_status status = tinytl_predictor_run(predictor, rgb, probabilities, &reason);
+  if (status == TINYTL_OK) return TINYTL_OK;
+  return cli_fail(error, status, "%s: %s", path, reason.message);
+}
+
 /* Every picture that can be read is classified; the status is that of the last one that cannot. */
 static tinytl_status predict_all(const cli_model *model, tinytl_predictor *predictor,
                                  const predict_arguments *args, float reject_below, char **paths,
@@ -114,7 +122,7 @@ static tinytl_status predict_all(const cli_model *model, tinytl_predictor *predi
   if (!rgb || !probabilities) result = cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory");
   for (int i = 0; i < n_paths && (result == TINYTL_OK || result == TINYTL_ERROR_DATA); i++) {
     tinytl_status status = tinytl_picture_load(paths[i], i, &view, rgb, error);
-    if (status == TINYTL_OK) status = tinytl_predictor_run(predictor, rgb, probabilities, error);
+    if (status == TINYTL_OK) status = run(predictor, paths[i], rgb, probabilities, error);
     if (status != TINYTL_OK) {
       result = status;
       if (status == TINYTL_ERROR_DATA) cli_report(error);
