@@ -2,6 +2,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "command.h"
 #include "json.h"
@@ -9,6 +11,7 @@
 #include "model.h"
 #include "options.h"
 #include "terminal.h"
+#include "tree.h"
 
 typedef struct predict_arguments {
   const char *backbone, *adapter;
@@ -92,6 +95,12 @@ static tinytl_status find_threshold(const cli_model *model, const predict_argume
   tinytl_adapter_info info;
   tinytl_adapter_describe(model->adapter, &info);
   *reject_below = info.reject_below;
+  for (int i = 0; !args->json && cli_model_class(model, i); i++)
+    if (strcmp(cli_model_class(model, i), "unknown") == 0)
+      return cli_fail(error, TINYTL_ERROR_USAGE,
+                      "--reject: %s has a class 'unknown', which only --json can tell from what is "
+                      "rejected",
+                      args->adapter);
   if (!isnan(info.reject_below)) return TINYTL_OK;
   return cli_fail(error, TINYTL_ERROR_USAGE,
                   "--reject: %s has no threshold: it was trained without validation pictures, or "
@@ -99,49 +108,84 @@ static tinytl_status find_threshold(const cli_model *model, const predict_argume
                   args->adapter);
 }
 
-static tinytl_status run(tinytl_predictor *predictor, const char *path, const uint8_t *rgb,
-                         float *probabilities, tinytl_error *error) {
+typedef struct prediction {
+  const cli_model *model;
+  tinytl_predictor *predictor;
+  const predict_arguments *args;
+  float reject_below;
+  tinytl_view view;
+  int n_classes, n_top;
+  uint8_t *rgb;         /* [size][size][3] */
+  float *probabilities; /* [n_classes] */
+  int n_pictures;       /* so far */
+  tinytl_status result; /* DATA: something could not be read, which was told */
+} prediction;
+
+static void leave_out(prediction *p, const tinytl_error *error) {
+  cli_report(error);
+  p->result = TINYTL_ERROR_DATA;
+}
+
+static tinytl_status run(const prediction *p, const char *path, tinytl_error *error) {
   tinytl_error reason;
-  const tinytl_status status = tinytl_predictor_run(predictor, rgb, probabilities, &reason);
+  const tinytl_status status =
+      tinytl_predictor_run(p->predictor, p->rgb, p->probabilities, &reason);
   if (status == TINYTL_OK) return TINYTL_OK;
   return cli_fail(error, status, "%s: %s", path, reason.message);
 }
 
-/* Every picture that can be read is classified; the status is that of the last one that cannot. */
-static tinytl_status predict_all(const cli_model *model, tinytl_predictor *predictor,
-                                 const predict_arguments *args, float reject_below, char **paths,
-                                 int n_paths, tinytl_error *error) {
-  const tinytl_view view = tinytl_predictor_view(predictor);
-  int n_classes = tinytl_predictor_n_classes(predictor);
-  int n_top = args->n_top < n_classes ? args->n_top : n_classes;
+static tinytl_status predict_picture(void *context, const char *path, tinytl_error *error) {
+  prediction *p = context;
   int top[CLI_TOP_MAX];
-  size_t size = (size_t)view.size;
-  uint8_t *rgb = malloc(size * size * 3);
-  float *probabilities = malloc(sizeof *probabilities * (size_t)n_classes);
-  tinytl_status result = TINYTL_OK;
-  if (!rgb || !probabilities) result = cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory");
-  for (int i = 0; i < n_paths && (result == TINYTL_OK || result == TINYTL_ERROR_DATA); i++) {
-    tinytl_status status = tinytl_picture_load(paths[i], i, &view, rgb, error);
-    if (status == TINYTL_OK) status = run(predictor, paths[i], rgb, probabilities, error);
-    if (status != TINYTL_OK) {
-      result = status;
-      if (status == TINYTL_ERROR_DATA) cli_report(error);
-      continue;
-    }
-    cli_top(probabilities, n_classes, n_top, top);
-    const float score = tinytl_predictor_score(predictor);
-    const answer found = {.path = paths[i],
-                          .probabilities = probabilities,
-                          .top = top,
-                          .n_top = n_top,
-                          .may_reject = args->reject,
-                          .is_unknown = score < reject_below,
-                          .score = score};
-    (args->json ? print_json : print_line)(model, &found);
+  tinytl_status status = tinytl_picture_load(path, p->n_pictures++, &p->view, p->rgb, error);
+  if (status == TINYTL_OK) status = run(p, path, error);
+  if (status == TINYTL_ERROR_DATA) {
+    leave_out(p, error);
+    return TINYTL_OK;
   }
-  free(probabilities);
-  free(rgb);
-  return result;
+  if (status != TINYTL_OK) return status;
+  cli_top(p->probabilities, p->n_classes, p->n_top, top);
+  const float score = tinytl_predictor_score(p->predictor);
+  const answer found = {.path = path,
+                        .probabilities = p->probabilities,
+                        .top = top,
+                        .n_top = p->n_top,
+                        .may_reject = p->args->reject,
+                        .is_unknown = score < p->reject_below,
+                        .score = score};
+  (p->args->json ? print_json : print_line)(p->model, &found);
+  return TINYTL_OK;
+}
+
+static tinytl_status predict_folder(prediction *p, const char *path, tinytl_error *error) {
+  const int n_before = p->n_pictures;
+  int n_skipped = 0;
+  const tinytl_status status = cli_tree_walk(path, predict_picture, p, &n_skipped, error);
+  if (status != TINYTL_OK) return status;
+  if (n_skipped > 0) p->result = TINYTL_ERROR_DATA;
+  if (p->n_pictures > n_before || n_skipped > 0) return TINYTL_OK;
+  cli_fail(error, TINYTL_ERROR_DATA,
+           "%s: expected a .jpg, .jpeg or .png in this folder, found none", path);
+  leave_out(p, error);
+  return TINYTL_OK;
+}
+
+/* Every picture that can be read is classified. Error: DATA where some cannot, which were told. */
+static tinytl_status predict_all(prediction *p, char **paths, int n_paths, tinytl_error *error) {
+  const size_t size = (size_t)p->view.size;
+  p->rgb = malloc(size * size * 3);
+  p->probabilities = malloc(sizeof *p->probabilities * (size_t)p->n_classes);
+  tinytl_status status = TINYTL_OK;
+  if (!p->rgb || !p->probabilities)
+    status = cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory");
+  for (int i = 0; i < n_paths && status == TINYTL_OK; i++) {
+    struct stat about;
+    const bool is_folder = stat(paths[i], &about) == 0 && S_ISDIR(about.st_mode);
+    status = is_folder ? predict_folder(p, paths[i], error) : predict_picture(p, paths[i], error);
+  }
+  free(p->probabilities);
+  free(p->rgb);
+  return status == TINYTL_OK ? p->result : status;
 }
 
 static int run_predict(const predict_arguments *args, char **paths, int n_paths) {
@@ -157,7 +201,14 @@ static int run_predict(const predict_arguments *args, char **paths, int n_paths)
                                      args->n_threads, &predictor, &error);
   bool is_reported = false;
   if (status == TINYTL_OK) {
-    status = predict_all(&model, predictor, args, reject_below, paths, n_paths, &error);
+    prediction p = {.model = &model,
+                    .predictor = predictor,
+                    .args = args,
+                    .reject_below = reject_below,
+                    .view = tinytl_predictor_view(predictor),
+                    .n_classes = tinytl_predictor_n_classes(predictor)};
+    p.n_top = args->n_top < p.n_classes ? args->n_top : p.n_classes;
+    status = predict_all(&p, paths, n_paths, &error);
     is_reported = status == TINYTL_ERROR_DATA;
     tinytl_predictor_free(predictor);
   }
@@ -182,11 +233,13 @@ int cli_predict(int argc, char **argv) {
   };
   const cli_syntax syntax = {
       .command = "predict",
-      .arguments = "IMAGE...",
+      .arguments = "PATH...",
       .summary = "Classifies pictures: a line each with path, class and probability.",
       .examples = "  tinytl predict -a mine.safetensors photo.jpg\n"
+                  "  tinytl predict -a mine.safetensors new_pictures\n"
                   "  tinytl predict -a mine.safetensors --top 3 --json *.jpg\n",
       .notes =
+          "A path is a picture, or a folder of which all pictures are meant, at any depth.\n"
           "A picture that cannot be read is named on stderr and the exit code is 3; the others\n"
           "are classified. The threshold of --reject was chosen so that 95 % of the right answers\n"
           "to validation pictures reach it; what is unknown has the highest probability in its "

@@ -35,6 +35,11 @@ run tinytl eval -d "$fixtures/pictures"
 # A picture that is damaged behind its header is found out when it is decoded.
 run tinytl predict -a out.safetensors --threads 1 "some/$class/cut.png" nowhere.png "some/$class/text.jpg"
 show tinytl predict -a out.safetensors "$(picture 1)" nowhere.png
+# A folder: all pictures below it, and what is wrong with some.
+run sh -c "tinytl predict -a out.safetensors some 2>/dev/null | wc -l"
+show tinytl predict -a out.safetensors some
+show tinytl predict -a out.safetensors "$fixtures/pictures/test"
+run tinytl predict -a out.safetensors none
 # Each answer is written when it is there.
 run sh -c "tinytl predict -a out.safetensors '$(picture 1)' nowhere.png '$(picture 2)' 2>&1 | grep -o 'pictures/\|nowhere'"
 run sh -c "tinytl predict -a out.safetensors nowhere.png '$(picture 1)' --json 2>&1 | grep -c probability"

@@ -61,3 +61,10 @@ mkdir empty
 run tinytl eval -a mine.safetensors -d "$pictures" --unknown empty
 run tinytl eval -a mine.safetensors -d "$pictures" --unknown nowhere
 run tinytl eval -a mine.safetensors -d "$pictures" --unknown "$one"
+# A class of that name: in text it could not be told from what is rejected.
+cp -r "$pictures/train" named
+mv "named/$(ls named | head -n 1)" named/unknown
+tinytl train -d named -o named.safetensors --method last $small >/dev/null
+run tinytl predict --reject -a named.safetensors "$one"
+show tinytl predict --reject --json -a named.safetensors "$one"
+show tinytl predict -a named.safetensors "$one"
