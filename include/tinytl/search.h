@@ -22,8 +22,8 @@ typedef struct tinytl_candidate {
   size_t planned_bytes, base_bytes; /* of training it, as tinytl_plan's one_lane and base */
   float top1;  /* 0 to 1: FULL: of held-out pictures; QUICK: of all, by a classifier of features
                   that has not seen the picture that it is asked for */
-  float score; /* what sub-nets are ranked by, 0 to 1: the geometric mean of the probability given to
-                  the right class; FULL: at the temperature at which it is largest */
+  float score; /* what sub-nets are ranked by, 0 to 1: the geometric mean of the probability given
+                  to the right class; FULL: at the temperature at which it is largest */
   float predicted; /* the score by the predictor, FULL; NAN: nothing, or not yet */
   bool on_front;   /* no other one beats it in score with as little memory */
 } tinytl_candidate;

@@ -39,7 +39,8 @@ static void on_error(j_common_ptr jpeg) {
 }
 
 /* Warnings that mean pixels are missing or wrong end the picture (libjpeg would fill in grey);
- * the others (bytes between segments, odd versions) are common in good files. */
+ * the others (bytes between segments, odd versions) are common in good files. Of bad codes in the
+ * midst of a baseline JPEG without restart markers libjpeg-turbo does not warn each time. */
 static void on_message(j_common_ptr jpeg, int level) {
   if (level != -1) return;
   switch (jpeg->err->msg_code) {
