@@ -273,7 +273,11 @@ static void check_full(const fixture *f, const sink *file) {
   assert_true(f->n_measured > CANDIDATES && f->n_measured <= CANDIDATES + FINALISTS);
   assert_true(f->report.tau >= -1 && f->report.tau <= 1);
   for (int i = 0; i < f->n_front; i++) assert_true(f->front[i].predicted > -1);
-  for (int i = 0; i < f->n_measured; i++) assert_true(f->measured[i].macs <= f->options.max_macs);
+  for (int i = 0; i < f->n_measured; i++) {
+    assert_true(f->measured[i].macs <= f->options.max_macs);
+    /* A likelihood is that of chance at least: at no other temperature is it less. */
+    assert_true(f->measured[i].score > 0.9f / MEMORY_CLASSES && f->measured[i].score <= 1);
+  }
   tinytl_backbone_free(backbone);
 }
 

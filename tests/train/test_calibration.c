@@ -62,6 +62,10 @@ static void test_closed_form(void **state) {
   const double expected = 6 / log(9);
   if (!(fabs((double)tinytl_temperature_find(&fit) / expected - 1) < 0.002))
     fail_msg("found %g, expected %g", (double)tinytl_temperature_find(&fit), expected);
+  /* The entropy of the shares, but for the steps of the grid. */
+  const double entropy = -0.9 * log(0.9) - 0.1 * log(0.1);
+  const double least = tinytl_temperature_least_loss(&fit) / 100000;
+  assert_true(least >= entropy - 1e-5 && least < entropy + 1e-3);
 }
 
 /* All right: the loss alone would have T go to 0. Few pictures move it little, many more. */
@@ -87,6 +91,7 @@ static void test_not_finite(void **state) {
   (void)state;
   tinytl_temperature_add(&fit, 3, logits, 1);
   assert_true(tinytl_temperature_find(&fit) == 1);
+  assert_true(isnan(tinytl_temperature_least_loss(&fit)));
 }
 
 static void test_order_of_classes(void **state) {
