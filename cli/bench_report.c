@@ -89,8 +89,7 @@ static void profile_json(cli_json *json, const cli_bench_result *result) {
 }
 
 void cli_bench_print_json(const cli_bench_result *result) {
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
+  cli_json json = cli_json_begin();
   cli_json_text(&json, "task", result->task);
   cli_json_text(&json, "method", trains(result) ? tinytl_method_name(result->method) : NULL);
   cli_json_int(&json, "batch", result->batch);
@@ -103,6 +102,5 @@ void cli_bench_print_json(const cli_bench_result *result) {
   cli_json_int(&json, "peak_rss_bytes", (long long)cli_peak_rss());
   cli_json_int(&json, "planned_bytes", (long long)result->planned_bytes);
   if (result->profile) profile_json(&json, result);
-  cli_json_close(&json, '}');
   cli_json_end(&json);
 }

@@ -195,14 +195,12 @@ static void print_wrong(const evaluation *run, const cli_model *model, bool as_j
     const char *path = tinytl_folder_path(run->folder, one->image);
     const char *name = run->images->class_names[run->images->labels[one->image]];
     if (as_json) {
-      cli_json json = {0};
-      cli_json_open(&json, NULL, '{');
+      cli_json json = cli_json_begin();
       cli_json_text(&json, "event", "wrong");
       cli_json_text(&json, "image", path);
       cli_json_text(&json, "class", name);
       cli_json_text(&json, "answer", cli_model_class(model, one->answer));
       cli_json_real(&json, "probability", (double)one->probability);
-      cli_json_close(&json, '}');
       cli_json_end(&json);
       continue;
     }

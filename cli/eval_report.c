@@ -34,8 +34,7 @@ static void put_rejection(cli_json *json, const cli_eval_report *report) {
 
 void cli_eval_print_json(const cli_eval_report *report) {
   const cli_metrics *metrics = report->metrics;
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
+  cli_json json = cli_json_begin();
   cli_json_text(&json, "event", "eval");
   cli_json_text(&json, "measured_on", report->measured_on);
   cli_json_int(&json, "images", metrics->n_images);
@@ -68,7 +67,6 @@ void cli_eval_print_json(const cli_eval_report *report) {
     cli_json_close(&json, ']');
   }
   cli_json_close(&json, ']');
-  cli_json_close(&json, '}');
   cli_json_end(&json);
 }
 

@@ -30,6 +30,12 @@ static void put_key(cli_json *json, const char *key) {
   putchar(':');
 }
 
+cli_json cli_json_begin(void) {
+  cli_json json = {0};
+  cli_json_open(&json, NULL, '{');
+  return json;
+}
+
 void cli_json_open(cli_json *json, const char *key, char bracket) {
   put_key(json, key);
   putchar(bracket);
@@ -68,7 +74,7 @@ void cli_json_real(cli_json *json, const char *key, double value) {
 }
 
 void cli_json_end(cli_json *json) {
+  cli_json_close(json, '}');
   putchar('\n');
   fflush(stdout);
-  json->comma = false;
 }

@@ -181,8 +181,7 @@ static void print_text(const report *report) {
 static void print_json(const report *report, const column *column) {
   const plan_arguments *args = report->args;
   const tinytl_plan *plan = &column->plan, *first = &report->columns[0].plan;
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
+  cli_json json = cli_json_begin();
   cli_json_text(&json, "method", column->method);
   cli_json_int(&json, "batch", first->batch);
   cli_json_int(&json, "image_size", first->image_size);
@@ -196,7 +195,6 @@ static void print_json(const report *report, const column *column) {
   cli_json_int(&json, "macs", (long long)plan->macs);
   cli_json_int(&json, "paper_bytes", (long long)plan->paper_bytes);
   if (args->paper) cli_json_int(&json, "paper_table_bytes", (long long)column->paper_table_nbytes);
-  cli_json_close(&json, '}');
   cli_json_end(&json);
 }
 

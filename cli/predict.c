@@ -58,8 +58,7 @@ static void put_class(cli_json *json, const cli_model *model, int index) {
 
 static void print_json(const cli_model *model, const answer *found) {
   const int best = found->top[0];
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
+  cli_json json = cli_json_begin();
   cli_json_text(&json, "image", found->path);
   if (found->may_reject) {
     cli_json_bool(&json, "unknown", found->is_unknown);
@@ -80,7 +79,6 @@ static void print_json(const cli_model *model, const answer *found) {
     cli_json_close(&json, '}');
   }
   cli_json_close(&json, ']');
-  cli_json_close(&json, '}');
   cli_json_end(&json);
 }
 

@@ -128,8 +128,7 @@ static void print_done(const pretrain_arguments *args, const cli_train_set *set,
                        const tinytl_pretrain_report *report) {
   int n_skipped = set->n_skipped + report->skipped_images;
   if (args->json) {
-    cli_json json = {0};
-    cli_json_open(&json, NULL, '{');
+    cli_json json = cli_json_begin();
     cli_json_text(&json, "event", "done");
     cli_json_text(&json, "architecture", args->architecture);
     cli_json_int(&json, "classes", tinytl_folder_images(set->train)->n_classes);
@@ -147,7 +146,6 @@ static void print_done(const pretrain_arguments *args, const cli_train_set *set,
     cli_json_real(&json, "images_per_second", report->images_per_second);
     cli_json_real(&json, "seconds", report->seconds);
     cli_json_text(&json, "backbone", args->backbone);
-    cli_json_close(&json, '}');
     cli_json_end(&json);
     return;
   }

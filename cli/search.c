@@ -161,16 +161,17 @@ static void put_arch(cli_json *json, const tinytl_candidate *c) {
   cli_json_close(json, '}');
 }
 
-static void put_candidate(cli_json *json, const char *event, const tinytl_candidate *c) {
-  cli_json_open(json, NULL, '{');
-  cli_json_text(json, "event", event);
-  put_arch(json, c);
-  cli_json_int(json, "macs", (long long)c->macs);
-  cli_json_int(json, "planned_bytes", (long long)c->planned_bytes);
-  cli_json_int(json, "base_rss_bytes", (long long)c->base_bytes);
-  cli_json_real(json, "val_top1", (double)c->top1);
-  cli_json_real(json, "score", (double)c->score);
-  cli_json_real(json, "predicted_score", (double)c->predicted);
+static cli_json begin_candidate(const char *event, const tinytl_candidate *c) {
+  cli_json json = cli_json_begin();
+  cli_json_text(&json, "event", event);
+  put_arch(&json, c);
+  cli_json_int(&json, "macs", (long long)c->macs);
+  cli_json_int(&json, "planned_bytes", (long long)c->planned_bytes);
+  cli_json_int(&json, "base_rss_bytes", (long long)c->base_bytes);
+  cli_json_real(&json, "val_top1", (double)c->top1);
+  cli_json_real(&json, "score", (double)c->score);
+  cli_json_real(&json, "predicted_score", (double)c->predicted);
+  return json;
 }
 
 static void print_candidate(const tinytl_candidate *c) {
@@ -200,17 +201,14 @@ static void on_measured(void *context, const tinytl_candidate *candidate) {
     print_candidate(candidate);
     return;
   }
-  cli_json json = {0};
-  put_candidate(&json, candidate->on_front ? "front" : "candidate", candidate);
-  cli_json_close(&json, '}');
+  cli_json json = begin_candidate(candidate->on_front ? "front" : "candidate", candidate);
   cli_json_end(&json);
 }
 
 static void print_done(const search_arguments *args, const tinytl_search_report *report) {
   const tinytl_candidate *chosen = &report->chosen;
   if (args->json) {
-    cli_json json = {0};
-    put_candidate(&json, "done", chosen);
+    cli_json json = begin_candidate("done", chosen);
     cli_json_int(&json, "candidates", report->candidates);
     cli_json_real(&json, "tau", (double)report->tau);
     cli_json_int(&json, "search_planned_bytes", (long long)report->planned_bytes);
@@ -218,7 +216,6 @@ static void print_done(const search_arguments *args, const tinytl_search_report 
     cli_json_real(&json, "seconds", report->seconds);
     cli_json_int(&json, "peak_rss_bytes", (long long)cli_peak_rss());
     cli_json_text(&json, "backbone", args->backbone);
-    cli_json_close(&json, '}');
     cli_json_end(&json);
     return;
   }

@@ -27,8 +27,7 @@ static void print_text(const char *what, const char *text) {
 
 static void print_backbone_json(const tinytl_backbone *backbone, const tinytl_backbone_info *info,
                                 const char *path) {
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
+  cli_json json = cli_json_begin();
   cli_json_text(&json, "file", path);
   cli_json_text(&json, "kind", "backbone");
   cli_json_text(&json, "architecture", info->architecture);
@@ -52,7 +51,6 @@ static void print_backbone_json(const tinytl_backbone *backbone, const tinytl_ba
     }
     cli_json_close(&json, ']');
   }
-  cli_json_close(&json, '}');
   cli_json_end(&json);
 }
 
@@ -87,8 +85,7 @@ void cli_backbone_print(const tinytl_backbone *backbone, const char *path, bool 
 
 static void print_supernet_json(const tinytl_supernet *supernet, const tinytl_supernet_info *info,
                                 const char *path) {
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
+  cli_json json = cli_json_begin();
   cli_json_text(&json, "file", path);
   cli_json_text(&json, "kind", "super-net");
   cli_json_text(&json, "architecture", info->name);
@@ -105,7 +102,6 @@ static void print_supernet_json(const tinytl_supernet *supernet, const tinytl_su
     cli_json_text(&json, NULL, tinytl_supernet_label(supernet, i));
   }
   cli_json_close(&json, ']');
-  cli_json_close(&json, '}');
   cli_json_end(&json);
 }
 
@@ -134,8 +130,7 @@ void cli_supernet_print(const tinytl_supernet *supernet, const char *path, bool 
 
 static void print_adapter_json(const tinytl_adapter *adapter, const tinytl_adapter_info *info,
                                const char *path) {
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
+  cli_json json = cli_json_begin();
   cli_json_text(&json, "file", path);
   cli_json_text(&json, "kind", "adapter");
   cli_json_text(&json, "method", tinytl_method_name(info->method));
@@ -152,7 +147,6 @@ static void print_adapter_json(const tinytl_adapter *adapter, const tinytl_adapt
     cli_json_text(&json, NULL, tinytl_adapter_class(adapter, i));
   }
   cli_json_close(&json, ']');
-  cli_json_close(&json, '}');
   cli_json_end(&json);
 }
 
@@ -191,8 +185,7 @@ static bool has_epochs(const tinytl_checkpoint_info *info) {
 }
 
 static void print_checkpoint_json(const tinytl_checkpoint_info *info, const char *path) {
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
+  cli_json json = cli_json_begin();
   cli_json_text(&json, "file", path);
   cli_json_text(&json, "kind", "checkpoint");
   cli_json_text(&json, "command", runs[info->run].command);
@@ -213,7 +206,6 @@ static void print_checkpoint_json(const tinytl_checkpoint_info *info, const char
     cli_json_text(&json, "kernels", info->kernels);
     cli_json_text(&json, "backbone_sha256", info->backbone_sha256);
   }
-  cli_json_close(&json, '}');
   cli_json_end(&json);
 }
 
@@ -251,8 +243,7 @@ void cli_checkpoint_print(const tinytl_checkpoint_info *info, const char *path, 
 /* ---- Events and plans --------------------------------------------------------------------- */
 
 void cli_epoch_json(const tinytl_epoch *epoch, const char *method) {
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
+  cli_json json = cli_json_begin();
   cli_json_text(&json, "event", "epoch");
   if (method) cli_json_text(&json, "method", method);
   cli_json_int(&json, "epoch", epoch->epoch);
@@ -260,7 +251,6 @@ void cli_epoch_json(const tinytl_epoch *epoch, const char *method) {
   cli_json_real(&json, "loss", (double)epoch->loss);
   cli_json_real(&json, "val_top1", (double)epoch->val_top1);
   cli_json_real(&json, "images_per_second", epoch->images_per_second);
-  cli_json_close(&json, '}');
   cli_json_end(&json);
 }
 

@@ -151,8 +151,7 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
              100 * (double)step->expected, step->kept ? "kept" : "not kept");
   }
   if (!args->json) return;
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
+  cli_json json = cli_json_begin();
   cli_json_text(&json, "event", "step");
   cli_json_text(&json, "method", method);
   cli_json_bool(&json, "tried", step->tried);
@@ -164,7 +163,6 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
   cli_json_real(&json, "epochs", step->tried ? step->epochs : (double)NAN);
   cli_json_bool(&json, "kept", step->kept);
   cli_json_text(&json, "reason", step->reason);
-  cli_json_close(&json, '}');
   cli_json_end(&json);
 }
 
@@ -179,13 +177,11 @@ static void on_mirrored(void *context, const tinytl_mirroring *found) {
     cli_note("too few pictures to tell what mirroring changes: training %s mirrored ones", choice);
   }
   if (!args->json) return;
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
+  cli_json json = cli_json_begin();
   cli_json_text(&json, "event", "mirror");
   cli_json_bool(&json, "mirror", found->mirrors);
   cli_json_real(&json, "share", (double)found->share);
   cli_json_real(&json, "noise", (double)found->noise);
-  cli_json_close(&json, '}');
   cli_json_end(&json);
 }
 
@@ -196,12 +192,10 @@ static void on_refitting(void *context, tinytl_method method, int n_images) {
              n_images);
   }
   if (!args->json) return;
-  cli_json json = {0};
-  cli_json_open(&json, NULL, '{');
+  cli_json json = cli_json_begin();
   cli_json_text(&json, "event", "refit");
   cli_json_text(&json, "method", tinytl_method_name(method));
   cli_json_int(&json, "images", n_images);
-  cli_json_close(&json, '}');
   cli_json_end(&json);
 }
 
@@ -237,8 +231,7 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
   const tinytl_plan *plan = &report->plan;
   const char *method = tinytl_method_name(report->method);
   if (args->json) {
-    cli_json json = {0};
-    cli_json_open(&json, NULL, '{');
+    cli_json json = cli_json_begin();
     cli_json_text(&json, "event", "done");
     cli_json_text(&json, "method", method);
     cli_json_int(&json, "classes", n_classes);
@@ -257,7 +250,6 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
     cli_json_real(&json, "images_per_second", report->images_per_second);
     cli_json_real(&json, "seconds", report->seconds);
     cli_json_text(&json, "adapter", args->adapter);
-    cli_json_close(&json, '}');
     cli_json_end(&json);
     return;
   }
