@@ -83,22 +83,30 @@ size_t tinytl_adaptation_heap_nbytes(const tinytl_searcher *s) {
 
 /* ---- Where the values lie ----------------------------------------------------------------- */
 
-/* The classifier, its bias, the biases of the largest sub-net's layers, then of each of its lite
- * modules the trained tensors: all but the last one. */
-enum { CLASSIFIER, CLASSIFIER_BIAS, FIRST_BIAS, TRAINED_TENSORS = TINYTL_LITE_SHIFT2 };
+/* All of the largest sub-net: of each of its lite modules these tensors, all but the last one. */
+enum { TRAINED_TENSORS = TINYTL_LITE_SHIFT2 };
 
-static size_t offset_of(const tinytl_searcher *s, int segment) {
-  return s->adaptation->params->segments[segment].offset;
+static size_t classifier_offset(const tinytl_adaptation *a, bool of_bias) {
+  return tinytl_params_offset(
+      a->params, (tinytl_segment){.layer = -1, .lite = -1, .classifier_bias = of_bias});
+}
+
+tinytl_weight tinytl_adaptation_classifier(const tinytl_adaptation *a, const float **bias) {
+  *bias = a->values + classifier_offset(a, true);
+  return (tinytl_weight){.f32 = a->values + classifier_offset(a, false)};
 }
 
 /* Of layer i of the sub-net that is worked on. */
 static size_t bias_offset(const tinytl_searcher *s, int i) {
-  return offset_of(s, FIRST_BIAS + s->part.layers[i]);
+  const tinytl_segment bias = {.group = TINYTL_GROUP_BIAS, .layer = s->part.layers[i], .lite = -1};
+  return tinytl_params_offset(s->adaptation->params, bias);
 }
 
 /* Of a tensor of a module of the largest sub-net. */
 static size_t lite_offset(const tinytl_searcher *s, int whole, int tensor) {
-  return offset_of(s, FIRST_BIAS + s->shared.arch.n_layers + whole * TRAINED_TENSORS + tensor);
+  const tinytl_segment of_module = {
+      .group = TINYTL_GROUP_LITE, .layer = -1, .lite = whole, .tensor = tensor};
+  return tinytl_params_offset(s->adaptation->params, of_module);
 }
 
 static int n_trained_modules(const tinytl_searcher *s, const tinytl_arch *arch) {
@@ -187,11 +195,10 @@ static void point_at_values(tinytl_searcher *s) {
   tinytl_adaptation *a = s->adaptation;
   tinytl_gradients *gradients = a->gradients;
   float *conv = a->part_gradient;
-  a->network->classifier = (tinytl_weight){.f32 = a->values + offset_of(s, CLASSIFIER)};
-  a->network->classifier_bias = a->values + offset_of(s, CLASSIFIER_BIAS);
+  a->network->classifier = tinytl_adaptation_classifier(a, &a->network->classifier_bias);
   memset(gradients, 0, sizeof *gradients);
-  gradients->classifier = a->gradient + offset_of(s, CLASSIFIER);
-  gradients->classifier_bias = a->gradient + offset_of(s, CLASSIFIER_BIAS);
+  gradients->classifier = a->gradient + classifier_offset(a, false);
+  gradients->classifier_bias = a->gradient + classifier_offset(a, true);
   for (int i = 0; i < s->part.arch.n_layers; i++)
     gradients->bias[i] = a->gradient + bias_offset(s, i);
   for (int m = 0; m < n_trained_modules(s, &s->part.arch); m++) conv += point_at_lite(s, m, conv);
@@ -200,12 +207,12 @@ static void point_at_values(tinytl_searcher *s) {
 /* ---- Steps -------------------------------------------------------------------------------- */
 
 int tinytl_adaptation_predict(const tinytl_searcher *s, const float *features) {
-  const tinytl_adaptation *a = s->adaptation;
-  const tinytl_weight classifier = {.f32 = a->values + offset_of(s, CLASSIFIER)};
+  const float *bias;
+  const tinytl_weight classifier = tinytl_adaptation_classifier(s->adaptation, &bias);
   const int n_classes = s->train->n_classes;
   int best = 0;
-  tinytl_linear_forward(&s->run.run, s->shared.arch.n_features, n_classes, &classifier,
-                        a->values + offset_of(s, CLASSIFIER_BIAS), features, s->logits);
+  tinytl_linear_forward(&s->run.run, s->shared.arch.n_features, n_classes, &classifier, bias,
+                        features, s->logits);
   for (int k = 1; k < n_classes; k++)
     if (s->logits[k] > s->logits[best]) best = k;
   return best;

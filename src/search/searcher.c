@@ -421,8 +421,7 @@ tinytl_status tinytl_searcher_finish(tinytl_searcher *s, const tinytl_subnet *su
   if (a) {
     tinytl_adaptation_apply(s);
     s->folded.arch.n_classes = s->train->n_classes;
-    s->folded.classifier = (tinytl_weight){.f32 = a->values};
-    s->folded.classifier_bias = a->values + a->params->segments[1].offset;
+    s->folded.classifier = tinytl_adaptation_classifier(a, &s->folded.classifier_bias);
   }
   tinytl_pages_drop(s->work, s->work_nbytes);
   tinytl_error reason;

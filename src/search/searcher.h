@@ -124,8 +124,8 @@ void tinytl_searcher_fold(tinytl_searcher *s, const tinytl_batch_statistics *sta
 
 /* ---- Accuracy ----------------------------------------------------------------------------- */
 
-/* Sets top1 and score. With adaptation both are the share of held-out pictures that are told right,
- * without what ridge.h says of all of them. The same sub-net gives the same. Errors: DATA (too few
+/* Sets top1 and score: with adaptation of held-out pictures, without what ridge.h says of all of
+ * them. The same sub-net gives the same. Errors: DATA (too few
  * pictures can be read), INTERRUPTED. */
 tinytl_status tinytl_searcher_measure(tinytl_searcher *s, tinytl_measured *one,
                                       tinytl_error *error);
@@ -150,6 +150,9 @@ size_t tinytl_adaptation_n_part(const tinytl_searcher *s);
 /* Biases of s->folded, or shifts of s->values, += what was adapted; adapted lite modules take the
  * place of those in s->values. */
 void tinytl_adaptation_apply(const tinytl_searcher *s);
+/* [n_classes][n_features], and its bias [n_classes]; borrowed. */
+tinytl_weight tinytl_adaptation_classifier(const tinytl_adaptation *a, const float **bias);
+/* Leaves the logits in s->logits and returns the class that they tell. */
 int tinytl_adaptation_predict(const tinytl_searcher *s, const float *features);
 /* Adds the gradient of the sum of losses of the pictures held, through this sub-net with the norms'
  * statistics of this batch, to a->gradient; returns the sum of losses. *fits false: nothing was

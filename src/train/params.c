@@ -87,6 +87,14 @@ void tinytl_params_layout(tinytl_params *params, const tinytl_network *network,
   if (lite) add_lite_segments(params, network, ~lite); /* an adapter has modules whole */
 }
 
+size_t tinytl_params_offset(const tinytl_params *params, tinytl_segment tensor) {
+  const tinytl_segment *s = params->segments;
+  while (s->group != tensor.group || s->layer != tensor.layer || s->lite != tensor.lite ||
+         s->tensor != tensor.tensor || s->classifier_bias != tensor.classifier_bias)
+    s++;
+  return s->offset;
+}
+
 /* ---- Values ------------------------------------------------------------------------------- */
 
 static const float **lite_member(tinytl_lite_values *values, const tinytl_lite_tensor *tensor) {

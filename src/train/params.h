@@ -43,6 +43,9 @@ unsigned tinytl_method_lite_tensors(tinytl_method method);
 void tinytl_params_layout(tinytl_params *params, const tinytl_network *network,
                           tinytl_method method);
 
+/* Where a trained tensor lies: one that is there, told by all but `offset` and `n`. */
+size_t tinytl_params_offset(const tinytl_params *params, tinytl_segment tensor);
+
 /* Fills values [n]: weights, biases and lite modules from the backbone, new modules at random
  * (TinyTL, section 4.1), gains with 1, the classifier with 0, and points the network at them.
  * Biases that `from` (may be NULL) has are taken from there. */
