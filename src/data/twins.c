@@ -80,20 +80,36 @@ static const fingerprint *find_twin(const fingerprint *prints, const tinytl_fold
   return NULL;
 }
 
+/* twin_of [pictures of `second`]: a picture of `first`, -1: none. */
+static void find_all(fingerprint *prints, int n, const tinytl_folder *first,
+                     const tinytl_folder *second, int *twin_of) {
+  qsort(prints, (size_t)n, sizeof *prints, by_hash);
+  for (int i = 0, group = 0; i < n; i++) {
+    if (prints[group].hash != prints[i].hash) group = i;
+    if (prints[i].folder != second) continue;
+    const fingerprint *twin = prints[i].hash ? find_twin(prints, first, group, i) : NULL;
+    twin_of[prints[i].index] = twin ? twin->index : -1;
+  }
+}
+
 tinytl_status tinytl_folder_find_twins(const tinytl_folder *folder, const tinytl_folder *other,
                                        tinytl_twins_fn told, void *context, tinytl_error *error) {
-  const int n_first = folder->images.n_images, n = n_first + (other ? other->images.n_images : 0);
+  const tinytl_folder *second = other ? other : folder;
+  const int n_first = folder->images.n_images, n_second = second->images.n_images;
+  const int n = other ? n_first + n_second : n_first;
   fingerprint *prints = malloc((size_t)n * sizeof *prints);
-  if (!prints) return tinytl_fail_memory(error, (size_t)n * sizeof *prints);
-  take(folder, 0, prints);
-  if (other) take(other, 1, prints + n_first);
-  qsort(prints, (size_t)n, sizeof *prints, by_hash);
-  for (int i = 1, first = 0; i < n; i++) {
-    if (prints[first].hash != prints[i].hash) first = i;
-    if (prints[i].hash == 0 || prints[i].folder != (other ? other : folder)) continue;
-    const fingerprint *twin = find_twin(prints, folder, first, i);
-    if (twin) told(context, twin->index, prints[i].index);
+  int *twin_of = malloc((size_t)n_second * sizeof *twin_of);
+  tinytl_status status = TINYTL_OK;
+  if (prints && twin_of) {
+    take(folder, 0, prints);
+    if (other) take(other, 1, prints + n_first);
+    find_all(prints, n, folder, second, twin_of);
+    for (int i = 0; i < n_second; i++)
+      if (twin_of[i] >= 0) told(context, twin_of[i], i);
+  } else {
+    status = tinytl_fail_memory(error, (size_t)n * sizeof *prints);
   }
   free(prints);
-  return TINYTL_OK;
+  free(twin_of);
+  return status;
 }
