@@ -79,10 +79,10 @@ size_t tinytl_folder_nbytes(const tinytl_folder *folder);
 /* Called for two pictures, by index, whose files hold the same bytes. */
 typedef void (*tinytl_twins_fn)(void *context, int first, int second);
 /* Looks for the same picture twice in a folder or, where `other` is not NULL, for what is in both:
- * `second` is an index of that one then. Told in the order of the second; of a picture that is there
- * more than twice each with the first of them. Of a file its size and its last 4 KB are read, the
- * whole of it where these agree with another one's; files that cannot be read are passed over. Takes
- * up to 28 bytes a picture while it runs. Error: INTERNAL (out of memory). */
+ * `second` is an index of that one then. Told in the order of the second; of a picture that is
+ * there more than twice each with the first of them. Of a file its size and its last 4 KB are read,
+ * the whole of it where these agree with another one's; files that cannot be read are passed over.
+ * Takes up to 28 bytes a picture while it runs. Error: INTERNAL (out of memory). */
 tinytl_status tinytl_folder_find_twins(const tinytl_folder *folder, const tinytl_folder *other,
                                        tinytl_twins_fn told, void *context, tinytl_error *error);
 /* Moves about a share (0 to 0.9) of every class's pictures, chosen by seed, into a new folder *val.
