@@ -83,12 +83,13 @@ static const fingerprint *find_twin(const fingerprint *prints, const tinytl_fold
 /* twin_of [pictures of `second`]: a picture of `first`, -1: none. */
 static void find_all(fingerprint *prints, int n, const tinytl_folder *first,
                      const tinytl_folder *second, int *twin_of) {
+  for (int i = 0; i < second->images.n_images; i++) twin_of[i] = -1;
   qsort(prints, (size_t)n, sizeof *prints, by_hash);
   for (int i = 0, group = 0; i < n; i++) {
     if (prints[group].hash != prints[i].hash) group = i;
-    if (prints[i].folder != second) continue;
-    const fingerprint *twin = prints[i].hash ? find_twin(prints, first, group, i) : NULL;
-    twin_of[prints[i].index] = twin ? twin->index : -1;
+    if (prints[i].hash == 0 || prints[i].folder != second) continue;
+    const fingerprint *twin = find_twin(prints, first, group, i);
+    if (twin) twin_of[prints[i].index] = twin->index;
   }
 }
 
