@@ -39,14 +39,12 @@ static void add_up(tinytl_accuracy_predictor *p, const tinytl_subnet *const *sub
   for (int k = 0; k < n; k++) p->mean += (double)scores[k] / n;
   for (int k = 0; k < n; k++) {
     float genes[N];
-    int set[N], n_set = 0;
     tinytl_genes_encode(subnets[k], genes);
-    for (int i = 0; i < N; i++)
-      if (genes[i] > 0) set[n_set++] = i;
-    for (int a = 0; a < n_set; a++) {
-      p->means[set[a]] += 1.0 / n;
-      p->weights[set[a]] += (double)scores[k] - p->mean;
-      for (int b = 0; b <= a; b++) p->matrix[set[a] * N + set[b]] += 1;
+    for (int i = 0; i < N; i++) {
+      if (genes[i] == 0) continue;
+      p->means[i] += 1.0 / n;
+      p->weights[i] += (double)scores[k] - p->mean;
+      for (int j = 0; j <= i; j++) p->matrix[i * N + j] += (double)genes[j];
     }
   }
   for (int i = 0; i < N; i++) {
