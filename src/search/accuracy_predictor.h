@@ -4,7 +4,7 @@
  *   w = (X^T X + TINYTL_PREDICTOR_PENALTY)^-1 X^T y
  *
  * in place of the paper's network of three hidden layers (TinyTL, section 3.3), which needs more
- * sub-nets to rank them as well: docs/supernet.md, "Why a regression". */
+ * sub-nets to rank them as well: docs/supernet.md, "Why likelihood, and why a regression". */
 #ifndef TINYTL_SEARCH_ACCURACY_PREDICTOR_H
 #define TINYTL_SEARCH_ACCURACY_PREDICTOR_H
 

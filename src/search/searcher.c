@@ -372,7 +372,7 @@ static tinytl_status measure_as_it_is(tinytl_searcher *s, tinytl_measured *one,
 }
 
 /* The geometric mean of the probabilities of the right classes, at the temperature at which it is
- * largest: docs/supernet.md, "Why not the share of right answers". */
+ * largest: docs/supernet.md, "Why likelihood". */
 static float likelihood(const tinytl_temperature_fit *fit, int n) {
   const double loss = tinytl_temperature_least_loss(fit);
   return isfinite(loss) ? (float)exp(-loss / n) : 0;
