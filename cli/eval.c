@@ -27,6 +27,7 @@ typedef struct wrong_answer {
 typedef struct evaluation {
   const tinytl_images *images;
   tinytl_folder *folder;
+  const char *part; /* that is measured on */
   tinytl_predictor *predictor;
   int n_model_classes;
   int *folder_class;   /* [n_model_classes]: the folder's class of that name; -1: none */
@@ -81,9 +82,8 @@ static const char *measured_part(const char *dir) {
 }
 
 /* An honest figure is one of pictures that training has not seen. */
-static tinytl_status warn_of_known(const char *dir, const tinytl_folder *measured,
+static tinytl_status warn_of_known(const char *dir, const char *part, const tinytl_folder *measured,
                                    tinytl_error *error) {
-  const char *part = measured_part(dir);
   tinytl_folder *train;
   if (strcmp(part, "val") == 0)
     cli_note("warning: %s has no folder 'test': its folder 'val' is measured on, by which training "
@@ -110,7 +110,8 @@ static tinytl_status prepare(evaluation *run, const cli_model *model, const eval
   tinytl_status status =
       tinytl_folder_open(args->dir, TINYTL_PART_TEST, cli_note_skipped, NULL, &run->folder, error);
   if (status != TINYTL_OK) return status;
-  if (model->adapter) status = warn_of_known(args->dir, run->folder, error);
+  run->part = measured_part(args->dir);
+  if (model->adapter) status = warn_of_known(args->dir, run->part, run->folder, error);
   if (status != TINYTL_OK) return status;
   run->images = tinytl_folder_images(run->folder);
   run->n_skipped = tinytl_folder_n_skipped(run->folder);
@@ -227,7 +228,7 @@ static tinytl_status run_eval(const cli_model *model, const eval_arguments *args
   if (status == TINYTL_OK) {
     const cli_eval_report report = {.metrics = &run.metrics,
                                     .class_names = run.images->class_names,
-                                    .measured_on = measured_part(args->dir),
+                                    .measured_on = run.part,
                                     .n_skipped = run.n_skipped,
                                     .temperature = run.temperature,
                                     .rejection = run.rejection};

@@ -46,6 +46,9 @@ typedef struct tinytl_images {
 
 /* Whether a file of this name, or path, is taken for a picture: .jpg, .jpeg or .png in any case. */
 bool tinytl_is_picture_name(const char *name);
+/* Whether an entry of this name is passed over: one that begins with a dot, and what network drives
+ * and archives put beside pictures. */
+bool tinytl_is_hidden_name(const char *name);
 
 /* Pictures in class folders: DIR/class/FILE or DIR/{train,val,test}/class/FILE, with FILE of a
  * picture's name. Classes are sorted by name (bytes), and so are the pictures of a class. Other
