@@ -64,7 +64,7 @@ static tinytl_status enter(walk *w, const char *path, const char *name) {
 }
 
 static int is_shown(const struct dirent *entry) {
-  return entry->d_name[0] != '.';
+  return !tinytl_is_hidden_name(entry->d_name);
 }
 
 static tinytl_status walk_folder(walk *w, const char *path) {

@@ -63,9 +63,7 @@ static void count_other(others *others, DIR *dir, const struct dirent *entry) {
     others->n_files++;
 }
 
-/* Also what network drives and archives put beside pictures: not what anybody would call a class.
- */
-static bool is_hidden(const char *name) {
+bool tinytl_is_hidden_name(const char *name) {
   return name[0] == '.' || strcmp(name, "@eaDir") == 0 || strcmp(name, "__MACOSX") == 0;
 }
 
@@ -79,7 +77,7 @@ static tinytl_status list_dir(const char *path, bool (*wanted)(DIR *, const stru
   const struct dirent *entry;
   int first = names->n;
   while (status == TINYTL_OK && (errno = 0, entry = readdir(dir))) {
-    if (is_hidden(entry->d_name)) continue;
+    if (tinytl_is_hidden_name(entry->d_name)) continue;
     if (wanted(dir, entry))
       status = tinytl_names_add(names, entry->d_name, error);
     else if (others)
@@ -130,7 +128,7 @@ static tinytl_status find_part(const char *dir, tinytl_part part, bool *found,
   TINYTL_TRY(open_part(dir, part, &opened, error));
   if (!opened) return TINYTL_OK;
   while (!*found && (entry = readdir(opened)))
-    *found = !is_hidden(entry->d_name) && is_dir_at(opened, entry);
+    *found = !tinytl_is_hidden_name(entry->d_name) && is_dir_at(opened, entry);
   closedir(opened);
   return TINYTL_OK;
 }

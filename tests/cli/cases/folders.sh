@@ -65,6 +65,8 @@ run sh -c "$train -d seen 2>&1 | grep 'too good'"
 # What cameras, network drives and archives leave is passed over.
 mkdir some/@eaDir some/__MACOSX some/.thumbnails
 show $train -d some
+cp "$(picture 1)" some/@eaDir/
+run sh -c "tinytl predict -a out.safetensors some 2>/dev/null | wc -l"
 # Pictures of other kinds are named.
 printf 'GIF89a' >kind.gif
 printf 'RIFF    WEBPVP8 ' >kind.webp
