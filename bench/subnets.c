@@ -40,8 +40,8 @@ static void write_subnet(const tinytl_pricer *pricer, const tinytl_subnet *subne
   tinytl_searcher *searcher;
   tinytl_backbone *backbone;
   tinytl_error error;
-  check(tinytl_searcher_create(pricer->supernet, pricer->train, pricer->val, pricer->options, NULL,
-                               &searcher, &error),
+  check(tinytl_searcher_create(pricer->supernet, pricer->train, pricer->val, pricer->options,
+                               TINYTL_METHOD_BIAS, NULL, &searcher, &error),
         &error);
   check(tinytl_searcher_finish(searcher, subnet, &backbone, &error), &error);
   FILE *file = fopen(path, "wb");

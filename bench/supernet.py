@@ -6,7 +6,7 @@
 
 Every sub-net is adapted with 'train' under the same limit, but for the largest, which has none, and
 evaluated on DIR/test, or where there is none on the pictures that 'train' holds back: the search's
-choice in either mode, the largest one at the super-net's own size of pictures, random ones of the
+choice, the largest one at the super-net's own size of pictures, random ones of the
 same memory.
 """
 import argparse
@@ -29,7 +29,7 @@ def parse():
                         help="of the largest one's planned training memory (default: 0.5)")
     parser.add_argument('--random', type=int, default=5, help='random sub-nets (default: 5)')
     parser.add_argument('--method', default='lite+bias')
-    parser.add_argument('--candidates', type=int, default=300)
+    parser.add_argument('--candidates', type=int, help='of the search (default: its own)')
     parser.add_argument('--epochs', type=int, help='of adapting and training (default: theirs)')
     parser.add_argument('--no-mirror', action='store_true',
                         help='where left and right differ, as in signs')
@@ -38,18 +38,18 @@ def parse():
 
 
 def training_of(args):
-    """Options of what is trained: sub-nets, and the super-net in mode full."""
+    """Options of what is trained: the super-net in the search, and sub-nets."""
     epochs = ['--epochs', args.epochs] if args.epochs else []
     return epochs + (['--no-mirror'] if args.no_mirror else [])
 
 
-def search(args, folder, mode, limit):
+def search(args, folder, limit):
     """The last object of a search; its backbone."""
-    path = folder / f'{mode}.safetensors'
-    extra = training_of(args) + ['--candidates', args.candidates] if mode == 'full' else []
+    path = folder / 'chosen.safetensors'
+    candidates = ['--candidates', args.candidates] if args.candidates else []
     done = run_json([args.tinytl, 'search', '-m', args.supernet, '-d', args.dir, '-o', path,
-                     '--mode', mode, '--method', args.method, '--memory-limit', limit,
-                     '--search-limit', '1G', '--seed', args.seed, '--json', '-q', *extra])[-1]
+                     '--method', args.method, '--memory-limit', limit, '--search-limit', '1G',
+                     '--seed', args.seed, '--json', '-q', *candidates, *training_of(args)])[-1]
     return done, path
 
 
@@ -84,13 +84,11 @@ def main():
         print(f'The largest sub-net: {planned / 1e6:.1f} MB planned for {args.method}. Limit: '
               f'{limit / 1e6:.1f} MB, {base / 1e6:.1f} MB of them held before.\n')
         rows = [('the largest, without a limit', adapt(args, folder, largest, 0), None)]
-        for mode in ('quick', 'full'):
-            done, path = search(args, folder, mode, limit)
-            rows.append((f"chosen, mode {mode}, {done['arch']['image_size']} px",
-                         adapt(args, folder, path, limit), done['seconds']))
-            if mode == 'full':
-                print(f"Kendall's tau {done['tau']:.2f}; peak of the search "
-                      f"{done['peak_rss_bytes'] / 1e6:.1f} MB.\n")
+        done, path = search(args, folder, limit)
+        print(f"Kendall's tau {done['tau']:.2f}; {done['candidates']} sub-nets measured; peak of "
+              f"the search {done['peak_rss_bytes'] / 1e6:.1f} MB.\n")
+        rows.append((f"chosen, {done['arch']['image_size']} px",
+                     adapt(args, folder, path, limit), done['seconds']))
         found = [adapt(args, folder, path, limit)
                  for path in subnets(args, folder / 'random', limit, args.random)]
         if found:

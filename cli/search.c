@@ -19,7 +19,6 @@ typedef struct search_arguments {
   int method, optimizer;
   float val_share; /* NAN: not given */
   float max_mega_macs;
-  int mode;
   bool json, quiet, has_header, no_mirror;
   const char *plot_path, *image_sizes;
   cli_checkpoint checkpoint;
@@ -35,20 +34,16 @@ static const cli_syntax search_syntax = {
                 "  tinytl search -d pictures -o backbone.safetensors --memory-limit 24M\n"
                 "  tinytl search -d pictures -o backbone.safetensors --max-macs 8\n"
                 "  tinytl search -m supernet.safetensors -d pictures -o backbone.safetensors "
-                "--mode full --plot front.svg\n",
+                "--plot front.svg\n",
     .notes =
-        "Mode quick trains no network: the score of a sub-net is the geometric mean of the\n"
-        "probability, in per cent, that a linear classifier of its features gives to the right\n"
-        "class of a picture that it has not seen. Mode full adapts biases and a classifier of\n"
-        "the super-net to the pictures first, and its lite modules where --method trains such;\n"
-        "then it breeds sub-nets by a predictor of their accuracy on held-out pictures, which is\n"
-        "the score. train -m BACKBONE adapts what was chosen. Limits are those of that training,\n"
-        "with --method, --batch and --optimizer as it will have them; BACKBONE has the size of\n"
-        "the pictures that was chosen.\n"
+        "The search adapts biases and a classifier of the super-net to the pictures, and its lite\n"
+        "modules where --method trains such and the limit has room. Then it measures sub-nets on\n"
+        "held-out pictures and breeds more by a predictor of that. The score is the geometric\n"
+        "mean of the probability, in per cent, given to the right class. train -m BACKBONE adapts\n"
+        "what was chosen. Limits are those of that training, with --method, --batch and\n"
+        "--optimizer as it will have them; BACKBONE has the size of the pictures that was chosen.\n"
         "Held-out pictures: DIR/val, or a fifth of the others, more of few; those that train with\n"
         "the same --seed holds back are among them. Sizes: K, M, G are 10^3, 10^6, 10^9 bytes.\n"};
-
-static const char *const search_modes[] = {"quick", "full", NULL}; /* tinytl_search_mode */
 
 static bool parse(int argc, char **argv, search_arguments *args, int *exit_code) {
   tinytl_train_options *train = &args->search.train;
@@ -65,13 +60,11 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
           "max-macs", &args->max_mega_macs, 0, 1e6, CLI_RANGE_ABOVE_MIN,
           "million multiply-accumulates a picture, without the classifier (default: any)"),
       CLI_OPTION_INT(0, "candidates", &args->search.candidates, 16, 1000,
-                     "sub-nets to measure, from 16 (default: 64; full: 300)"),
-      CLI_OPTION_CHOICE("mode", &args->mode, search_modes, "MODE",
-                        "quick (default) or full: as below"),
+                     "sub-nets to measure, from 16 (default: 100)"),
       CLI_OPTION_INT(0, "epochs", &train->epochs, 1, 10000,
-                     "full: of adapting (default: as train --method bias)"),
+                     "of adapting (default: as train --method bias)"),
       CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
-                      "full: where left and right differ, as in text and signs"),
+                      "where left and right differ, as in text and signs"),
       CLI_OPTION_CHOICE("method", &args->method, cli_methods, "METHOD",
                         "of training: lite+bias (default), last, bias, lite, norm or full"),
       CLI_OPTION_INT(0, "batch", &train->batch, 1, 4096, "of training (default: 8)"),
@@ -123,7 +116,7 @@ static void on_save(void *context, const tinytl_search_state *state) {
 static void on_resumed(void *context, int epoch, int n_measured) {
   const search_arguments *args = context;
   if (args->quiet) return;
-  if (n_measured > 0 || args->search.mode == TINYTL_SEARCH_QUICK)
+  if (n_measured > 0)
     cli_note("going on from %s: %d sub-nets measured", args->checkpoint.path, n_measured);
   else
     cli_note("going on from %s: epoch %d of adapting", args->checkpoint.path, epoch);
@@ -210,6 +203,7 @@ static void print_done(const search_arguments *args, const tinytl_search_report 
   if (args->json) {
     cli_json json = begin_candidate("done", chosen);
     cli_json_int(&json, "candidates", report->candidates);
+    cli_json_text(&json, "adapted", tinytl_method_name(report->adapted));
     cli_json_real(&json, "tau", (double)report->tau);
     cli_json_int(&json, "search_planned_bytes", (long long)report->planned_bytes);
     cli_json_int(&json, "search_base_bytes", (long long)report->search_base_bytes);
@@ -220,9 +214,10 @@ static void print_done(const search_arguments *args, const tinytl_search_report 
     return;
   }
   printf("chosen      the first of these, of %d sub-nets measured\n", report->candidates);
-  if (args->search.mode == TINYTL_SEARCH_FULL)
-    printf("predictor   Kendall's tau %.2f on sub-nets that it had not seen\n",
-           (double)report->tau);
+  printf("adapted     %s\n", report->adapted == TINYTL_METHOD_LITE_BIAS
+                                 ? "biases, lite modules and classifier"
+                                 : "biases and classifier");
+  printf("predictor   Kendall's tau %.2f on sub-nets that it had not seen\n", (double)report->tau);
   printf("memory      of the search: %.1f MB planned, %.1f MB held before; measured peak %.1f MB\n",
          (double)report->planned_bytes / 1e6, (double)report->search_base_bytes / 1e6,
          (double)cli_peak_rss() / 1e6);
@@ -350,11 +345,6 @@ int cli_search(int argc, char **argv) {
   args.method = args.search.train.method;
   args.optimizer = args.search.train.optimizer;
   if (!parse(argc, argv, &args, &exit_code)) return exit_code;
-  args.search.mode = (tinytl_search_mode)args.mode;
-  if (args.search.mode != TINYTL_SEARCH_FULL && (args.no_mirror || args.search.train.epochs)) {
-    cli_error("--epochs and --no-mirror are of --mode full");
-    return TINYTL_ERROR_USAGE;
-  }
   args.search.train.method = (tinytl_method)args.method;
   if (args.no_mirror) args.search.train.mirror = TINYTL_SWITCH_OFF;
   args.search.train.optimizer = (tinytl_optimizer)args.optimizer;

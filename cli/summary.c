@@ -177,12 +177,7 @@ static const struct {
   const char *command, *subject;
 } runs[] = {[TINYTL_RUN_TRAIN] = {"train", "method"},
             [TINYTL_RUN_PRETRAIN] = {"pretrain", "architecture"},
-            [TINYTL_RUN_SEARCH] = {"search", "mode"}};
-
-/* Quick searches have no epochs. */
-static bool has_epochs(const tinytl_checkpoint_info *info) {
-  return info->run != TINYTL_RUN_SEARCH || strcmp(info->subject, "full") == 0;
-}
+            [TINYTL_RUN_SEARCH] = {"search", "method"}};
 
 static void print_checkpoint_json(const tinytl_checkpoint_info *info, const char *path) {
   cli_json json = cli_json_begin();
@@ -190,11 +185,9 @@ static void print_checkpoint_json(const tinytl_checkpoint_info *info, const char
   cli_json_text(&json, "kind", "checkpoint");
   cli_json_text(&json, "command", runs[info->run].command);
   cli_json_text(&json, runs[info->run].subject, info->subject);
-  if (has_epochs(info)) {
-    cli_json_int(&json, "epoch", info->epoch);
-    cli_json_real(&json, "epochs", info->n_epochs > 0 ? info->n_epochs : (double)NAN);
-    cli_json_int(&json, "image", info->image);
-  }
+  cli_json_int(&json, "epoch", info->epoch);
+  cli_json_real(&json, "epochs", info->n_epochs > 0 ? info->n_epochs : (double)NAN);
+  cli_json_int(&json, "image", info->image);
   if (info->run == TINYTL_RUN_SEARCH) cli_json_int(&json, "measured", info->n_measured);
   cli_json_int(&json, "classes", info->n_classes);
   cli_json_int(&json, "train_images", info->n_train_images);
@@ -227,7 +220,7 @@ void cli_checkpoint_print(const tinytl_checkpoint_info *info, const char *path, 
   print_text("checkpoint", path);
   print_text("of", runs[info->run].command);
   print_text(runs[info->run].subject, info->subject);
-  if (has_epochs(info)) print_position(info);
+  print_position(info);
   if (info->run == TINYTL_RUN_SEARCH) printf("measured      %d sub-nets\n", info->n_measured);
   printf("pictures      %d for training, %d for validation%s, %d classes\n", info->n_train_images,
          info->n_val_images, info->is_refit ? " (once more, on all)" : "", info->n_classes);

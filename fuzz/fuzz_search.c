@@ -1,8 +1,5 @@
-/* The state of a search, quick or full, that is gone on from where it is accepted: for a sub-net
- * that is measured, or to where adapting or evolution begins; then it is stopped and saved. */
-#define _GNU_SOURCE /* memmem */
-#include <string.h>
-
+/* The state of a search that is gone on from where it is accepted: for a sub-net that is measured,
+ * or to where adapting or evolution begins; then it is stopped and saved. */
 #include "fuzz.h"
 #include "supernet_run.h"
 
@@ -20,9 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
   fuzz_describe(&file);
   run->n_saves = 0;
   run->candidates_left = 0;
-  const bool is_full = memmem(data, nbytes, "full", strlen("full"));
-  const tinytl_status status = supernet_run_search(
-      run, net, is_full ? TINYTL_SEARCH_FULL : TINYTL_SEARCH_QUICK, &file, &made);
+  const tinytl_status status = supernet_run_search(run, net, &file, &made);
   if (status == TINYTL_INTERRUPTED)
     FUZZ_EXPECT(run->n_saves <= 1);
   else

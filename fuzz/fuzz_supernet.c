@@ -38,8 +38,9 @@ static void make_backbone(supernet_run *run, const tinytl_supernet *net) {
   tinytl_searcher *searcher = NULL;
   tinytl_backbone *backbone = NULL;
   tinytl_error error;
-  tinytl_status status = tinytl_searcher_create(net, &run->train.images, &run->val.images,
-                                                &run->search, NULL, &searcher, &error);
+  tinytl_status status =
+      tinytl_searcher_create(net, &run->train.images, &run->val.images, &run->search,
+                             TINYTL_METHOD_LITE_BIAS, NULL, &searcher, &error);
   if (status == TINYTL_OK) status = tinytl_searcher_measure(searcher, &smallest, &error);
   if (status == TINYTL_OK)
     status = tinytl_searcher_finish(searcher, &smallest.subnet, &backbone, &error);

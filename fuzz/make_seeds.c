@@ -249,13 +249,11 @@ static void make_supernets(void) {
   tinytl_supernet *net = supernet_run_net(run, true, &file);
   put_folded("supernet", "lite", &file);
   free(file.bytes);
-  for (int mode = TINYTL_SEARCH_QUICK; mode <= TINYTL_SEARCH_FULL; mode++) {
-    run->n_saves = 0;
-    run->search.train.save_seconds = 0;
-    FUZZ_EXPECT(supernet_run_search(run, net, (tinytl_search_mode)mode, NULL, &file) == TINYTL_OK);
-    put_states(run, "search", mode == TINYTL_SEARCH_FULL ? "full" : "quick", false);
-    free(file.bytes);
-  }
+  run->n_saves = 0;
+  run->search.train.save_seconds = 0;
+  FUZZ_EXPECT(supernet_run_search(run, net, NULL, &file) == TINYTL_OK);
+  put_states(run, "search", "search", false);
+  free(file.bytes);
   tinytl_supernet_free(net);
   run->pretrain.weights = TINYTL_WEIGHTS_F32;
   tinytl_supernet_free(supernet_run_net(run, false, &file));

@@ -27,7 +27,7 @@ static void note_resumed(void *context, int epoch, int n_measured) {
   supernet_run *run = context;
   (void)epoch;
   if (run->candidates_left < 0) return;
-  if (run->search.mode == TINYTL_SEARCH_FULL || n_measured >= CANDIDATES) run->stop = 1;
+  if (n_measured == 0 || n_measured >= CANDIDATES) run->stop = 1;
 }
 
 static void note_measured(void *context, int n, int n_candidates, const tinytl_candidate *one) {
@@ -103,11 +103,10 @@ tinytl_status supernet_run_pretrain(supernet_run *run, const char *architecture,
 }
 
 tinytl_status supernet_run_search(supernet_run *run, const tinytl_supernet *supernet,
-                                  tinytl_search_mode mode, const sink *from, sink *made) {
+                                  const sink *from, sink *made) {
   const tinytl_source source = from ? sink_source(from) : (tinytl_source){0};
   tinytl_backbone *backbone = NULL;
   run->search.resume = from ? &source : NULL;
-  run->search.mode = mode;
   run->stop = 0;
   const tinytl_status status = tinytl_search(supernet, &run->train.images, &run->val.images,
                                              &run->search, &backbone, NULL, &run->error);

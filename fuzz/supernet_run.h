@@ -13,8 +13,8 @@ typedef struct supernet_run {
   tinytl_pretrain_options pretrain;
   tinytl_search_options search;
   tinytl_error error;
-  int candidates_left; /* of a search: measured, before it is stopped; a full one is as soon as it
-                          goes on; below 0: never */
+  int candidates_left; /* of a search: measured, before it is stopped; it is as soon as it goes on
+                          with adapting, or with evolution; below 0: never */
   volatile int stop;
   sink saves[SUPERNET_SAVES]; /* the latest ones, in turn */
   int n_saves;
@@ -30,7 +30,7 @@ tinytl_status supernet_run_pretrain(supernet_run *run, const char *architecture,
                                     sink *made);
 /* The same, of a super-net. */
 tinytl_status supernet_run_search(supernet_run *run, const tinytl_supernet *supernet,
-                                  tinytl_search_mode mode, const sink *from, sink *made);
+                                  const sink *from, sink *made);
 
 /* The super-net that pre-training makes; the caller frees it. */
 tinytl_supernet *supernet_run_net(supernet_run *run, bool with_lite, sink *file);

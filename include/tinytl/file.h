@@ -28,9 +28,9 @@ typedef enum tinytl_run_kind {
 
 typedef struct tinytl_checkpoint_info {
   tinytl_run_kind run;
-  char subject[64]; /* the method that is trained, the architecture, or "quick" or "full" */
+  char subject[64]; /* the method that is trained, or will be after a search; the architecture */
   int epoch;        /* that is going on, from 1; one more than there are: all are done. Of a
-                       search: of adapting; in mode quick it says nothing */
+                       search: of adapting */
   int n_epochs;     /* 0: not told, of a search with the default */
   int image;        /* training pictures of this epoch that are done */
   int n_measured;   /* sub-nets, of a search */

@@ -20,18 +20,12 @@ typedef struct tinytl_candidate {
   int lite_groups[TINYTL_SUPERNET_STAGES][TINYTL_SUPERNET_DEPTH];
   uint64_t macs;                    /* multiply-accumulates of one image, forward */
   size_t planned_bytes, base_bytes; /* of training it, as tinytl_plan's one_lane and base */
-  float top1;  /* 0 to 1: FULL: of held-out pictures; QUICK: of all, by a classifier of features
-                  that has not seen the picture that it is asked for */
+  float top1;                       /* of held-out pictures, 0 to 1 */
   float score; /* what sub-nets are ranked by, 0 to 1: the geometric mean of the probability given
-                  to the right class; FULL: at the temperature at which it is largest */
-  float predicted; /* the score by the predictor, FULL; NAN: nothing, or not yet */
+                  to the right class, at the temperature at which it is largest */
+  float predicted; /* the score by the predictor; NAN: not yet */
   bool on_front;   /* no other one beats it in score with as little memory */
 } tinytl_candidate;
-
-typedef enum tinytl_search_mode {
-  TINYTL_SEARCH_QUICK, /* no network is trained: a linear classifier of its features tells */
-  TINYTL_SEARCH_FULL   /* the super-net is adapted to the pictures first; a predictor of scores */
-} tinytl_search_mode;
 
 /* Where a search is, to be written while the callback that gets it runs. */
 typedef struct tinytl_search_state tinytl_search_state;
@@ -39,12 +33,11 @@ tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl
                                         void *context, tinytl_error *error);
 
 typedef struct tinytl_search_options {
-  tinytl_search_mode mode; /* default QUICK */
   /* What candidates are priced for; memory_limit, n_threads, seed, stop, skip, save_seconds and
-   * context are the search's own too, and in mode FULL epochs (0: as many as training by method
-   * bias has), augment, mirror, colour_jitter, label_smoothing and dropout, for adapting. Its
-   * method is lite+bias at first, and must not be auto; FULL adapts the lite modules of the
-   * super-net too where it trains any. image_size must be 0: each candidate has its own. */
+   * context are the search's own too, and epochs (0: as many as training by method bias has),
+   * augment, mirror, colour_jitter, label_smoothing and dropout, for adapting. Its method is
+   * lite+bias at first, and must not be auto; where it trains lite modules, those of the super-net
+   * are adapted too, if the limit has room. image_size must be 0: each candidate has its own. */
   tinytl_train_options train;
   /* Sides of the pictures to choose from, ascending, 32 to 1024 each. What is too large for the
    * limits is left out. n_image_sizes 0 (default): from 3/4 to twice the super-net's, in quarters,
@@ -53,12 +46,12 @@ typedef struct tinytl_search_options {
   uint64_t max_macs;   /* of one image, forward; 0: any (default) */
   size_t search_limit; /* of the search itself, where it runs on another machine than training will;
                           0: train.memory_limit (default) */
-  int candidates;      /* to be measured, 16 to 1000; 0: 64, FULL 300 (default) */
+  int candidates;      /* to be measured, 16 to 1000, and some more at the end; 0: 100 (default) */
   /* Told of each one as it was measured (on_front is not set), and at the end of all, best first.
    * NULL: nobody */
   void (*progress)(void *context, int n, int n_candidates, const tinytl_candidate *candidate);
   void (*measured)(void *context, const tinytl_candidate *candidate);
-  /* FULL: adapting goes on. NULL: nobody */
+  /* Adapting goes on. NULL: nobody */
   void (*adapting)(void *context, const tinytl_epoch *epoch);
   /* Handed the state every train.save_seconds, and where the search is interrupted. NULL: nobody */
   void (*save)(void *context, const tinytl_search_state *state);
@@ -72,9 +65,10 @@ void tinytl_search_options_init(tinytl_search_options *options);
 
 typedef struct tinytl_search_report {
   tinytl_candidate chosen;
-  int candidates; /* measured; fewer than asked for where there are no more */
-  float tau;      /* FULL: Kendall's, of predicted and measured scores of a fifth of them that a
-                     predictor had not seen; else NAN */
+  int candidates;        /* measured; fewer than asked for where there are no more */
+  tinytl_method adapted; /* BIAS, or with lite modules LITE_BIAS; the classifier always */
+  float tau; /* Kendall's, of predicted and measured scores of a fifth of the candidates that a
+                predictor had not seen, the mean over the fifths */
   size_t planned_bytes, search_base_bytes; /* what the search takes; what the process held before */
   double seconds;
 } tinytl_search_report;
@@ -82,14 +76,13 @@ typedef struct tinytl_search_report {
 /* Chooses the sub-net, and the size of its pictures, that has the best score on these pictures and
  * on `val`, held-out ones of the same classes, within options->train.memory_limit and max_macs;
  * how, stands in docs/supernet.md. *backbone, which is the caller's, has int8 weights; its
- * classifier is the super-net's or, in mode FULL, one of the pictures' classes, and its biases and
- * lite modules are adapted to them. Same seed, same bytes, whatever the number of threads; but
- * under a memory limit their stacks count, so it must be the same, and so does what the process
- * holds, which differs by some pages from start to start: a sub-net that only just meets the limit
- * may not the next time. Errors: USAGE (options; a state of others), DATA, MODEL (a state that is
- * damaged, or of another super-net or other pictures; a sub-net whose values are not finite),
- * MEMORY_LIMIT (no sub-net meets the limits: the message says what the smallest takes; or the
- * search does not), INTERRUPTED. */
+ * classifier is one of the pictures' classes, and its biases and lite modules are adapted to them.
+ * Same seed, same bytes, whatever the number of threads; but under a memory limit their stacks
+ * count, so it must be the same, and so does what the process holds, which differs by some pages
+ * from start to start: a sub-net that only just meets the limit may not the next time. Errors:
+ * USAGE (options; a state of others), DATA, MODEL (a state that is damaged, or of another super-net
+ * or other pictures; a sub-net whose values are not finite), MEMORY_LIMIT (no sub-net meets the
+ * limits: the message says what the smallest takes; or the search does not), INTERRUPTED. */
 tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images *train,
                             const tinytl_images *val, const tinytl_search_options *options,
                             tinytl_backbone **backbone, tinytl_search_report *report,

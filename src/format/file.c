@@ -14,7 +14,7 @@ static const struct run {
   const char *epochs;  /* the object that has their number */
 } runs[] = {[TINYTL_RUN_TRAIN] = {TINYTL_CHECKPOINT_FORMAT, "method", "tinytl.schedule"},
             [TINYTL_RUN_PRETRAIN] = {TINYTL_PRETRAIN_FORMAT, "architecture", "tinytl.run"},
-            [TINYTL_RUN_SEARCH] = {TINYTL_SEARCH_FORMAT, "mode", "tinytl.run"}};
+            [TINYTL_RUN_SEARCH] = {TINYTL_SEARCH_FORMAT, "method", "tinytl.run"}};
 enum { N_RUNS = sizeof runs / sizeof *runs };
 
 /* ---- Kinds -------------------------------------------------------------------------------- */

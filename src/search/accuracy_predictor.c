@@ -49,7 +49,8 @@ static void add_up(tinytl_accuracy_predictor *p, const tinytl_subnet *const *sub
   }
   for (int i = 0; i < N; i++) {
     for (int j = 0; j <= i; j++) p->matrix[i * N + j] -= n * p->means[i] * p->means[j];
-    p->matrix[i * N + i] += TINYTL_PREDICTOR_PENALTY;
+    p->matrix[i * N + i] +=
+        i < TINYTL_MAX_IMAGE_SIZES ? TINYTL_PREDICTOR_SIZE_PENALTY : TINYTL_PREDICTOR_PENALTY;
   }
 }
 

@@ -1,16 +1,20 @@
 /* Says how good a sub-net will be from its genes alone, after some that were measured: ridge
  * regression of what was measured on the one-hot genes, both without their means,
  *
- *   w = (X^T X + TINYTL_PREDICTOR_PENALTY)^-1 X^T y
+ *   w = (X^T X + P)^-1 X^T y
  *
- * in place of the paper's network of three hidden layers (TinyTL, section 3.3), which needs more
- * sub-nets to rank them as well: docs/supernet.md, "Why likelihood, and why a regression". */
+ * with P diagonal, in place of the paper's network of three hidden layers (TinyTL, section 3.3),
+ * which needs more sub-nets to rank them as well: docs/supernet.md, "Why likelihood, and why a
+ * regression". The size of the picture decides more than any other gene, so that it is hardly
+ * shrunk. */
 #ifndef TINYTL_SEARCH_ACCURACY_PREDICTOR_H
 #define TINYTL_SEARCH_ACCURACY_PREDICTOR_H
 
 #include "search/genes.h"
 
-#define TINYTL_PREDICTOR_PENALTY 3.0
+/* Chosen by the order of sub-nets that it has not seen. */
+#define TINYTL_PREDICTOR_PENALTY 20.0
+#define TINYTL_PREDICTOR_SIZE_PENALTY 0.2 /* of the inputs that are sizes of the picture */
 
 typedef struct tinytl_accuracy_predictor {
   double *matrix;  /* [TINYTL_GENES_INPUTS][TINYTL_GENES_INPUTS], while it is fitted */

@@ -20,7 +20,7 @@ enum {
 
 static tinytl_status make_program(const tinytl_searcher *s, tinytl_program **program,
                                   tinytl_error *error) {
-  const tinytl_adaptation *a = s->adaptation;
+  const tinytl_adaptation *a = &s->adaptation;
   const tinytl_program_options options = {
       .goal = TINYTL_GOAL_TRAIN, .n_threads = tinytl_n_threads(s->options->train.n_threads)};
   return tinytl_program_create(a->network, a->params, &options, tinytl_kernels_get(), program,
@@ -28,14 +28,14 @@ static tinytl_status make_program(const tinytl_searcher *s, tinytl_program **pro
 }
 
 static tinytl_status set_network(tinytl_searcher *s, tinytl_error *error) {
-  return tinytl_network_init(s->adaptation->network, &s->folded, s->input.size, s->train->n_classes,
+  return tinytl_network_init(s->adaptation.network, &s->folded, s->input.size, s->train->n_classes,
                              false, error);
 }
 
 /* The arena for this sub-net. */
 static tinytl_status count_program(tinytl_searcher *s, const tinytl_subnet *subnet,
                                    tinytl_error *error) {
-  tinytl_adaptation *a = s->adaptation;
+  tinytl_adaptation *a = &s->adaptation;
   tinytl_program *program;
   tinytl_shape_set(&s->folded, s->supernet, subnet);
   TINYTL_TRY(set_network(s, error));
@@ -47,16 +47,13 @@ static tinytl_status count_program(tinytl_searcher *s, const tinytl_subnet *subn
   return TINYTL_OK;
 }
 
-tinytl_status tinytl_adaptation_init(tinytl_searcher *s, tinytl_error *error) {
+tinytl_status tinytl_adaptation_init(tinytl_searcher *s, tinytl_method method,
+                                     tinytl_error *error) {
   const tinytl_subnet largest = tinytl_subnet_largest(&s->supernet->space);
   tinytl_subnet smallest = tinytl_subnet_smallest(&s->supernet->space);
-  tinytl_adaptation *a = calloc(1, sizeof *a);
-  if (!a) return tinytl_fail_memory(error, sizeof *a);
-  s->adaptation = a;
+  tinytl_adaptation *a = &s->adaptation;
   smallest.size = largest.size;
-  a->method = s->supernet->space.has_lite && tinytl_method_lite_tensors(s->options->train.method)
-                  ? TINYTL_METHOD_LITE_BIAS
-                  : TINYTL_METHOD_BIAS;
+  a->method = method;
   a->params = malloc(sizeof *a->params);
   a->network = malloc(sizeof *a->network);
   a->gradients = malloc(sizeof *a->gradients);
@@ -67,17 +64,14 @@ tinytl_status tinytl_adaptation_init(tinytl_searcher *s, tinytl_error *error) {
 }
 
 void tinytl_adaptation_free(tinytl_adaptation *a) {
-  if (!a) return;
   free(a->params);
   free(a->network);
   free(a->gradients);
-  free(a);
 }
 
 /* Its own, and a program while it is being made. */
 size_t tinytl_adaptation_heap_nbytes(const tinytl_searcher *s) {
-  return sizeof(tinytl_adaptation) + sizeof(tinytl_params) + sizeof(tinytl_network) +
-         sizeof(tinytl_gradients) +
+  return sizeof(tinytl_params) + sizeof(tinytl_network) + sizeof(tinytl_gradients) +
          tinytl_program_heap_nbytes(s->shared.arch.n_layers, s->shared.arch.n_lite);
 }
 
@@ -99,18 +93,18 @@ tinytl_weight tinytl_adaptation_classifier(const tinytl_adaptation *a, const flo
 /* Of layer i of the sub-net that is worked on. */
 static size_t bias_offset(const tinytl_searcher *s, int i) {
   const tinytl_segment bias = {.group = TINYTL_GROUP_BIAS, .layer = s->part.layers[i], .lite = -1};
-  return tinytl_params_offset(s->adaptation->params, bias);
+  return tinytl_params_offset(s->adaptation.params, bias);
 }
 
 /* Of a tensor of a module of the largest sub-net. */
 static size_t lite_offset(const tinytl_searcher *s, int whole, int tensor) {
   const tinytl_segment of_module = {
       .group = TINYTL_GROUP_LITE, .layer = -1, .lite = whole, .tensor = tensor};
-  return tinytl_params_offset(s->adaptation->params, of_module);
+  return tinytl_params_offset(s->adaptation.params, of_module);
 }
 
 static int n_trained_modules(const tinytl_searcher *s, const tinytl_arch *arch) {
-  return s->adaptation->method == TINYTL_METHOD_LITE_BIAS ? arch->n_lite : 0;
+  return s->adaptation.method == TINYTL_METHOD_LITE_BIAS ? arch->n_lite : 0;
 }
 
 static size_t tensor_n(const tinytl_lite *lite, int tensor) {
@@ -124,7 +118,7 @@ static void begin_lite(tinytl_searcher *s) {
   const tinytl_arch *arch = &s->shared.arch;
   for (int m = 0; m < n_trained_modules(s, arch); m++)
     for (int t = 0; t < TRAINED_TENSORS; t++)
-      memcpy(s->adaptation->values + lite_offset(s, m, t),
+      memcpy(s->adaptation.values + lite_offset(s, m, t),
              s->supernet->values + s->shared.params.lite[m][t],
              tensor_n(&arch->lite[m], t) * sizeof(float));
 }
@@ -133,7 +127,7 @@ static void begin_lite(tinytl_searcher *s) {
 static void copy_lite(const tinytl_searcher *s, int m) {
   const int whole = tinytl_shared_values_module(&s->shared, &s->part, m);
   const tinytl_lite *lite = &s->part.arch.lite[m];
-  const float *all = s->adaptation->values;
+  const float *all = s->adaptation.values;
   const size_t *to = s->part.params.lite[m];
   for (int t = TINYTL_LITE_CONV + 1; t < TRAINED_TENSORS; t++)
     memcpy(s->values + to[t], all + lite_offset(s, whole, t), tensor_n(lite, t) * sizeof *all);
@@ -145,7 +139,7 @@ static void copy_lite(const tinytl_searcher *s, int m) {
 void tinytl_adaptation_apply(const tinytl_searcher *s) {
   for (int i = 0; i < s->part.arch.n_layers; i++)
     s->run.run.kernels->add(s->values + s->part.params.shift[i],
-                            s->adaptation->values + bias_offset(s, i),
+                            s->adaptation.values + bias_offset(s, i),
                             (size_t)s->part.arch.layers[i].out_c);
   for (int m = 0; m < n_trained_modules(s, &s->part.arch); m++) copy_lite(s, m);
 }
@@ -169,11 +163,11 @@ size_t tinytl_adaptation_n_part(const tinytl_searcher *s) {
 /* The gradients of module m go to those of the largest sub-net's; of a smaller convolution to
  * `conv` first. Returns what that takes. */
 static size_t point_at_lite(tinytl_searcher *s, int m, float *conv) {
-  float **gradient = s->adaptation->gradients->lite[m];
+  float **gradient = s->adaptation.gradients->lite[m];
   const int whole = tinytl_shared_values_module(&s->shared, &s->part, m);
   const size_t n = tensor_n(&s->part.arch.lite[m], TINYTL_LITE_CONV);
   for (int t = 0; t < TRAINED_TENSORS; t++)
-    gradient[t] = s->adaptation->gradient + lite_offset(s, whole, t);
+    gradient[t] = s->adaptation.gradient + lite_offset(s, whole, t);
   if (!is_smaller(s, m)) return 0;
   memset(conv, 0, n * sizeof *conv);
   gradient[TINYTL_LITE_CONV] = conv;
@@ -181,7 +175,7 @@ static size_t point_at_lite(tinytl_searcher *s, int m, float *conv) {
 }
 
 static void add_lite_gradients(tinytl_searcher *s) {
-  const tinytl_adaptation *a = s->adaptation;
+  const tinytl_adaptation *a = &s->adaptation;
   for (int m = 0; m < n_trained_modules(s, &s->part.arch); m++) {
     const int whole = tinytl_shared_values_module(&s->shared, &s->part, m);
     if (is_smaller(s, m))
@@ -192,7 +186,7 @@ static void add_lite_gradients(tinytl_searcher *s) {
 }
 
 static void point_at_values(tinytl_searcher *s) {
-  tinytl_adaptation *a = s->adaptation;
+  tinytl_adaptation *a = &s->adaptation;
   tinytl_gradients *gradients = a->gradients;
   float *conv = a->part_gradient;
   a->network->classifier = tinytl_adaptation_classifier(a, &a->network->classifier_bias);
@@ -208,7 +202,7 @@ static void point_at_values(tinytl_searcher *s) {
 
 int tinytl_adaptation_predict(const tinytl_searcher *s, const float *features) {
   const float *bias;
-  const tinytl_weight classifier = tinytl_adaptation_classifier(s->adaptation, &bias);
+  const tinytl_weight classifier = tinytl_adaptation_classifier(&s->adaptation, &bias);
   const int n_classes = s->train->n_classes;
   int best = 0;
   tinytl_linear_forward(&s->run.run, s->shared.arch.n_features, n_classes, &classifier, bias,
@@ -219,7 +213,7 @@ int tinytl_adaptation_predict(const tinytl_searcher *s, const float *features) {
 }
 
 static double run_program(tinytl_searcher *s, const tinytl_program *program) {
-  const tinytl_adaptation *a = s->adaptation;
+  const tinytl_adaptation *a = &s->adaptation;
   const tinytl_train_options *train = &s->options->train;
   tinytl_machine machine = {.network = a->network,
                             .program = program,
@@ -263,7 +257,7 @@ tinytl_status tinytl_adaptation_add_gradient(tinytl_searcher *s, const tinytl_su
 }
 
 void tinytl_adaptation_begin(tinytl_searcher *s) {
-  tinytl_adaptation *a = s->adaptation;
+  tinytl_adaptation *a = &s->adaptation;
   const int n_images = s->train->n_images, n_epochs = s->options->train.epochs;
   a->batch = LARGEST_BATCH;
   while (a->batch > SMALLEST_BATCH && n_images < EPOCH_UPDATES * a->batch) a->batch /= 2;
@@ -280,7 +274,7 @@ void tinytl_adaptation_begin(tinytl_searcher *s) {
 }
 
 void tinytl_adaptation_update(tinytl_searcher *s) {
-  tinytl_adaptation *a = s->adaptation;
+  tinytl_adaptation *a = &s->adaptation;
   const float share = tinytl_schedule(a->optimizer.step, a->n_warmup, a->n_steps);
   float lr[TINYTL_N_GROUPS];
   for (int g = 0; g < TINYTL_N_GROUPS; g++) lr[g] = a->lr[g] * share;

@@ -10,9 +10,9 @@
 enum { POPULATION = 100, PARENTS = POPULATION / 4, ITERATIONS = 500 };
 
 enum {
-  PATIENCE = 20,  /* iterations without a new parent, after which none is to be hoped for */
-  SEEN_SHARE = 5, /* one in five is held back for tau */
-  DRAWS = 64      /* tries to breed a child that is new */
+  PATIENCE = 20, /* iterations without a new parent, after which none is to be hoped for */
+  FOLDS = 5,     /* of cross-validation, for tau */
+  DRAWS = 64     /* tries to breed a child that is new */
 };
 
 typedef struct individual {
@@ -32,21 +32,40 @@ typedef struct evolution {
 
 /* ---- The predictor ------------------------------------------------------------------------ */
 
-/* The last ones are held back for tau: but for the first two, all were drawn alike. */
-static tinytl_status fit_predictor(evolution *e, tinytl_measured *measured, int n, float *tau) {
-  const int n_unseen = n / SEEN_SHARE, n_seen = n - n_unseen;
-  const tinytl_subnet **subnets = malloc((size_t)n * sizeof *subnets);
-  float *scores = malloc(2 * (size_t)n * sizeof *scores), *predicted = scores + n;
-  const bool has_room = subnets && scores;
-  for (int i = 0; has_room && i < n; i++) {
-    subnets[i] = &measured[i].subnet;
-    scores[i] = measured[i].score;
+/* Of sub-nets and scores the FOLDS-th part from `fold` on, in steps of FOLDS, or all but it. */
+static int take(const tinytl_measured *measured, int n, int fold, bool in_fold,
+                const tinytl_subnet **subnets, float *scores) {
+  int count = 0;
+  for (int i = 0; i < n; i++) {
+    if ((i % FOLDS == fold) != in_fold) continue;
+    subnets[count] = &measured[i].subnet;
+    scores[count++] = measured[i].score;
   }
-  if (has_room) {
+  return count;
+}
+
+/* Kendall's tau of a fold by a predictor that has seen the others, the mean over the folds. */
+static float cross_validate(evolution *e, const tinytl_measured *measured, int n,
+                            const tinytl_subnet **subnets, float *scores, float *predicted) {
+  float sum = 0;
+  for (int fold = 0; fold < FOLDS; fold++) {
+    const int n_seen = take(measured, n, fold, false, subnets, scores);
     tinytl_accuracy_predictor_fit(&e->predictor, subnets, scores, n_seen);
-    for (int i = n_seen; i < n; i++)
+    const int n_unseen = take(measured, n, fold, true, subnets, scores);
+    for (int i = 0; i < n_unseen; i++)
       predicted[i] = tinytl_accuracy_predictor_run(&e->predictor, subnets[i]);
-    *tau = tinytl_kendall_tau(scores + n_seen, predicted + n_seen, n_unseen);
+    sum += tinytl_kendall_tau(scores, predicted, n_unseen);
+  }
+  return sum / FOLDS;
+}
+
+static tinytl_status fit_predictor(evolution *e, tinytl_measured *measured, int n, float *tau) {
+  const tinytl_subnet **subnets = malloc((size_t)n * sizeof *subnets);
+  float *scores = malloc(2 * (size_t)n * sizeof *scores);
+  const bool has_room = subnets && scores;
+  if (has_room) {
+    *tau = cross_validate(e, measured, n, subnets, scores, scores + n);
+    take(measured, n, FOLDS, false, subnets, scores);
     tinytl_accuracy_predictor_fit(&e->predictor, subnets, scores, n);
     for (int i = 0; i < n; i++)
       measured[i].predicted = tinytl_accuracy_predictor_run(&e->predictor, subnets[i]);

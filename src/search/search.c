@@ -1,5 +1,4 @@
-/* tinytl_search: adapts the super-net where that is asked for, measures sub-nets that meet the
- * limits, and chooses. */
+/* tinytl_search: adapts the super-net, measures sub-nets that meet the limits, and chooses. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,17 +11,15 @@
 #include "train/trainer.h"
 
 enum {
-  QUICK_CANDIDATES = 64,
-  FULL_CANDIDATES = 300,
-  FIRST_CANDIDATES = 16, /* drawn, the largest and smallest that meet the limits among them */
+  CANDIDATES = 100,
+  LEAST_CANDIDATES = 16,
   MIN_IMAGE = 32,
   MAX_IMAGE = 1024,
-  PARENT_SHARE = 4, /* the best quarter of those measured */
-  DRAWS = 64        /* tries to find one that was not measured yet */
+  DRAWS = 64 /* tries to find one that was not measured yet */
 };
 
 void tinytl_search_options_init(tinytl_search_options *options) {
-  *options = (tinytl_search_options){.mode = TINYTL_SEARCH_QUICK};
+  *options = (tinytl_search_options){0};
   tinytl_train_options_init(&options->train);
   options->train.method = TINYTL_METHOD_LITE_BIAS;
 }
@@ -60,7 +57,7 @@ static void settle(search *s) {
 
 static void report_epoch(search *s, bool finished) {
   const tinytl_search_position *at = &s->searcher->at;
-  const tinytl_adaptation *a = s->searcher->adaptation;
+  const tinytl_adaptation *a = &s->searcher->adaptation;
   if (!s->options.adapting || !tinytl_progress_due(&s->progress, finished)) return;
   const double step = (double)a->optimizer.step, n_now = step - s->progress.done_before;
   const tinytl_epoch event = {
@@ -77,7 +74,7 @@ static void report_epoch(search *s, bool finished) {
 }
 
 static uint64_t update_key(const search *s) {
-  return TINYTL_KEY_ADAPTATION + s->searcher->adaptation->optimizer.step;
+  return TINYTL_KEY_ADAPTATION + s->searcher->adaptation.optimizer.step;
 }
 
 /* Of those that could be chosen, at the size of the pictures held: what is trained is for them. The
@@ -105,7 +102,7 @@ static tinytl_status draw_and_add_gradient(search *s, uint8_t size, double *loss
 static tinytl_status adapt_epoch(search *s) {
   tinytl_searcher *searcher = s->searcher;
   tinytl_search_position *at = &searcher->at;
-  const int batch = searcher->adaptation->batch;
+  const int batch = searcher->adaptation.batch;
   for (;;) {
     const uint8_t size =
         tinytl_genes_draw(&s->supernet.space, s->options.train.seed, update_key(s), 0).size;
@@ -131,7 +128,7 @@ static tinytl_status adapt_epoch(search *s) {
 
 static tinytl_status adapt(search *s) {
   tinytl_search_position *at = &s->searcher->at;
-  while (at->epoch <= s->searcher->adaptation->n_epochs) {
+  while (at->epoch <= s->searcher->adaptation.n_epochs) {
     TINYTL_TRY(adapt_epoch(s));
     report_epoch(s, true);
     at->epoch++;
@@ -165,25 +162,10 @@ static void rank(const search *s, const tinytl_measured **ranked) {
   qsort(ranked, (size_t)n, sizeof *ranked, by_rank);
 }
 
-static tinytl_subnet breed(const search *s, tinytl_rng *rng, uint64_t draw) {
-  const tinytl_measured *ranked[TINYTL_MOST_CANDIDATES + TINYTL_FINALISTS];
-  const int n = s->searcher->at.n_measured;
-  const uint32_t n_parents = (uint32_t)(n / PARENT_SHARE);
-  rank(s, ranked);
-  const tinytl_subnet *parent = &ranked[tinytl_rng_below(rng, n_parents)]->subnet;
-  if (tinytl_rng_uniform(rng) < 0.5f)
-    return tinytl_genes_cross(parent, &ranked[tinytl_rng_below(rng, n_parents)]->subnet, rng);
-  const tinytl_subnet other =
-      tinytl_genes_draw(&s->supernet.space, s->options.train.seed, (uint64_t)n, DRAWS + draw);
-  return tinytl_genes_mutate(parent, &other, rng);
-}
-
-/* A predictor wants sub-nets of all kinds: in the full mode none are bred. */
-static tinytl_subnet propose(const search *s, tinytl_rng *rng, uint64_t draw) {
+static tinytl_subnet propose(const search *s, uint64_t draw) {
   const int n = s->searcher->at.n_measured;
   if (n == 0 && draw == 0) return tinytl_subnet_largest(&s->supernet.space);
   if (n == 1 && draw == 0) return tinytl_subnet_smallest(&s->supernet.space);
-  if (n >= FIRST_CANDIDATES && s->options.mode == TINYTL_SEARCH_QUICK) return breed(s, rng, draw);
   return tinytl_genes_draw(&s->supernet.space, s->options.train.seed, (uint64_t)n, draw);
 }
 
@@ -199,7 +181,7 @@ static tinytl_status find_new(search *s, tinytl_measured *one, bool *found) {
     tinytl_rng rng = tinytl_rng_make(s->options.train.seed, TINYTL_RNG_SEARCH,
                                      (uint64_t)s->searcher->at.n_measured, draw);
     tinytl_plan plan;
-    *one = (tinytl_measured){.subnet = propose(s, &rng, draw), .predicted = NAN};
+    *one = (tinytl_measured){.subnet = propose(s, draw), .predicted = NAN};
     TINYTL_TRY(tinytl_price_shrink(&s->pricer, &smallest, &rng, &one->subnet, &plan, s->error));
     set_price(one, &plan);
     *found = !is_known(s, &one->subnet);
@@ -290,18 +272,16 @@ static tinytl_status go_on(search *s) {
     set_price(&s->measured[i], &plan);
     s->measured[i].predicted = NAN;
   }
-  if (s->searcher->adaptation)
-    s->progress.done_before = (double)s->searcher->adaptation->optimizer.step;
+  s->progress.done_before = (double)s->searcher->adaptation.optimizer.step;
   if (s->options.resumed)
     s->options.resumed(s->options.train.context, s->at.epoch, s->at.n_measured);
   return TINYTL_OK;
 }
 
 static tinytl_status check_position(const search *s) {
-  const tinytl_adaptation *a = s->searcher->adaptation;
   const bool is_drawn = s->at.n_drawn > 0;
-  const int most = is_drawn ? s->at.n_drawn + (a ? TINYTL_FINALISTS : 0) : s->options.candidates;
-  const int last_epoch = (a ? a->n_epochs : 0) + 1;
+  const int most = is_drawn ? s->at.n_drawn + TINYTL_FINALISTS : s->options.candidates;
+  const int last_epoch = s->searcher->adaptation.n_epochs + 1;
   if (s->at.n_measured <= most && s->at.n_drawn <= s->options.candidates &&
       s->at.epoch <= last_epoch)
     return TINYTL_OK;
@@ -335,18 +315,33 @@ static tinytl_status drop_large_sizes(search *s) {
   return TINYTL_OK;
 }
 
-/* With the largest pictures for which the search itself fits. */
+/* Lite modules are adapted where training will train them. */
+static bool wants_lite(const search *s) {
+  return s->supernet.space.has_lite && tinytl_method_lite_tensors(s->options.train.method);
+}
+
+/* With the largest pictures for which the search itself fits, and lite modules if they fit beside
+ * these. */
 static tinytl_status create_searcher(search *s) {
   const tinytl_search_position *resumed = s->options.resume ? &s->at : NULL;
   int *n_sizes = &s->supernet.space.n_image_sizes;
+  bool lite = resumed ? s->at.adapts_lite : wants_lite(s);
   tinytl_error reason;
-  tinytl_status status;
-  do
-    status = tinytl_searcher_create(&s->supernet, s->pricer.train, s->pricer.val, &s->options,
-                                    resumed, &s->searcher, &reason);
-  while (status == TINYTL_ERROR_MEMORY_LIMIT && !resumed && --*n_sizes > 0);
-  if (status != TINYTL_OK && s->error) *s->error = reason;
-  return status;
+  for (;;) {
+    const tinytl_status status = tinytl_searcher_create(
+        &s->supernet, s->pricer.train, s->pricer.val, &s->options,
+        lite ? TINYTL_METHOD_LITE_BIAS : TINYTL_METHOD_BIAS, resumed, &s->searcher, &reason);
+    const bool is_too_large = status == TINYTL_ERROR_MEMORY_LIMIT && !resumed;
+    if (is_too_large && lite) {
+      lite = false;
+    } else if (is_too_large && *n_sizes > 1) {
+      --*n_sizes;
+      lite = wants_lite(s);
+    } else {
+      if (status != TINYTL_OK && s->error) *s->error = reason;
+      return status;
+    }
+  }
 }
 
 static tinytl_status begin(search *s) {
@@ -370,6 +365,8 @@ static tinytl_status begin(search *s) {
   s->searcher->at = (tinytl_search_position){.epoch = 1,
                                              .batch = s->searcher->batch,
                                              .n_sizes = s->supernet.space.n_image_sizes,
+                                             .adapts_lite = s->searcher->adaptation.method ==
+                                                            TINYTL_METHOD_LITE_BIAS,
                                              .base_nbytes = pricer->base_nbytes};
   s->state.searcher = s->searcher;
   s->state.measured = s->measured;
@@ -393,11 +390,10 @@ static void tell(const search *s, const tinytl_measured *const *ranked) {
 
 static tinytl_status run(search *s, tinytl_backbone **backbone, tinytl_search_report *report) {
   const tinytl_measured *ranked[TINYTL_MOST_CANDIDATES + TINYTL_FINALISTS];
-  const bool full = s->options.mode == TINYTL_SEARCH_FULL;
   TINYTL_TRY(begin(s));
-  if (full) TINYTL_TRY(adapt(s));
-  TINYTL_TRY(measure_candidates(s, s->options.candidates + (full ? TINYTL_FINALISTS : 0)));
-  if (full) TINYTL_TRY(measure_finalists(s));
+  TINYTL_TRY(adapt(s));
+  TINYTL_TRY(measure_candidates(s, s->options.candidates + TINYTL_FINALISTS));
+  TINYTL_TRY(measure_finalists(s));
   rank(s, ranked);
   save(s); /* whatever becomes of the backbone */
   TINYTL_TRY(tinytl_searcher_finish(s->searcher, &ranked[0]->subnet, backbone, s->error));
@@ -406,6 +402,7 @@ static tinytl_status run(search *s, tinytl_backbone **backbone, tinytl_search_re
     describe(s, ranked[0], &report->chosen);
     report->chosen.on_front = true;
     report->candidates = s->searcher->at.n_measured;
+    report->adapted = s->searcher->adaptation.method;
     report->tau = s->tau;
     report->planned_bytes = s->searcher->total_bytes;
     report->search_base_bytes = s->searcher->base_bytes;
@@ -430,9 +427,8 @@ static tinytl_status check_sizes(const tinytl_search_options *options, tinytl_er
 
 static tinytl_status check(const tinytl_images *train, const tinytl_images *val,
                            const tinytl_search_options *options, tinytl_error *error) {
-  TINYTL_TRY(tinytl_check_int("candidates", options->candidates, FIRST_CANDIDATES,
+  TINYTL_TRY(tinytl_check_int("candidates", options->candidates, LEAST_CANDIDATES,
                               TINYTL_MOST_CANDIDATES, error));
-  TINYTL_TRY(tinytl_check_int("mode", (int)options->mode, 0, TINYTL_SEARCH_FULL, error));
   TINYTL_TRY(check_sizes(options, error));
   if (options->train.method == TINYTL_METHOD_AUTO)
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
@@ -456,9 +452,7 @@ tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images
               .error = error,
               .progress = tinytl_progress_begin(),
               .tau = NAN};
-  if (s.options.candidates == 0)
-    s.options.candidates =
-        s.options.mode == TINYTL_SEARCH_FULL ? FULL_CANDIDATES : QUICK_CANDIDATES;
+  if (s.options.candidates == 0) s.options.candidates = CANDIDATES;
   TINYTL_TRY(check(train, val, &s.options, error));
   tinytl_genes_set_sizes(&s.supernet.space, supernet->input.size, s.options.image_sizes,
                          s.options.n_image_sizes);

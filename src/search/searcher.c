@@ -17,10 +17,6 @@ enum {
   SMALLEST_BATCH = 4,
   STATISTICS_IMAGES = 256,
   VAL_IMAGES = 512, /* most held-out pictures */
-  /* Pictures, held out or not, that are left out one by one: fewer in smaller batches, as what they
-   * take grows with the square. */
-  MOST_RIDGE_IMAGES = 1024,
-  LEAST_RIDGE_IMAGES = 256,
   HEAP_NBYTES = 256 * 1024,
   LIMIT_MARGIN = 256 * 1024
 };
@@ -39,25 +35,14 @@ static tinytl_loader_options loader_options(const tinytl_searcher *s) {
                                  .skip_context = s->options->train.context};
 }
 
-static int n_ridge_images(const tinytl_searcher *s) {
-  const int64_t n = (int64_t)s->train->n_images + s->val->n_images;
-  int most = s->batch * (MOST_RIDGE_IMAGES / TINYTL_SEARCH_BATCH);
-  if (most < LEAST_RIDGE_IMAGES) most = LEAST_RIDGE_IMAGES;
-  return n < most ? (int)n : most;
-}
-
-/* Maps and a classifier, or maps, a program's arena and the predictor, take turns. */
+/* Maps, a program's arena and the predictor take turns. */
 static size_t count_work(const tinytl_searcher *s) {
-  if (!s->adaptation)
-    return tinytl_size_max(s->net.nbytes,
-                           tinytl_ridge_work_nbytes(s->shared.arch.n_features, s->train->n_classes,
-                                                    n_ridge_images(s)));
   const size_t predictor = tinytl_accuracy_predictor_nbytes();
-  return tinytl_size_max(s->net.nbytes, tinytl_size_max(predictor, s->adaptation->program_nbytes));
+  return tinytl_size_max(s->net.nbytes, tinytl_size_max(predictor, s->adaptation.program_nbytes));
 }
 
 static void lay_out_adaptation(tinytl_searcher *s, tinytl_cursor *c) {
-  tinytl_adaptation *a = s->adaptation;
+  tinytl_adaptation *a = &s->adaptation;
   a->values = tinytl_take(c, a->params->n_trained, sizeof(float));
   a->gradient = tinytl_take(c, a->params->n_trained, sizeof(float));
   a->part_gradient = tinytl_take(c, tinytl_adaptation_n_part(s), sizeof(float));
@@ -77,14 +62,7 @@ static size_t lay_out(tinytl_searcher *s, unsigned char *base, void **loader_mem
   s->running.mean = tinytl_take(&c, n_channels, sizeof(float));
   s->running.var = tinytl_take(&c, n_channels, sizeof(float));
   s->logits = tinytl_take(&c, n_classes, sizeof(float));
-  if (s->adaptation) {
-    lay_out_adaptation(s, &c);
-  } else {
-    const int n_features = s->shared.arch.n_features, most = n_ridge_images(s);
-    void *features = tinytl_take(&c, tinytl_ridge_nbytes(n_features, most), 1);
-    if (base)
-      s->ridge = tinytl_ridge_place(&s->run.run, n_features, s->train->n_classes, most, features);
-  }
+  lay_out_adaptation(s, &c);
   s->train_unreadable = tinytl_take(&c, n_train, sizeof(bool));
   s->val_unreadable = tinytl_take(&c, n_val, sizeof(bool));
   s->order = tinytl_take(&c, n_train > n_val ? n_train : n_val, sizeof(int));
@@ -115,13 +93,12 @@ static tinytl_view view_of(const tinytl_searcher *s, const tinytl_input *input, 
                        .max_nbytes = tinytl_limit_for_pictures(limit_of(s))};
 }
 
-/* At one size of pictures: a smaller one may have room for what is left out at a larger one. */
+/* At one size of pictures: a smaller one may have room for what is left out at a larger one.
+ * Training pictures are seen as they are too, for the statistics of norms. */
 static size_t load_nbytes_at(const tinytl_searcher *s, const tinytl_input *input) {
-  /* With adaptation training pictures are seen as they are too, for the statistics of norms. */
   const tinytl_view as_is = view_of(s, input, 0), augmented = view_of(s, input, 1);
   const size_t nbytes = tinytl_size_max(tinytl_images_load_nbytes(s->train, &as_is),
                                         tinytl_images_load_nbytes(s->val, &as_is));
-  if (!s->adaptation) return nbytes;
   return tinytl_size_max(nbytes, tinytl_images_load_nbytes(s->train, &augmented));
 }
 
@@ -142,7 +119,7 @@ static size_t other_nbytes(const tinytl_searcher *s) {
   const size_t backbone = s->shared.params.n * sizeof(float);
   return sizeof *s + load_nbytes(s) + (size_t)(n_threads + 1) * TINYTL_STACK_NBYTES + HEAP_NBYTES +
          (size_t)s->options->candidates * sizeof(tinytl_measured) +
-         (s->adaptation ? tinytl_adaptation_heap_nbytes(s) : 0) +
+         tinytl_adaptation_heap_nbytes(s) +
          (backbone > s->work_nbytes ? backbone - s->work_nbytes : 0);
 }
 
@@ -163,17 +140,14 @@ static tinytl_status choose_batch(tinytl_searcher *s, const tinytl_search_positi
   return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
                      "the search itself does not fit in the memory limit of %.1f MB: it needs %.1f "
                      "MB, and %.1f MB are taken before it starts; the smallest limit that would do "
-                     "is %.1fM, which --search-limit gives to the search alone%s",
+                     "is %.1fM, which --search-limit gives to the search alone",
                      (double)limit / 1e6, (double)s->total_bytes / 1e6, (double)s->base_bytes / 1e6,
                      (double)tinytl_limit_to_name(s->base_bytes + s->total_bytes + LIMIT_MARGIN) /
-                         1e6,
-                     s->adaptation && s->adaptation->method == TINYTL_METHOD_LITE_BIAS
-                         ? "; for method bias it leaves lite modules as they are and needs less"
-                         : "");
+                         1e6);
 }
 
-static tinytl_status set_up(tinytl_searcher *s, const tinytl_search_position *resumed,
-                            tinytl_error *error) {
+static tinytl_status set_up(tinytl_searcher *s, tinytl_method method,
+                            const tinytl_search_position *resumed, tinytl_error *error) {
   const tinytl_train_options *options = &s->options->train;
   void *loader_memory;
   s->base_bytes = tinytl_resident_nbytes();
@@ -181,12 +155,12 @@ static tinytl_status set_up(tinytl_searcher *s, const tinytl_search_position *re
   s->input = tinytl_subnet_input(s->supernet, &largest);
   s->max_size = s->input.size;
   tinytl_shared_values_layout(&s->shared, &s->supernet->space);
-  if (s->options->mode == TINYTL_SEARCH_FULL) TINYTL_TRY(tinytl_adaptation_init(s, error));
+  TINYTL_TRY(tinytl_adaptation_init(s, method, error));
   TINYTL_TRY(choose_batch(s, resumed, error));
   s->block = tinytl_pages_take(s->block_nbytes);
   if (!s->block) return tinytl_fail_memory(error, s->block_nbytes);
   lay_out(s, s->block, &loader_memory);
-  if (s->adaptation) tinytl_adaptation_begin(s);
+  tinytl_adaptation_begin(s);
   for (int i = 0; i < s->batch; i++) s->rgb[i] = s->pixels + (size_t)i * picture_nbytes(s);
   const tinytl_loader_options loader = loader_options(s);
   TINYTL_TRY(tinytl_threads_start(&s->threads, options->n_threads, &loader, loader_memory, error));
@@ -200,7 +174,7 @@ static tinytl_status set_up(tinytl_searcher *s, const tinytl_search_position *re
 
 tinytl_status tinytl_searcher_create(const tinytl_supernet *supernet, const tinytl_images *train,
                                      const tinytl_images *val, const tinytl_search_options *options,
-                                     const tinytl_search_position *resumed,
+                                     tinytl_method method, const tinytl_search_position *resumed,
                                      tinytl_searcher **searcher, tinytl_error *error) {
   tinytl_searcher *made = calloc(1, sizeof *made);
   if (!made) return tinytl_fail_memory(error, sizeof *made);
@@ -208,7 +182,7 @@ tinytl_status tinytl_searcher_create(const tinytl_supernet *supernet, const tiny
   made->train = train;
   made->val = val;
   made->options = options;
-  const tinytl_status status = set_up(made, resumed, error);
+  const tinytl_status status = set_up(made, method, resumed, error);
   if (status != TINYTL_OK)
     tinytl_searcher_free(made);
   else
@@ -220,7 +194,7 @@ void tinytl_searcher_free(tinytl_searcher *s) {
   if (!s) return;
   tinytl_threads_stop(&s->threads);
   tinytl_pages_free(s->block, s->block_nbytes);
-  tinytl_adaptation_free(s->adaptation);
+  tinytl_adaptation_free(&s->adaptation);
   free(s);
 }
 
@@ -341,36 +315,6 @@ static tinytl_status next_features(tinytl_searcher *s, picture_pass *pass, const
   return TINYTL_OK;
 }
 
-/* As many pictures as there is room for. */
-static tinytl_status add_to_ridge(tinytl_searcher *s, const tinytl_images *images,
-                                  tinytl_error *error) {
-  const size_t n_features = (size_t)s->shared.arch.n_features;
-  const int most = s->ridge.most - s->ridge.n;
-  picture_pass pass;
-  const float *features;
-  if (most == 0) return TINYTL_OK;
-  TINYTL_TRY(begin_pass(s, images, most, &pass, error));
-  for (;;) {
-    TINYTL_TRY(next_features(s, &pass, &features, error));
-    if (!features) return TINYTL_OK;
-    for (int i = 0; i < s->n_held; i++)
-      tinytl_ridge_add(&s->ridge, features + (size_t)i * n_features, s->labels[i]);
-  }
-}
-
-static tinytl_status measure_as_it_is(tinytl_searcher *s, tinytl_measured *one,
-                                      tinytl_error *error) {
-  s->ridge.n = 0;
-  TINYTL_TRY(add_to_ridge(s, s->train, error));
-  TINYTL_TRY(add_to_ridge(s, s->val, error));
-  if (s->ridge.n < 2)
-    return tinytl_fail(error, TINYTL_ERROR_DATA, "expected 2 pictures that can be read, or more");
-  const tinytl_ridge_answer answer = tinytl_ridge_leave_one_out(&s->ridge, s->work);
-  one->top1 = answer.top1;
-  one->score = answer.score;
-  return TINYTL_OK;
-}
-
 /* The geometric mean of the probabilities of the right classes, at the temperature at which it is
  * largest: docs/supernet.md, "Why likelihood". */
 static float likelihood(const tinytl_temperature_fit *fit, int n) {
@@ -378,11 +322,13 @@ static float likelihood(const tinytl_temperature_fit *fit, int n) {
   return isfinite(loss) ? (float)exp(-loss / n) : 0;
 }
 
-static tinytl_status measure_adapted(tinytl_searcher *s, tinytl_measured *one,
-                                     tinytl_error *error) {
+tinytl_status tinytl_searcher_measure(tinytl_searcher *s, tinytl_measured *one,
+                                      tinytl_error *error) {
   tinytl_temperature_fit fit = {{0}};
   picture_pass pass;
   int n = 0, n_right = 0;
+  TINYTL_TRY(tinytl_searcher_choose(s, &one->subnet, error));
+  TINYTL_TRY(estimate_statistics(s, error));
   tinytl_adaptation_apply(s);
   TINYTL_TRY(begin_pass(s, s->val, VAL_IMAGES, &pass, error));
   for (;;) {
@@ -401,28 +347,16 @@ static tinytl_status measure_adapted(tinytl_searcher *s, tinytl_measured *one,
   return TINYTL_OK;
 }
 
-tinytl_status tinytl_searcher_measure(tinytl_searcher *s, tinytl_measured *one,
-                                      tinytl_error *error) {
-  TINYTL_TRY(tinytl_searcher_choose(s, &one->subnet, error));
-  TINYTL_TRY(estimate_statistics(s, error));
-  return s->adaptation ? measure_adapted(s, one, error) : measure_as_it_is(s, one, error);
-}
-
 tinytl_status tinytl_searcher_finish(tinytl_searcher *s, const tinytl_subnet *subnet,
                                      tinytl_backbone **backbone, tinytl_error *error) {
-  const tinytl_supernet *supernet = s->supernet;
-  const tinytl_adaptation *a = s->adaptation;
   TINYTL_TRY(tinytl_searcher_choose(s, subnet, error));
   TINYTL_TRY(estimate_statistics(s, error));
   tinytl_threads_stop(&s->threads);
   tinytl_searcher_fold(s, &s->running);
-  s->folded.labels = a ? (char **)s->train->class_names : supernet->labels;
-  s->folded.n_labels = a ? s->train->n_classes : supernet->n_labels;
-  if (a) {
-    tinytl_adaptation_apply(s);
-    s->folded.arch.n_classes = s->train->n_classes;
-    s->folded.classifier = tinytl_adaptation_classifier(a, &s->folded.classifier_bias);
-  }
+  tinytl_adaptation_apply(s);
+  s->folded.labels = (char **)s->train->class_names;
+  s->folded.n_labels = s->folded.arch.n_classes = s->train->n_classes;
+  s->folded.classifier = tinytl_adaptation_classifier(&s->adaptation, &s->folded.classifier_bias);
   tinytl_pages_drop(s->work, s->work_nbytes);
   tinytl_error reason;
   const tinytl_status status =

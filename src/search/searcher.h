@@ -1,7 +1,5 @@
-/* One search: its memory, planned and taken at once, and a sub-net at work on batches of pictures.
- * Two ways to say how good a sub-net is: by a classifier that each picture is left out of, of the
- * super-net as it is (ridge.h), or by a classifier and biases that were adapted to the pictures
- * together with it, on held-out ones (adapt.c). */
+/* One search: its memory, planned and taken at once, and a sub-net at work on batches of pictures:
+ * adapted to them together with the others (adapt.c), and measured on held-out ones. */
 #ifndef TINYTL_SEARCH_SEARCHER_H
 #define TINYTL_SEARCH_SEARCHER_H
 
@@ -11,7 +9,6 @@
 #include "pretrain/batch_net.h"
 #include "search/genes.h"
 #include "search/price.h"
-#include "search/ridge.h"
 #include "train/optimizer.h"
 #include "train/program.h"
 
@@ -26,13 +23,14 @@ enum {
 
 /* Where a search is. */
 typedef struct tinytl_search_position {
-  int epoch;       /* of adaptation, that is going on, from 1; one more than there are: all done */
-  int n_fed;       /* of its pictures: the first ones of its order that can be read */
-  double loss_sum; /* of them */
-  int n_measured;  /* sub-nets */
-  int n_drawn;     /* of them before the finalists; 0: not all are measured yet */
-  int batch;       /* pictures at a time, by which statistics are estimated */
-  int n_sizes;     /* of the picture, the smallest ones of the search's: others are too much */
+  int epoch;        /* of adaptation, that is going on, from 1; one more than there are: all done */
+  int n_fed;        /* of its pictures: the first ones of its order that can be read */
+  double loss_sum;  /* of them */
+  int n_measured;   /* sub-nets */
+  int n_drawn;      /* of them before the finalists; 0: not all are measured yet */
+  int batch;        /* pictures at a time, by which statistics are estimated */
+  int n_sizes;      /* of the picture, the smallest ones of the search's: others are too much */
+  bool adapts_lite; /* modules too */
   size_t base_nbytes; /* that candidates are priced upon */
 } tinytl_search_position;
 
@@ -66,9 +64,8 @@ typedef struct tinytl_adaptation {
 
 /* Everything lies in one block, in this order:
  *
- *   values of a sub-net | statistics | features, or adaptation: values, gradient, moments |
- *   flags, order, batch | loader | work: maps, or a program's arena, or the classifier of features,
- *   or the predictor, in turn */
+ *   values of a sub-net | statistics | adaptation: values, gradient, moments | flags, order, batch
+ * | loader | work: maps, or a program's arena, or the predictor, in turn */
 typedef struct tinytl_searcher {
   const tinytl_supernet *supernet;
   const tinytl_images *train, *val;
@@ -84,12 +81,11 @@ typedef struct tinytl_searcher {
   int batch, n_held;
   unsigned char *block, *work;
   size_t block_nbytes, work_nbytes;
-  size_t total_bytes, base_bytes;          /* planned; held before */
-  float *values;                           /* of the part */
-  tinytl_batch_statistics running;         /* the mean over batches */
-  float *logits;                           /* [n_classes] */
-  tinytl_ridge ridge;                      /* without adaptation */
-  tinytl_adaptation *adaptation;           /* NULL: nothing is adapted */
+  size_t total_bytes, base_bytes;  /* planned; held before */
+  float *values;                   /* of the part */
+  tinytl_batch_statistics running; /* the mean over batches */
+  float *logits;                   /* [n_classes] */
+  tinytl_adaptation adaptation;
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;
   uint8_t *pixels;
@@ -99,11 +95,12 @@ typedef struct tinytl_searcher {
 } tinytl_searcher;
 
 /* Plans, and takes the memory, for the sizes of pictures in the super-net's space. All is borrowed.
- * `resumed` (NULL: a new search): its batch is kept to. With a limit, batches are as large as fit.
+ * method: what is adapted, BIAS or LITE_BIAS. `resumed` (NULL: a new search): its batch is kept to.
+ * With a limit, batches are as large as fit.
  * Errors: MEMORY_LIMIT, INTERNAL. */
 tinytl_status tinytl_searcher_create(const tinytl_supernet *supernet, const tinytl_images *train,
                                      const tinytl_images *val, const tinytl_search_options *options,
-                                     const tinytl_search_position *resumed,
+                                     tinytl_method method, const tinytl_search_position *resumed,
                                      tinytl_searcher **searcher, tinytl_error *error);
 void tinytl_searcher_free(tinytl_searcher *s); /* NULL is allowed */
 
@@ -124,22 +121,21 @@ void tinytl_searcher_fold(tinytl_searcher *s, const tinytl_batch_statistics *sta
 
 /* ---- Accuracy ----------------------------------------------------------------------------- */
 
-/* Sets top1 and score: with adaptation of held-out pictures, without what ridge.h says of all of
- * them. The same sub-net gives the same. Errors: DATA (too few
- * pictures can be read), INTERRUPTED. */
+/* Sets top1 and score, of held-out pictures. The same sub-net gives the same. Errors: DATA (no
+ * training picture or no held-out one can be read), INTERRUPTED. */
 tinytl_status tinytl_searcher_measure(tinytl_searcher *s, tinytl_measured *one,
                                       tinytl_error *error);
 
-/* The sub-net as a backbone with int8 weights, its norms folded by its own statistics: with the
- * super-net's classifier, or with what was adapted. Ends the search: its memory goes back. */
+/* The sub-net as a backbone with int8 weights, its norms folded by its own statistics, with what
+ * was adapted. Ends the search: its memory goes back. */
 tinytl_status tinytl_searcher_finish(tinytl_searcher *s, const tinytl_subnet *subnet,
                                      tinytl_backbone **backbone, tinytl_error *error);
 
 /* ---- Adaptation (adapt.c) ----------------------------------------------------------------- */
 
-/* Makes s->adaptation, for the largest sub-net, at s->max_size. */
-tinytl_status tinytl_adaptation_init(tinytl_searcher *s, tinytl_error *error);
-void tinytl_adaptation_free(tinytl_adaptation *a); /* NULL is allowed */
+/* Makes s->adaptation, for the largest sub-net, at s->max_size; method: BIAS or LITE_BIAS. */
+tinytl_status tinytl_adaptation_init(tinytl_searcher *s, tinytl_method method, tinytl_error *error);
+void tinytl_adaptation_free(tinytl_adaptation *a);
 /* Once s->batch is known and memory is there: sets epochs, batch and rates. */
 void tinytl_adaptation_begin(tinytl_searcher *s);
 /* Heap that it takes beside the block. */
@@ -167,8 +163,8 @@ void tinytl_adaptation_update(tinytl_searcher *s);
 enum { TINYTL_FINALISTS = 10 };
 
 /* Fits a predictor to measured [n], whose `predicted` it sets, and breeds from them by it. Fills
- * finalists [TINYTL_FINALISTS], best first, with sub-nets that meet the limits, and *tau with how a
- * predictor fitted to four fifths ranks the others. Errors: INTERRUPTED. */
+ * finalists [TINYTL_FINALISTS], best first, with sub-nets that meet the limits, and *tau with how
+ * one fitted to four fifths ranks the others, the mean over the fifths. Errors: INTERRUPTED. */
 tinytl_status tinytl_searcher_evolve(tinytl_searcher *s, tinytl_pricer *pricer,
                                      tinytl_measured *measured, int n, tinytl_measured *finalists,
                                      int *n_finalists, float *tau, tinytl_error *error);
@@ -177,7 +173,7 @@ tinytl_status tinytl_searcher_evolve(tinytl_searcher *s, tinytl_pricer *pricer,
 
 struct tinytl_search_state {
   char *run, *data; /* all that decides the bytes of a search's backbone, as JSON; owned */
-  const tinytl_searcher *searcher;
+  tinytl_searcher *searcher;
   tinytl_measured *measured; /* [searcher->at.n_measured] */
 };
 

@@ -18,7 +18,6 @@ static char *print_run(const tinytl_supernet *supernet, const tinytl_search_opti
              sha256);
   tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_string(&json, "supernet", sha256);
-  tinytl_json_put_string(&json, "mode", options->mode == TINYTL_SEARCH_FULL ? "full" : "quick");
   tinytl_json_put_whole(&json, "seed", train->seed);
   tinytl_json_put_whole(&json, "memory_limit", train->memory_limit);
   tinytl_json_put_whole(&json, "max_macs", options->max_macs);
@@ -62,20 +61,18 @@ enum { MAX_VECTORS = 5 + TINYTL_N_MOMENTS, ACCURACIES = 2 /* top1, and score beh
 /* In the order of the file: floats, then bytes. */
 static int list_vectors(const tinytl_searcher *s, tinytl_sealed_vector vectors[MAX_VECTORS]) {
   const size_t n_measured = (size_t)s->at.n_measured;
+  const tinytl_adaptation *a = &s->adaptation;
+  tinytl_moments moments[TINYTL_N_MOMENTS];
   int count = 0;
   if (n_measured > 0)
     vectors[count++] =
         (tinytl_sealed_vector){"accuracies", TINYTL_DTYPE_F32, NULL, ACCURACIES * n_measured};
-  if (s->adaptation) {
-    const tinytl_adaptation *a = s->adaptation;
-    tinytl_moments moments[TINYTL_N_MOMENTS];
+  vectors[count++] =
+      (tinytl_sealed_vector){"values", TINYTL_DTYPE_F32, a->values, a->params->n_trained};
+  tinytl_optimizer_moments(&a->optimizer, a->params, moments);
+  for (int i = 0; i < TINYTL_N_MOMENTS && moments[i].n > 0; i++)
     vectors[count++] =
-        (tinytl_sealed_vector){"values", TINYTL_DTYPE_F32, a->values, a->params->n_trained};
-    tinytl_optimizer_moments(&a->optimizer, a->params, moments);
-    for (int i = 0; i < TINYTL_N_MOMENTS && moments[i].n > 0; i++)
-      vectors[count++] =
-          (tinytl_sealed_vector){moments[i].name, TINYTL_DTYPE_F32, moments[i].data, moments[i].n};
-  }
+        (tinytl_sealed_vector){moments[i].name, TINYTL_DTYPE_F32, moments[i].data, moments[i].n};
   if (n_measured > 0)
     vectors[count++] = (tinytl_sealed_vector){"subnets", TINYTL_DTYPE_I8, NULL,
                                               n_measured * sizeof(tinytl_subnet)};
@@ -100,7 +97,8 @@ static char *print_position(const tinytl_searcher *s) {
   tinytl_json_put_int(&json, "batch", at->batch);
   tinytl_json_put_int(&json, "sizes", at->n_sizes);
   tinytl_json_put_double(&json, "base_bytes", (double)at->base_nbytes);
-  tinytl_json_put_double(&json, "step", s->adaptation ? (double)s->adaptation->optimizer.step : 0);
+  tinytl_json_put_int(&json, "lite", at->adapts_lite);
+  tinytl_json_put_double(&json, "step", (double)s->adaptation.optimizer.step);
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
 }
@@ -158,6 +156,7 @@ static tinytl_status number(const json_t *json, const char *key, double most, co
 
 static tinytl_status parse_position(const json_t *json, const char *where,
                                     tinytl_search_position *at, tinytl_error *error) {
+  int lite;
   double base;
   TINYTL_TRY(tinytl_json_int(json, "epoch", 1, MOST_EPOCHS + 1, where, &at->epoch, error));
   TINYTL_TRY(tinytl_json_int(json, "images", 0, 1 << 30, where, &at->n_fed, error));
@@ -165,8 +164,10 @@ static tinytl_status parse_position(const json_t *json, const char *where,
   TINYTL_TRY(tinytl_json_int(json, "drawn", 0, at->n_measured, where, &at->n_drawn, error));
   TINYTL_TRY(tinytl_json_int(json, "batch", 1, TINYTL_SEARCH_BATCH, where, &at->batch, error));
   TINYTL_TRY(tinytl_json_int(json, "sizes", 1, TINYTL_MAX_IMAGE_SIZES, where, &at->n_sizes, error));
+  TINYTL_TRY(tinytl_json_int(json, "lite", 0, 1, where, &lite, error));
   TINYTL_TRY(number(json, "loss_sum", 1e30, where, &at->loss_sum, error));
   TINYTL_TRY(number(json, "base_bytes", 1e15, where, &base, error));
+  at->adapts_lite = lite;
   at->base_nbytes = (size_t)base;
   return TINYTL_OK;
 }
@@ -211,7 +212,7 @@ static tinytl_status restore_measured(const tinytl_search_state *state,
   return TINYTL_OK;
 }
 
-static tinytl_status restore_step(const tinytl_searcher *s, const tinytl_sealed_file *file,
+static tinytl_status restore_step(tinytl_searcher *s, const tinytl_sealed_file *file,
                                   tinytl_error *error) {
   char where[TINYTL_ST_WHERE];
   json_t *json = NULL;
@@ -219,16 +220,16 @@ static tinytl_status restore_step(const tinytl_searcher *s, const tinytl_sealed_
   TINYTL_TRY(tinytl_sealed_object(file, "tinytl.state", where, &json, error));
   const tinytl_status status = number(json, "step", 1e15, where, &step, error);
   json_decref(json);
-  if (status == TINYTL_OK) s->adaptation->optimizer.step = (uint64_t)step;
+  if (status == TINYTL_OK) s->adaptation.optimizer.step = (uint64_t)step;
   return status;
 }
 
 tinytl_status tinytl_search_state_restore(const tinytl_search_state *state,
                                           const tinytl_sealed_file *file, tinytl_error *error) {
-  const tinytl_searcher *s = state->searcher;
+  tinytl_searcher *s = state->searcher;
   tinytl_sealed_vector vectors[MAX_VECTORS];
   const int n = list_vectors(s, vectors);
-  if (s->adaptation) TINYTL_TRY(restore_step(s, file, error));
+  TINYTL_TRY(restore_step(s, file, error));
   for (int i = 0; i < n; i++)
     if (vectors[i].data) TINYTL_TRY(tinytl_sealed_read_vector(file, &vectors[i], error));
   return restore_measured(state, file, error);

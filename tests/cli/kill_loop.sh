@@ -1,7 +1,7 @@
 #!/bin/sh
 # kill_loop.sh TINYTL DRAW_PICTURES [KILLS [COMMAND]]: kills train, pretrain and search (or that COMMAND alone) at random
 # moments, KILLS (20) times in all, and goes on each time from the checkpoint: every run must end with the bytes of one
-# that was left alone. Methods, modes and memory limits take turns. Not part of the tests, which know no chance; a line a
+# that was left alone. Methods and memory limits take turns. Not part of the tests, which know no chance; a line a
 # run on stdout, at the end a line a command.
 set -eu
 
@@ -14,15 +14,15 @@ cd "$work"
 cat >all <<'END'
 train -m backbone.safetensors --image-size 48 --epochs 6 --method lite+bias
 pretrain supernet-0.1 --lite --image-size 32 --batch 16 --epochs 6
-search -m supernet.safetensors --candidates 40
+search -m supernet.safetensors --candidates 40 --epochs 2
 train -m backbone.safetensors --image-size 48 --epochs 6 --method last
 pretrain mobilenet-v2-0.1 --image-size 32 --batch 16 --epochs 12
-search -m supernet.safetensors --mode full --candidates 20 --epochs 3
+search -m supernet.safetensors --candidates 20 --epochs 3
 train -m backbone.safetensors --image-size 48 --epochs 6 --method bias --optimizer sgd --val-split 0
-search -m supernet.safetensors --candidates 30 --memory-limit 9M
+search -m supernet.safetensors --candidates 30 --epochs 2 --memory-limit 9M
 train -m backbone.safetensors --image-size 48 --epochs 6 --method lite+bias --optimizer adam8 --memory-limit 8M
 pretrain supernet-0.1 --image-size 32 --image-sizes 32,48 --batch 16 --epochs 6
-search -m supernet.safetensors --mode full --candidates 20 --epochs 3 --max-macs 1
+search -m supernet.safetensors --candidates 20 --epochs 3 --max-macs 1
 train -m backbone.safetensors --image-size 48 --epochs 6 --method last --augment on
 train -m backbone.safetensors --image-size 48 --epochs 6 --lr 0.01
 END

@@ -32,13 +32,13 @@ static fixture *make(bool lite, int epochs) {
                                             &f->supernet, NULL, NULL),
                    TINYTL_OK);
   tinytl_search_options_init(&f->options);
-  f->options.mode = TINYTL_SEARCH_FULL;
   f->options.candidates = 16;
   f->options.train.epochs = epochs;
   f->options.train.n_threads = 1;
   f->options.train.dropout = 0;
-  assert_int_equal(tinytl_searcher_create(f->supernet, &f->train.images, &f->val.images,
-                                          &f->options, NULL, &f->s, NULL),
+  assert_int_equal(tinytl_searcher_create(
+                       f->supernet, &f->train.images, &f->val.images, &f->options,
+                       lite ? TINYTL_METHOD_LITE_BIAS : TINYTL_METHOD_BIAS, NULL, &f->s, NULL),
                    TINYTL_OK);
   f->s->at.epoch = 1;
   return f;
@@ -51,19 +51,19 @@ static void discard(fixture *f) {
 }
 
 static void hold(tinytl_searcher *s) {
-  assert_int_equal(tinytl_searcher_hold_update(s, 1, 0, 0, s->adaptation->batch, NULL), TINYTL_OK);
-  assert_int_equal(s->n_held, s->adaptation->batch);
+  assert_int_equal(tinytl_searcher_hold_update(s, 1, 0, 0, s->adaptation.batch, NULL), TINYTL_OK);
+  assert_int_equal(s->n_held, s->adaptation.batch);
 }
 
 static void move_values(tinytl_searcher *s, uint64_t seed) {
   tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_INIT, 0, 0);
-  for (size_t i = 0; i < s->adaptation->params->n_trained; i++)
-    s->adaptation->values[i] += 0.1f * tinytl_rng_normal(&rng);
+  for (size_t i = 0; i < s->adaptation.params->n_trained; i++)
+    s->adaptation.values[i] += 0.1f * tinytl_rng_normal(&rng);
 }
 
 /* The folded sub-net, with what is adapted, in double precision. */
 static reference_net *reference_of(const tinytl_searcher *s) {
-  const tinytl_adaptation *a = s->adaptation;
+  const tinytl_adaptation *a = &s->adaptation;
   tinytl_backbone *model = malloc(sizeof *model);
   *model = s->folded;
   model->arch.n_classes = MEMORY_CLASSES;
@@ -96,7 +96,7 @@ static size_t place_of(const tinytl_lite *whole, const tinytl_lite *part, int te
 /* The gradient of what a sub-net has of a shared tensor, along a random direction. */
 static double add_tensor(const tinytl_searcher *s, const reference_segment *segment, int shared,
                          int m, tinytl_rng *rng, double *direction) {
-  const tinytl_adaptation *a = s->adaptation;
+  const tinytl_adaptation *a = &s->adaptation;
   const tinytl_segment *whole = &a->params->segments[shared];
   double along = 0;
   for (size_t i = 0; i < segment->n; i++) {
@@ -113,7 +113,7 @@ static double add_tensor(const tinytl_searcher *s, const reference_segment *segm
  * the gradient along it. */
 static double draw_direction(const tinytl_searcher *s, const reference_net *net, uint64_t seed,
                              double *direction) {
-  const tinytl_params *params = s->adaptation->params;
+  const tinytl_params *params = s->adaptation.params;
   tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_INIT, 1, 0);
   double along = 0;
   memset(direction, 0, net->n_values * sizeof *direction);
@@ -137,7 +137,7 @@ static double draw_direction(const tinytl_searcher *s, const reference_net *net,
 static bool gradient_agrees(tinytl_searcher *s, const tinytl_subnet *subnet) {
   bool fits = false;
   double loss = 0, expected_loss = 0;
-  memset(s->adaptation->gradient, 0, s->adaptation->params->n_trained * sizeof(float));
+  memset(s->adaptation.gradient, 0, s->adaptation.params->n_trained * sizeof(float));
   assert_int_equal(tinytl_adaptation_add_gradient(s, subnet, &fits, &loss, NULL), TINYTL_OK);
   assert_true(fits);
   reference_net *net = reference_of(s);
@@ -201,12 +201,12 @@ static void test_gradient_of_lite_modules(void **state) {
 /* Values of lite modules that are not as pre-training left them: in the border of 5 x 5
  * convolutions, and elsewhere. */
 static void count_moved(const tinytl_searcher *s, int *n_border, int *n_inner) {
-  const tinytl_params *params = s->adaptation->params;
+  const tinytl_params *params = s->adaptation.params;
   for (int k = 0; k < params->n_segments; k++) {
     const tinytl_segment *segment = &params->segments[k];
     if (segment->lite < 0 || segment->offset >= params->n_trained) continue;
     const tinytl_lite *lite = &s->shared.arch.lite[segment->lite];
-    const float *values = s->adaptation->values + segment->offset;
+    const float *values = s->adaptation.values + segment->offset;
     const float *before =
         s->supernet->values + s->shared.params.lite[segment->lite][segment->tensor];
     for (size_t i = 0; i < segment->n; i++) {
@@ -223,7 +223,7 @@ static void test_update_is_of_the_subnet(void **state) {
   (void)state;
   fixture *f = make(true, 0);
   tinytl_searcher *s = f->s;
-  const tinytl_adaptation *a = s->adaptation;
+  const tinytl_adaptation *a = &s->adaptation;
   const tinytl_subnet smallest = tinytl_subnet_smallest(&f->supernet->space);
   bool fits, has[TINYTL_MAX_LAYERS] = {false};
   double loss;
@@ -270,7 +270,7 @@ static void test_memory(void **state) {
   const tinytl_subnet largest = tinytl_subnet_largest(&f->supernet->space);
   bool fits = true;
   double loss = -1;
-  s->work_nbytes = s->adaptation->program_nbytes / 2;
+  s->work_nbytes = s->adaptation.program_nbytes / 2;
   assert_int_equal(tinytl_adaptation_add_gradient(s, &largest, &fits, &loss, NULL), TINYTL_OK);
   assert_false(fits);
   assert_true(loss == -1);
@@ -286,7 +286,7 @@ static void test_learns(void **state) {
   fixture *f = make(true, EPOCHS);
   tinytl_searcher *s = f->s;
   const tinytl_subnet subnet = tinytl_subnet_largest(&f->supernet->space);
-  const int batch = s->adaptation->batch;
+  const int batch = s->adaptation.batch;
   double first = 0, last = 0;
   for (int i = 0; i < UPDATES; i++) {
     bool fits;

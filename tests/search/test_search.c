@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/pages.h"
 #include "model/shared_values.h"
 #include "model/supernet.h"
+#include "search/searcher.h"
 #include "support/memory_images.h"
-#include "support/sink.h"
+#include "support/saved_run.h"
 #include "train/plan.h"
 
 enum { TRAIN = 45, VAL = 24, CANDIDATES = 20, FINALISTS = 10 };
@@ -24,7 +26,7 @@ typedef struct fixture {
 
 static void note_measured(void *context, int n, int n_candidates, const tinytl_candidate *c) {
   fixture *f = context;
-  assert_true(n_candidates == CANDIDATES || f->options.mode == TINYTL_SEARCH_FULL);
+  assert_in_range(n_candidates, CANDIDATES, CANDIDATES + FINALISTS);
   assert_int_equal(n, f->n_measured + 1);
   f->measured[f->n_measured++] = *c;
 }
@@ -69,6 +71,7 @@ static fixture *make(bool with_lite) {
   f->supernet = supernets[with_lite];
   tinytl_search_options_init(&f->options);
   f->options.candidates = CANDIDATES;
+  f->options.train.epochs = 2;
   f->options.image_sizes[f->options.n_image_sizes++] = 32;
   f->options.image_sizes[f->options.n_image_sizes++] = 40;
   f->options.progress = note_measured;
@@ -97,9 +100,9 @@ static void test_chooses_the_best_it_measured(void **state) {
   (void)state;
   fixture *f = make(false);
   free(search(f).bytes);
-  assert_int_equal(f->n_measured, CANDIDATES);
-  assert_int_equal(f->n_told, CANDIDATES);
-  for (int i = 0; i < CANDIDATES; i++) {
+  assert_true(f->n_measured > CANDIDATES && f->n_measured <= CANDIDATES + FINALISTS);
+  assert_int_equal(f->n_told, f->n_measured);
+  for (int i = 0; i < f->n_measured; i++) {
     assert_true(f->measured[i].score <= f->report.chosen.score);
     assert_true(f->measured[i].top1 >= 0 && f->measured[i].top1 <= 1);
     assert_true(f->measured[i].score < f->report.chosen.score ||
@@ -108,7 +111,7 @@ static void test_chooses_the_best_it_measured(void **state) {
   /* The front begins with the choice; nothing on it is beaten. */
   assert_memory_equal(&f->front[0], &f->report.chosen, sizeof *f->front);
   for (int i = 0; i < f->n_front; i++)
-    for (int j = 0; j < CANDIDATES; j++)
+    for (int j = 0; j < f->n_measured; j++)
       assert_false(f->measured[j].score > f->front[i].score &&
                    f->measured[j].planned_bytes < f->front[i].planned_bytes);
   free(f);
@@ -169,10 +172,10 @@ static void test_image_sizes(void **state) {
   free(search(f).bytes);
   assert_int_equal(f->measured[0].image_size, 64);
   assert_int_equal(f->measured[1].image_size, 32);
-  assert_true(count_size(f, 32) < CANDIDATES - 1);
+  assert_true(count_size(f, 32) < f->n_measured - 1);
   assert_int_equal(count_size(f, 32) + count_size(f, 40) + count_size(f, 48) + count_size(f, 56) +
                        count_size(f, 64),
-                   CANDIDATES);
+                   f->n_measured);
   f->options.max_macs = f->measured[1].macs * 5 / 4;
   free(search(f).bytes);
   assert_int_equal(count_size(f, 32), f->n_measured);
@@ -223,10 +226,7 @@ static void test_refusals(void **state) {
   assert_int_equal(run(f, &backbone), TINYTL_ERROR_USAGE);
   f->options.train.image_size = 0;
   for (int i = 0; i < VAL; i++) f->val.answer[i] = TINYTL_ERROR_DATA;
-  f->options.mode = TINYTL_SEARCH_FULL;
-  f->options.train.epochs = 1;
   assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
-  f->options.mode = TINYTL_SEARCH_QUICK;
   for (int i = 0; i < TRAIN; i++) f->train.answer[i] = TINYTL_ERROR_DATA;
   assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
   memory_images_init(&f->val, 0, 2);
@@ -238,19 +238,10 @@ static void test_refusals(void **state) {
   free(f);
 }
 
-/* ---- The full mode ------------------------------------------------------------------------ */
-
-static fixture *make_full(void) {
-  fixture *f = make(true);
-  f->options.mode = TINYTL_SEARCH_FULL;
-  f->options.train.epochs = 2;
-  return f;
-}
-
 /* A batch of all of them was waited for. */
 static void test_adapts_to_few_pictures_of_which_one_is_unreadable(void **state) {
   (void)state;
-  fixture *f = make_full();
+  fixture *f = make(true);
   memory_images_init(&f->train, 4, 1);
   f->train.answer[2] = TINYTL_ERROR_DATA;
   free(search(f).bytes);
@@ -262,7 +253,7 @@ static void test_adapts_to_few_pictures_of_which_one_is_unreadable(void **state)
 
 /* The choice meets the limits, has a classifier of the pictures' classes, and finalists, which a
  * predictor knows, were measured beside the candidates. */
-static void check_full(const fixture *f, const sink *file) {
+static void check_choice(const fixture *f, const sink *file) {
   tinytl_backbone *backbone = NULL;
   tinytl_backbone_info info;
   assert_int_equal(tinytl_backbone_open(file->bytes, file->nbytes, "chosen", &backbone, NULL),
@@ -296,38 +287,29 @@ static void note_state(void *context, const tinytl_search_state *state) {
                    TINYTL_OK);
 }
 
-static bool read_state(void *context, uint64_t offset, void *bytes, size_t nbytes) {
-  const sink *from = context;
-  memcpy(bytes, from->bytes + offset, nbytes);
-  return true;
-}
-
-static void check_going_on(tinytl_search_mode mode) {
-  fixture *made = make_full();
+static void test_goes_on(void **state) {
+  (void)state;
+  fixture *made = make(true);
   saved *s = calloc(1, sizeof *s);
   s->f = *made;
   memory_images_init(&s->f.train, TRAIN, 1);
   memory_images_init(&s->f.val, VAL, 2);
   s->f.train.answer[7] = s->f.val.answer[3] = TINYTL_ERROR_DATA;
-  s->f.options.mode = mode;
   s->f.options.train.context = s;
   s->f.options.save = note_state;
   s->f.options.train.save_seconds = 0;
-  if (mode == TINYTL_SEARCH_FULL) s->f.options.max_macs = 1000 * 1000;
+  s->f.options.max_macs = 1000 * 1000;
   const sink whole = search(&s->f);
-  if (mode == TINYTL_SEARCH_FULL) check_full(&s->f, &whole);
+  check_choice(&s->f, &whole);
   const int n_states = s->n_states;
   assert_true(n_states >= CANDIDATES);
   s->f.options.save = NULL;
   s->f.options.train.n_threads = 2;
-  /* In mode full one state while it adapts; the last ones are as those of mode quick. */
-  const int tried[] = {2, n_states - 2};
-  for (int k = 0; k < (mode == TINYTL_SEARCH_FULL ? 1 : 2); k++) {
+  /* While it adapts, while it measures candidates, and among the finalists. */
+  const int tried[] = {2, n_states - FINALISTS - CANDIDATES / 2, n_states - 2};
+  for (int k = 0; k < 3; k++) {
     const int i = tried[k];
-    const tinytl_source source = {.name = "state",
-                                  .nbytes = s->states[i].nbytes,
-                                  .context = &s->states[i],
-                                  .read = read_state};
+    const tinytl_source source = sink_source(&s->states[i]);
     s->f.options.resume = &source;
     s->f.options.progress = NULL;
     const sink again = search(&s->f);
@@ -337,8 +319,7 @@ static void check_going_on(tinytl_search_mode mode) {
   }
   /* Refusals: other options, other pictures, a damaged file. */
   tinytl_backbone *backbone = NULL;
-  const tinytl_source source = {
-      .name = "state", .nbytes = s->states[0].nbytes, .context = &s->states[0], .read = read_state};
+  const tinytl_source source = sink_source(&s->states[0]);
   s->f.options.resume = &source;
   s->f.options.train.seed = 9;
   assert_int_equal(run(&s->f, &backbone), TINYTL_ERROR_USAGE);
@@ -355,16 +336,6 @@ static void check_going_on(tinytl_search_mode mode) {
   free(made);
 }
 
-static void test_goes_on(void **state) {
-  (void)state;
-  check_going_on(TINYTL_SEARCH_FULL);
-}
-
-static void test_quick_goes_on(void **state) {
-  (void)state;
-  check_going_on(TINYTL_SEARCH_QUICK);
-}
-
 static tinytl_status refuse(void *context, int index, const tinytl_view *view, uint8_t *rgb,
                             tinytl_error *error) {
   (void)context, (void)index, (void)view, (void)rgb;
@@ -376,15 +347,12 @@ static tinytl_status refuse(void *context, int index, const tinytl_view *view, u
 /* There are no statistics of norms then: all features were those of nothing. */
 static void test_no_training_picture(void **state) {
   (void)state;
-  for (int mode = TINYTL_SEARCH_QUICK; mode <= TINYTL_SEARCH_FULL; mode++) {
-    fixture *f = make(false);
-    tinytl_backbone *backbone = NULL;
-    f->options.mode = (tinytl_search_mode)mode;
-    f->train.images.load = refuse;
-    assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
-    assert_non_null(strstr(f->error.message, "training picture"));
-    free(f);
-  }
+  fixture *f = make(false);
+  tinytl_backbone *backbone = NULL;
+  f->train.images.load = refuse;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
+  assert_non_null(strstr(f->error.message, "training picture"));
+  free(f);
 }
 
 /* Found by fuzzing: behind a map that is always 0 weights are of no account, until they are folded.
@@ -403,12 +371,63 @@ static void test_folded_weights_not_finite(void **state) {
   for (int k = 0; k < depthwise->kernel * depthwise->kernel; k++)
     changed.values[shared->params.weight[1] + (size_t)(k * depthwise->out_c)] = 3e38f;
   f->supernet = &changed;
-  assert_int_equal(run(f, &backbone), TINYTL_ERROR_MODEL);
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_DATA);
+  assert_non_null(strstr(f->error.message, "the loss is not finite"));
+  tinytl_measured smallest = {.subnet = tinytl_subnet_smallest(&changed.space)};
+  tinytl_searcher *searcher = NULL;
+  assert_int_equal(tinytl_searcher_create(&changed, &f->train.images, &f->val.images, &f->options,
+                                          TINYTL_METHOD_BIAS, NULL, &searcher, NULL),
+                   TINYTL_OK);
+  assert_int_equal(tinytl_searcher_measure(searcher, &smallest, NULL), TINYTL_OK);
+  assert_int_equal(tinytl_searcher_finish(searcher, &smallest.subnet, &backbone, &f->error),
+                   TINYTL_ERROR_MODEL);
   assert_non_null(
       strstr(f->error.message, "the chosen sub-net, its norms folded: layers.1.weight"));
+  tinytl_searcher_free(searcher);
   free(changed.values);
   free(shared);
   free(f);
+}
+
+/* Where the search's own limit has no room for adapting lite modules it adapts biases alone, and a
+ * search that goes on does too, whatever room it has. */
+static void test_limit_leaves_lite_modules(void **state) {
+  (void)state;
+  fixture *made = make(true);
+  saved *s = calloc(1, sizeof *s);
+  fixture *f = &s->f;
+  *f = *made;
+  memory_images_init(&f->train, TRAIN, 1);
+  memory_images_init(&f->val, VAL, 2);
+  f->options.n_image_sizes = 1;
+  f->options.progress = NULL;
+  free(search(f).bytes);
+  assert_int_equal(f->report.adapted, TINYTL_METHOD_LITE_BIAS);
+  f->options.train.context = s;
+  f->options.train.save_seconds = 0;
+  f->options.save = note_state;
+  tinytl_backbone *backbone = NULL;
+  tinytl_status status = TINYTL_ERROR_MEMORY_LIMIT;
+  for (f->options.search_limit = tinytl_resident_nbytes(); status == TINYTL_ERROR_MEMORY_LIMIT;
+       f->options.search_limit += 100000)
+    status = run(f, &backbone);
+  assert_int_equal(status, TINYTL_OK);
+  assert_int_equal(f->report.adapted, TINYTL_METHOD_BIAS);
+  sink whole = {0};
+  assert_int_equal(tinytl_backbone_write(backbone, sink_write, &whole, NULL), TINYTL_OK);
+  tinytl_backbone_free(backbone);
+  f->options.save = NULL;
+  f->options.search_limit = (size_t)1 << 30;
+  const tinytl_source source = sink_source(&s->states[2]);
+  f->options.resume = &source;
+  const sink again = search(f);
+  sink_assert_same(&again, &whole);
+  assert_int_equal(f->report.adapted, TINYTL_METHOD_BIAS);
+  for (int i = 0; i < s->n_states; i++) free(s->states[i].bytes);
+  free(whole.bytes);
+  free(again.bytes);
+  free(s);
+  free(made);
 }
 
 /* Sizes that a limit leaves out, and sub-nets that do not meet it, are no errors. */
@@ -439,9 +458,9 @@ int main(void) {
       cmocka_unit_test(test_limits),
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_goes_on),
-      cmocka_unit_test(test_quick_goes_on),
       cmocka_unit_test(test_no_training_picture),
       cmocka_unit_test(test_folded_weights_not_finite),
+      cmocka_unit_test(test_limit_leaves_lite_modules),
       cmocka_unit_test(test_error_is_untouched),
   };
   return cmocka_run_group_tests(tests, make_supernets, free_supernets);

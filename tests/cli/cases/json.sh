@@ -37,7 +37,7 @@ tinytl info whole.safetensors --json | same 'info: backbone'
 tinytl pretrain supernet-0.1 -d "$pictures" --image-size 32 --epochs 1 -o super.safetensors -q --json >>events
 of_event 'done' <events | same 'pretrain: done'
 tinytl info super.safetensors --json | same 'info: super-net'
-tinytl search -m super.safetensors -d "$pictures" --candidates 16 --image-sizes 32 -o chosen.safetensors -q --json >events
+tinytl search -m super.safetensors -d "$pictures" --candidates 16 --epochs 1 --image-sizes 32 -o chosen.safetensors -q --json >events
 grep -v '"done"' events | same 'search: candidate'
 of_event 'done' <events | same 'search: candidate' 'search: done'
 
@@ -54,4 +54,4 @@ left() { # COMMAND...: until its first save
 exec 2>/dev/null # the shell tells of the kills
 left tinytl train -d "$pictures" -o no.safetensors --image-size 32 --epochs 10000 | same 'info: checkpoint' 'info: checkpoint of train'
 left tinytl pretrain supernet-0.1 -d "$pictures" --image-size 32 --epochs 1000 -o no.safetensors | same 'info: checkpoint' 'info: checkpoint of pretrain'
-left tinytl search -m super.safetensors -d "$pictures" --mode full --epochs 1000 -o no.safetensors | same 'info: checkpoint' 'info: checkpoint of search'
+left tinytl search -m super.safetensors -d "$pictures" --epochs 1000 -o no.safetensors | same 'info: checkpoint' 'info: checkpoint of search'

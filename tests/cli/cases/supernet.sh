@@ -13,11 +13,11 @@ show $pretrain -o new.safetensors --checkpoint run.ckpt --resume -q --threads 3
 cmp new.safetensors whole.safetensors && echo "the same super-net"
 
 # The sub-net for some pictures; it is adapted as any backbone.
-search="tinytl search -m whole.safetensors -d $fixtures/pictures --candidates 16 --image-sizes 32,48"
+search="tinytl search -m whole.safetensors -d $fixtures/pictures --candidates 16 --epochs 1 --image-sizes 32,48"
 $search -o chosen.safetensors --json -q >events
 grep -c '"front"' events | sed 's/^[1-9][0-9]*$/a front/'
-tail -n 1 events | json_check event candidates backbone
-tinytl info chosen.safetensors --json | json_check architecture image_size classes; tinytl info chosen.safetensors | grep lite | sed "s,[1-9][0-9]*$,N,"
+tail -n 1 events | json_check event adapted backbone
+tinytl info chosen.safetensors --json | json_check architecture classes; tinytl info chosen.safetensors | grep lite | sed "s,[1-9][0-9]*$,N,"
 show tinytl train -m chosen.safetensors -d $fixtures/pictures -o adapter.safetensors $small
 $search -o again.safetensors -q --threads 1 | head -n 1
 cmp again.safetensors chosen.safetensors && echo "the same backbone"
@@ -31,32 +31,31 @@ run tinytl search -m whole.safetensors -d $fixtures/pictures -o no.safetensors -
 rm -f events chosen.safetensors again.safetensors adapter.safetensors
 
 # The bundled super-net.
-show tinytl search -d $fixtures/pictures -o chosen.safetensors --candidates 16 --image-sizes 32,48 -q
+show tinytl search -d $fixtures/pictures -o chosen.safetensors --candidates 16 --epochs 1 --image-sizes 32,48 -q
 tinytl info chosen.safetensors --json | json_check architecture image_size classes | sed 's/ 32 \| 48 / 32 or 48 /'
 rm chosen.safetensors
 
-# The full mode, killed on its way, and its plot.
-full="$search --mode full --epochs 1"
-$full -o chosen.safetensors --plot front.svg --json -q --threads 1 >events
+# Killed on its way, and its plot.
+$search -o chosen.safetensors --plot front.svg --json -q --threads 1 >events
 grep -c '"candidate"\|"front"' events | sed 's/^[1-9][0-9]*$/all that was measured/'
 tail -n 1 events | json_check event backbone
 head -c 4 front.svg && echo " plot"
 tinytl info chosen.safetensors --json | json_check architecture classes
-$full -o again.safetensors --checkpoint run.ckpt --checkpoint-every 0 -q --threads 1 >/dev/null &
+$search -o again.safetensors --checkpoint run.ckpt --checkpoint-every 0 -q --threads 1 >/dev/null &
 pid=$!
 while [ ! -s run.ckpt ] && kill -0 $pid 2>/dev/null; do sleep 0.02; done
 kill -s KILL $pid
 wait $pid 2>/dev/null
-run $full -o again.safetensors --checkpoint run.ckpt --resume -q --candidates 17 | sed 's/{.*/.../'
-run $full -o again.safetensors --checkpoint run.ckpt --resume -q --image-sizes 32
-$full -o again.safetensors --checkpoint run.ckpt --resume -q --threads 2 >/dev/null
+run $search -o again.safetensors --checkpoint run.ckpt --resume -q --candidates 17 | sed 's/{.*/.../'
+run $search -o again.safetensors --checkpoint run.ckpt --resume -q --image-sizes 32
+$search -o again.safetensors --checkpoint run.ckpt --resume -q --threads 2 >/dev/null
 cmp again.safetensors chosen.safetensors && echo "the same backbone"
 # Of five pictures a class it holds two out, as train does, not a fifth: train would validate on what it has trained on.
-$full -o again.safetensors --val-split 0.4 -q >/dev/null
+$search -o again.safetensors --val-split 0.4 -q >/dev/null
 cmp again.safetensors chosen.safetensors && echo "the same backbone"
-$full -o again.safetensors --val-split 0.2 -q >/dev/null
+$search -o again.safetensors --val-split 0.2 -q >/dev/null
 cmp -s again.safetensors chosen.safetensors || echo "another one"
-$full -o again.safetensors --checkpoint run.ckpt --checkpoint-every 0 -q >/dev/null 2>&1 &
+$search -o again.safetensors --checkpoint run.ckpt --checkpoint-every 0 -q >/dev/null 2>&1 &
 pid=$!
 while [ ! -s run.ckpt ] && kill -0 $pid 2>/dev/null; do sleep 0.02; done
 kill -s TERM $pid
