@@ -27,7 +27,7 @@ size_t tinytl_accuracy_predictor_nbytes(void);
 /* memory: as many bytes, aligned to 64, borrowed as long as the predictor is used. */
 tinytl_accuracy_predictor tinytl_accuracy_predictor_place(void *memory);
 
-/* To subnets [n] and their scores [n], n at least 1. */
+/* To subnets [n] and their scores [n]; n 0: it predicts 0. */
 void tinytl_accuracy_predictor_fit(tinytl_accuracy_predictor *p,
                                    const tinytl_subnet *const *subnets, const float *scores, int n);
 float tinytl_accuracy_predictor_run(const tinytl_accuracy_predictor *p,

@@ -32,7 +32,7 @@ typedef struct evolution {
 
 /* ---- The predictor ------------------------------------------------------------------------ */
 
-/* Of sub-nets and scores the FOLDS-th part from `fold` on, in steps of FOLDS, or all but it. */
+/* Of sub-nets and scores every FOLDS-th, from `fold` on, or all but these. */
 static int take(const tinytl_measured *measured, int n, int fold, bool in_fold,
                 const tinytl_subnet **subnets, float *scores) {
   int count = 0;
@@ -65,7 +65,7 @@ static tinytl_status fit_predictor(evolution *e, tinytl_measured *measured, int 
   const bool has_room = subnets && scores;
   if (has_room) {
     *tau = cross_validate(e, measured, n, subnets, scores, scores + n);
-    take(measured, n, FOLDS, false, subnets, scores);
+    take(measured, n, FOLDS, false, subnets, scores); /* all: there is no such fold */
     tinytl_accuracy_predictor_fit(&e->predictor, subnets, scores, n);
     for (int i = 0; i < n; i++)
       measured[i].predicted = tinytl_accuracy_predictor_run(&e->predictor, subnets[i]);

@@ -112,11 +112,30 @@ static size_t load_nbytes(const tinytl_searcher *s) {
   return nbytes;
 }
 
-/* What lies outside of the block. At the end the backbone, in 8 bits and so less than the values,
- * takes the place of the work. */
+/* Of the largest sub-net: weights in 8 bits with a scale and a bias a channel, lite modules as
+ * floats. */
+static size_t backbone_nbytes(const tinytl_searcher *s) {
+  tinytl_arch arch = s->shared.arch;
+  size_t n_bytes = 0, n_floats = 0;
+  arch.n_classes = s->train->n_classes;
+  const tinytl_layer classifier = tinytl_classifier_layer(&arch);
+  for (int i = 0; i <= arch.n_layers; i++) {
+    const tinytl_layer *layer = i < arch.n_layers ? &arch.layers[i] : &classifier;
+    n_bytes += tinytl_layer_n_weights(layer);
+    n_floats += 2 * (size_t)layer->out_c;
+  }
+  for (int m = 0; m < arch.n_lite; m++) {
+    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+    tinytl_lite_tensors(&arch.lite[m], tensors);
+    for (int t = 0; t < TINYTL_LITE_TENSORS; t++) n_floats += tensors[t].n;
+  }
+  return n_bytes + n_floats * sizeof(float);
+}
+
+/* What lies outside of the block. At the end the backbone takes the place of the work. */
 static size_t other_nbytes(const tinytl_searcher *s) {
   const int n_threads = tinytl_n_threads(s->options->train.n_threads);
-  const size_t backbone = s->shared.params.n * sizeof(float);
+  const size_t backbone = backbone_nbytes(s);
   return sizeof *s + load_nbytes(s) + (size_t)(n_threads + 1) * TINYTL_STACK_NBYTES + HEAP_NBYTES +
          (size_t)s->options->candidates * sizeof(tinytl_measured) +
          tinytl_adaptation_heap_nbytes(s) +

@@ -191,8 +191,11 @@ static void test_limits(void **state) {
   f->options.max_macs = (smallest->macs + largest->macs) / 2;
   free(search(f).bytes);
   for (int i = 0; i < f->n_measured; i++) assert_true(f->measured[i].macs <= f->options.max_macs);
+  f->options.max_macs = smallest->macs;
+  free(search(f).bytes);
+  assert_int_equal(f->n_measured, 1);
   tinytl_backbone *backbone = NULL;
-  f->options.max_macs = smallest->macs / 2;
+  f->options.max_macs = f->measured[0].macs / 2;
   assert_int_equal(run(f, &backbone), TINYTL_ERROR_MEMORY_LIMIT);
   assert_non_null(strstr(f->error.message, "the smallest one, of 12 blocks at 32 px"));
   f->options.max_macs = 0;
