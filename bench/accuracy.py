@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,25 +31,34 @@ PREDICT_BATCH = 250      # pictures a call
 
 
 class Cache:
-    """Results by key, each kept on disk as soon as it is there."""
+    """Results by program and run, each kept on disk as soon as it is there."""
 
-    def __init__(self, path, binary):
-        self.path, self.binary, self.lock, self.results = path, binary, threading.Lock(), {}
+    def __init__(self, path, binary, any_program):
+        self.path, self.binary, self.any_program = path, binary, any_program
+        self.lock, self.results = threading.Lock(), {}
         if path.exists():
             for line in path.read_text(encoding='utf-8').splitlines():
                 record = json.loads(line)
-                self.results[record['key']] = record['result']
+                self.add(*record['key'].split(' ', maxsplit=1), record['result'])
 
-    def key(self, name):
-        return f'{self.binary} {name}'
+    def add(self, binary, name, result):
+        """What was added last comes last."""
+        programs = self.results.setdefault(name, {})
+        programs.pop(binary, None)
+        programs[binary] = result
 
-    def get(self, name):
-        return self.results.get(self.key(name))
+    def find(self, name):
+        """The program that made a run, this one or, where that is asked for, the last other one,
+        and its result; None: there is none."""
+        programs = self.results.get(name, {})
+        if self.binary in programs:
+            return self.binary, programs[self.binary]
+        return list(programs.items())[-1] if programs and self.any_program else None
 
     def put(self, name, result):
         with self.lock, open(self.path, 'a', encoding='utf-8') as file:
-            self.results[self.key(name)] = result
-            file.write(json.dumps({'key': self.key(name), 'result': result}) + '\n')
+            self.add(self.binary, name, result)
+            file.write(json.dumps({'key': f'{self.binary} {name}', 'result': result}) + '\n')
 
 
 def few(source, target, shots, seed):
@@ -157,7 +167,7 @@ def wanted_runs(args):
 
 def measure(args, runs, cache):
     """Makes the runs that the cache does not have; those as a user starts them alone, first."""
-    missing = {name: run for name, run in runs.items() if cache.get(name) is None}
+    missing = {name: run for name, run in runs.items() if not cache.find(name)}
     if not missing:
         return
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(args.jobs) as pool:
@@ -204,18 +214,22 @@ def main():
     parser.add_argument('--python', help='interpreter with PyTorch and Pillow, for the cross-check')
     parser.add_argument('--cache', type=Path, metavar='JSONL',
                         help='results so far (default: accuracy.jsonl beside the program)')
+    parser.add_argument('--any-program', action='store_true',
+                        help='take runs that the cache has of other programs, and name these')
     parser.add_argument('--out', type=Path, help='Markdown file (default: standard output)')
     args = parser.parse_args()
 
     binary = hashlib.sha256(args.tinytl.read_bytes()).hexdigest()
-    cache = Cache(args.cache or args.tinytl.with_name('accuracy.jsonl'), binary)
+    cache = Cache(args.cache or args.tinytl.with_name('accuracy.jsonl'), binary, args.any_program)
     runs = wanted_runs(args)
     if not args.no_runs:
         measure(args, runs, cache)
 
-    results = {run: result for name, run in runs.items() if (result := cache.get(name))}
+    found = {name: made for name in runs if (made := cache.find(name))}
+    results = {runs[name]: result for name, (_, result) in found.items()}
+    programs = Counter(binary for binary, _ in found.values())
     text = report.accuracy(results, args.seeds, {
-        **machine(args.tinytl), 'sha256': binary, 'runs': len(results), 'wanted': len(runs),
+        **machine(args.tinytl), 'programs': programs, 'runs': len(results), 'wanted': len(runs),
         'torch': torch_version(args.python) if args.python else '',
         'command': f'bench/accuracy.py --seeds {" ".join(map(str, args.seeds))} --jobs {args.jobs} '
                    f'--threads {args.threads}' + (f" --only '{args.only}'" if args.only else '')})

@@ -296,7 +296,9 @@ def accuracy(results, seeds, info):
     sets = [f'{one}:' for one in SETS]
     sections = [
         '# Results\n', 'Made by `bench/accuracy.py`; see `bench/README.md`.\n',
-        machine_lines(info) + f'- SHA-256 of the program: `{info["sha256"]}`\n'
+        machine_lines(info)
+        + ''.join(f'- SHA-256 of the program of {n} runs: `{sha256}`\n'
+                  for sha256, n in info['programs'].most_common()) +
         f'- Command: `{info["command"]}`\n'
         f'- Runs: {info["runs"]} of {info["wanted"]}; a cell without a figure was not run\n',
         '## Figures to reach\n', table(['', 'wanted:', 'measured:', 'met'],
