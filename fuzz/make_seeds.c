@@ -228,18 +228,11 @@ static void put_folded(const char *kind, const char *name, const sink *file) {
   put_sink(kind, name, &folded);
 }
 
-/* States of the beginning, the middle and the end. */
-static void put_states(const supernet_run *run, const char *kind, const char *name, bool folded) {
-  FUZZ_EXPECT(run->n_saves >= 3 && run->n_saves <= SUPERNET_SAVES);
-  const int chosen[] = {0, run->n_saves / 2, run->n_saves - 1};
-  for (int i = 0; i < 3; i++) {
-    const sink *state = &run->saves[chosen[i]];
+static void put_states(const supernet_run *run, const char *kind, const char *name) {
+  for (int i = 0; i < SUPERNET_STATES; i++) {
     char file[64];
     snprintf(file, sizeof file, "%s.%d", name, i);
-    if (folded)
-      put_folded(kind, file, state);
-    else
-      put(kind, file, state->bytes, state->nbytes);
+    put_folded(kind, file, supernet_run_state(run, i));
   }
 }
 
@@ -252,7 +245,7 @@ static void make_supernets(void) {
   run->n_saves = 0;
   run->search.train.save_seconds = 0;
   FUZZ_EXPECT(supernet_run_search(run, net, NULL, &file) == TINYTL_OK);
-  put_states(run, "search", "search", false);
+  put_states(run, "search", "search");
   free(file.bytes);
   tinytl_supernet_free(net);
   run->pretrain.weights = TINYTL_WEIGHTS_F32;
@@ -266,7 +259,7 @@ static void make_supernets(void) {
     run->n_saves = 0;
     FUZZ_EXPECT(supernet_run_pretrain(run, i ? "mobilenet-v2-0.1" : "supernet-0.1", NULL, &file) ==
                 TINYTL_OK);
-    put_states(run, "pretrain", i ? "backbone" : "supernet", true);
+    put_states(run, "pretrain", i ? "backbone" : "supernet");
     free(file.bytes);
   }
   supernet_run_free(run);

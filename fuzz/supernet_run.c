@@ -115,6 +115,11 @@ tinytl_status supernet_run_search(supernet_run *run, const tinytl_supernet *supe
   return status;
 }
 
+const sink *supernet_run_state(const supernet_run *run, int i) {
+  FUZZ_EXPECT(run->n_saves >= SUPERNET_STATES && run->n_saves <= SUPERNET_SAVES);
+  return &run->saves[i * (run->n_saves - 1) / (SUPERNET_STATES - 1)];
+}
+
 tinytl_supernet *supernet_run_net(supernet_run *run, bool with_lite, sink *file) {
   tinytl_supernet *net = NULL;
   run->pretrain.lite = with_lite;

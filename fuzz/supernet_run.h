@@ -32,6 +32,11 @@ tinytl_status supernet_run_pretrain(supernet_run *run, const char *architecture,
 tinytl_status supernet_run_search(supernet_run *run, const tinytl_supernet *supernet,
                                   const sink *from, sink *made);
 
+enum { SUPERNET_STATES = 3 };
+/* Of the states that the last run saved the first, the middle and the last one: i below
+ * SUPERNET_STATES. All must be there still. */
+const sink *supernet_run_state(const supernet_run *run, int i);
+
 /* The super-net that pre-training makes; the caller frees it. */
 tinytl_supernet *supernet_run_net(supernet_run *run, bool with_lite, sink *file);
 
