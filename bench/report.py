@@ -63,7 +63,7 @@ runs with `--no-mirror`, since left and right differ in traffic signs, but for `
 find that out. The backbones are imported with int8 weights. *Mean* is over the sets that were run.
 *MB* is the largest measured resident memory of the whole process over these runs, *planned* what
 the program promised before, beyond what the process holds at its start; `last` and `auto` keep
-features of every picture there. *Seconds* are of a whole `train` run, the mean over the sets,
+features of every picture there. *Seconds* are of a whole `train` run, of the fastest seed, the mean over the sets,
 decoding and validation included, with as many runs at a time and threads a run as the command
 above says.
 """
@@ -111,9 +111,10 @@ def machine_lines(info):
 class Average(NamedTuple):
     """A cell over its seeds."""
     cell: Cell
-    top1: list  # %
+    seeds: list  # that were run
+    top1: list   # %, of each
     images: int  # of the test
-    seconds: float
+    seconds: float  # of the fastest
     planned: float  # MB
     peak: float
     ece: float  # points
@@ -124,11 +125,12 @@ def averages(results, seeds):
     """Of every cell that was run."""
     found = {}
     for cell in CELLS:
-        runs = [results[run] for seed in seeds if (run := ('transfer', (cell, seed))) in results]
+        run_seeds = [seed for seed in seeds if ('transfer', (cell, seed)) in results]
+        runs = [results['transfer', (cell, seed)] for seed in run_seeds]
         if runs:
             found[cell] = Average(
-                cell, [100 * run['eval']['top1'] for run in runs], runs[0]['eval']['images'],
-                mean(run['train']['seconds'] for run in runs),
+                cell, run_seeds, [100 * run['eval']['top1'] for run in runs], runs[0]['eval']['images'],
+                min(run['train']['seconds'] for run in runs),
                 max(run['train']['planned_bytes'] for run in runs) / 1e6,
                 max(run['train']['peak_rss_bytes'] for run in runs) / 1e6,
                 *(100 * mean(run['eval'][key] for run in runs)
@@ -205,10 +207,18 @@ def noise(one, other):
                for x in (one, other)) ** 0.5
 
 
+def difference(one, other):
+    """Points by which one is above the other, over the seeds of both; None: they share none."""
+    both = [top1 - other.top1[other.seeds.index(seed)]
+            for seed, top1 in zip(one.seeds, one.top1) if seed in other.seeds]
+    return mean(both) if both else None
+
+
 def against_full(found):
-    both = pairs(found, 'lite+bias', 'full')
+    both = [(one, full) for one, full in pairs(found, 'lite+bias', 'full')
+            if difference(one, full) is not None]
     if both:
-        gain = mean(mean(one.top1) - mean(full.top1) for one, full in both)
+        gain = mean(difference(one, full) for one, full in both)
         shares = [one.peak / full.peak for one, full in both]
         planned = max(one.planned / full.planned for one, full in both)
         yield [f'`lite+bias` against `full`, mean of {len(both)} cells, points',
