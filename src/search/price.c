@@ -69,17 +69,24 @@ static tinytl_status count_macs(tinytl_pricer *pricer, const tinytl_subnet *subn
   return status;
 }
 
-tinytl_status tinytl_price_meets(tinytl_pricer *pricer, const tinytl_subnet *subnet, bool *meets,
-                                 tinytl_error *error) {
+/* Work is counted at once, while a plan lays a whole program out. */
+static tinytl_status meets_max_macs(tinytl_pricer *pricer, const tinytl_subnet *subnet, bool *meets,
+                                    tinytl_error *error) {
   const uint64_t most = pricer->options->max_macs;
   uint64_t macs = 0;
-  tinytl_plan plan;
-  if (pricer->options->train.memory_limit) return tinytl_price(pricer, subnet, &plan, meets, error);
   *meets = true;
   if (most == 0) return TINYTL_OK;
   TINYTL_TRY(count_macs(pricer, subnet, &macs, error));
   *meets = macs <= most;
   return TINYTL_OK;
+}
+
+tinytl_status tinytl_price_meets(tinytl_pricer *pricer, const tinytl_subnet *subnet, bool *meets,
+                                 tinytl_error *error) {
+  tinytl_plan plan;
+  TINYTL_TRY(meets_max_macs(pricer, subnet, meets, error));
+  if (!*meets || !pricer->options->train.memory_limit) return TINYTL_OK;
+  return tinytl_price(pricer, subnet, &plan, meets, error);
 }
 
 tinytl_status tinytl_price_check_limits(tinytl_pricer *pricer, tinytl_error *error) {
@@ -101,10 +108,12 @@ tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, const tinytl_subnet *sm
                                   tinytl_error *error) {
   bool meets;
   for (int tenths = 1; tenths <= 11; tenths++) { /* the tenth change takes all that is left */
-    if (plan)
-      TINYTL_TRY(tinytl_price(pricer, subnet, plan, &meets, error));
-    else
+    if (plan) {
+      TINYTL_TRY(meets_max_macs(pricer, subnet, &meets, error));
+      if (meets) TINYTL_TRY(tinytl_price(pricer, subnet, plan, &meets, error));
+    } else {
       TINYTL_TRY(tinytl_price_meets(pricer, subnet, &meets, error));
+    }
     if (meets) return TINYTL_OK;
     tinytl_genes_take(subnet, smallest, (float)tenths / 10, rng);
   }

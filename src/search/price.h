@@ -21,14 +21,15 @@ void tinytl_pricer_clear(tinytl_pricer *pricer);
  * pictures, the held-out ones too. Error: INTERRUPTED. */
 tinytl_status tinytl_price(tinytl_pricer *pricer, const tinytl_subnet *subnet, tinytl_plan *plan,
                            bool *meets, tinytl_error *error);
-/* The same alone. Where there is no memory limit, work is counted and nothing planned. */
+/* The same alone. Nothing is planned where work is too much, or there is no memory limit. */
 tinytl_status tinytl_price_meets(tinytl_pricer *pricer, const tinytl_subnet *subnet, bool *meets,
                                  tinytl_error *error);
 /* The smallest sub-net, at the smallest size of the picture, must meet the limits, or none does:
  * MEMORY_LIMIT. */
 tinytl_status tinytl_price_check_limits(tinytl_pricer *pricer, tinytl_error *error);
-/* Makes ever more genes those of `smallest`, which meets the limits, until the sub-net does. plan
- * may be NULL. Error: MEMORY_LIMIT, `smallest` does not. */
+/* Makes ever more genes those of `smallest`, which meets the limits, until the sub-net does. *plan
+ * (may be NULL) is that of the sub-net that does. Errors: MEMORY_LIMIT, `smallest` does not;
+ * INTERRUPTED. */
 tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, const tinytl_subnet *smallest,
                                   tinytl_rng *rng, tinytl_subnet *subnet, tinytl_plan *plan,
                                   tinytl_error *error);

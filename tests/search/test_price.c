@@ -90,6 +90,26 @@ static void test_shrinking_ends(void **state) {
   tinytl_pricer_clear(&f.pricer);
 }
 
+/* With both limits too: most sub-nets that are drawn fail by their work. */
+static void test_plans_none_whose_work_is_too_much(void **state) {
+  (void)state;
+  fixture f;
+  bool meets;
+  const volatile int stop = 1;
+  make(&f);
+  const tinytl_plan largest_plan = price(&f, &meets);
+  const tinytl_subnet largest = tinytl_subnet_largest(&f.supernet.space);
+  f.options.train.memory_limit = 1000000000;
+  f.options.max_macs = largest_plan.macs;
+  assert_int_equal(tinytl_price_meets(&f.pricer, &largest, &meets, NULL), TINYTL_OK);
+  assert_true(meets);
+  f.options.max_macs--;
+  f.options.train.stop = &stop; /* a plan is not begun */
+  assert_int_equal(tinytl_price_meets(&f.pricer, &largest, &meets, NULL), TINYTL_OK);
+  assert_false(meets);
+  tinytl_pricer_clear(&f.pricer);
+}
+
 static void test_stops(void **state) {
   (void)state;
   fixture f;
@@ -106,6 +126,7 @@ static void test_stops(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_counts_the_pictures_that_there_are),
                                      cmocka_unit_test(test_shrinking_ends),
+                                     cmocka_unit_test(test_plans_none_whose_work_is_too_much),
                                      cmocka_unit_test(test_stops)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
