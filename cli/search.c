@@ -217,7 +217,11 @@ static void print_done(const search_arguments *args, const tinytl_search_report 
   printf("adapted     %s\n", report->adapted == TINYTL_METHOD_LITE_BIAS
                                  ? "biases, lite modules and classifier"
                                  : "biases and classifier");
-  printf("predictor   Kendall's tau %.2f on sub-nets that it had not seen\n", (double)report->tau);
+  if (isnan(report->tau))
+    printf("predictor   of too few sub-nets to tell how well it ranks others\n");
+  else
+    printf("predictor   Kendall's tau %.2f on sub-nets that it had not seen\n",
+           (double)report->tau);
   printf("memory      of the search: %.1f MB planned, %.1f MB held before; measured peak %.1f MB\n",
          (double)report->planned_bytes / 1e6, (double)report->search_base_bytes / 1e6,
          (double)cli_peak_rss() / 1e6);

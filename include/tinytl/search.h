@@ -68,7 +68,7 @@ typedef struct tinytl_search_report {
   int candidates;        /* measured; fewer than asked for where there are no more */
   tinytl_method adapted; /* BIAS, or with lite modules LITE_BIAS; the classifier always */
   float tau; /* Kendall's, of predicted and measured scores of a fifth of the candidates that a
-                predictor had not seen, the mean over the fifths */
+                predictor had not seen, the mean over the fifths; NAN: of five or fewer */
   size_t planned_bytes, search_base_bytes; /* what the search takes; what the process held before */
   double seconds;
 } tinytl_search_report;

@@ -1,5 +1,6 @@
 /* Evolution by a predictor (after Real et al., "Regularized Evolution", 2019, and Cai et al.,
  * "Once-for-All", 2020). */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,11 +45,14 @@ static int take(const tinytl_measured *measured, int n, int fold, bool in_fold,
   return count;
 }
 
-/* Kendall's tau of a fold by a predictor that has seen the others, the mean over the folds. */
+/* Kendall's tau of a fold by a predictor that has seen the others, the mean over the folds. NAN:
+ * none of them has two sub-nets to rank. */
 static float cross_validate(evolution *e, const tinytl_measured *measured, int n,
                             const tinytl_subnet **subnets, float *scores, float *predicted) {
+  const int n_folds = tinytl_min(FOLDS, n - FOLDS); /* that have two or more */
   float sum = 0;
-  for (int fold = 0; fold < FOLDS; fold++) {
+  if (n_folds <= 0) return NAN;
+  for (int fold = 0; fold < n_folds; fold++) {
     const int n_seen = take(measured, n, fold, false, subnets, scores);
     tinytl_accuracy_predictor_fit(&e->predictor, subnets, scores, n_seen);
     const int n_unseen = take(measured, n, fold, true, subnets, scores);
@@ -56,7 +60,7 @@ static float cross_validate(evolution *e, const tinytl_measured *measured, int n
       predicted[i] = tinytl_accuracy_predictor_run(&e->predictor, subnets[i]);
     sum += tinytl_kendall_tau(scores, predicted, n_unseen);
   }
-  return sum / FOLDS;
+  return sum / (float)n_folds;
 }
 
 static tinytl_status fit_predictor(evolution *e, tinytl_measured *measured, int n, float *tau) {

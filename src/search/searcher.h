@@ -164,7 +164,8 @@ enum { TINYTL_FINALISTS = 10 };
 
 /* Fits a predictor to measured [n], whose `predicted` it sets, and breeds from them by it. Fills
  * finalists [TINYTL_FINALISTS], best first, with sub-nets that meet the limits, and *tau with how
- * one fitted to four fifths ranks the others, the mean over the fifths. Errors: INTERRUPTED. */
+ * one fitted to four fifths ranks the others, the mean over the fifths (NAN: n is 5 or less).
+ * Errors: INTERRUPTED. */
 tinytl_status tinytl_searcher_evolve(tinytl_searcher *s, tinytl_pricer *pricer,
                                      tinytl_measured *measured, int n, tinytl_measured *finalists,
                                      int *n_finalists, float *tau, tinytl_error *error);
