@@ -2,7 +2,7 @@
 """What a search in a super-net gains: the figures of docs/supernet.md, as Markdown.
 
     bench/supernet.py SUPERNET DIR [--method lite+bias] [--share 0.5] [--random 5] [--epochs N]
-                      [--no-mirror]
+                      [--candidates N] [--no-mirror] [--seed 0]
 
 Every sub-net is adapted with 'train' under the same limit, but for the largest, which has none, and
 evaluated on DIR/test, or where there is none on the pictures that 'train' holds back: the search's
