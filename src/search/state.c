@@ -20,6 +20,7 @@ static char *print_run(const tinytl_supernet *supernet, const tinytl_search_opti
   tinytl_json_put_string(&json, "supernet", sha256);
   tinytl_json_put_whole(&json, "seed", train->seed);
   tinytl_json_put_whole(&json, "memory_limit", train->memory_limit);
+  tinytl_json_put_whole(&json, "search_limit", options->search_limit); /* of pictures, too */
   tinytl_json_put_whole(&json, "max_macs", options->max_macs);
   tinytl_json_put_int(&json, "threads", is_limited ? n_threads : 0); /* their stacks are priced */
   tinytl_json_put_int(&json, "spills", train->spill_dir != NULL);
