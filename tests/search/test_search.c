@@ -13,7 +13,7 @@
 #include "support/saved_run.h"
 #include "train/plan.h"
 
-enum { TRAIN = 45, VAL = 24, CANDIDATES = 20, FINALISTS = 10 };
+enum { TRAIN = 45, VAL = 24, CANDIDATES = 16, FINALISTS = 10 };
 
 typedef struct fixture {
   memory_images train, val;
@@ -72,7 +72,7 @@ static fixture *make(bool with_lite) {
   f->supernet = supernets[with_lite];
   tinytl_search_options_init(&f->options);
   f->options.candidates = CANDIDATES;
-  f->options.train.epochs = 2;
+  f->options.train.epochs = 1;
   f->options.image_sizes[f->options.n_image_sizes++] = 32;
   f->options.image_sizes[f->options.n_image_sizes++] = 40;
   f->options.progress = note_measured;
