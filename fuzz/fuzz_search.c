@@ -3,10 +3,8 @@
 #include "fuzz.h"
 #include "supernet_run.h"
 
-enum { LIKE = SUPERNET_STATES };
-
 /* States of a search of this super-net. */
-static void make_like(supernet_run *run, const tinytl_supernet *net, sink like[LIKE]) {
+static void make_like(supernet_run *run, const tinytl_supernet *net, sink like[SUPERNET_STATES]) {
   const double save_seconds = run->search.train.save_seconds;
   sink made;
   run->search.train.save_seconds = 0;
@@ -14,7 +12,7 @@ static void make_like(supernet_run *run, const tinytl_supernet *net, sink like[L
   FUZZ_EXPECT(supernet_run_search(run, net, NULL, &made) == TINYTL_OK);
   run->search.train.save_seconds = save_seconds;
   free(made.bytes);
-  for (int i = 0; i < LIKE; i++) {
+  for (int i = 0; i < SUPERNET_STATES; i++) {
     const sink *state = supernet_run_state(run, i);
     FUZZ_EXPECT(sink_write(&like[i], state->bytes, state->nbytes));
   }
@@ -27,9 +25,9 @@ static size_t n_alike(const uint8_t *data, size_t nbytes, const sink *file) {
 }
 
 /* Numbers are laid out as in the state whose header is most alike. */
-static const sink *choose(const uint8_t *data, size_t nbytes, const sink like[LIKE]) {
+static const sink *choose(const uint8_t *data, size_t nbytes, const sink like[SUPERNET_STATES]) {
   const sink *best = &like[0];
-  for (int i = 1; i < LIKE; i++)
+  for (int i = 1; i < SUPERNET_STATES; i++)
     if (n_alike(data, nbytes, &like[i]) > n_alike(data, nbytes, best)) best = &like[i];
   return best;
 }
@@ -37,7 +35,7 @@ static const sink *choose(const uint8_t *data, size_t nbytes, const sink like[LI
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
   static supernet_run *run;
   static tinytl_supernet *net;
-  static sink like[LIKE];
+  static sink like[SUPERNET_STATES];
   sink file = {0}, made;
   if (!net) {
     run = supernet_run_make();

@@ -81,12 +81,18 @@ static tinytl_status meets_max_macs(tinytl_pricer *pricer, const tinytl_subnet *
   return TINYTL_OK;
 }
 
+/* plan may be NULL. */
+static tinytl_status price(tinytl_pricer *pricer, const tinytl_subnet *subnet, tinytl_plan *plan,
+                           bool *meets, tinytl_error *error) {
+  tinytl_plan unused;
+  TINYTL_TRY(meets_max_macs(pricer, subnet, meets, error));
+  if (!*meets || (!plan && !pricer->options->train.memory_limit)) return TINYTL_OK;
+  return tinytl_price(pricer, subnet, plan ? plan : &unused, meets, error);
+}
+
 tinytl_status tinytl_price_meets(tinytl_pricer *pricer, const tinytl_subnet *subnet, bool *meets,
                                  tinytl_error *error) {
-  tinytl_plan plan;
-  TINYTL_TRY(meets_max_macs(pricer, subnet, meets, error));
-  if (!*meets || !pricer->options->train.memory_limit) return TINYTL_OK;
-  return tinytl_price(pricer, subnet, &plan, meets, error);
+  return price(pricer, subnet, NULL, meets, error);
 }
 
 tinytl_status tinytl_price_check_limits(tinytl_pricer *pricer, tinytl_error *error) {
@@ -108,12 +114,7 @@ tinytl_status tinytl_price_shrink(tinytl_pricer *pricer, const tinytl_subnet *sm
                                   tinytl_error *error) {
   bool meets;
   for (int tenths = 1; tenths <= 11; tenths++) { /* the tenth change takes all that is left */
-    if (plan) {
-      TINYTL_TRY(meets_max_macs(pricer, subnet, &meets, error));
-      if (meets) TINYTL_TRY(tinytl_price(pricer, subnet, plan, &meets, error));
-    } else {
-      TINYTL_TRY(tinytl_price_meets(pricer, subnet, &meets, error));
-    }
+    TINYTL_TRY(price(pricer, subnet, plan, &meets, error));
     if (meets) return TINYTL_OK;
     tinytl_genes_take(subnet, smallest, (float)tenths / 10, rng);
   }
