@@ -72,24 +72,61 @@ void tinytl_lite_tensors(const tinytl_lite *lite, tinytl_lite_tensor tensors[TIN
   }
 }
 
+static void count_layer(tinytl_value_count *count, const tinytl_layer *layer, bool i8) {
+  const size_t n = tinytl_layer_n_weights(layer), out_c = (size_t)layer->out_c;
+  count->n_floats += out_c + (i8 ? out_c : n);
+  if (i8) count->n_codes += n;
+}
+
+/* As `stored` has its weights; NULL: all of `type`. */
+static tinytl_value_count count_values(const tinytl_arch *arch, const tinytl_backbone *stored,
+                                       tinytl_weights type, bool classifier) {
+  const bool i8 = type == TINYTL_WEIGHTS_INT8;
+  tinytl_value_count count = {0};
+  for (int i = 0; i < arch->n_layers; i++)
+    count_layer(&count, &arch->layers[i], stored ? stored->weight[i].i8 != NULL : i8);
+  for (int i = 0; i < arch->n_lite; i++) {
+    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
+    tinytl_lite_tensors(&arch->lite[i], tensors);
+    for (int t = 0; t < TINYTL_LITE_TENSORS; t++) count.n_floats += tensors[t].n;
+  }
+  if (classifier && arch->n_classes > 0) {
+    const tinytl_layer layer = tinytl_classifier_layer(arch);
+    count_layer(&count, &layer, stored ? stored->classifier.i8 != NULL : i8);
+  }
+  if (!tinytl_size_mul(count.n_floats, sizeof(float), &count.nbytes) ||
+      count.nbytes > SIZE_MAX - count.n_codes)
+    count.nbytes = SIZE_MAX;
+  else
+    count.nbytes += count.n_codes;
+  return count;
+}
+
+tinytl_value_count tinytl_arch_count_values(const tinytl_arch *arch, tinytl_weights type) {
+  return count_values(arch, NULL, type, true);
+}
+
+tinytl_value_count tinytl_backbone_count_values(const tinytl_backbone *backbone, bool classifier) {
+  return count_values(&backbone->arch, backbone, backbone->weights_type, classifier);
+}
+
 /* ---- Building ----------------------------------------------------------------------------- */
 
-/* The owned block: floats first, then bytes. With NULL pointers it only counts. */
+/* What is left of the owned block: floats first, then codes. */
 typedef struct storage {
   float *floats;
-  int8_t *bytes;
-  size_t n_floats, n_bytes;
+  int8_t *codes;
 } storage;
 
 static float *take_floats(storage *block, size_t n) {
-  float *taken = block->floats ? block->floats + block->n_floats : NULL;
-  block->n_floats += n;
+  float *taken = block->floats;
+  block->floats += n;
   return taken;
 }
 
-static int8_t *take_bytes(storage *block, size_t n) {
-  int8_t *taken = block->bytes ? block->bytes + block->n_bytes : NULL;
-  block->n_bytes += n;
+static int8_t *take_codes(storage *block, size_t n) {
+  int8_t *taken = block->codes;
+  block->codes += n;
   return taken;
 }
 
@@ -104,10 +141,8 @@ static tinytl_status check_finite(const float *values, size_t n, const char *ten
 
 static tinytl_status copy_floats(storage *block, const float *from, size_t n, const char *tensor,
                                  const float **to, tinytl_error *error) {
-  float *copy = take_floats(block, n);
-  if (!copy) return TINYTL_OK;
   TINYTL_TRY(check_finite(from, n, tensor, error));
-  *to = memcpy(copy, from, n * sizeof *copy);
+  *to = memcpy(take_floats(block, n), from, n * sizeof *from);
   return TINYTL_OK;
 }
 
@@ -131,9 +166,8 @@ static tinytl_status copy_weight(storage *block, const tinytl_layer *layer,
     f32 = take_floats(block, shape.n);
   } else {
     scale = take_floats(block, (size_t)shape.out_c);
-    i8 = take_bytes(block, shape.n);
+    i8 = take_codes(block, shape.n);
   }
-  if (!f32 && !scale) return TINYTL_OK;
   if (from->f32)
     TINYTL_TRY(check_finite(from->f32, shape.n, tensor, error));
   else
@@ -167,7 +201,6 @@ static tinytl_status copy_lite(storage *block, const tinytl_lite *lite,
   return TINYTL_OK;
 }
 
-/* Counts (block without pointers) or copies every value. */
 static tinytl_status copy_values(storage *block, const tinytl_backbone *from, tinytl_weights type,
                                  tinytl_backbone *to, tinytl_error *error) {
   const tinytl_arch *arch = &from->arch;
@@ -214,18 +247,12 @@ static tinytl_status build(tinytl_backbone *to, const tinytl_backbone *from, tin
       tinytl_strings_copy((const char *const *)from->labels, from->n_labels, &to->labels, error));
   to->n_labels = from->n_labels;
 
-  storage block = {0};
-  TINYTL_TRY(copy_values(&block, from, type, to, error));
-  size_t nbytes;
-  if (!tinytl_size_mul(block.n_floats, sizeof *block.floats, &nbytes) ||
-      nbytes > SIZE_MAX - block.n_bytes)
-    return tinytl_fail_memory(error, SIZE_MAX);
-  nbytes += block.n_bytes;
+  const tinytl_value_count count = tinytl_arch_count_values(&to->arch, type);
   /* NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): there is a classifier at least */
-  to->storage = malloc(nbytes);
-  if (!to->storage) return tinytl_fail_memory(error, nbytes);
-  block =
-      (storage){.floats = to->storage, .bytes = (int8_t *)((float *)to->storage + block.n_floats)};
+  to->storage = malloc(count.nbytes);
+  if (!to->storage) return tinytl_fail_memory(error, count.nbytes);
+  float *floats = to->storage;
+  storage block = {.floats = floats, .codes = (int8_t *)(floats + count.n_floats)};
   TINYTL_TRY(copy_values(&block, from, type, to, error));
   return set_sha256(to, error);
 }
@@ -253,43 +280,23 @@ void tinytl_backbone_free(tinytl_backbone *backbone) {
 
 /* ---- Description -------------------------------------------------------------------------- */
 
-/* Adds a weight and its bias. */
-static void count_layer(tinytl_backbone_info *info, const tinytl_layer *layer,
-                        const tinytl_weight *weight) {
-  const size_t n = tinytl_layer_n_weights(layer), out_c = (size_t)layer->out_c;
-  info->n_parameters += n + out_c;
-  info->weight_nbytes += out_c * sizeof(float);
-  info->weight_nbytes += weight->i8 ? n + out_c * sizeof(float) : n * sizeof(float);
-}
-
 void tinytl_backbone_describe(const tinytl_backbone *backbone, tinytl_backbone_info *info) {
   const tinytl_arch *arch = &backbone->arch;
-  *info = (tinytl_backbone_info){.architecture = arch->name,
-                                 .source = backbone->source,
-                                 .licence = backbone->licence,
-                                 .weights = backbone->weights_type,
-                                 .image_size = backbone->input.size,
-                                 .n_layers = arch->n_layers,
-                                 .n_blocks = arch->n_blocks,
-                                 .n_features = arch->n_features,
-                                 .n_classes = arch->n_classes,
-                                 .n_lite = arch->n_lite,
-                                 .macs = tinytl_arch_macs(arch, backbone->input.size)};
+  *info = (tinytl_backbone_info){
+      .architecture = arch->name,
+      .source = backbone->source,
+      .licence = backbone->licence,
+      .weights = backbone->weights_type,
+      .image_size = backbone->input.size,
+      .n_layers = arch->n_layers,
+      .n_blocks = arch->n_blocks,
+      .n_features = arch->n_features,
+      .n_classes = arch->n_classes,
+      .n_lite = arch->n_lite,
+      .n_parameters = tinytl_arch_count_values(arch, TINYTL_WEIGHTS_F32).n_floats,
+      .weight_nbytes = tinytl_backbone_count_values(backbone, true).nbytes,
+      .macs = tinytl_arch_macs(arch, backbone->input.size)};
   memcpy(info->sha256, backbone->sha256, sizeof info->sha256);
-  for (int i = 0; i < arch->n_layers; i++)
-    count_layer(info, &arch->layers[i], &backbone->weight[i]);
-  for (int i = 0; i < arch->n_lite; i++) {
-    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
-    tinytl_lite_tensors(&arch->lite[i], tensors);
-    for (int t = 0; t < TINYTL_LITE_TENSORS; t++) {
-      info->n_parameters += tensors[t].n;
-      info->weight_nbytes += tensors[t].n * sizeof(float);
-    }
-  }
-  if (arch->n_classes > 0) {
-    const tinytl_layer classifier = tinytl_classifier_layer(arch);
-    count_layer(info, &classifier, &backbone->classifier);
-  }
 }
 
 const char *tinytl_backbone_label(const tinytl_backbone *backbone, int index) {

@@ -82,6 +82,17 @@ tinytl_status tinytl_backbone_random(const tinytl_arch *arch, int image_size,
                                      tinytl_weights weights, uint64_t seed,
                                      tinytl_backbone **backbone, tinytl_error *error);
 
+/* What values are stored as: weights in 8 bits are codes, with a scale an output channel among the
+ * floats; biases and lite modules are floats in any case. nbytes: SIZE_MAX where a size_t cannot
+ * hold it. */
+typedef struct tinytl_value_count {
+  size_t n_floats, n_codes, nbytes;
+} tinytl_value_count;
+/* Of a model of that architecture with all weights of one type. */
+tinytl_value_count tinytl_arch_count_values(const tinytl_arch *arch, tinytl_weights type);
+/* Of a backbone as it is; its weights may be of both types. classifier: count it. */
+tinytl_value_count tinytl_backbone_count_values(const tinytl_backbone *backbone, bool classifier);
+
 /* Number of values of a layer's weight. */
 size_t tinytl_layer_n_weights(const tinytl_layer *layer);
 /* Shape of a layer's weight, as in the file; returns the number of dims, 3 or 4. */

@@ -112,24 +112,11 @@ static size_t load_nbytes(const tinytl_searcher *s) {
   return nbytes;
 }
 
-/* Of the largest sub-net: weights in 8 bits with a scale and a bias a channel, lite modules as
- * floats. */
+/* Of the largest sub-net, in 8 bits. */
 static size_t backbone_nbytes(const tinytl_searcher *s) {
   tinytl_arch arch = s->shared.arch;
-  size_t n_bytes = 0, n_floats = 0;
   arch.n_classes = s->train->n_classes;
-  const tinytl_layer classifier = tinytl_classifier_layer(&arch);
-  for (int i = 0; i <= arch.n_layers; i++) {
-    const tinytl_layer *layer = i < arch.n_layers ? &arch.layers[i] : &classifier;
-    n_bytes += tinytl_layer_n_weights(layer);
-    n_floats += 2 * (size_t)layer->out_c;
-  }
-  for (int m = 0; m < arch.n_lite; m++) {
-    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
-    tinytl_lite_tensors(&arch.lite[m], tensors);
-    for (int t = 0; t < TINYTL_LITE_TENSORS; t++) n_floats += tensors[t].n;
-  }
-  return n_bytes + n_floats * sizeof(float);
+  return tinytl_arch_count_values(&arch, TINYTL_WEIGHTS_INT8).nbytes;
 }
 
 /* What lies outside of the block. At the end the backbone takes the place of the work. */

@@ -171,7 +171,7 @@ bool tinytl_trainer_count(tinytl_trainer *t) {
   void *loader_memory;
   lay_out(t, &c, &loader_memory);
   t->block_nbytes = c.used;
-  plan->frozen_bytes = tinytl_network_frozen_nbytes(t->network);
+  plan->frozen_bytes = tinytl_backbone_count_values(t->network->backbone, false).nbytes;
   plan->picture_bytes += tinytl_trainer_decoding_nbytes(t);
   count_activations(t);
   plan->other_bytes = other_nbytes(t);

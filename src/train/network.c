@@ -114,27 +114,6 @@ int tinytl_test_resize(const tinytl_backbone *backbone, int image_size) {
   return resize < TINYTL_MAX_IMAGE_SIZE ? (int)resize : TINYTL_MAX_IMAGE_SIZE;
 }
 
-static size_t weight_nbytes(const tinytl_weight *weight, size_t n, int out_c) {
-  return weight->i8 ? n + (size_t)out_c * sizeof(float) : n * sizeof(float);
-}
-
-size_t tinytl_network_frozen_nbytes(const tinytl_network *network) {
-  const tinytl_backbone *backbone = network->backbone;
-  const tinytl_arch *arch = &backbone->arch;
-  size_t nbytes = 0;
-  for (int i = 0; i < arch->n_layers; i++) {
-    const tinytl_layer *layer = &arch->layers[i];
-    nbytes += weight_nbytes(&backbone->weight[i], tinytl_layer_n_weights(layer), layer->out_c) +
-              (size_t)layer->out_c * sizeof(float);
-  }
-  for (int m = 0; m < arch->n_lite; m++) {
-    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
-    tinytl_lite_tensors(&arch->lite[m], tensors);
-    for (int t = 0; t < TINYTL_LITE_TENSORS; t++) nbytes += tensors[t].n * sizeof(float);
-  }
-  return nbytes;
-}
-
 uint64_t tinytl_network_macs(const tinytl_network *network) {
   uint64_t macs = (uint64_t)network->n_features * (uint64_t)network->n_classes;
   for (int i = 0; i < network->backbone->arch.n_layers; i++)

@@ -41,9 +41,6 @@ tinytl_status tinytl_network_adapt(tinytl_network *network, const tinytl_adapter
  * may say it. */
 int tinytl_test_resize(const tinytl_backbone *backbone, int image_size);
 
-/* Bytes at rest of the backbone's weights, biases and lite modules, without its classifier. */
-size_t tinytl_network_frozen_nbytes(const tinytl_network *network);
-
 /* Multiply-accumulates of one image, forward: backbone, lite modules, classifier. */
 uint64_t tinytl_network_macs(const tinytl_network *network);
 

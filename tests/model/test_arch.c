@@ -7,16 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t lite_parameters(const tinytl_lite *lite, int n) {
-  size_t total = 0;
-  for (int i = 0; i < n; i++) {
-    tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
-    tinytl_lite_tensors(&lite[i], tensors);
-    for (int t = 0; t < TINYTL_LITE_TENSORS; t++) total += tensors[t].n;
-  }
-  return total;
-}
-
 static tinytl_arch named(const char *name, int n_classes, int expected_size) {
   tinytl_arch arch;
   tinytl_error error;
@@ -27,11 +17,8 @@ static tinytl_arch named(const char *name, int n_classes, int expected_size) {
   return arch;
 }
 
-static size_t main_parameters(const tinytl_arch *arch) {
-  size_t total = (size_t)arch->n_classes * (size_t)(arch->n_features + 1);
-  for (int i = 0; i < arch->n_layers; i++)
-    total += tinytl_layer_n_weights(&arch->layers[i]) + (size_t)arch->layers[i].out_c;
-  return total;
+static size_t parameters(const tinytl_arch *arch) {
+  return tinytl_arch_count_values(arch, TINYTL_WEIGHTS_F32).n_floats;
 }
 
 /* TinyTL's published model: 19 lite modules of 1,816,416 parameters, 75 M multiply-accumulates
@@ -42,11 +29,12 @@ static void test_proxyless_mobile(void **state) {
   assert_int_equal(arch.n_blocks, 20);
   assert_int_equal(arch.n_features, 1280);
   const uint64_t main_macs = tinytl_arch_macs(&arch, 224);
+  const size_t main_parameters = parameters(&arch);
   tinytl_arch_add_lite(&arch, TINYTL_LITE_PAPER, arch.lite, &arch.n_lite);
   tinytl_error error;
   assert_int_equal(tinytl_arch_check_lite(&arch, "test", &error), TINYTL_OK);
   assert_int_equal(arch.n_lite, 19);
-  assert_int_equal(lite_parameters(arch.lite, arch.n_lite), 1816416);
+  assert_int_equal(parameters(&arch) - main_parameters, 1816416);
   assert_int_equal((main_macs + 500000) / 1000000, 319);
   assert_int_equal((tinytl_arch_macs(&arch, 224) - main_macs + 500000) / 1000000, 75);
 }
@@ -57,14 +45,14 @@ static void test_mobilenet_v2(void **state) {
   (void)state;
   assert_int_equal(arch.n_layers, 52);
   assert_int_equal(arch.n_blocks, 17);
-  assert_int_equal(main_parameters(&arch), 3487816);
+  assert_int_equal(parameters(&arch), 3487816);
   assert_int_equal(tinytl_arch_macs(&arch, 224), 300774272); /* 299.5 M and 1280 x 1000 */
   arch = named("mobilenet-v2-0.35", 1000, 224);
   assert_int_equal(arch.n_features, 1280);
   assert_int_equal(arch.layers[0].out_c, 16); /* 11.2: 8 would be below 90 % */
   assert_int_equal(arch.blocks[0].out_c, 8);
   assert_int_equal(arch.blocks[16].out_c, 112);
-  assert_int_equal(main_parameters(&arch), 1670088);
+  assert_int_equal(parameters(&arch), 1670088);
   arch = named("mobilenet-v2-1.4", 10, 224);
   assert_int_equal(arch.layers[0].out_c, 48); /* 44.8 */
   assert_int_equal(arch.n_features, 1792);
@@ -78,8 +66,33 @@ static void test_mcunet(void **state) {
   assert_int_equal(arch.n_layers, 42);
   assert_int_equal(arch.n_blocks, 14);
   assert_int_equal(arch.n_features, 160);
-  assert_int_equal(main_parameters(&arch), 630224);
+  assert_int_equal(parameters(&arch), 630224);
   assert_int_equal(arch.layers[14].add, 11);
+}
+
+/* Beside the codes of 8-bit weights a scale and a bias for each of their channels are floats. */
+static void test_counts(void **state) {
+  static int8_t code;
+  tinytl_backbone backbone = {.arch = named("mcunet-5fps", 10, 128)};
+  const tinytl_arch *arch = &backbone.arch;
+  const size_t n_classifier = 10 * 160, n = parameters(arch);
+  size_t channels = 10;
+  (void)state;
+  for (int i = 0; i < arch->n_layers; i++) channels += (size_t)arch->layers[i].out_c;
+  tinytl_value_count count = tinytl_arch_count_values(arch, TINYTL_WEIGHTS_INT8);
+  assert_int_equal(count.n_codes, n - channels);
+  assert_int_equal(count.n_floats, 2 * channels);
+  assert_int_equal(count.nbytes, n - channels + 8 * channels);
+  count = tinytl_backbone_count_values(&backbone, true);
+  assert_int_equal(count.n_floats, n);
+  assert_int_equal(count.n_codes, 0);
+  backbone.weight[3].i8 = &code;
+  count = tinytl_backbone_count_values(&backbone, false);
+  const size_t n_third = tinytl_layer_n_weights(&arch->layers[3]);
+  assert_int_equal(count.n_codes, n_third);
+  assert_int_equal(count.n_floats, n - n_classifier - 10 - n_third + (size_t)arch->layers[3].out_c);
+  backbone.classifier.i8 = &code;
+  assert_int_equal(tinytl_backbone_count_values(&backbone, true).n_codes, n_third + n_classifier);
 }
 
 static void test_bad_names(void **state) {
@@ -304,15 +317,11 @@ static void test_lite_checks(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_proxyless_mobile),
-      cmocka_unit_test(test_mobilenet_v2),
-      cmocka_unit_test(test_mcunet),
-      cmocka_unit_test(test_bad_names),
-      cmocka_unit_test(test_span),
-      cmocka_unit_test(test_blocks),
-      cmocka_unit_test(test_lite_groups),
-      cmocka_unit_test(test_bad_chains),
-      cmocka_unit_test(test_lite_checks),
+      cmocka_unit_test(test_proxyless_mobile), cmocka_unit_test(test_mobilenet_v2),
+      cmocka_unit_test(test_mcunet),           cmocka_unit_test(test_counts),
+      cmocka_unit_test(test_bad_names),        cmocka_unit_test(test_span),
+      cmocka_unit_test(test_blocks),           cmocka_unit_test(test_lite_groups),
+      cmocka_unit_test(test_bad_chains),       cmocka_unit_test(test_lite_checks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
