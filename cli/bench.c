@@ -52,23 +52,27 @@ static tinytl_status load_noise(void *context, int index, const tinytl_view *vie
   return TINYTL_OK;
 }
 
-/* A set of pictures, and what loading them takes. */
+/* Pictures of a source, evenly spread over it, and what loading them takes. */
 typedef struct bench_pictures {
   tinytl_images images; /* its context is this struct */
   tinytl_images source;
   tinytl_folder *folder; /* NULL: noise */
   char *names;
   const char **class_names;
-  int *labels;
+  int *labels;                         /* [images.n_images] */
   atomic_ullong n_loaded, nanoseconds; /* of the processor */
 } bench_pictures;
+
+static int source_index(const bench_pictures *pictures, int index) {
+  return (int)((int64_t)index * pictures->source.n_images / pictures->images.n_images);
+}
 
 static tinytl_status load_timed(void *context, int index, const tinytl_view *view, uint8_t *rgb,
                                 tinytl_error *error) {
   bench_pictures *pictures = context;
   const double start = seconds_of(CLOCK_THREAD_CPUTIME_ID);
-  const tinytl_status status =
-      pictures->source.load(pictures->source.context, index, view, rgb, error);
+  const tinytl_status status = pictures->source.load(
+      pictures->source.context, source_index(pictures, index), view, rgb, error);
   const double seconds = seconds_of(CLOCK_THREAD_CPUTIME_ID) - start;
   atomic_fetch_add(&pictures->nanoseconds, (unsigned long long)(1e9 * seconds));
   atomic_fetch_add(&pictures->n_loaded, 1);
@@ -77,7 +81,7 @@ static tinytl_status load_timed(void *context, int index, const tinytl_view *vie
 
 static const char *name_of(void *context, int index) {
   const bench_pictures *pictures = context;
-  return pictures->source.name(pictures->source.context, index);
+  return pictures->source.name(pictures->source.context, source_index(pictures, index));
 }
 
 static size_t load_nbytes(void *context, const tinytl_view *view) {
@@ -92,82 +96,81 @@ static void close_pictures(bench_pictures *pictures) {
   free(pictures->labels);
 }
 
-static tinytl_status make_noise(bench_pictures *pictures, int n_classes, int n_images,
-                                tinytl_error *error) {
+static tinytl_status make_noise(bench_pictures *pictures, int n_classes, tinytl_error *error) {
   pictures->names = malloc((size_t)n_classes * NAME_SIZE);
   pictures->class_names = malloc(sizeof *pictures->class_names * (size_t)n_classes);
-  pictures->labels = malloc(sizeof *pictures->labels * (size_t)n_images);
-  if (!pictures->names || !pictures->class_names || !pictures->labels)
-    return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d pictures", n_images);
+  if (!pictures->names || !pictures->class_names)
+    return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d classes", n_classes);
   for (int i = 0; i < n_classes; i++) {
     char *name = pictures->names + (size_t)i * NAME_SIZE;
     snprintf(name, NAME_SIZE, "%d", i);
     pictures->class_names[i] = name;
   }
-  for (int i = 0; i < n_images; i++) pictures->labels[i] = i % n_classes;
-  pictures->source = (tinytl_images){.n_images = n_images,
-                                     .n_classes = n_classes,
-                                     .class_names = pictures->class_names,
-                                     .labels = pictures->labels,
-                                     .load = load_noise};
+  pictures->source = (tinytl_images){
+      .n_classes = n_classes, .class_names = pictures->class_names, .load = load_noise};
   return TINYTL_OK;
 }
 
-/* The pictures of the folder, or n_images of noise. */
+/* The pictures of a folder, or noise. */
 static tinytl_status open_pictures(bench_pictures *pictures, const bench_arguments *args,
-                                   int n_images, tinytl_error *error) {
-  tinytl_status status;
+                                   tinytl_error *error) {
   *pictures = (bench_pictures){0};
-  if (args->dir) {
-    status = tinytl_folder_open(args->dir, TINYTL_PART_TRAIN, cli_note_skipped, NULL,
-                                &pictures->folder, error);
-    if (status == TINYTL_OK) pictures->source = *tinytl_folder_images(pictures->folder);
-  } else {
-    status = make_noise(pictures, args->n_classes, n_images, error);
-  }
-  if (status != TINYTL_OK) {
-    close_pictures(pictures);
-    return status;
-  }
-  pictures->images = pictures->source;
-  pictures->images.context = pictures;
-  pictures->images.load = load_timed;
-  if (pictures->source.name) pictures->images.name = name_of;
-  if (pictures->source.load_nbytes) pictures->images.load_nbytes = load_nbytes;
+  if (!args->dir) return make_noise(pictures, args->n_classes, error);
+  const tinytl_status status = tinytl_folder_open(args->dir, TINYTL_PART_TRAIN, cli_note_skipped,
+                                                  NULL, &pictures->folder, error);
+  if (status == TINYTL_OK) pictures->source = *tinytl_folder_images(pictures->folder);
+  return status;
+}
+
+/* n_images of them, or what a folder has. */
+static tinytl_status choose_pictures(bench_pictures *pictures, int n_images, tinytl_error *error) {
+  tinytl_images *images = &pictures->images;
+  const tinytl_images *source = &pictures->source;
+  if (!pictures->folder) pictures->source.n_images = n_images;
+  if (n_images > source->n_images) n_images = source->n_images;
+  int *labels = realloc(pictures->labels, sizeof *labels * (size_t)n_images);
+  if (!labels)
+    return cli_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for %d pictures", n_images);
+  pictures->labels = labels;
+  *images = *source;
+  images->context = pictures;
+  images->n_images = n_images;
+  images->labels = labels;
+  images->load = load_timed;
+  if (source->name) images->name = name_of;
+  if (source->load_nbytes) images->load_nbytes = load_nbytes;
+  for (int i = 0; i < n_images; i++)
+    labels[i] = source->labels ? source->labels[source_index(pictures, i)] : i % source->n_classes;
+  atomic_store(&pictures->n_loaded, 0);
+  atomic_store(&pictures->nanoseconds, 0);
   return TINYTL_OK;
 }
 
 /* ---- Training ----------------------------------------------------------------------------- */
 
-/* Trains on n_images pictures in all; a folder's pass through the network several times. */
-static tinytl_status train(const cli_model *model, const bench_arguments *args, int n_images,
-                           tinytl_train_report *report, cli_bench_result *result,
+/* Trains on n_images pictures in all; a folder of fewer passes through the network several times.
+ */
+static tinytl_status train(const cli_model *model, const bench_arguments *args,
+                           bench_pictures *pictures, int n_images, tinytl_train_report *report,
                            tinytl_error *error) {
-  bench_pictures pictures;
   tinytl_train_options options;
   tinytl_adapter *adapter;
-  tinytl_status status = open_pictures(&pictures, args, n_images, error);
+  tinytl_status status = choose_pictures(pictures, n_images, error);
   if (status != TINYTL_OK) return status;
   tinytl_train_options_init(&options);
   options.method = (tinytl_method)args->method;
   options.epochs = 1;
   /* Method last sees a picture once, whatever the epochs. */
-  if (args->dir && args->method != TINYTL_METHOD_LAST && n_images > pictures.images.n_images)
-    options.epochs = n_images / pictures.images.n_images;
+  if (args->method != TINYTL_METHOD_LAST) options.epochs = n_images / pictures->images.n_images;
   if (options.epochs > 10000) options.epochs = 10000;
   options.batch = args->batch;
   options.image_size = args->image_size;
   options.n_threads = args->n_threads;
   options.profile = args->profile;
   options.skip = cli_note_skipped;
-  status = tinytl_train(model->backbone, &pictures.images, NULL, &options, &adapter, report, error);
-  if (status == TINYTL_OK) {
-    const double n_loaded = (double)atomic_load(&pictures.n_loaded);
-    tinytl_adapter_free(adapter);
-    result->n_classes = pictures.images.n_classes;
-    result->load_seconds = 1e-9 * (double)atomic_load(&pictures.nanoseconds) / n_loaded;
-  }
-  close_pictures(&pictures);
+  status =
+      tinytl_train(model->backbone, &pictures->images, NULL, &options, &adapter, report, error);
+  if (status == TINYTL_OK) tinytl_adapter_free(adapter);
   return status;
 }
 
@@ -176,22 +179,36 @@ static double speed_of(const tinytl_train_report *report) {
 }
 
 /* A short run tells how many pictures fill the time asked for. */
-static tinytl_status bench_train(const cli_model *model, const bench_arguments *args,
-                                 tinytl_train_report *report, cli_bench_result *result,
+static tinytl_status train_twice(const cli_model *model, const bench_arguments *args,
+                                 bench_pictures *pictures, tinytl_train_report *report,
                                  tinytl_error *error) {
-  tinytl_status status = train(model, args, args->batch, report, result, error);
+  tinytl_status status = open_pictures(pictures, args, error);
+  if (status == TINYTL_OK) status = train(model, args, pictures, args->batch, report, error);
   if (status != TINYTL_OK) return status;
   const double wanted = speed_of(report) * (double)args->seconds;
   const int n_batches = (int)((wanted < 1e6 ? wanted : 1e6) / args->batch);
-  status = train(model, args, (n_batches > 1 ? n_batches : 1) * args->batch, report, result, error);
-  result->method = report->method;
-  result->batch = args->batch;
-  result->images_per_second = speed_of(report);
-  result->setup_seconds = report->setup_seconds;
-  result->macs = report->plan.step_macs;
-  result->planned_bytes = report->plan.total_bytes;
-  result->n_images = report->images_per_second * report->seconds;
-  if (args->profile) result->profile = &report->profile;
+  return train(model, args, pictures, (n_batches > 1 ? n_batches : 1) * args->batch, report, error);
+}
+
+static tinytl_status bench_train(const cli_model *model, const bench_arguments *args,
+                                 tinytl_train_report *report, cli_bench_result *result,
+                                 tinytl_error *error) {
+  bench_pictures pictures;
+  const tinytl_status status = train_twice(model, args, &pictures, report, error);
+  if (status == TINYTL_OK) {
+    const double n_loaded = (double)atomic_load(&pictures.n_loaded);
+    result->n_classes = pictures.images.n_classes;
+    result->load_seconds = 1e-9 * (double)atomic_load(&pictures.nanoseconds) / n_loaded;
+    result->method = report->method;
+    result->batch = args->batch;
+    result->images_per_second = speed_of(report);
+    result->setup_seconds = report->setup_seconds;
+    result->macs = report->plan.step_macs;
+    result->planned_bytes = report->plan.total_bytes;
+    result->n_images = report->images_per_second * report->seconds;
+    if (args->profile) result->profile = &report->profile;
+  }
+  close_pictures(&pictures);
   return status;
 }
 

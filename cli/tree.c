@@ -74,6 +74,7 @@ static tinytl_status walk_folder(walk *w, const char *path) {
     return cli_fail(w->error, TINYTL_ERROR_INTERNAL, "%s: %s", path, strerror(errno));
   if (n < 0) {
     cli_note_skipped(NULL, path, strerror(errno));
+    w->n_skipped++;
     return TINYTL_OK;
   }
   tinytl_status status = TINYTL_OK;

@@ -200,18 +200,24 @@ static size_t count_tensors(const torch_file *file, const tinytl_pickle_value *d
   return n;
 }
 
-static tinytl_status find_dict(const torch_file *file, const tinytl_pickle_value **dict, size_t *n,
-                               tinytl_error *error) {
-  *dict = &file->pickle.values[file->pickle.root];
-  for (int depth = 0; depth < MAX_DEPTH && (*dict)->kind == TINYTL_PICKLE_DICT; depth++) {
-    *n = count_tensors(file, *dict);
-    if (*n > 0) return TINYTL_OK;
-    const tinytl_pickle_value *inner = NULL;
-    for (int i = 0; i < N_NESTS && (!inner || inner->kind != TINYTL_PICKLE_DICT); i++)
-      inner = tinytl_pickle_get(&file->pickle, *dict, nests[i]);
-    if (!inner) break;
-    *dict = inner;
+/* The dict of n tensors that one of `nests` leads to, or else this one; NULL: neither holds any.
+ * Figures beside a state_dict, as a best accuracy, may be tensors too. */
+static const tinytl_pickle_value *
+find_tensors(const torch_file *file, const tinytl_pickle_value *dict, int depth, size_t *n) {
+  if (!dict || dict->kind != TINYTL_PICKLE_DICT || depth == MAX_DEPTH) return NULL;
+  for (int i = 0; i < N_NESTS; i++) {
+    const tinytl_pickle_value *found =
+        find_tensors(file, tinytl_pickle_get(&file->pickle, dict, nests[i]), depth + 1, n);
+    if (found) return found;
   }
+  *n = count_tensors(file, dict);
+  return *n > 0 ? dict : NULL;
+}
+
+static tinytl_status find_state(const torch_file *file, const tinytl_pickle_value **dict, size_t *n,
+                                tinytl_error *error) {
+  *dict = find_tensors(file, &file->pickle.values[file->pickle.root], 0, n);
+  if (*dict) return TINYTL_OK;
   return fail(file,
               "expected a state_dict, or a dict with one under \"state_dict\" or \"model\", found "
               "neither",
@@ -238,7 +244,7 @@ static tinytl_status read_state(torch_file *file, tinytl_state_dict *state, tiny
   const tinytl_pickle_value *dict = NULL;
   size_t n = 0;
   TINYTL_TRY(read_pickle(file, error));
-  TINYTL_TRY(find_dict(file, &dict, &n, error));
+  TINYTL_TRY(find_state(file, &dict, &n, error));
   tinytl_state_dict made;
   TINYTL_TRY(tinytl_state_init(&made, file->name, file->nbytes, n, error));
   const tinytl_status status = add_tensors(file, dict, &made, error);

@@ -181,6 +181,39 @@ static void test_averaged_first(void **state) {
   shut(&o);
 }
 
+/* {'acc1': a tensor, KEY: {tensor's name: tensor} or {}} */
+static sink beside_a_figure(const char *key, const torch_tensor *tensors, bool is_full) {
+  sink pickle = {0};
+  pickle_op(&pickle, "}");
+  pickle_tensor(&pickle, &tensors[0], 0);
+  pickle_op(&pickle, "s");
+  pickle_text(&pickle, key);
+  pickle_op(&pickle, "}");
+  if (is_full) {
+    pickle_tensor(&pickle, &tensors[1], 1);
+    pickle_op(&pickle, "s");
+  }
+  pickle_op(&pickle, "s.");
+  return torch_file_of(&pickle, tensors, 2);
+}
+
+/* A checkpoint of a training script holds its best accuracy as a tensor beside the state_dict. */
+static void test_figures_beside(void **state) {
+  torch_tensor tensors[2] = {matrix, matrix};
+  (void)state;
+  tensors[0].name = "acc1";
+  opened o = expect_open(beside_a_figure("state_dict", tensors, true));
+  assert_int_equal(o.state.n, 1);
+  assert_string_equal(o.state.tensors[0].name, "m");
+  shut(&o);
+  o = expect_open(beside_a_figure("model", tensors, false));
+  assert_string_equal(o.state.tensors[0].name, "acc1");
+  shut(&o);
+  o = expect_open(beside_a_figure("optimizer", tensors, true));
+  assert_string_equal(o.state.tensors[0].name, "acc1");
+  shut(&o);
+}
+
 /* torch.nn.Parameter around the tensor. */
 static void test_parameter(void **state) {
   sink pickle = {0}, inner = {0};
@@ -349,19 +382,13 @@ static void test_damage(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_strides),
-      cmocka_unit_test(test_types),
-      cmocka_unit_test(test_expectations),
-      cmocka_unit_test(test_nests),
-      cmocka_unit_test(test_averaged_first),
-      cmocka_unit_test(test_parameter),
-      cmocka_unit_test(test_tensor_outside_of_storage),
-      cmocka_unit_test(test_empty_tensors),
-      cmocka_unit_test(test_calls_of_other_shape),
-      cmocka_unit_test(test_other_pickles),
-      cmocka_unit_test(test_names),
-      cmocka_unit_test(test_archives),
-      cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_strides),        cmocka_unit_test(test_types),
+      cmocka_unit_test(test_expectations),   cmocka_unit_test(test_nests),
+      cmocka_unit_test(test_averaged_first), cmocka_unit_test(test_figures_beside),
+      cmocka_unit_test(test_parameter),      cmocka_unit_test(test_tensor_outside_of_storage),
+      cmocka_unit_test(test_empty_tensors),  cmocka_unit_test(test_calls_of_other_shape),
+      cmocka_unit_test(test_other_pickles),  cmocka_unit_test(test_names),
+      cmocka_unit_test(test_archives),       cmocka_unit_test(test_damage),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
