@@ -188,10 +188,13 @@ void cli_checkpoint_remove(const cli_checkpoint *c) {
 }
 
 void cli_checkpoint_note_end(const cli_checkpoint *c, tinytl_status status) {
-  if (status != TINYTL_INTERRUPTED || !c->path) return;
-  cli_note(c->is_saved ? "the run is saved in %s: with --resume it goes on"
-                       : "the latest state of the run could not be saved in %s",
-           c->path);
+  if (status != TINYTL_INTERRUPTED) return;
+  if (!c->path)
+    cli_note("with --checkpoint FILE an interrupted run can go on");
+  else
+    cli_note(c->is_saved ? "the run is saved in %s: with --resume it goes on"
+                         : "the latest state of the run could not be saved in %s",
+             c->path);
 }
 
 void cli_checkpoint_close(cli_checkpoint *c) {

@@ -60,8 +60,10 @@ static tinytl_status match_classes(evaluation *run, const cli_model *model, tiny
     if (is_known[i]) continue;
     status = cli_fail(error, TINYTL_ERROR_DATA, "folder '%s': the %s %s", images->class_names[i],
                       model->adapter ? "adapter" : "backbone",
-                      cli_model_class(model, 0) ? "knows no class of this name"
-                                                : "has no names of classes; give an adapter");
+                      cli_model_class(model, 0)
+                          ? "knows no class of this name; training with pictures of "
+                            "it makes one that does"
+                          : "has no names of classes; give an adapter");
   }
   free(is_known);
   if (status != TINYTL_OK) return status;
@@ -91,7 +93,7 @@ static tinytl_status warn_of_known(const char *dir, const char *part, const tiny
              dir);
   if (strcmp(part, "all") == 0) {
     cli_note("warning: %s has no folder 'test': all its pictures are measured on; if the adapter "
-             "was trained on them, figures are far too good",
+             "was trained on them, figures are far too good, and wrong labels not found",
              dir);
     return TINYTL_OK;
   }
@@ -214,7 +216,7 @@ static void print_wrong(const evaluation *run, const cli_model *model, bool as_j
     cli_put_text(stdout, cli_model_class(model, one->answer));
     printf("\t%.4f\n", (double)one->probability);
   }
-  if (!as_json && run->n_wrong > 0) putchar('\n');
+  if (!as_json) puts(run->n_wrong > 0 ? "" : "No answer is wrong.\n");
 }
 
 static tinytl_status run_eval(const cli_model *model, const eval_arguments *args,

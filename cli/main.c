@@ -111,8 +111,9 @@ static void give_memory_back(void) {
 int main(int argc, char **argv) {
   give_memory_back();
   occupy_closed_streams();
-  int exit_code = run(argc, argv);
-  if (fflush(stdout) == 0 && !ferror(stdout)) return exit_code;
+  const int exit_code = run(argc, argv);
+  const bool is_done = exit_code == TINYTL_OK || exit_code == TINYTL_ERROR_DATA;
+  if ((fflush(stdout) == 0 && !ferror(stdout)) || !is_done) return exit_code;
   cli_error("stdout: cannot be written: %s", strerror(errno));
-  return exit_code == TINYTL_OK ? TINYTL_ERROR_INTERNAL : exit_code;
+  return TINYTL_ERROR_INTERNAL;
 }

@@ -22,15 +22,31 @@ tinytl_status cli_model_find(const char *chosen, const char *bundled, const char
     return cli_fail(error, TINYTL_ERROR_USAGE, "-m: path of %zu bytes is too long", strlen(chosen));
   }
   static const char *const beside[] = {"/", "/../models/", "/../share/tinytl/"};
-  char directory[2048];
+  char directory[2048], place[2200] = "";
   program_directory(directory, sizeof directory);
+  if (*directory) snprintf(place, sizeof place, " in %s, where the program is, nor", directory);
   for (size_t i = 0; *directory && i < sizeof beside / sizeof *beside; i++) {
     snprintf(found, size, "%s%s%s", directory, beside[i], bundled);
     if (access(found, R_OK) == 0) return TINYTL_OK;
   }
   snprintf(found, size, "%s/%s", TINYTL_DATADIR, bundled);
   if (access(found, R_OK) == 0) return TINYTL_OK;
-  return cli_fail(error, TINYTL_ERROR_MODEL, "no model: %s; none at %s", advice, found);
+  return cli_fail(error, TINYTL_ERROR_MODEL, "no model: %s; there is no %s%s in %s", advice,
+                  bundled, place, TINYTL_DATADIR);
+}
+
+/* Where a file is of another kind, says so instead of naming formats. */
+static tinytl_status explain_kind(tinytl_status status, const cli_file *file, const char *path,
+                                  const char *expected, tinytl_error *error) {
+  static const char *const kinds[] = {[TINYTL_FILE_BACKBONE] = "a backbone, which is for -m",
+                                      [TINYTL_FILE_ADAPTER] = "an adapter, which is for -a",
+                                      [TINYTL_FILE_CHECKPOINT] =
+                                          "the checkpoint of a run, which --resume goes on from"};
+  const tinytl_file_kind kind = tinytl_file_kind_of(file->bytes, file->nbytes);
+  const char *found = (size_t)kind < sizeof kinds / sizeof *kinds ? kinds[kind] : NULL;
+  if (status != TINYTL_ERROR_MODEL || !found || strncmp(found, expected, strlen(expected)) == 0)
+    return status;
+  return cli_fail(error, status, "%s: expected %s, found %s", path, expected, found);
 }
 
 static tinytl_status open_adapter(cli_model *model, const char *path, tinytl_error *error) {
@@ -47,6 +63,7 @@ static tinytl_status open_adapter(cli_model *model, const char *path, tinytl_err
     reason = *error;
     cli_fail(error, status, "%s: give its own with -m, instead of %s", reason.message, model->path);
   }
+  status = explain_kind(status, &file, path, "an adapter", error);
   cli_file_close(&file);
   return status;
 }
@@ -54,6 +71,8 @@ static tinytl_status open_adapter(cli_model *model, const char *path, tinytl_err
 /* What opening a file may take the process past the limit by, as ordinary headers may where a limit
  * is tight. */
 enum { MARGIN = 1000 * 1000 };
+/* Less than any process takes: a unit was forgotten. */
+enum { LEAST_SANE = 100 * 1000 };
 
 static size_t left_of(size_t limit) {
   const size_t held = cli_peak_rss();
@@ -75,8 +94,9 @@ static tinytl_status check_limit(const cli_file *file, const char *path, bool is
       "%s: opening it may take %.1f MB, and %.1f MB are held before; the memory limit is "
       "%.1f MB: %s",
       path, (double)whole / 1e6, (double)cli_peak_rss() / 1e6, (double)limit / 1e6,
-      is_copied ? "--search-limit gives the search more than training will have"
-                : "'tinytl plan' says what training takes");
+      limit < LEAST_SANE ? "without K, M or G it is in bytes"
+      : is_copied        ? "--search-limit gives the search more than training will have"
+                         : "'tinytl plan' says what training takes");
 }
 
 tinytl_status cli_model_file_open(const char *path, bool is_copied, size_t limit, cli_file *file,
@@ -99,6 +119,7 @@ tinytl_status cli_model_open(cli_model *model, const char *backbone_path, const 
   if (status == TINYTL_OK) {
     status = tinytl_backbone_open(model->file.bytes, model->file.nbytes, model->path,
                                   &model->backbone, error);
+    status = explain_kind(status, &model->file, model->path, "a backbone", error);
     /* Opening reads all of it; a run needs a part, and its plan counts that part. */
     cli_file_forget(&model->file);
   }

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -48,7 +49,6 @@ static void print_line(const cli_model *model, const answer *found) {
     printf("\t%.4f", (double)found->probabilities[found->top[i]]);
   }
   putchar('\n');
-  fflush(stdout); /* who reads along, or ends the run, has what is done */
 }
 
 static void put_class(cli_json *json, const cli_model *model, int index) {
@@ -152,7 +152,9 @@ static tinytl_status predict_picture(void *context, const char *path, tinytl_err
                         .is_unknown = score < p->reject_below,
                         .score = score};
   (p->args->json ? print_json : print_line)(p->model, &found);
-  return TINYTL_OK;
+  /* Who reads along, or ends the run, has what is done. */
+  if (fflush(stdout) == 0) return TINYTL_OK;
+  return cli_fail(error, TINYTL_ERROR_INTERNAL, "stdout: cannot be written: %s", strerror(errno));
 }
 
 static tinytl_status predict_folder(prediction *p, const char *path, tinytl_error *error) {
@@ -168,7 +170,8 @@ static tinytl_status predict_folder(prediction *p, const char *path, tinytl_erro
   return TINYTL_OK;
 }
 
-/* Every picture that can be read is classified. Error: DATA where some cannot, which were told. */
+/* Every picture that can be read is classified. Errors: DATA where some cannot, which were told;
+ * INTERNAL where answers cannot be written, which ends it. */
 static tinytl_status predict_all(prediction *p, char **paths, int n_paths, tinytl_error *error) {
   const size_t size = (size_t)p->view.size;
   p->rgb = malloc(size * size * 3);
@@ -192,6 +195,7 @@ static int run_predict(const predict_arguments *args, char **paths, int n_paths)
   tinytl_predictor *predictor;
   tinytl_status status = cli_model_open(&model, args->backbone, args->adapter, 0, &error);
   if (status != TINYTL_OK) return cli_report(&error);
+  if (!args->adapter) cli_note("without -a the answers are the backbone's own classes");
   float reject_below;
   status = find_threshold(&model, args, &reject_below, &error);
   if (status == TINYTL_OK)

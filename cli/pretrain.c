@@ -87,7 +87,7 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
 
 static void on_progress(void *context, const tinytl_epoch *epoch) {
   const pretrain_arguments *args = context;
-  if (!args->quiet) cli_progress(epoch);
+  if (!args->quiet) cli_progress(NULL, epoch);
   if (args->json && epoch->finished) cli_epoch_json(epoch, NULL);
 }
 

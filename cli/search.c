@@ -100,7 +100,7 @@ static void on_progress(void *context, int n, int n_candidates, const tinytl_can
 
 static void on_adapting(void *context, const tinytl_epoch *epoch) {
   const search_arguments *args = context;
-  if (!args->quiet) cli_progress(epoch);
+  if (!args->quiet) cli_progress("adapting", epoch);
 }
 
 static tinytl_status write_state(const void *state, tinytl_write_fn write, void *context,

@@ -97,9 +97,26 @@ static void format_duration(char text[32], double seconds) {
     snprintf(text, 32, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
 }
 
-void cli_progress(const tinytl_epoch *epoch) {
-  bool drawn = stderr_is_terminal();
-  if (!drawn && !epoch->finished) return;
+/* Seconds since some moment. */
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Whether an epoch's line stays: the first and the last do, and between them one every 2 seconds,
+ * as hundreds of short epochs would take what else is said out of sight. */
+static bool stays(const tinytl_epoch *epoch) {
+  static double last;
+  const bool is_end = epoch->epoch <= 1 || epoch->epoch == epoch->n_epochs;
+  if (!epoch->finished || (!is_end && now() < last + 2)) return false;
+  last = now();
+  return true;
+}
+
+void cli_progress(const char *what, const tinytl_epoch *epoch) {
+  const bool is_line = stays(epoch);
+  if (!is_line && !stderr_is_terminal()) return;
   char left[32], val[32] = "";
   format_duration(left, epoch->seconds_left);
   if (isfinite(epoch->val_top1)) {
@@ -107,6 +124,7 @@ void cli_progress(const tinytl_epoch *epoch) {
   }
   flockfile(stderr);
   clear_line();
+  if (what) fprintf(stderr, "%s: ", what);
   if (epoch->epoch == 0)
     fprintf(stderr, "features");
   else
@@ -116,19 +134,16 @@ void cli_progress(const tinytl_epoch *epoch) {
     fprintf(stderr, "  loss %.3f%s  %.1f pictures/s  %s left", (double)epoch->loss, val,
             epoch->images_per_second, left);
   }
-  if (epoch->finished) fputc('\n', stderr);
-  line_is_drawn = !epoch->finished;
+  if (is_line) fputc('\n', stderr);
+  line_is_drawn = !is_line;
   fflush(stderr);
   funlockfile(stderr);
 }
 
 void cli_progress_count(const char *what, int done, int n) {
-  static struct timespec last;
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  double elapsed = (double)(now.tv_sec - last.tv_sec) + 1e-9 * (double)(now.tv_nsec - last.tv_nsec);
-  if (elapsed < 0.1 || !stderr_is_terminal()) return;
-  last = now;
+  static double last;
+  if (now() < last + 0.1 || !stderr_is_terminal()) return;
+  last = now();
   flockfile(stderr);
   clear_line();
   fprintf(stderr, "%s %d/%d", what, done, n);

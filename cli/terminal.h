@@ -23,8 +23,9 @@ int cli_report(const tinytl_error *error);
 tinytl_status cli_fail(tinytl_error *error, tinytl_status status, const char *format, ...)
     CLI_PRINTF(3, 4);
 
-/* Progress of a training run: on a terminal one line that is drawn over, else a line an epoch. */
-void cli_progress(const tinytl_epoch *epoch);
+/* Progress of a training run, of `what` (NULL: of the run): lines of the first, the last and, every
+ * 2 seconds, another epoch; on a terminal one is drawn over in between. */
+void cli_progress(const char *what, const tinytl_epoch *epoch);
 /* Progress of `done` out of `n` pictures; drawn on a terminal only. */
 void cli_progress_count(const char *what, int done, int n);
 /* Clears the line that is drawn over. */

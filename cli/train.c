@@ -7,6 +7,7 @@
 #include "command.h"
 #include "io.h"
 #include "json.h"
+#include "metrics.h"
 #include "model.h"
 #include "options.h"
 #include "pictures.h"
@@ -102,8 +103,8 @@ static tinytl_status set_options(train_arguments *args, tinytl_error *error) {
                     args->mirror ? "--mirror" : "--colour-jitter",
                     args->augment == TINYTL_SWITCH_OFF
                         ? "is off"
-                        : "method last has with --augment on alone: it keeps features, of whole "
-                          "pictures as they are");
+                        : "method last has only with --augment on, as it keeps features of whole "
+                          "pictures otherwise");
   }
   train->method = (tinytl_method)args->method;
   train->optimizer = (tinytl_optimizer)args->optimizer;
@@ -116,7 +117,7 @@ static tinytl_status set_options(train_arguments *args, tinytl_error *error) {
 
 static void on_progress(void *context, const tinytl_epoch *epoch) {
   const train_arguments *args = context;
-  if (!args->quiet) cli_progress(epoch);
+  if (!args->quiet) cli_progress(tinytl_method_name(epoch->method), epoch);
   if (args->json && epoch->finished) cli_epoch_json(epoch, tinytl_method_name(epoch->method));
 }
 
@@ -146,9 +147,11 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
     if (step->rate > 1)
       cli_note("%s learned at %.1f times the usual rates, for %d epochs", method,
                (double)step->rate, step->epochs);
-    cli_note("%s: validation %.1f %%, gains %.1f points, noise %.1f, expected %.1f: %s", method,
-             100 * (double)step->val_top1, 100 * (double)step->gain, 100 * (double)step->noise,
-             100 * (double)step->expected, step->kept ? "kept" : "not kept");
+    cli_note(
+        "%s: validation %.1f %%; probability of the right class %+.1f points, noise %.1f, expected "
+        "%+.1f: %s",
+        method, 100 * (double)step->val_top1, 100 * (double)step->gain, 100 * (double)step->noise,
+        100 * (double)step->expected, step->kept ? "kept" : "not kept");
   }
   if (!args->json) return;
   cli_json json = cli_json_begin();
@@ -258,10 +261,14 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
          report->val_images, report->refit ? "of them for validation at first" : "for validation",
          n_skipped);
   if (isfinite(report->val_top1)) {
-    printf("validation  %.1f %% top-1, epoch %d of %d\n", 100 * (double)report->val_top1,
+    const int n_right = (int)lround((double)report->val_top1 * report->val_images);
+    const cli_interval interval = cli_wilson(n_right, report->val_images);
+    printf("validation  %.1f %% top-1 (%.1f to %.1f), epoch %d of %d\n",
+           100 * (double)report->val_top1, 100 * interval.low, 100 * interval.high,
            report->best_epoch, report->epochs);
   } else {
-    printf("validation  none; the last of %d epochs\n", report->epochs);
+    printf("validation  none%s; the last of %d epochs\n",
+           isnan(args->val_share) ? ", too few pictures" : "", report->epochs);
   }
   printf("memory      %.1f MB planned, %.1f MB held before; measured peak %.1f MB\n",
          (double)plan->total_bytes / 1e6, (double)plan->base_bytes / 1e6,

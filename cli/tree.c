@@ -22,7 +22,7 @@ typedef struct walk {
   int n_seen, room;
   cli_tree_fn each;
   void *context;
-  int n_skipped;
+  int n_skipped, n_others; /* files of other names */
   tinytl_error *error;
 } walk;
 
@@ -56,8 +56,11 @@ static tinytl_status enter(walk *w, const char *path, const char *name) {
     w->n_skipped++;
     return TINYTL_OK;
   }
-  if (S_ISREG(info.st_mode))
-    return tinytl_is_picture_name(name) ? w->each(w->context, path, w->error) : TINYTL_OK;
+  if (S_ISREG(info.st_mode)) {
+    if (tinytl_is_picture_name(name)) return w->each(w->context, path, w->error);
+    w->n_others++;
+    return TINYTL_OK;
+  }
   if (!S_ISDIR(info.st_mode)) return TINYTL_OK;
   const tinytl_status status = see(w, &info, &is_new);
   return status == TINYTL_OK && is_new ? walk_folder(w, path) : status;
@@ -102,6 +105,9 @@ tinytl_status cli_tree_walk(const char *dir, cli_tree_fn each, void *context, in
   if (status == TINYTL_OK) status = see(&w, &info, &is_new);
   if (status == TINYTL_OK) status = walk_folder(&w, dir);
   *n_skipped += w.n_skipped;
+  if (status == TINYTL_OK && w.n_others > 0)
+    cli_note("left out: %s: %d file%s no .jpg, .jpeg or .png", dir, w.n_others,
+             w.n_others == 1 ? " that is" : "s that are");
   free(w.seen);
   return status;
 }

@@ -50,17 +50,20 @@ static bool is_picture(DIR *dir, const struct dirent *entry) {
   return tinytl_is_picture_name(entry->d_name) && !is_dir_at(dir, entry);
 }
 
-/* What lies in class folders and is no picture. */
+/* What a listing did not want. */
 typedef struct others {
   int n_files, n_folders;
+  int n_pictures; /* of the files, by their names */
 } others;
 enum { OTHERS_TEXT = 100 };
 
 static void count_other(others *others, DIR *dir, const struct dirent *entry) {
-  if (is_dir_at(dir, entry))
+  if (is_dir_at(dir, entry)) {
     others->n_folders++;
-  else
+  } else {
     others->n_files++;
+    others->n_pictures += tinytl_is_picture_name(entry->d_name);
+  }
 }
 
 bool tinytl_is_hidden_name(const char *name) {
@@ -207,6 +210,17 @@ static tinytl_status tell_of_others(const char *dir, const skipper *skipper, tin
   return tinytl_fail_memory(error, strlen(dir));
 }
 
+/* Tells of a part without class folders, which is none. */
+static tinytl_status tell_of_flat_part(const char *dir, tinytl_part part, const skipper *skipper,
+                                       tinytl_error *error) {
+  char *path = join(dir, part_names[part]);
+  if (!path) return tinytl_fail_memory(error, strlen(dir));
+  if (is_dir(path) && !tinytl_folder_has_part(dir, part))
+    skipper->skip(skipper->context, path, "has no class folders");
+  free(path);
+  return TINYTL_OK;
+}
+
 /* "2 files that are no .jpg, .jpeg or .png, and 1 folder" */
 static void print_others(const others *others, char text[OTHERS_TEXT]) {
   const int files = others->n_files, folders = others->n_folders;
@@ -302,35 +316,40 @@ tinytl_status tinytl_folder_show_classes(tinytl_folder *self, tinytl_error *erro
   return TINYTL_OK;
 }
 
-/* One folder too many is the likely reason. */
-static tinytl_status fail_single(const tinytl_folder *self, const char *expected,
-                                 tinytl_error *error) {
-  const char *only = tinytl_names_get(&self->classes, 0);
+/* One folder too many is the likely reason, or pictures in no folder of a class. */
+static tinytl_status fail_few(const tinytl_folder *self, int n_least, int n_pictures,
+                              tinytl_error *error) {
+  const char *only = self->classes.n > 0 ? tinytl_names_get(&self->classes, 0) : NULL;
+  char found[300] = "none", advice[400] = "";
   tinytl_names below = {0};
-  char *dir = join(self->dir, only);
+  char *dir = only ? join(self->dir, only) : NULL;
   if (dir) list_dir(dir, is_dir_at, &below, NULL, NULL);
-  const tinytl_status status =
-      below.n > 0
-          ? tinytl_fail(error, TINYTL_ERROR_DATA,
-                        "%s: expected %s with pictures, found only '%s'; if that holds the "
-                        "classes, give %s",
-                        self->dir, expected, only, dir)
-          : tinytl_fail(error, TINYTL_ERROR_DATA, "%s: expected %s with pictures, found only '%s'",
-                        self->dir, expected, only);
+  if (only) snprintf(found, sizeof found, "only '%s'", only);
+  if (below.n > 0)
+    tinytl_format(advice, sizeof advice, "; if that holds the classes, give %s", dir);
+  else if (n_pictures > 0)
+    snprintf(advice, sizeof advice,
+             "; %d picture%s directly in it: each belongs into the folder of its class", n_pictures,
+             n_pictures == 1 ? " lies" : "s lie");
   tinytl_names_free(&below);
   free(dir);
-  return status;
+  return tinytl_fail(error, TINYTL_ERROR_DATA, "%s: expected at least %s with pictures, found %s%s",
+                     self->dir, n_least > 1 ? "two class sub-folders" : "one class sub-folder",
+                     found, advice);
 }
 
-static tinytl_status list_classes(tinytl_folder *self, int n_least, tinytl_error *error) {
-  TINYTL_TRY(list_dir(self->dir, is_dir_at, &self->classes, NULL, error));
+static tinytl_status list_classes(tinytl_folder *self, int n_least, const skipper *skipper,
+                                  tinytl_error *error) {
+  others others = {0};
+  TINYTL_TRY(list_dir(self->dir, is_dir_at, &self->classes, &others, error));
   TINYTL_TRY(tinytl_folder_show_classes(self, error));
-  if (self->classes.n >= n_least) return TINYTL_OK;
-  const char *expected =
-      n_least > 1 ? "at least two class sub-folders" : "at least one class sub-folder";
-  if (self->classes.n > 0) return fail_single(self, expected, error);
-  return tinytl_fail(error, TINYTL_ERROR_DATA, "%s: expected %s with pictures, found none",
-                     self->dir, expected);
+  if (self->classes.n < n_least) return fail_few(self, n_least, others.n_pictures, error);
+  if (others.n_pictures == 0 || !skipper->skip) return TINYTL_OK;
+  char reason[80];
+  snprintf(reason, sizeof reason, "%d picture%s beside the class folders, in none of them",
+           others.n_pictures, others.n_pictures == 1 ? "" : "s");
+  skipper->skip(skipper->context, self->dir, reason);
+  return TINYTL_OK;
 }
 
 static tinytl_status load(void *context, int index, const tinytl_view *view, uint8_t *rgb,
@@ -385,7 +404,7 @@ static tinytl_status add_classes(tinytl_folder *self, const skipper *skipper, ti
 
 static tinytl_status fill(tinytl_folder *self, int n_least, const skipper *skipper,
                           tinytl_error *error) {
-  TINYTL_TRY(list_classes(self, n_least, error));
+  TINYTL_TRY(list_classes(self, n_least, skipper, error));
   TINYTL_TRY(add_classes(self, skipper, error));
   tinytl_folder_fit(self);
   return TINYTL_OK;
@@ -398,8 +417,11 @@ tinytl_status tinytl_folder_open(const char *dir, tinytl_part part, tinytl_skip_
   tinytl_folder *self = NULL;
   const skipper skipper = {skip, skip_context};
   tinytl_status status = TINYTL_OK;
-  if (skip && part == TINYTL_PART_TRAIN && strcmp(path, dir) != 0)
+  if (skip && part == TINYTL_PART_TRAIN && strcmp(path, dir) != 0) {
     status = tell_of_others(dir, &skipper, error);
+    for (int p = TINYTL_PART_VAL; p <= TINYTL_PART_TEST && status == TINYTL_OK; p++)
+      status = tell_of_flat_part(dir, (tinytl_part)p, &skipper, error);
+  }
   if (status == TINYTL_OK) status = tinytl_folder_make(path, &self, error);
   free(path);
   if (status != TINYTL_OK) return status;

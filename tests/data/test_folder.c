@@ -112,7 +112,8 @@ static void other_files_are_passed_over(void **state) {
   tinytl_folder *folder = open_part(dir.path, TINYTL_PART_TRAIN, &skipped);
   assert_int_equal(tinytl_folder_images(folder)->n_classes, 2);
   assert_int_equal(tinytl_folder_images(folder)->n_images, 3); /* with the link */
-  assert_int_equal(skipped.n, 1); /* told of once, the hidden ones not */
+  assert_int_equal(skipped.n, 2); /* each kind told of once, the hidden ones not */
+  assert_non_null(strstr(skipped.text, ": 1 picture beside the class folders, in none of them"));
   assert_non_null(strstr(skipped.text, "first in 'a': 2 files that are no .jpg, .jpeg or .png, and "
                                        "2 folders"));
   tinytl_folder_free(folder);
@@ -171,6 +172,10 @@ static void parts_are_sub_folders(void **state) {
   assert_refused(dir.path, TINYTL_PART_VAL, "no val sub-folder");
   assert_refused(dir.path, TINYTL_PART_TEST, "no test sub-folder");
   pictures_mkdir(&dir, "val");
+  write_picture(&dir, "val/1.png");
+  skips skipped = {0};
+  tinytl_folder_free(open_part(dir.path, TINYTL_PART_TRAIN, &skipped));
+  assert_string_equal(skipped.text, "val: has no class folders\n");
   write_classes(&dir, "val/", 2);
   assert_part(dir.path, TINYTL_PART_TRAIN, 6, "/train/a/00.png");
   assert_part(dir.path, TINYTL_PART_VAL, 4, "/val/a/00.png");

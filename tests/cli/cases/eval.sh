@@ -7,3 +7,11 @@ tail -n 1 out | json_check images top1 | awk -v wrong="$wrong" '{ print $1 * (1 
 grep '"event":"wrong"' out | json_check probability | sort -grc && echo sorted
 tinytl eval -a "$fixtures/adapter.safetensors" -d "$pictures" -q --wrong |
   awk -F '\t' 'NR == 1 { print } NF == 4 && $1 ~ $2 && $2 != $3 { n++ } END { print n }' | sed "s/^$wrong\$/all/"
+# That there are none is said.
+tinytl predict -a "$fixtures/adapter.safetensors" "$pictures/test" | awk -F '\t' '$1 ~ "/" $2 "/" { print $1 }' |
+  while read -r path; do
+    class=right/$(basename "$(dirname "$path")")
+    mkdir -p "$class"
+    cp "$path" "$class"
+  done
+tinytl eval -a "$fixtures/adapter.safetensors" -d right -q --wrong 2>/dev/null | head -n 1

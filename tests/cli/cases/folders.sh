@@ -11,6 +11,9 @@ cp "$(picture 1)" one/only/
 run $train -d one
 mkdir -p one/only/deeper
 run $train -d one
+rmdir one/only/deeper
+cp "$(picture 1)" "$(picture 2)" one/
+run $train -d one
 mkdir -p gap/full gap/empty
 cp "$(picture 1)" gap/full/
 run $train -d gap

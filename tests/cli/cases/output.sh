@@ -34,6 +34,8 @@ run tinytl init mobilenet-v2-0.1 -o picture.png
 run tinytl init mobilenet-v2-0.1 -o "$(printf %0250d 0 | tr 0 n)"
 rm pipe picture.png
 run sh -c "tinytl info $fixtures/backbone.safetensors >/dev/full"
+# What cannot be written counts for more than what cannot be read.
+run sh -c "tinytl predict -m $fixtures/backbone.safetensors nowhere.png $fixtures/pictures/test >/dev/full"
 
 # A run that fails keeps the old file; one that succeeds replaces it and keeps its mode.
 echo "the old file" >old.safetensors
