@@ -13,6 +13,11 @@ json_check profile <out | grep -o '"work":"lite, weight gradients","direction":"
 json_check forks join_seconds <out
 json_check load_seconds setup_seconds <out | grep -c '[1-9].* .*[1-9]'
 
+# A folder is listed once, though it is trained on twice.
+cp -r "$fixtures/pictures/train" set
+echo "no picture" >"set/$(ls set | head -n 1)/text.jpg"
+tinytl bench --data set --image-size 32 --threads 1 --seconds 0.1 2>&1 >/dev/null | grep -c 'left out'
+
 # For people.
 tinytl bench --profile --classes 300 --batch 4 --image-size 32 --threads 1 --seconds 0.1 | sed -e 's/  *[0-9][0-9.]*.*//' -e '/, backward$/d'
 
