@@ -122,11 +122,23 @@ static void cmyk_to_rgb(uint8_t *pixels, unsigned n_pixels) {
   }
 }
 
-static void read_rows(jpeg_reader *self) {
+/* libjpeg-turbo 3 decodes lossless JPEGs too, and does not reduce them: it takes scale_denom back.
+ */
+static void check_reduced(jpeg_reader *self, unsigned reduction) {
+  j_decompress_ptr jpeg = &self->jpeg;
+  if (jpeg->output_width != (jpeg->image_width + reduction - 1) / reduction ||
+      jpeg->output_height != (jpeg->image_height + reduction - 1) / reduction)
+    fail(self, "JPEG that cannot be reduced while it is decoded, as lossless ones cannot");
+}
+
+static void read_rows(jpeg_reader *self, int reduction) {
   j_decompress_ptr jpeg = &self->jpeg;
   bool cmyk = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
   jpeg->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+  jpeg->scale_num = 1;
+  jpeg->scale_denom = (unsigned)reduction;
   jpeg_start_decompress(jpeg);
+  check_reduced(self, (unsigned)reduction);
   size_t nbytes = (size_t)jpeg->output_width * (size_t)jpeg->output_components;
   self->row =
       jpeg->mem->alloc_large((j_common_ptr)jpeg, JPOOL_IMAGE, nbytes + TINYTL_JPEG_ROW_OFFSET);
@@ -152,9 +164,7 @@ static void read_picture(jpeg_reader *self, FILE *file) {
   int reduction = 1;
   self->status = self->sink->begin(self->sink->context, &info, &reduction, self->error);
   if (self->status != TINYTL_OK || !self->sink->row) return;
-  jpeg->scale_num = 1;
-  jpeg->scale_denom = (unsigned)reduction;
-  read_rows(self);
+  read_rows(self, reduction);
 }
 
 /* Alone in its function: no local variable lives across setjmp. */

@@ -256,6 +256,29 @@ static void what_is_no_picture_is_refused(void **state) {
   pictures_dir_remove(&dir);
 }
 
+/* libjpeg-turbo 3 decodes it and does not reduce it: rows longer than the view expects. Versions
+ * before refuse it at the header. */
+static void a_lossless_jpeg_is_not_reduced(void **state) {
+  (void)state;
+  static const uint8_t frame[] = {0xff, 0xc3, 0, 17,  8,    0, 32,  0,    32, 3,
+                                  'R',  0x11, 0, 'G', 0x11, 0, 'B', 0x11, 0};
+  static const uint8_t code[22] = {0xff, 0xc4, 0, 20, 0, 1}; /* one, of one bit: as predicted */
+  static const uint8_t scan[] = {0xff, 0xda, 0, 12, 3, 'R', 0, 'G', 0, 'B', 0, 1, 0, 0};
+  static const uint8_t bits[32 * 32 * 3 / 8] = {0};
+  pictures_dir dir = pictures_dir_make();
+  FILE *file = fopen(pictures_path(&dir, "lossless.jpg"), "wb");
+  assert_non_null(file);
+  fwrite((uint8_t[]){0xff, 0xd8}, 1, 2, file);
+  fwrite(frame, 1, sizeof frame, file);
+  fwrite(code, 1, sizeof code, file);
+  fwrite(scan, 1, sizeof scan, file);
+  fwrite(bits, 1, sizeof bits, file);
+  fwrite((uint8_t[]){0xff, 0xd9}, 1, 2, file);
+  assert_int_equal(fclose(file), 0);
+  assert_refused(&dir, "lossless.jpg", "JPEG");
+  pictures_dir_remove(&dir);
+}
+
 static void views_out_of_range_are_refused(void **state) {
   (void)state;
   const tinytl_view views[] = {
@@ -336,6 +359,7 @@ int main(void) {
       cmocka_unit_test(damaged_bytes_do_no_harm),
       cmocka_unit_test(damaged_data_is_refused),
       cmocka_unit_test(what_is_no_picture_is_refused),
+      cmocka_unit_test(a_lossless_jpeg_is_not_reduced),
       cmocka_unit_test(views_out_of_range_are_refused),
       cmocka_unit_test(oversized_interlaced_png_is_refused),
       cmocka_unit_test(too_many_scans_are_refused),
