@@ -210,7 +210,7 @@ static void sort_block(const tinytl_shared_values *shared, const tinytl_block *b
   const tinytl_layer *depthwise = &shared->arch.layers[block->first + 1];
   const int wide = depthwise->out_c, out_c = block->out_c;
   const float *project = values + params->weight[block->last];
-  ranked order[TINYTL_MAX_CHANNELS];
+  ranked order[TINYTL_SUPERNET_MAX_WIDE]; /* 36 KiB: core/limit.h */
   for (int c = 0; c < wide; c++) {
     order[c] = (ranked){.channel = c};
     for (int o = 0; o < out_c; o++)

@@ -17,6 +17,8 @@
 enum {
   /* Room for; the first stage is fixed, the last has one block. */
   TINYTL_SUPERNET_BLOCKS = TINYTL_SUPERNET_STAGES * TINYTL_SUPERNET_DEPTH,
+  /* Widened channels of a block: the last one's, 192 channels at a width of 2.0, times 6. */
+  TINYTL_SUPERNET_MAX_WIDE = 192 * 2 * 6,
   TINYTL_SUPERNET_CHOICES = 3, /* of a kernel, an expand ratio, a depth: 2, 3, 4 */
   TINYTL_LITE_CHOICES = 2      /* of a lite module's kernel, its groups */
 };

@@ -67,6 +67,22 @@ static void test_largest_and_smallest(void **state) {
 }
 
 /* Every sub-net is a network whose layers are parts of the largest one's. */
+/* Sorting channels had room for any architecture's on the stack, 256 KiB. */
+static void test_widest_block(void **state) {
+  (void)state;
+  const tinytl_space space = space_of("supernet-2.0");
+  const tinytl_subnet largest = tinytl_subnet_largest(&space);
+  tinytl_arch *arch = malloc(sizeof *arch);
+  int widest = 0;
+  tinytl_subnet_arch(&space, &largest, arch, NULL);
+  for (int b = 0; b < arch->n_blocks; b++) {
+    const int wide = arch->layers[arch->blocks[b].last].in_c;
+    if (wide > widest) widest = wide;
+  }
+  assert_int_equal(widest, TINYTL_SUPERNET_MAX_WIDE);
+  free(arch);
+}
+
 static void test_drawn(void **state) {
   (void)state;
   const tinytl_space space = space_of("supernet-0.35");
@@ -155,6 +171,7 @@ int main(void) {
       cmocka_unit_test(test_names),
       cmocka_unit_test(test_size_of_space),
       cmocka_unit_test(test_largest_and_smallest),
+      cmocka_unit_test(test_widest_block),
       cmocka_unit_test(test_drawn),
       cmocka_unit_test(test_lite_modules),
       cmocka_unit_test(test_total_stride),
