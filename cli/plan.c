@@ -150,9 +150,8 @@ static void print_choice(const column *column) {
     printf("does not fit; at least %.1f MB\n", (double)plan->smallest_bytes / 1e6);
     return;
   }
-  printf("fits with ");
-  cli_choices_print(stdout, plan);
-  putchar('\n');
+  char choices[CLI_CHOICES_NBYTES];
+  printf("fits with %s\n", cli_choices_text(plan, choices));
 }
 
 static void print_text(const report *report) {

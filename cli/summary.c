@@ -247,10 +247,12 @@ void cli_epoch_json(const tinytl_epoch *epoch, const char *method) {
   cli_json_end(&json);
 }
 
-void cli_choices_print(FILE *file, const tinytl_plan *plan) {
-  fprintf(file, "%s, %d lane%s%s%s", tinytl_optimizer_name(plan->optimizer), plan->n_lanes,
-          plan->n_lanes > 1 ? "s" : "", plan->recomputes ? ", lite modules recomputed" : "",
-          plan->spills ? ", best values and cache in a file" : "");
+const char *cli_choices_text(const tinytl_plan *plan, char text[CLI_CHOICES_NBYTES]) {
+  snprintf(text, CLI_CHOICES_NBYTES, "%s, %d lane%s%s%s", tinytl_optimizer_name(plan->optimizer),
+           plan->n_lanes, plan->n_lanes > 1 ? "s" : "",
+           plan->recomputes ? ", lite modules recomputed" : "",
+           plan->spills ? ", best values and cache in a file" : "");
+  return text;
 }
 
 void cli_choices_json(cli_json *json, const tinytl_plan *plan) {

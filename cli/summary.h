@@ -20,8 +20,10 @@ void cli_checkpoint_print(const tinytl_checkpoint_info *info, const char *path, 
 /* {"event":"epoch",...} of an epoch that is finished; method NULL: left out. */
 void cli_epoch_json(const tinytl_epoch *epoch, const char *method);
 
-/* "adam8, lite modules recomputed": the optimizer, and what a memory limit asked for. */
-void cli_choices_print(FILE *file, const tinytl_plan *plan);
+/* "adam8, 1 lane, lite modules recomputed": the optimizer, and what a memory limit asked for. Fills
+ * and returns text. */
+enum { CLI_CHOICES_NBYTES = 128 };
+const char *cli_choices_text(const tinytl_plan *plan, char text[CLI_CHOICES_NBYTES]);
 void cli_choices_json(cli_json *json, const tinytl_plan *plan);
 
 #endif

@@ -125,13 +125,11 @@ static void on_progress(void *context, const tinytl_epoch *epoch) {
 static void on_planned(void *context, const tinytl_plan *plan) {
   const train_arguments *args = context;
   if (args->quiet || args->train.memory_limit == 0) return;
-  flockfile(stderr);
-  fprintf(stderr, "tinytl: %s with ", tinytl_method_name(plan->method));
-  cli_choices_print(stderr, plan);
-  fprintf(stderr, ": %.1f MB planned and %.1f MB held before, of %.1f MB\n",
-          (double)plan->total_bytes / 1e6, (double)plan->base_bytes / 1e6,
-          (double)args->train.memory_limit / 1e6);
-  funlockfile(stderr);
+  char choices[CLI_CHOICES_NBYTES];
+  cli_note("%s with %s: %.1f MB planned and %.1f MB held before, of %.1f MB",
+           tinytl_method_name(plan->method), cli_choices_text(plan, choices),
+           (double)plan->total_bytes / 1e6, (double)plan->base_bytes / 1e6,
+           (double)args->train.memory_limit / 1e6);
 }
 
 static void on_stepped(void *context, const tinytl_auto_step *step) {

@@ -33,6 +33,9 @@ smallest() {
 
 # It fits: what was picked is said.
 $train -d "$fixtures/pictures" --method bias --memory-limit 1G 2>&1 | grep ' with ' | numbers
+# It went around what writes all messages: on a terminal it alone was not bold.
+TERM=xterm script -qec "$train -d '$fixtures/pictures' --method bias --memory-limit 1G" /dev/null </dev/null |
+  cat -v | sed -n 's/ with .*/ with/p'
 $train -d "$fixtures/pictures" --method bias --memory-limit 1G --json -q >out
 json_check method optimizer defers_gradients recomputes spills <out | tail -n 1
 within 1000000000 <out
