@@ -243,10 +243,11 @@ static bool take(parser *parser, const cli_option *option, const char *attached)
   return complain(parser, "--%s: expected %s, found '%s'", option->name, expected, text);
 }
 
-static bool take_long(parser *parser, const char *word) {
+static bool take_long(parser *parser, char *word) {
   size_t length = strcspn(word, "=");
   const cli_option *option = find_option(parser, word, length, 0);
   if (option) return take(parser, option, word[length] ? word + length + 1 : NULL);
+  word[length] = '\0'; /* a value is no part of a name that is mistyped */
   const char *nearest = nearest_option(word, parser->options);
   if (nearest) return complain(parser, "no option --%s; did you mean --%s?", word, nearest);
   return complain(parser, "no option --%s", word);

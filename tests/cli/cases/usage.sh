@@ -3,6 +3,7 @@ run tinytl trian
 run tinytl frobnicate
 run tinytl help nothing
 run tinytl train --epoch 3
+run tinytl train --epoch=3
 run tinytl train --completely-different
 run tinytl train -Z
 run tinytl train -d pictures
