@@ -10,6 +10,7 @@
 #include "format/arch_json.h"
 #include "format/import.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,10 +84,11 @@ static tinytl_status parse_architecture(chain *c, const char *where, tinytl_erro
   tinytl_pad pad = TINYTL_PAD_SAME;
   float shape[3];
   TINYTL_TRY(tinytl_json_floats(c->architecture, "input", 3, where, shape, error));
-  if (shape[0] != 3 || shape[1] != shape[2] || !(shape[1] >= 1 && shape[1] <= 4096))
+  if (shape[0] != 3 || shape[1] != shape[2] || !(shape[1] >= 1 && shape[1] <= 4096) ||
+      shape[1] != floorf(shape[1]))
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                       "%s: expected an input of 3 channels and a square of up to 4096 pixels, "
-                       "found [%g, %g, %g]",
+                       "%s: expected an input of 3 channels and a square of 1 to 4096 whole "
+                       "pixels, found [%g, %g, %g]",
                        where, (double)shape[0], (double)shape[1], (double)shape[2]);
   c->values.input.size = (int)shape[1];
   TINYTL_TRY(parse_padding(c, where, &pad, error));

@@ -204,13 +204,15 @@ static void test_random_bytes(void **state) {
 #define LAYER(name, in, out, add)                                                          \
   "{\\\"name\\\":\\\"" name "\\\",\\\"in\\\":" in ",\\\"out\\\":" out ",\\\"kernel\\\":1," \
   "\\\"stride\\\":1,\\\"groups\\\":1,\\\"act\\\":\\\"relu\\\",\\\"add\\\":" add "}"
-#define FILE_OF(padding, layers, tensors)                                                     \
-  "{\"__metadata__\":{\"architecture\":\"{\\\"input\\\":[3,8,8],\\\"padding\\\":\\\"" padding \
-  "\\\",\\\"pool\\\":\\\"global_average\\\",\\\"layers\\\":[" layers                          \
-  "],\\\"classifier\\\":{\\\"name\\\":\\\"c\\\",\\\"in\\\":1,\\\"out\\\":1}}\","              \
-  "\"preprocess\":\"{\\\"resize_short\\\":8,\\\"mean\\\":[0,0,0],\\\"std\\\":[1,1,1]}\"},"    \
-  "\"c.weight\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"                  \
+#define FILE_OF_INPUT(side, padding, layers, tensors)                                      \
+  "{\"__metadata__\":{\"architecture\":\"{\\\"input\\\":[3," side "," side                 \
+  "],\\\"padding\\\":\\\"" padding                                                         \
+  "\\\",\\\"pool\\\":\\\"global_average\\\",\\\"layers\\\":[" layers                       \
+  "],\\\"classifier\\\":{\\\"name\\\":\\\"c\\\",\\\"in\\\":1,\\\"out\\\":1}}\","           \
+  "\"preprocess\":\"{\\\"resize_short\\\":8,\\\"mean\\\":[0,0,0],\\\"std\\\":[1,1,1]}\"}," \
+  "\"c.weight\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"               \
   "\"c.bias\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}" tensors "}"
+#define FILE_OF(padding, layers, tensors) FILE_OF_INPUT("8", padding, layers, tensors)
 #define TENSORS                                                                    \
   ",\"a.weight\":{\"dtype\":\"F32\",\"shape\":[1,3,1,1],\"data_offsets\":[8,20]}," \
   "\"a.bias\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[20,24]}"
@@ -247,6 +249,8 @@ static void test_descriptions(void **state) {
       FILE_OF("tf_same", LAYER("b", "3", "1", "null"), TENSORS),
       FILE_OF("tf_same", "", TENSORS),
       FILE_OF("tf_same", "1", TENSORS),
+      /* Was cut to 7 pixels. */
+      FILE_OF_INPUT("7.7", "tf_same", LAYER("a", "3", "1", "null"), TENSORS),
       /* The same tensor twice. */
       FILE_OF("tf_same", LAYER("a", "3", "1", "null") "," LAYER("a", "1", "1", "null"), TENSORS),
   };
