@@ -99,19 +99,22 @@ static int matrix_width(const cli_metrics *metrics) {
 }
 
 static void print_matrix(const cli_metrics *metrics) {
-  const int width = matrix_width(metrics);
+  static const char other[] = " other";
+  const int width = matrix_width(metrics), least = sizeof other - 1;
+  const int other_width = width > least ? width : least;
   printf("\nConfusion: a row a true class, a column a predicted one\n    ");
   for (int j = 0; j < metrics->n_classes; j++) printf("%*d", width, j + 1);
-  if (metrics->n_columns > metrics->n_classes) printf("%*s", width, " other");
+  if (metrics->n_columns > metrics->n_classes) printf("%*s", other_width, other);
   putchar('\n');
   for (int i = 0; i < metrics->n_classes; i++) {
     printf("%4d", i + 1);
     for (int j = 0; j < metrics->n_columns; j++) {
-      int n = cli_metrics_confusion(metrics, i, j);
+      const int n = cli_metrics_confusion(metrics, i, j);
+      const int of_column = j < metrics->n_classes ? width : other_width;
       if (n > 0)
-        printf("%*d", width, n);
+        printf("%*d", of_column, n);
       else
-        printf("%*s", width, ".");
+        printf("%*s", of_column, ".");
     }
     putchar('\n');
   }

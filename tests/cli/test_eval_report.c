@@ -39,12 +39,13 @@ static void expect_matrix(const int counts[6], const char *matrix) {
   assert_string_equal(found + strlen("predicted one\n"), matrix);
 }
 
-/* The columns of 10,000 pictures a cell and more ran together. */
+/* The columns of 10,000 pictures a cell and more ran together; "other" stood a place too far right.
+ */
 static void test_matrix(void **state) {
   (void)state;
   expect_matrix((const int[]){9999, 0, 1, 20, 3, 0}, "        1    2 other\n"
-                                                     "   1 9999    .    1\n"
-                                                     "   2   20    3    .\n");
+                                                     "   1 9999    .     1\n"
+                                                     "   2   20    3     .\n");
   expect_matrix((const int[]){12345, 10000, 1, 0, 99999, 2}, "         1     2 other\n"
                                                              "   1 12345 10000     1\n"
                                                              "   2     . 99999     2\n");
