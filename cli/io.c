@@ -32,7 +32,7 @@ static bool read_stream(int fd, size_t max_nbytes, cli_file *file) {
     }
     if (n < 0 && errno != EINTR) break;
     if (n > 0) nbytes += (size_t)n;
-    if (nbytes >= max_nbytes) {
+    if (nbytes > max_nbytes) {
       errno = EFBIG;
       break;
     }
