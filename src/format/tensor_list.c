@@ -52,8 +52,8 @@ void tinytl_tensor_list_lite(tinytl_tensor_list *list, const tinytl_lite *lite,
   for (int t = 0; t < TINYTL_LITE_TENSORS; t++) {
     char name[40];
     snprintf(name, sizeof name, "lite.%d.%s", lite->block, tensors[t].name);
-    const float *const *data = (const float *const *)((const char *)values + tensors[t].member);
-    tinytl_tensor_list_f32(list, name, tensors[t].n_dims, tensors[t].dims, *data);
+    tinytl_tensor_list_f32(list, name, tensors[t].n_dims, tensors[t].dims,
+                           tinytl_lite_data(values, &tensors[t]));
   }
 }
 
@@ -85,8 +85,8 @@ tinytl_status tinytl_read_lite(const tinytl_safetensors *file, const tinytl_lite
   for (int t = 0; t < TINYTL_LITE_TENSORS; t++) {
     char name[40];
     snprintf(name, sizeof name, "lite.%d.%s", lite->block, tensors[t].name);
-    const float **data = (const float **)((char *)values + tensors[t].member);
-    TINYTL_TRY(tinytl_safetensors_f32(file, name, tensors[t].n_dims, tensors[t].dims, data, error));
+    TINYTL_TRY(tinytl_safetensors_f32(file, name, tensors[t].n_dims, tensors[t].dims,
+                                      tinytl_lite_member(values, &tensors[t]), error));
   }
   return TINYTL_OK;
 }

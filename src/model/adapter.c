@@ -55,8 +55,7 @@ static void move_all(tinytl_adapter *adapter) {
     tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
     tinytl_lite_tensors(&adapter->lite_shape[i], tensors);
     for (int t = 0; t < TINYTL_LITE_TENSORS; t++)
-      move_values(adapter, (const float **)((char *)&adapter->lite[i] + tensors[t].member),
-                  tensors[t].n);
+      move_values(adapter, tinytl_lite_member(&adapter->lite[i], &tensors[t]), tensors[t].n);
   }
 }
 

@@ -194,9 +194,8 @@ static tinytl_status copy_lite(storage *block, const tinytl_lite *lite,
   for (int t = 0; t < TINYTL_LITE_TENSORS; t++) {
     char name[64];
     snprintf(name, sizeof name, "lite.%d.%s", lite->block, tensors[t].name);
-    const float *const *source = (const float *const *)((const char *)from + tensors[t].member);
-    const float **copy = (const float **)((char *)to + tensors[t].member);
-    TINYTL_TRY(copy_floats(block, *source, tensors[t].n, name, copy, error));
+    TINYTL_TRY(copy_floats(block, tinytl_lite_data(from, &tensors[t]), tensors[t].n, name,
+                           tinytl_lite_member(to, &tensors[t]), error));
   }
   return TINYTL_OK;
 }

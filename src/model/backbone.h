@@ -118,6 +118,15 @@ typedef struct tinytl_lite_tensor {
   size_t member; /* offsetof its pointer in tinytl_lite_values */
 } tinytl_lite_tensor;
 void tinytl_lite_tensors(const tinytl_lite *lite, tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS]);
+/* Where a module's values have their pointer to a tensor; and that pointer. */
+static inline const float **tinytl_lite_member(tinytl_lite_values *values,
+                                               const tinytl_lite_tensor *tensor) {
+  return (const float **)(void *)((char *)values + tensor->member);
+}
+static inline const float *tinytl_lite_data(const tinytl_lite_values *values,
+                                            const tinytl_lite_tensor *tensor) {
+  return *(const float *const *)(const void *)((const char *)values + tensor->member);
+}
 /* Tensor t of a module before training: convolutions He fan-out normal, norm scale 1, shift 0, the
  * final scale 0: the module is an exact identity until it is trained. stream: of random numbers,
  * of this module alone. */

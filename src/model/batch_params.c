@@ -58,7 +58,6 @@ void tinytl_batch_params_set_lite(const tinytl_batch_params *params, const tinyt
   tinytl_lite_tensor tensors[TINYTL_LITE_TENSORS];
   tinytl_lite_tensors(&arch->lite[m], tensors);
   for (int t = 0; t < TINYTL_LITE_TENSORS; t++)
-    memcpy(values + params->lite[m][t],
-           *(const float *const *)(const void *)((const char *)lite + tensors[t].member),
+    memcpy(values + params->lite[m][t], tinytl_lite_data(lite, &tensors[t]),
            tensors[t].n * sizeof *values);
 }

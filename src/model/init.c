@@ -64,7 +64,7 @@ static size_t fill_lite(const tinytl_arch *arch, uint64_t seed, float *next,
     for (int t = 0; t < TINYTL_LITE_TENSORS; n += tensors[t++].n) {
       if (!next) continue;
       tinytl_lite_random(&tensors[t], t, arch->n_layers + m, seed, next + n);
-      *(const float **)(void *)((char *)&lite[m] + tensors[t].member) = next + n;
+      *tinytl_lite_member(&lite[m], &tensors[t]) = next + n;
     }
   }
   return n;

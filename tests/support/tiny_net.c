@@ -36,7 +36,7 @@ static void random_lite(const tinytl_lite *lite, tinytl_rng *rng, tinytl_lite_va
   tinytl_lite_tensors(lite, tensors);
   for (int t = 0; t < TINYTL_LITE_TENSORS; t++) {
     const bool scale = t == TINYTL_LITE_SCALE1 || t == TINYTL_LITE_SCALE2;
-    *(const float **)(void *)((char *)values + tensors[t].member) =
+    *tinytl_lite_member(values, &tensors[t]) =
         random_values(rng, tensors[t].n, 0.2f, scale ? 0.8f : 0.0f);
   }
 }
