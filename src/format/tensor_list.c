@@ -68,14 +68,9 @@ tinytl_status tinytl_read_weight(const tinytl_safetensors *file, const char *pre
   TINYTL_TRY(tinytl_safetensors_i8(file, name, n_dims, dims, &weight->i8, error));
   snprintf(name, sizeof name, "%s.scale", prefix);
   TINYTL_TRY(tinytl_safetensors_f32(file, name, 1, &out_c, &weight->scale, error));
-  for (int c = 0; c < out_c; c++)
-    if (!(weight->scale[c] > 0 && weight->scale[c] <= TINYTL_MAX_SCALE))
-      return tinytl_fail(
-          error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\": value %d must be above 0%s, found %g",
-          tinytl_safetensors_name(file), name, c,
-          weight->scale[c] > 0 ? " and below 2.66e36, or weights would not be finite" : "",
-          (double)weight->scale[c]);
-  return TINYTL_OK;
+  char where[TINYTL_ST_WHERE];
+  tinytl_format(where, sizeof where, "%s: tensor \"%s\"", tinytl_safetensors_name(file), name);
+  return tinytl_scales_check(weight->scale, out_c, where, error);
 }
 
 tinytl_status tinytl_read_lite(const tinytl_safetensors *file, const tinytl_lite *lite,

@@ -25,7 +25,8 @@ void tinytl_tensor_list_weight(tinytl_tensor_list *list, const char *prefix, int
 /* The tensors of one lite module. */
 void tinytl_tensor_list_lite(tinytl_tensor_list *list, const tinytl_lite *lite,
                              const tinytl_lite_values *values);
-/* The reverse: finds them in a file, as tinytl_safetensors_f32; scales must be above 0. */
+/* The reverse: finds them in a file, as tinytl_safetensors_f32; scales pass
+ * tinytl_scales_check. */
 tinytl_status tinytl_read_weight(const tinytl_safetensors *file, const char *prefix, int n_dims,
                                  const int *dims, int out_c, tinytl_weight *weight,
                                  tinytl_error *error);

@@ -146,23 +146,14 @@ static tinytl_status copy_floats(storage *block, const float *from, size_t n, co
   return TINYTL_OK;
 }
 
-static tinytl_status check_scales(const float *scale, int n, const char *tensor,
-                                  tinytl_error *error) {
-  for (int c = 0; c < n; c++)
-    if (!(scale[c] > 0 && scale[c] <= TINYTL_MAX_SCALE))
-      return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                         "%s: scale %d must be above 0 and at most %g, found %g", tensor, c,
-                         (double)TINYTL_MAX_SCALE, (double)scale[c]);
-  return TINYTL_OK;
-}
-
 static tinytl_status copy_weight(storage *block, const tinytl_layer *layer,
                                  const tinytl_weight *from, tinytl_weights type, const char *tensor,
                                  tinytl_weight *to, tinytl_error *error) {
   const tinytl_weight_shape shape = tinytl_weight_shape_of(layer);
+  const bool is_f32 = type == TINYTL_WEIGHTS_F32;
   float *f32 = NULL, *scale = NULL;
   int8_t *i8 = NULL;
-  if (type == TINYTL_WEIGHTS_F32) {
+  if (is_f32) {
     f32 = take_floats(block, shape.n);
   } else {
     scale = take_floats(block, (size_t)shape.out_c);
@@ -171,10 +162,10 @@ static tinytl_status copy_weight(storage *block, const tinytl_layer *layer,
   if (from->f32)
     TINYTL_TRY(check_finite(from->f32, shape.n, tensor, error));
   else
-    TINYTL_TRY(check_scales(from->scale, shape.out_c, tensor, error));
-  if (f32 && from->f32) {
+    TINYTL_TRY(tinytl_scales_check(from->scale, shape.out_c, tensor, error));
+  if (is_f32 && from->f32) {
     memcpy(f32, from->f32, shape.n * sizeof *f32);
-  } else if (f32) {
+  } else if (is_f32) {
     tinytl_dequantise(shape, from->i8, from->scale, f32);
   } else if (from->f32) {
     tinytl_quantise(shape, from->f32, i8, scale);

@@ -10,6 +10,16 @@ tinytl_weight_shape tinytl_weight_shape_of(const tinytl_layer *layer) {
   return (tinytl_weight_shape){.n = n, .run = run, .out_c = layer->out_c};
 }
 
+tinytl_status tinytl_scales_check(const float *scale, int n, const char *where,
+                                  tinytl_error *error) {
+  for (int c = 0; c < n; c++)
+    if (!(scale[c] > 0 && scale[c] <= TINYTL_MAX_SCALE))
+      return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                         "%s: scale %d must be above 0 and at most %g, found %g", where, c,
+                         (double)TINYTL_MAX_SCALE, (double)scale[c]);
+  return TINYTL_OK;
+}
+
 void tinytl_quantise(tinytl_weight_shape shape, const float *w, int8_t *i8, float *scale) {
   for (int c = 0; c < shape.out_c; c++) scale[c] = 0;
   for (size_t i = 0; i < shape.n; i++) {

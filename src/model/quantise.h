@@ -19,6 +19,10 @@ static inline int tinytl_weight_channel(tinytl_weight_shape shape, size_t i) {
 
 /* The largest by which every code, -128 among them, stays a finite weight. */
 #define TINYTL_MAX_SCALE (FLT_MAX / 128)
+/* Refuses scales [n] that are not above 0 and at most TINYTL_MAX_SCALE (MODEL); where: the file or
+ * tensor that they are of. */
+tinytl_status tinytl_scales_check(const float *scale, int n, const char *where,
+                                  tinytl_error *error);
 
 /* i8 [n], scale [out_c] from finite values w [n]: scale = max |w| / 127 of the channel. A channel
  * whose values are all 0, or too small for a scale that is a normal number, gets scale 1; one of

@@ -65,8 +65,21 @@ static void test_corners(void **state) {
   assert_true(scale[3] == 1 && i8[6] == 127 && i8[7] == -64); /* halves go to even */
 }
 
+static void test_scales(void **state) {
+  (void)state;
+  const float bad[] = {0, -1, NAN, INFINITY, nextafterf(TINYTL_MAX_SCALE, INFINITY)};
+  float scale[2] = {FLT_MIN, TINYTL_MAX_SCALE};
+  tinytl_error error;
+  assert_int_equal(tinytl_scales_check(scale, 2, "t", NULL), TINYTL_OK);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    scale[1] = bad[i];
+    assert_int_equal(tinytl_scales_check(scale, 2, "t", &error), TINYTL_ERROR_MODEL);
+    assert_non_null(strstr(error.message, "t: scale 1 must be above 0"));
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_layouts),
-                                     cmocka_unit_test(test_corners)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_layouts), cmocka_unit_test(test_corners),
+                                     cmocka_unit_test(test_scales)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
