@@ -47,6 +47,11 @@ static inline size_t tinytl_size_max(size_t x, size_t y) {
   return x > y ? x : y;
 }
 
+/* x / y rounded up, y > 0; of a negative x something that is 0 or less. */
+static inline int tinytl_ceil_div(int x, int y) {
+  return (x + y - 1) / y;
+}
+
 /* x rounded up to a multiple of `step`. */
 static inline size_t tinytl_round_up(size_t x, size_t step) {
   return (x + step - 1) / step * step;

@@ -87,7 +87,7 @@ int tinytl_axes_reduction(const tinytl_axis *x, const tinytl_axis *y, int most) 
 
 void tinytl_axis_reduce(tinytl_axis *axis, int reduction) {
   axis->lo /= reduction;
-  axis->hi = (axis->hi + reduction - 1) / reduction;
+  axis->hi = tinytl_ceil_div(axis->hi, reduction);
   axis->begin /= (float)reduction;
   axis->end /= (float)reduction;
 }

@@ -124,10 +124,10 @@ static void cmyk_to_rgb(uint8_t *pixels, unsigned n_pixels) {
 
 /* libjpeg-turbo 3 decodes lossless JPEGs too, and does not reduce them: it takes scale_denom back.
  */
-static void check_reduced(jpeg_reader *self, unsigned reduction) {
+static void check_reduced(jpeg_reader *self, int reduction) {
   j_decompress_ptr jpeg = &self->jpeg;
-  if (jpeg->output_width != (jpeg->image_width + reduction - 1) / reduction ||
-      jpeg->output_height != (jpeg->image_height + reduction - 1) / reduction)
+  if ((int)jpeg->output_width != tinytl_ceil_div((int)jpeg->image_width, reduction) ||
+      (int)jpeg->output_height != tinytl_ceil_div((int)jpeg->image_height, reduction))
     fail(self, "JPEG that cannot be reduced while it is decoded, as lossless ones cannot");
 }
 
@@ -138,7 +138,7 @@ static void read_rows(jpeg_reader *self, int reduction) {
   jpeg->scale_num = 1;
   jpeg->scale_denom = (unsigned)reduction;
   jpeg_start_decompress(jpeg);
-  check_reduced(self, (unsigned)reduction);
+  check_reduced(self, reduction);
   size_t nbytes = (size_t)jpeg->output_width * (size_t)jpeg->output_components;
   self->row =
       jpeg->mem->alloc_large((j_common_ptr)jpeg, JPOOL_IMAGE, nbytes + TINYTL_JPEG_ROW_OFFSET);

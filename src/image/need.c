@@ -29,10 +29,6 @@ typedef struct component {
   int block; /* side of its own blocks after the inverse DCT */
 } component;
 
-static int ceil_div(int x, int y) {
-  return (x + y - 1) / y;
-}
-
 /* jdmaster.c: subsampled components are reduced less, so that they need no upsampling. */
 static int component_block(const component *c, int max_h, int max_v, int block) {
   int side = block;
@@ -60,8 +56,8 @@ static int list_components(const tinytl_picture_info *info, int block, component
 /* jdcoefct.c: the whole picture, 64 coefficients of 2 bytes a block. */
 static uint64_t coefficients_cost(const tinytl_picture_info *info, const component *c, int max_h,
                                   int max_v) {
-  int columns = ceil_div(info->width * c->h, max_h * 8),
-      rows = ceil_div(info->height * c->v, max_v * 8);
+  int columns = tinytl_ceil_div(info->width * c->h, max_h * 8),
+      rows = tinytl_ceil_div(info->height * c->v, max_v * 8);
   return tinytl_jpeg_blocks_cost(tinytl_round_up((size_t)columns, (size_t)c->h),
                                  tinytl_round_up((size_t)rows, (size_t)c->v));
 }
@@ -70,7 +66,7 @@ static uint64_t jpeg_cost(const tinytl_picture_info *info, int reduction) {
   component components[4];
   int block = 8 / reduction, max_h, max_v;
   int n = list_components(info, block, components, &max_h, &max_v);
-  int width = ceil_div(info->width, reduction);
+  int width = tinytl_ceil_div(info->width, reduction);
 
   /* jdsample.c: smooth upsampling of rows looks at the rows around. */
   bool context = false;
@@ -82,7 +78,7 @@ static uint64_t jpeg_cost(const tinytl_picture_info *info, int reduction) {
   uint64_t cost = tinytl_budget_cost(row + TINYTL_JPEG_ROW_OFFSET);
   for (int i = 0; i < n; i++) {
     const component *c = &components[i];
-    int columns = ceil_div(info->width * c->h, max_h * 8), rows = c->v * c->block / block;
+    int columns = tinytl_ceil_div(info->width * c->h, max_h * 8), rows = c->v * c->block / block;
     /* jdmainct.c: row groups as they come from the inverse DCT. */
     cost += tinytl_jpeg_samples_cost((size_t)columns * (size_t)c->block,
                                      (size_t)rows * (size_t)n_groups);

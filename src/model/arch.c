@@ -13,7 +13,7 @@ tinytl_span tinytl_conv_span(int in, int kernel, int stride, tinytl_pad pad) {
     int half = (kernel - 1) / 2;
     return (tinytl_span){.out = (in + 2 * half - kernel) / stride + 1, .pad = half};
   }
-  int out = (in + stride - 1) / stride;
+  int out = tinytl_ceil_div(in, stride);
   int total = (out - 1) * stride + kernel - in;
   return (tinytl_span){.out = out, .pad = total > 0 ? total / 2 : 0};
 }

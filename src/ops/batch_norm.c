@@ -26,9 +26,9 @@ typedef struct cut {
 static cut cut_pixels(int n_pixels, int channels) {
   cut c = {.n_pixels = n_pixels, .channels = channels};
   c.chunk_pixels = CHUNK_FLOATS / channels < 8 ? 8 : CHUNK_FLOATS / channels;
-  const int n_chunks = (n_pixels + c.chunk_pixels - 1) / c.chunk_pixels;
-  c.task_pixels = (n_chunks + MAX_TASKS - 1) / MAX_TASKS * c.chunk_pixels;
-  c.n_tasks = (n_pixels + c.task_pixels - 1) / c.task_pixels;
+  const int n_chunks = tinytl_ceil_div(n_pixels, c.chunk_pixels);
+  c.task_pixels = tinytl_ceil_div(n_chunks, MAX_TASKS) * c.chunk_pixels;
+  c.n_tasks = tinytl_ceil_div(n_pixels, c.task_pixels);
   return c;
 }
 

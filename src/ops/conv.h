@@ -155,8 +155,4 @@ size_t tinytl_depthwise_weight_scratch(const tinytl_conv *conv);
 void tinytl_depthwise_backward_weight(const tinytl_run *run, const tinytl_conv *conv,
                                       const float *x, const float *dy, float *dw);
 
-static inline int tinytl_ceil_div(int x, int y) {
-  return (x + y - 1) / y;
-}
-
 #endif

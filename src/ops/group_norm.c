@@ -15,11 +15,11 @@
 enum { GROUP = TINYTL_GROUP_NORM_CHANNELS, COLUMN = 2 * GROUP };
 
 int tinytl_group_norm_n_groups(int channels) {
-  return (channels + GROUP - 1) / GROUP;
+  return tinytl_ceil_div(channels, GROUP);
 }
 
 static tinytl_split split_columns(int n_pixels, int channels) {
-  return tinytl_split_rows((channels + COLUMN - 1) / COLUMN, (size_t)n_pixels * COLUMN);
+  return tinytl_split_rows(tinytl_ceil_div(channels, COLUMN), (size_t)n_pixels * COLUMN);
 }
 
 static tinytl_channels column_at(int n_pixels, int channels, int column) {

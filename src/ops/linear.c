@@ -93,6 +93,6 @@ void tinytl_linear_backward(const tinytl_run *run, int in, int out, const float 
   if (dw || dbias) tinytl_await_turn(run);
   tinytl_split_run(run, &l.split, weight_task, &l);
   if (!dx) return;
-  l.split = tinytl_split_rows((in + STRIP - 1) / STRIP, (size_t)out * STRIP);
+  l.split = tinytl_split_rows(tinytl_ceil_div(in, STRIP), (size_t)out * STRIP);
   tinytl_split_run(run, &l.split, input_task, &l);
 }

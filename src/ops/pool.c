@@ -109,7 +109,7 @@ static void global_pool_forward_task(void *context, int task) {
 
 void tinytl_global_pool_forward(const tinytl_run *run, int n_pixels, int channels, const float *x,
                                 float *y) {
-  int n_strips = (channels + STRIP - 1) / STRIP;
+  int n_strips = tinytl_ceil_div(channels, STRIP);
   global_pool p = {n_pixels, channels, tinytl_split_rows(n_strips, (size_t)n_pixels * STRIP), x, y};
   tinytl_split_run(run, &p.split, global_pool_forward_task, &p);
 }

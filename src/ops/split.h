@@ -29,7 +29,7 @@ static inline tinytl_split tinytl_split_rows(int n_rows, size_t row_size) {
   return (tinytl_split){
       .n_rows = n_rows,
       .rows_per_task = rows_per_task,
-      .n_tasks = (n_rows + rows_per_task - 1) / rows_per_task,
+      .n_tasks = tinytl_ceil_div(n_rows, rows_per_task),
       .n_elements = (size_t)n_rows * row_size,
   };
 }
