@@ -140,9 +140,7 @@ static void print_done(const pretrain_arguments *args, const cli_train_set *set,
     if (is_supernet(args)) {
       cli_json_real(&json, "smallest_top1", (double)report->smallest_top1);
     }
-    cli_json_int(&json, "planned_bytes", (long long)report->planned_bytes);
-    cli_json_int(&json, "base_rss_bytes", (long long)report->base_bytes);
-    cli_json_int(&json, "peak_rss_bytes", (long long)cli_peak_rss());
+    cli_memory_json(&json, report->planned_bytes, report->base_bytes);
     cli_json_real(&json, "images_per_second", report->images_per_second);
     cli_json_real(&json, "seconds", report->seconds);
     cli_json_text(&json, "backbone", args->backbone);
@@ -161,13 +159,9 @@ static void print_done(const pretrain_arguments *args, const cli_train_set *set,
   } else {
     printf("validation  none\n");
   }
-  printf("memory      %.1f MB planned, %.1f MB held before; measured peak %.1f MB\n",
-         (double)report->planned_bytes / 1e6, (double)report->base_bytes / 1e6,
-         (double)cli_peak_rss() / 1e6);
+  cli_memory_print("", report->planned_bytes, report->base_bytes);
   printf("time        %.1f s, %.1f pictures/s\n", report->seconds, report->images_per_second);
-  printf("%s   ", is_supernet(args) ? "super-net" : "backbone ");
-  cli_put_text(stdout, args->backbone);
-  putchar('\n');
+  cli_written_print(is_supernet(args) ? "super-net" : "backbone", args->backbone);
 }
 
 static tinytl_status pretrain_supernet_into(cli_output *output, const cli_train_set *set,

@@ -222,13 +222,9 @@ static void print_done(const search_arguments *args, const tinytl_search_report 
   else
     printf("predictor   Kendall's tau %.2f on sub-nets that it had not seen\n",
            (double)report->tau);
-  printf("memory      of the search: %.1f MB planned, %.1f MB held before; measured peak %.1f MB\n",
-         (double)report->planned_bytes / 1e6, (double)report->search_base_bytes / 1e6,
-         (double)cli_peak_rss() / 1e6);
+  cli_memory_print("of the search: ", report->planned_bytes, report->search_base_bytes);
   printf("time        %.1f s\n", report->seconds);
-  printf("backbone    ");
-  cli_put_text(stdout, args->backbone);
-  putchar('\n');
+  cli_written_print("backbone", args->backbone);
 }
 
 /* ---- The command -------------------------------------------------------------------------- */

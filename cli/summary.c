@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "io.h"
+#include "model.h"
 #include "options.h"
 #include "terminal.h"
 
@@ -233,7 +234,7 @@ void cli_checkpoint_print(const tinytl_checkpoint_info *info, const char *path, 
   print_text("backbone", info->backbone_sha256);
 }
 
-/* ---- Events and plans --------------------------------------------------------------------- */
+/* ---- Events, plans and ends --------------------------------------------------------------- */
 
 void cli_epoch_json(const tinytl_epoch *epoch, const char *method) {
   cli_json json = cli_json_begin();
@@ -261,4 +262,21 @@ void cli_choices_json(cli_json *json, const tinytl_plan *plan) {
   cli_json_bool(json, "defers_gradients", plan->defers_gradients);
   cli_json_bool(json, "recomputes", plan->recomputes);
   cli_json_bool(json, "spills", plan->spills);
+}
+
+void cli_memory_print(const char *of, size_t planned_nbytes, size_t base_nbytes) {
+  printf("memory      %s%.1f MB planned, %.1f MB held before; measured peak %.1f MB\n", of,
+         (double)planned_nbytes / 1e6, (double)base_nbytes / 1e6, (double)cli_peak_rss() / 1e6);
+}
+
+void cli_memory_json(cli_json *json, size_t planned_nbytes, size_t base_nbytes) {
+  cli_json_int(json, "planned_bytes", (long long)planned_nbytes);
+  cli_json_int(json, "base_rss_bytes", (long long)base_nbytes);
+  cli_json_int(json, "peak_rss_bytes", (long long)cli_peak_rss());
+}
+
+void cli_written_print(const char *what, const char *path) {
+  printf("%-12s", what);
+  cli_put_text(stdout, path);
+  putchar('\n');
 }

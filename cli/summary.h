@@ -26,4 +26,10 @@ enum { CLI_CHOICES_NBYTES = 128 };
 const char *cli_choices_text(const tinytl_plan *plan, char text[CLI_CHOICES_NBYTES]);
 void cli_choices_json(cli_json *json, const tinytl_plan *plan);
 
+/* The end of a run: what was planned of memory and what was taken (of: what the plan is of, ""
+ * where it is of the run as a whole), and the file that was written. */
+void cli_memory_print(const char *of, size_t planned_nbytes, size_t base_nbytes);
+void cli_memory_json(cli_json *json, size_t planned_nbytes, size_t base_nbytes);
+void cli_written_print(const char *what, const char *path);
+
 #endif

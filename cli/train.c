@@ -245,9 +245,7 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
     cli_json_real(&json, "val_top1", (double)report->val_top1);
     cli_json_bool(&json, "mirror", report->mirrors);
     cli_choices_json(&json, plan);
-    cli_json_int(&json, "planned_bytes", (long long)plan->total_bytes);
-    cli_json_int(&json, "base_rss_bytes", (long long)plan->base_bytes);
-    cli_json_int(&json, "peak_rss_bytes", (long long)cli_peak_rss());
+    cli_memory_json(&json, plan->total_bytes, plan->base_bytes);
     cli_json_real(&json, "images_per_second", report->images_per_second);
     cli_json_real(&json, "seconds", report->seconds);
     cli_json_text(&json, "adapter", args->adapter);
@@ -268,13 +266,9 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
     printf("validation  none%s; the last of %d epochs\n",
            isnan(args->val_share) ? ", too few pictures" : "", report->epochs);
   }
-  printf("memory      %.1f MB planned, %.1f MB held before; measured peak %.1f MB\n",
-         (double)plan->total_bytes / 1e6, (double)plan->base_bytes / 1e6,
-         (double)cli_peak_rss() / 1e6);
+  cli_memory_print("", plan->total_bytes, plan->base_bytes);
   printf("time        %.1f s, %.1f pictures/s\n", report->seconds, report->images_per_second);
-  printf("adapter     ");
-  cli_put_text(stdout, args->adapter);
-  putchar('\n');
+  cli_written_print("adapter", args->adapter);
 }
 
 /* Trains into an output that is open already: a run of hours must not end at a full disk or a
