@@ -10,6 +10,8 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "core/grow.h"
+
 /* Of a path; the file system opens no longer ones. */
 #ifdef PATH_MAX
 #define MAX_PATH_NBYTES PATH_MAX

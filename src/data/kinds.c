@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/grow.h"
+
 static int compare(const void *one, const void *other) {
   return memcmp(one, other, sizeof(tinytl_picture_info));
 }

@@ -1,29 +1,9 @@
 #include "data/names.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-tinytl_status tinytl_grow(void **items, int n, int *room, size_t item_nbytes, tinytl_error *error) {
-  if (n < *room) return TINYTL_OK;
-  if (*room > INT_MAX / 2) return tinytl_fail_memory(error, SIZE_MAX);
-  int wanted = *room > 0 ? *room * 2 : 16;
-  void *larger = realloc(*items, (size_t)wanted * item_nbytes);
-  if (!larger) return tinytl_fail_memory(error, (size_t)wanted * item_nbytes);
-  *items = larger;
-  *room = wanted;
-  return TINYTL_OK;
-}
-
-void tinytl_fit(void **items, int n, size_t item_nbytes) {
-  if (n == 0) {
-    free(*items);
-    *items = NULL;
-    return;
-  }
-  void *smaller = realloc(*items, (size_t)n * item_nbytes);
-  if (smaller) *items = smaller;
-}
+#include "core/grow.h"
 
 static tinytl_status grow_text(tinytl_names *names, size_t nbytes, tinytl_error *error) {
   if (nbytes <= names->text_room - names->text_nbytes) return TINYTL_OK;

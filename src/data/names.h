@@ -11,11 +11,6 @@ typedef struct tinytl_names {
   int n, room;
 } tinytl_names;
 
-/* Makes room in *items [*room] for one more than n. */
-tinytl_status tinytl_grow(void **items, int n, int *room, size_t item_nbytes, tinytl_error *error);
-/* Cuts *items to n of item_nbytes; an array of none is freed. */
-void tinytl_fit(void **items, int n, size_t item_nbytes);
-
 tinytl_status tinytl_names_add(tinytl_names *names, const char *name, tinytl_error *error);
 /* Valid until a name is added. */
 static inline char *tinytl_names_get(const tinytl_names *names, int index) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/grow.h"
 #include "format/bytes.h"
 
 enum { MAX_NBYTES = 16 << 20, MAX_NAME = 128, CELL = 3 };
@@ -35,20 +36,9 @@ static tinytl_status fail(const reader *r, tinytl_error *error, const char *form
 
 /* ---- Arrays ------------------------------------------------------------------------------- */
 
-/* `array`, made longer where it cannot hold n + 1 items; NULL: no memory, and it stays. */
-static void *with_room(void *array, size_t n, size_t *capacity, size_t item_nbytes) {
-  if (n < *capacity) return array;
-  const size_t wanted = *capacity ? 2 * *capacity : 64;
-  void *grown = realloc(array, wanted * item_nbytes);
-  if (grown) *capacity = wanted;
-  return grown;
-}
-
 static tinytl_status append(tinytl_pickle_ints *ints, int value, tinytl_error *error) {
-  int *at = with_room(ints->at, ints->n, &ints->capacity, sizeof *at);
-  if (!at) return tinytl_fail_memory(error, 2 * ints->capacity * sizeof *at);
-  ints->at = at;
-  at[ints->n++] = value;
+  TINYTL_TRY(tinytl_grow((void **)&ints->at, (int)ints->n, &ints->room, sizeof *ints->at, error));
+  ints->at[ints->n++] = value;
   return TINYTL_OK;
 }
 
@@ -56,11 +46,9 @@ static tinytl_status push(reader *r, tinytl_pickle_value value, tinytl_error *er
   tinytl_pickle *out = r->out;
   if (out->n_values == TINYTL_PICKLE_MAX_VALUES)
     return fail(r, error, "more than %d values", TINYTL_PICKLE_MAX_VALUES);
-  tinytl_pickle_value *values =
-      with_room(out->values, out->n_values, &out->capacity, sizeof *values);
-  if (!values) return tinytl_fail_memory(error, 2 * out->capacity * sizeof *values);
-  out->values = values;
-  values[out->n_values] = value;
+  TINYTL_TRY(tinytl_grow((void **)&out->values, (int)out->n_values, &out->room, sizeof *out->values,
+                         error));
+  out->values[out->n_values] = value;
   return append(&r->stack, (int)out->n_values++, error);
 }
 

@@ -32,12 +32,14 @@ typedef struct tinytl_pickle_value {
 /* A growing array of int. */
 typedef struct tinytl_pickle_ints {
   int *at;
-  size_t n, capacity;
+  size_t n;
+  int room;
 } tinytl_pickle_ints;
 
 typedef struct tinytl_pickle {
   tinytl_pickle_value *values;
-  size_t n_values, capacity;
+  size_t n_values;
+  int room;
   tinytl_pickle_ints links; /* items; cells of dicts: key, value, next cell or -1 */
   int root;                 /* what the pickle holds */
 } tinytl_pickle;
