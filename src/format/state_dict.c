@@ -29,9 +29,12 @@ tinytl_status tinytl_state_init(tinytl_state_dict *state, const char *file, size
   if (n > TINYTL_ST_MAX_TENSORS)
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: %zu tensors, at most %d are supported", file,
                        n, TINYTL_ST_MAX_TENSORS);
-  *state = (tinytl_state_dict){.file = file, .file_nbytes = file_nbytes, .capacity = (int)n};
+  *state = (tinytl_state_dict){.file = file, .file_nbytes = file_nbytes};
   state->tensors = calloc(n + 1, sizeof *state->tensors);
-  return state->tensors ? TINYTL_OK : tinytl_fail_memory(error, (n + 1) * sizeof *state->tensors);
+  state->read = calloc(n + 1, sizeof *state->read);
+  if (state->tensors && state->read) return TINYTL_OK;
+  tinytl_state_free(state);
+  return tinytl_fail_memory(error, (n + 1) * sizeof *state->tensors);
 }
 
 static bool drop_prefix(const char *prefix, const char **name, size_t *length) {
@@ -74,6 +77,7 @@ tinytl_status tinytl_state_sort(tinytl_state_dict *state, tinytl_error *error) {
 void tinytl_state_free(tinytl_state_dict *state) {
   for (int i = 0; i < state->n; i++) free(state->tensors[i].name);
   free(state->tensors);
+  free(state->read);
   *state = (tinytl_state_dict){0};
 }
 
@@ -163,7 +167,8 @@ static bool is_float(const tinytl_state_tensor *tensor) {
 }
 
 static tinytl_status expect(const tinytl_state_dict *state, const char *name, int n_dims,
-                            const int *dims, tinytl_state_tensor **tensor, tinytl_error *error) {
+                            const int *dims, const tinytl_state_tensor **tensor,
+                            tinytl_error *error) {
   const tinytl_state_tensor *found = NULL;
   TINYTL_TRY(tinytl_state_need(state, name, &found, error));
   if (!is_float(found))
@@ -173,13 +178,13 @@ static tinytl_status expect(const tinytl_state_dict *state, const char *name, in
                        state->file, name);
   TINYTL_TRY(
       tinytl_check_shape(state->file, name, found->n_dims, found->dims, n_dims, dims, error));
-  *tensor = (tinytl_state_tensor *)found;
+  *tensor = found;
   return TINYTL_OK;
 }
 
 tinytl_status tinytl_state_read(const tinytl_state_dict *state, const char *name, int n_dims,
                                 const int *dims, float *to, tinytl_error *error) {
-  tinytl_state_tensor *tensor = NULL;
+  const tinytl_state_tensor *tensor = NULL;
   TINYTL_TRY(expect(state, name, n_dims, dims, &tensor, error));
   size_t n[4] = {1, 1, 1, 1}, step[4] = {0}, out = 0;
   for (int d = 0; d < n_dims; d++) {
@@ -198,7 +203,7 @@ tinytl_status tinytl_state_read(const tinytl_state_dict *state, const char *name
                                name, out);
           out++;
         }
-  tensor->read = true;
+  state->read[tensor - state->tensors] = true;
   return TINYTL_OK;
 }
 
@@ -211,7 +216,7 @@ tinytl_status tinytl_state_all_read(const tinytl_state_dict *state, const char *
                                     tinytl_error *error) {
   for (int i = 0; i < state->n; i++) {
     const tinytl_state_tensor *tensor = &state->tensors[i];
-    if (tensor->read || !is_float(tensor) || ends_in(tensor->name, "num_batches_tracked") ||
+    if (state->read[i] || !is_float(tensor) || ends_in(tensor->name, "num_batches_tracked") ||
         (unused && ends_in(tensor->name, unused)))
       continue;
     return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: unexpected tensor \"%.80s\"", state->file,

@@ -10,14 +10,14 @@ typedef struct tinytl_state_tensor {
   int n_dims;
   size_t dims[TINYTL_ST_MAX_DIMS], strides[TINYTL_ST_MAX_DIMS]; /* strides in elements */
   const uint8_t *data; /* first element; all lie inside the file; little-endian, any alignment */
-  bool read;
 } tinytl_state_tensor;
 
 typedef struct tinytl_state_dict {
   const char *file; /* in messages */
   size_t file_nbytes;
   tinytl_state_tensor *tensors; /* [n], in order of names */
-  int n, capacity;
+  bool *read;                   /* [n], by tinytl_state_read */
+  int n;
 } tinytl_state_dict;
 
 /* Makes room for so many tensors. Errors: TINYTL_ERROR_MODEL beyond TINYTL_ST_MAX_TENSORS. */
