@@ -68,7 +68,8 @@ static tinytl_status read_number(reader *r, const char *key, double low, double 
   return TINYTL_OK;
 }
 
-/* Files from before there was a temperature have none of the last two. */
+/* Files from before there was a temperature have none of the last two. Their ranges are wider than
+ * what training finds: 1/16 to 16, and -64 to 64 (train/calibration.h). */
 static tinytl_status read_numbers(reader *r, tinytl_error *error) {
   tinytl_adapter *values = &r->values;
   values->val_top1 = values->reject_below = NAN;

@@ -39,7 +39,11 @@ typedef struct tinytl_tflite_tensor {
   int scale_dim; /* dimension that the scales go along */
 } tinytl_tflite_tensor;
 
-enum { TINYTL_TFLITE_MAX_TENSORS = 16384, TINYTL_TFLITE_MAX_BLOCKS = 8 * (TINYTL_MAX_LAYERS + 1) };
+enum {
+  TINYTL_TFLITE_MAX_TENSORS = 16384,
+  /* Of each layer and the classifier: scales, weights that are widened, biases. */
+  TINYTL_TFLITE_MAX_BLOCKS = 3 * (TINYTL_MAX_LAYERS + 1)
+};
 
 typedef struct tinytl_tflite {
   tinytl_flatbuffer file;

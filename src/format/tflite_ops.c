@@ -161,6 +161,7 @@ static tinytl_act act_of_range(tinytl_tflite *graph, const tinytl_tflite_tensor 
   if (tinytl_fb_scalar_at(&graph->file, output->zero_point, 0, 8) != (is_signed ? -128 : 0))
     return TINYTL_ACT_NONE;
   const float high = 255 * tinytl_fb_float_at(&graph->file, output->scale, 0);
+  /* Scales are rounded: two steps of 6 / 255 beyond 6 still count as 6. */
   return high < 6.05f ? TINYTL_ACT_RELU6 : TINYTL_ACT_RELU;
 }
 

@@ -11,7 +11,10 @@
 #include "ops/conv.h"
 #include "ops/split.h"
 
-enum { PACKED_NBYTES = 512 * 1024, MIN_TASKS = 16 /* for a few threads to share evenly */ };
+enum {
+  PACKED_NBYTES = 512 * 1024, /* of x at a time: scratch, which every lane has its own of */
+  MIN_TASKS = 16              /* for a few threads to share evenly */
+};
 
 typedef struct weight_grad {
   const tinytl_run *run;

@@ -147,6 +147,8 @@ void tinytl_fused_block_backward(const tinytl_run *run, const tinytl_fused_block
 
 /* ---- Group norm (group_norm.c) ------------------------------------------------------------- */
 
+/* In the method's published code lite modules take over the eps of the batch norms of ProxylessNAS,
+ * which is this one; PyTorch's default is 1e-5. */
 #define TINYTL_GROUP_NORM_EPS 1e-3f
 
 /* x_hat = (x - mean) / sqrt(var + eps) over a group's 8 channels and all pixels (Wu and He, 2018);
@@ -169,6 +171,8 @@ void tinytl_group_norm_backward(const tinytl_run *run, int n_pixels, int channel
 
 /* ---- Batch norm (batch_norm.c) ------------------------------------------------------------- */
 
+/* That of ProxylessNAS and once-for-all (format/families.c), whose super-net this trains; PyTorch's
+ * default is 1e-5. */
 #define TINYTL_BATCH_NORM_EPS 1e-3f
 
 /* Over the n_pixels of all images of a batch together. Mean and (biased) variance of each channel
