@@ -13,7 +13,7 @@
 #include "pictures.h"
 #include "terminal.h"
 
-enum { MAX_CLASSES = 100000, NAME_SIZE = 12 };
+enum { NAME_SIZE = 12 };
 
 static const char *const tasks[] = {"train", "predict", NULL};
 enum { TASK_TRAIN, TASK_PREDICT };
@@ -286,8 +286,10 @@ int cli_bench(int argc, char **argv) {
       CLI_OPTION_CHOICE("task", &args.task, tasks, "TASK", "train (default) or predict"),
       CLI_OPTION_CHOICE("method", &args.method, cli_methods, "METHOD",
                         "as of 'tinytl train' (default: lite+bias)"),
-      CLI_OPTION_INT(0, "batch", &args.batch, 1, 4096, "pictures a training step (default: 8)"),
-      CLI_OPTION_INT(0, "classes", &args.n_classes, 2, MAX_CLASSES, "to train (default: 10)"),
+      CLI_OPTION_INT(0, "batch", &args.batch, 1, TINYTL_MAX_BATCH,
+                     "pictures a training step (default: 8)"),
+      CLI_OPTION_INT(0, "classes", &args.n_classes, 2, TINYTL_MAX_CLASSES,
+                     "to train (default: 10)"),
       CLI_OPTION_IMAGE_SIZE(&args.image_size, "the backbone's"),
       CLI_OPTION_TEXT('d', "data", &args.dir, "DIR", "train on a folder's pictures instead"),
       CLI_OPTION_REAL("seconds", &args.seconds, 0, 3600, CLI_RANGE_ABOVE_MIN,

@@ -10,7 +10,7 @@ int cli_init(int argc, char **argv) {
   bool json = false;
   const cli_option options[] = {
       CLI_OPTION_OUTPUT(&target, "BACKBONE"),
-      CLI_OPTION_INT(0, "classes", &n_classes, 1, 100000,
+      CLI_OPTION_INT(0, "classes", &n_classes, 1, TINYTL_MAX_CLASSES,
                      "outputs of its classifier (default: 1000)"),
       CLI_OPTION_CHOICE("weights", &weights, cli_weights, "TYPE", "int8 (default) or f32"),
       CLI_OPTION_SEED("seed", &seed, "of the random weights (default: 0)"),

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tinytl/ranges.h"
+
 typedef enum cli_kind {
   CLI_FLAG,   /* bool: becomes true */
   CLI_TEXT,   /* const char * */
@@ -58,8 +60,9 @@ typedef struct cli_option {
 #define CLI_OPTION_QUIET(target) CLI_OPTION_FLAG('q', "quiet", target, "no progress on stderr")
 #define CLI_OPTION_THREADS(target) \
   CLI_OPTION_INT(0, "threads", target, 1, 64, "threads (default: one a core)")
-#define CLI_OPTION_IMAGE_SIZE(target, default_size) \
-  CLI_OPTION_INT(0, "image-size", target, 32, 1024, "side of the input (default: " default_size ")")
+#define CLI_OPTION_IMAGE_SIZE(target, default_size)                                     \
+  CLI_OPTION_INT(0, "image-size", target, TINYTL_MIN_TRAIN_SIZE, TINYTL_MAX_TRAIN_SIZE, \
+                 "side of the input (default: " default_size ")")
 #define CLI_OPTION_MODEL(target)                    \
   CLI_OPTION_TEXT('m', "model", target, "BACKBONE", \
                   "backbone file (default: the one that comes along)")

@@ -197,11 +197,11 @@ tinytl_status cli_image_sizes(const char *list, int sizes[TINYTL_MAX_IMAGE_SIZES
   for (const char *rest = list; rest;) {
     char *end;
     const long size = *rest >= '0' && *rest <= '9' ? strtol(rest, &end, 10) : 0;
-    if (size < 32 || size > 1024 || (*end && *end != ',') || *n == TINYTL_MAX_IMAGE_SIZES) {
-      return cli_fail(
-          error, TINYTL_ERROR_USAGE,
-          "--image-sizes wants up to %d sizes of 32 to 1024, as 48,64,80; not \"%.80s\"",
-          TINYTL_MAX_IMAGE_SIZES, list);
+    if (size < TINYTL_MIN_TRAIN_SIZE || size > TINYTL_MAX_TRAIN_SIZE || (*end && *end != ',') ||
+        *n == TINYTL_MAX_IMAGE_SIZES) {
+      return cli_fail(error, TINYTL_ERROR_USAGE,
+                      "--image-sizes wants up to %d sizes of %d to %d, as 48,64,80; not \"%.80s\"",
+                      TINYTL_MAX_IMAGE_SIZES, TINYTL_MIN_TRAIN_SIZE, TINYTL_MAX_TRAIN_SIZE, list);
     }
     sizes[(*n)++] = (int)size;
     rest = *end ? end + 1 : NULL;

@@ -48,7 +48,7 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
       CLI_OPTION_OUTPUT(&args->backbone, "BACKBONE"),
       CLI_OPTION_INT(0, "epochs", &pretrain->epochs, 1, 10000,
                      "passes over the pictures (default: 60)"),
-      CLI_OPTION_INT(0, "batch", &pretrain->batch, 2, 4096,
+      CLI_OPTION_INT(0, "batch", &pretrain->batch, 2, TINYTL_MAX_BATCH,
                      "pictures a step (default: 64); memory grows with it"),
       CLI_OPTION_REAL("lr", &pretrain->lr, 0, 10, CLI_RANGE_ABOVE_MIN,
                       "learning rate (default: 0.1 at batch 64, in proportion)"),

@@ -67,7 +67,7 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
                       "where left and right differ, as in text and signs"),
       CLI_OPTION_CHOICE("method", &args->method, cli_methods, "METHOD",
                         "of training: lite+bias (default), last, bias, lite, norm or full"),
-      CLI_OPTION_INT(0, "batch", &train->batch, 1, 4096, "of training (default: 8)"),
+      CLI_OPTION_INT(0, "batch", &train->batch, 1, TINYTL_MAX_BATCH, "of training (default: 8)"),
       CLI_OPTION_CHOICE("optimizer", &args->optimizer, cli_optimizers, "NAME",
                         "of training: auto (default), adam, adam8 or sgd"),
       CLI_OPTION_TEXT(

@@ -54,7 +54,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
                         "auto (default), last, bias, lite, lite+bias, norm or full"),
       CLI_OPTION_INT(0, "epochs", &train->epochs, 1, 10000,
                      "passes over the pictures (default: by their number)"),
-      CLI_OPTION_INT(0, "batch", &train->batch, 1, 4096,
+      CLI_OPTION_INT(0, "batch", &train->batch, 1, TINYTL_MAX_BATCH,
                      "pictures a step (default: 8); memory hardly depends on it"),
       CLI_OPTION_REAL("lr", &train->lr, 0, 10, CLI_RANGE_ABOVE_MIN,
                       "learning rate (default: by method)"),

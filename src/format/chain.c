@@ -84,12 +84,13 @@ static tinytl_status parse_architecture(chain *c, const char *where, tinytl_erro
   tinytl_pad pad = TINYTL_PAD_SAME;
   float shape[3];
   TINYTL_TRY(tinytl_json_floats(c->architecture, "input", 3, where, shape, error));
-  if (shape[0] != 3 || shape[1] != shape[2] || !(shape[1] >= 1 && shape[1] <= 4096) ||
-      shape[1] != floorf(shape[1]))
+  if (shape[0] != 3 || shape[1] != shape[2] ||
+      !(shape[1] >= 1 && shape[1] <= TINYTL_MAX_IMAGE_SIZE) || shape[1] != floorf(shape[1]))
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                       "%s: expected an input of 3 channels and a square of 1 to 4096 whole "
-                       "pixels, found [%g, %g, %g]",
-                       where, (double)shape[0], (double)shape[1], (double)shape[2]);
+                       "%s: expected an input of 3 channels and a square of 1 to %d whole pixels, "
+                       "found [%g, %g, %g]",
+                       where, TINYTL_MAX_IMAGE_SIZE, (double)shape[0], (double)shape[1],
+                       (double)shape[2]);
   c->values.input.size = (int)shape[1];
   TINYTL_TRY(parse_padding(c, where, &pad, error));
   TINYTL_TRY(parse_layers(c, pad, where, error));
@@ -104,7 +105,8 @@ static tinytl_status parse_architecture(chain *c, const char *where, tinytl_erro
 
 static tinytl_status parse_preprocess(chain *c, const char *where, tinytl_error *error) {
   tinytl_input *input = &c->values.input;
-  TINYTL_TRY(tinytl_json_int(c->preprocess, "resize_short", 1, 4096, where, &input->resize, error));
+  TINYTL_TRY(tinytl_json_int(c->preprocess, "resize_short", 1, TINYTL_MAX_IMAGE_SIZE, where,
+                             &input->resize, error));
   TINYTL_TRY(tinytl_json_floats(c->preprocess, "mean", 3, where, input->mean, error));
   TINYTL_TRY(tinytl_json_floats(c->preprocess, "std", 3, where, input->std, error));
   return tinytl_input_check(input, where, error);

@@ -43,9 +43,10 @@ static tinytl_status open_input(tinytl_tflite *graph, tinytl_error *error) {
     return tinytl_tflite_fail(graph, error, "expected one input, found %zu", graph->inputs.n);
   TINYTL_TRY(tinytl_tflite_read_tensor(graph, index, &tensor, error));
   if (tensor.n_dims != 4 || tensor.dims[0] != 1 || tensor.dims[1] != tensor.dims[2] ||
-      tensor.dims[1] > 4096 || tensor.dims[3] != 3)
+      tensor.dims[1] > TINYTL_MAX_IMAGE_SIZE || tensor.dims[3] != 3)
     return tinytl_tflite_fail(graph, error,
-                              "expected an input of shape [1, size, size, 3] with size up to 4096");
+                              "expected an input of shape [1, size, size, 3] with size up to %d",
+                              TINYTL_MAX_IMAGE_SIZE);
   tinytl_input *input = &graph->model.input;
   input->size = graph->side = tensor.dims[1];
   input->resize = tinytl_input_default_resize(input->size);

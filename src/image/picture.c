@@ -1,5 +1,6 @@
 /* From a picture file to the network's input. */
 #include "image/image.h"
+#include "tinytl/ranges.h"
 
 #include <errno.h>
 #include <string.h>
@@ -134,9 +135,9 @@ static tinytl_status decode_file(const char *path, const tinytl_picture_sink *si
 }
 
 tinytl_status tinytl_view_check(const tinytl_view *view, tinytl_error *error) {
-  if (view->size < 1 || view->size > 4096)
-    return tinytl_fail(error, TINYTL_ERROR_USAGE, "picture size %d: expected 1 to 4096",
-                       view->size);
+  if (view->size < 1 || view->size > TINYTL_MAX_IMAGE_SIZE)
+    return tinytl_fail(error, TINYTL_ERROR_USAGE, "picture size %d: expected 1 to %d", view->size,
+                       TINYTL_MAX_IMAGE_SIZE);
   if (!view->augment && (view->resize < view->size || view->resize > MAX_RESIZE))
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "short side %d: expected %d to %d", view->resize,
                        view->size, MAX_RESIZE);

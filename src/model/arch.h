@@ -4,13 +4,12 @@
 #define TINYTL_MODEL_ARCH_H
 
 #include "core/status.h"
+#include "tinytl/ranges.h"
 
 enum {
   TINYTL_MAX_LAYERS = 512,
-  TINYTL_MAX_IMAGE_SIZE = 4096, /* pixels */
   TINYTL_MAX_CHANNELS = 16384,
   TINYTL_MAX_KERNEL = 11,
-  TINYTL_MAX_CLASSES = 100000,
   TINYTL_GROUP_NORM_CHANNELS = 8 /* channels a group (TinyTL, section 4.1) */
 };
 

@@ -35,9 +35,10 @@ void tinytl_pretrain_options_init(tinytl_pretrain_options *options) {
 
 static tinytl_status check_options(const tinytl_pretrain_options *options, tinytl_error *error) {
   TINYTL_TRY(tinytl_check_int("epochs", options->epochs, 1, 10000, error));
-  TINYTL_TRY(tinytl_check_int("batch", options->batch, 2, 4096, error));
+  TINYTL_TRY(tinytl_check_int("batch", options->batch, 2, TINYTL_MAX_BATCH, error));
   if (options->image_size != 0)
-    TINYTL_TRY(tinytl_check_int("image size", options->image_size, 32, 1024, error));
+    TINYTL_TRY(tinytl_check_int("image size", options->image_size, TINYTL_MIN_TRAIN_SIZE,
+                                TINYTL_MAX_TRAIN_SIZE, error));
   TINYTL_TRY(tinytl_check_int("threads", options->n_threads, 0, 64, error));
   if (!(options->label_smoothing >= 0 && options->label_smoothing < 1))
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
@@ -76,8 +77,8 @@ static tinytl_status check_sizes(const tinytl_pretrainer *p, tinytl_error *error
   TINYTL_TRY(tinytl_check_int("number of image sizes", options->n_image_sizes, 0,
                               TINYTL_MAX_IMAGE_SIZES, error));
   for (int i = 0; i < options->n_image_sizes; i++) {
-    TINYTL_TRY(
-        tinytl_check_int("each of the image sizes", options->image_sizes[i], 32, 1024, error));
+    TINYTL_TRY(tinytl_check_int("each of the image sizes", options->image_sizes[i],
+                                TINYTL_MIN_TRAIN_SIZE, TINYTL_MAX_TRAIN_SIZE, error));
     has_own = has_own || options->image_sizes[i] == p->input.size;
   }
   if (has_own) return TINYTL_OK;

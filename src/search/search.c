@@ -13,8 +13,6 @@
 enum {
   CANDIDATES = 100,
   LEAST_CANDIDATES = 16,
-  MIN_IMAGE = 32,
-  MAX_IMAGE = 1024,
   DRAWS = 64 /* tries to find one that was not measured yet */
 };
 
@@ -417,7 +415,8 @@ static tinytl_status check_sizes(const tinytl_search_options *options, tinytl_er
   TINYTL_TRY(tinytl_check_int("number of image sizes", options->n_image_sizes, 0,
                               TINYTL_MAX_IMAGE_SIZES, error));
   for (int i = 0; i < options->n_image_sizes; i++) {
-    TINYTL_TRY(tinytl_check_int("each of the image sizes", sizes[i], MIN_IMAGE, MAX_IMAGE, error));
+    TINYTL_TRY(tinytl_check_int("each of the image sizes", sizes[i], TINYTL_MIN_TRAIN_SIZE,
+                                TINYTL_MAX_TRAIN_SIZE, error));
     if (i > 0 && sizes[i] <= sizes[i - 1])
       return tinytl_fail(error, TINYTL_ERROR_USAGE, "image sizes must ascend: %d comes after %d",
                          sizes[i], sizes[i - 1]);

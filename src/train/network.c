@@ -50,9 +50,9 @@ tinytl_status tinytl_network_init(tinytl_network *network, const tinytl_backbone
   memset(network, 0, sizeof *network);
   network->backbone = backbone;
   network->image_size = image_size ? image_size : backbone->input.size;
-  if (network->image_size < 1 || network->image_size > 4096)
-    return tinytl_fail(error, TINYTL_ERROR_USAGE, "image size must be 1 to 4096, not %d",
-                       network->image_size);
+  if (network->image_size < 1 || network->image_size > TINYTL_MAX_IMAGE_SIZE)
+    return tinytl_fail(error, TINYTL_ERROR_USAGE, "image size must be 1 to %d, not %d",
+                       TINYTL_MAX_IMAGE_SIZE, network->image_size);
   if (n_classes == 0 && arch->n_classes == 0)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "the backbone has no classifier of its own: an adapter is needed");

@@ -115,8 +115,7 @@ tinytl_status tinytl_paper_bytes(const tinytl_backbone *backbone, tinytl_method 
     return tinytl_fail(error, TINYTL_ERROR_USAGE, "expected 1 to %d classes, found %d",
                        TINYTL_MAX_CLASSES, n_classes);
   TINYTL_TRY(tinytl_check_int("method", (int)method, 0, TINYTL_METHOD_FULL, error));
-  if (batch < 1 || batch > 4096)
-    return tinytl_fail(error, TINYTL_ERROR_USAGE, "batch must be 1 to 4096, not %d", batch);
+  TINYTL_TRY(tinytl_check_int("batch", batch, 1, TINYTL_MAX_BATCH, error));
   tinytl_network *network = malloc(sizeof *network);
   tinytl_backbone *shape = malloc(sizeof *shape); /* with the paper's modules, where asked for */
   tinytl_status status = TINYTL_OK;
