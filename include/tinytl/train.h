@@ -97,8 +97,8 @@ struct tinytl_train_options {
                                more, on all of them; default false */
   uint64_t seed;            /* default 0 */
   size_t memory_limit;      /* bytes that the process may hold at its peak (resident set): what it
-                               holds at the call, the plan's total, and 0.2 MB that stay free;
-                               0: none (default) */
+                               holds at the call, the plan's total, and 0.2 MB that stay free.
+                               Refused where /proc does not tell what it holds; 0: none (default) */
   const char *spill_dir;    /* folder where a limit may put the feature cache and the best
                                values, into a file without a name; NULL: nowhere (default) */
   const volatile int *stop; /* training ends with TINYTL_INTERRUPTED once *stop is not 0;

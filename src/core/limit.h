@@ -12,6 +12,10 @@
  * held before and the margin of the plan among them. Messages give it in MB with one decimal. */
 size_t tinytl_limit_to_name(size_t nbytes);
 
+/* Refuses a limit (0: none) where the system does not tell what the process holds, base_nbytes 0:
+ * MEMORY_LIMIT. */
+tinytl_status tinytl_limit_check_base(size_t limit, size_t base_nbytes, tinytl_error *error);
+
 /* The most, in bytes, that decoding a picture may take under a memory limit before anything else is
  * given up for it: an eighth of the limit, but as much as this at least; 0, any, without one. A
  * streamed JPEG of 12 megapixels takes less than the least. Pictures that take more are left out.

@@ -16,5 +16,7 @@ void tinytl_pages_free(void *bytes, size_t nbytes);
 /* Bytes that this process holds in memory now (resident set), and half of the code that was not
  * touched yet, as a run touches about so much of it; 0 where the system does not tell. */
 size_t tinytl_resident_nbytes(void);
+/* The same by the files of a folder of /proc. */
+size_t tinytl_resident_nbytes_of(const char *process);
 
 #endif

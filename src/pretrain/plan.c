@@ -127,6 +127,7 @@ static tinytl_status plan_maps(tinytl_pretrainer *p, tinytl_error *error) {
 }
 
 tinytl_status tinytl_pretrainer_plan(tinytl_pretrainer *p, tinytl_error *error) {
+  TINYTL_TRY(tinytl_limit_check_base(p->options.memory_limit, p->base_bytes, error));
   TINYTL_TRY(plan_maps(p, error));
   p->n_values = p->shrinking ? p->shrinking->shared.n : p->net->params.n;
   return count(p, error);

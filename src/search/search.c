@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/limit.h"
 #include "core/pages.h"
 #include "core/progress.h"
 #include "core/saver.h"
@@ -457,6 +458,8 @@ tinytl_status tinytl_search(const tinytl_supernet *supernet, const tinytl_images
                          s.options.n_image_sizes);
   /* Training holds a backbone, which its plan counts, in the place of the super-net. */
   const size_t resident = tinytl_resident_nbytes();
+  const size_t limit = tinytl_size_max(options->train.memory_limit, options->search_limit);
+  TINYTL_TRY(tinytl_limit_check_base(limit, resident, error));
   const size_t values = supernet->n_values * sizeof *supernet->values;
   s.pricer = (tinytl_pricer){.supernet = &s.supernet,
                              .train = train,

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "core/limit.h"
 #include "core/pages.h"
 #include "data/images.h"
 #include "train/choice.h"
@@ -151,6 +152,8 @@ tinytl_status tinytl_plan_upon(const tinytl_backbone *backbone, int n_classes, i
 tinytl_status tinytl_plan_make(const tinytl_backbone *backbone, int n_classes, int n_train_images,
                                int n_val_images, const tinytl_train_options *options,
                                tinytl_plan *plan, tinytl_error *error) {
-  return tinytl_plan_upon(backbone, n_classes, n_train_images, n_val_images, options,
-                          tinytl_resident_nbytes(), plan, error);
+  const size_t base_nbytes = tinytl_resident_nbytes();
+  TINYTL_TRY(tinytl_plan_upon(backbone, n_classes, n_train_images, n_val_images, options,
+                              base_nbytes, plan, error));
+  return tinytl_limit_check_base(options->memory_limit, base_nbytes, error);
 }

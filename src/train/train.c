@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/limit.h"
 #include "core/pages.h"
 #include "core/progress.h"
 #include "data/images.h"
@@ -344,6 +345,7 @@ static tinytl_status go_on(session *s, const tinytl_resume *resume) {
 
 static tinytl_status run(session *s) {
   tinytl_resume *resume = NULL;
+  TINYTL_TRY(tinytl_limit_check_base(s->options.memory_limit, s->task.base_nbytes, s->error));
   if (!s->options.resume) return run_first(s, NULL);
   TINYTL_TRY(tinytl_resume_open(s->options.resume, &resume, s->error));
   const tinytl_status status = go_on(s, resume);

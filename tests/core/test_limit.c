@@ -2,6 +2,8 @@
 
 #include "core/limit.h"
 
+#include <string.h>
+
 /* It can be said with one decimal of a MB, and does for a process that begins a little larger. */
 static void test_limit_to_name(void **state) {
   (void)state;
@@ -20,8 +22,21 @@ static void test_limit_for_pictures(void **state) {
   assert_int_equal(tinytl_limit_for_pictures(24000000), 3000000);
 }
 
+/* Where the system does not tell what the process holds, no limit can be kept. */
+static void test_check_base(void **state) {
+  (void)state;
+  tinytl_error error;
+  assert_int_equal(tinytl_limit_check_base(0, 0, &error), TINYTL_OK);
+  assert_int_equal(tinytl_limit_check_base(6000000, 1, &error), TINYTL_OK);
+  assert_int_equal(tinytl_limit_check_base(6000000, 0, &error), TINYTL_ERROR_MEMORY_LIMIT);
+  assert_non_null(strstr(error.message, "6.0 MB"));
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_limit_to_name),
-                                     cmocka_unit_test(test_limit_for_pictures)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_limit_to_name),
+      cmocka_unit_test(test_limit_for_pictures),
+      cmocka_unit_test(test_check_base),
+  };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

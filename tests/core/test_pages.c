@@ -1,5 +1,6 @@
 /* Memory by pages: zero at first and after a drop, and what the system counts follows. */
 #include "support/cmocka.h"
+#include "support/pictures.h"
 
 #include "core/pages.h"
 
@@ -46,10 +47,32 @@ static void test_resident(void **state) {
   assert_true(dropped < touched - N + N / 4);
 }
 
+static void write_text(const pictures_dir *dir, const char *name, const char *text) {
+  pictures_write(dir, name, text, strlen(text));
+}
+
+/* Where there was no smaps, a process was taken to hold nothing, and limits were exceeded. */
+static void test_resident_without_smaps(void **state) {
+  (void)state;
+  const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  const pictures_dir process = pictures_dir_make();
+  assert_int_equal(tinytl_resident_nbytes_of(process.path), 0);
+  write_text(&process, "statm", "nothing\n");
+  assert_int_equal(tinytl_resident_nbytes_of(process.path), 0);
+  write_text(&process, "statm", "900 600 200 100 0 300 0\n");
+  assert_int_equal(tinytl_resident_nbytes_of(process.path), 650 * page);
+  write_text(&process, "smaps",
+             "5500-5600 r-xp 00000000 08:01 1 /bin/program\nSize: 400 kB\nRss: 200 kB\n"
+             "7f00-7f10 rw-p 00000000 00:00 0\nSize: 64 kB\nRss: 4 kB\n");
+  assert_int_equal(tinytl_resident_nbytes_of(process.path), 304 * 1024);
+  pictures_dir_remove(&process);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_take_and_drop),
       cmocka_unit_test(test_resident),
+      cmocka_unit_test(test_resident_without_smaps),
   };
   return cmocka_run_group_tests_name("pages", tests, NULL, NULL);
 }
