@@ -16,7 +16,7 @@ enum {
 /* "tinytl.format" of the runs' files. */
 #define TINYTL_CHECKPOINT_FORMAT "checkpoint 6"
 #define TINYTL_PRETRAIN_FORMAT "pretraining 1"
-#define TINYTL_SEARCH_FORMAT "search 5"
+#define TINYTL_SEARCH_FORMAT "search 6"
 
 /* A tensor of one dimension: numbers (F32), or flags (I8) that are 0 or 1. */
 typedef struct tinytl_sealed_vector {

@@ -173,7 +173,8 @@ tinytl_status tinytl_searcher_evolve(tinytl_searcher *s, tinytl_pricer *pricer,
 /* ---- Checkpoints (state.c) ---------------------------------------------------------------- */
 
 struct tinytl_search_state {
-  char *run, *data; /* all that decides the bytes of a search's backbone, as JSON; owned */
+  /* All that decides the bytes of a search's backbone, as JSON; owned. input: the super-net's. */
+  char *supernet, *input, *run, *data;
   tinytl_searcher *searcher;
   tinytl_measured *measured; /* [searcher->at.n_measured] */
 };

@@ -4,20 +4,29 @@
 #include <string.h>
 
 #include "core/parallel.h"
+#include "format/arch_json.h"
 #include "format/json_text.h"
 #include "search/searcher.h"
 #include "train/identity.h"
 
-static char *print_run(const tinytl_supernet *supernet, const tinytl_search_options *options) {
-  const tinytl_train_options *train = &options->train;
-  const bool is_limited = train->memory_limit || options->search_limit;
-  const int n_threads = tinytl_n_threads(train->n_threads);
+static char *print_supernet(const tinytl_supernet *supernet) {
   char sha256[2 * SHA256_DIGEST_LENGTH + 1];
   tinytl_json_text json = {0};
   SHA256Data((const uint8_t *)supernet->values, supernet->n_values * sizeof *supernet->values,
              sha256);
   tinytl_json_open(&json, NULL, '{');
-  tinytl_json_put_string(&json, "supernet", sha256);
+  tinytl_json_put_string(&json, "values", sha256);
+  tinytl_json_put_int(&json, "stride", supernet->space.total_stride);
+  tinytl_json_close(&json, '}');
+  return tinytl_json_finish(&json);
+}
+
+static char *print_run(const tinytl_search_options *options) {
+  const tinytl_train_options *train = &options->train;
+  const bool is_limited = train->memory_limit || options->search_limit;
+  const int n_threads = tinytl_n_threads(train->n_threads);
+  tinytl_json_text json = {0};
+  tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_whole(&json, "seed", train->seed);
   tinytl_json_put_whole(&json, "memory_limit", train->memory_limit);
   tinytl_json_put_whole(&json, "search_limit", options->search_limit); /* of pictures, too */
@@ -42,17 +51,21 @@ static char *print_run(const tinytl_supernet *supernet, const tinytl_search_opti
 tinytl_status tinytl_search_state_init(tinytl_search_state *state, const tinytl_supernet *supernet,
                                        const tinytl_images *train, const tinytl_images *val,
                                        const tinytl_search_options *options, tinytl_error *error) {
-  *state = (tinytl_search_state){.run = print_run(supernet, options),
+  *state = (tinytl_search_state){.supernet = print_supernet(supernet),
+                                 .input = tinytl_input_print(&supernet->input, true),
+                                 .run = print_run(options),
                                  .data = tinytl_images_identity(train, val)};
-  if (state->run && state->data) return TINYTL_OK;
+  if (state->supernet && state->input && state->run && state->data) return TINYTL_OK;
   tinytl_search_state_clear(state);
   return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
 }
 
 void tinytl_search_state_clear(tinytl_search_state *state) {
+  free(state->supernet);
+  free(state->input);
   free(state->run);
   free(state->data);
-  state->run = state->data = NULL;
+  *state = (tinytl_search_state){0};
 }
 
 /* ---- Vectors ------------------------------------------------------------------------------ */
@@ -132,9 +145,19 @@ tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl
   char *position = print_position(state->searcher);
   if (!position)
     return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
-  const char *const meta[] = {
-      "tinytl.format", TINYTL_SEARCH_FORMAT, "tinytl.run", state->run, "tinytl.data",
-      state->data,     "tinytl.state",       position,     NULL};
+  const char *const meta[] = {"tinytl.format",
+                              TINYTL_SEARCH_FORMAT,
+                              "tinytl.supernet",
+                              state->supernet,
+                              "tinytl.input",
+                              state->input,
+                              "tinytl.run",
+                              state->run,
+                              "tinytl.data",
+                              state->data,
+                              "tinytl.state",
+                              position,
+                              NULL};
   tinytl_status status = tinytl_sealer_begin(&sealer, meta, tensors, n, write, context, error);
   free(position);
   for (int i = 0; i < n && status == TINYTL_OK; i++)
@@ -179,6 +202,10 @@ tinytl_status tinytl_search_state_open(const tinytl_search_state *state,
   char where[TINYTL_ST_WHERE];
   json_t *json = NULL;
   TINYTL_TRY(tinytl_sealed_open(file, source, TINYTL_SEARCH_FORMAT, error));
+  TINYTL_TRY(tinytl_sealed_compare(file, "tinytl.supernet", state->supernet, TINYTL_ERROR_MODEL,
+                                   "a search of another super-net", error));
+  TINYTL_TRY(tinytl_sealed_compare(file, "tinytl.input", state->input, TINYTL_ERROR_MODEL,
+                                   "a search of another super-net", error));
   TINYTL_TRY(tinytl_sealed_compare(file, "tinytl.run", state->run, TINYTL_ERROR_USAGE,
                                    "a search with other options", error));
   TINYTL_TRY(tinytl_sealed_compare(file, "tinytl.data", state->data, TINYTL_ERROR_MODEL,

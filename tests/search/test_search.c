@@ -292,6 +292,25 @@ static void note_state(void *context, const tinytl_search_state *state) {
                    TINYTL_OK);
 }
 
+/* Another super-net was a matter of options, and one that differed in its input alone accepted. */
+static void check_other_supernets(fixture *f) {
+  tinytl_supernet *own = f->supernet, other = *own;
+  tinytl_backbone *backbone = NULL;
+  f->supernet = &other;
+  other.input.mean[1] += 0.25f;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_MODEL);
+  assert_non_null(strstr(f->error.message, "of another super-net: its \"mean\" is"));
+  other.input = own->input;
+  other.space.total_stride *= 2;
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_MODEL);
+  assert_non_null(strstr(f->error.message, "\"stride\""));
+  other.space = own->space;
+  other.n_values--; /* as if they were others */
+  assert_int_equal(run(f, &backbone), TINYTL_ERROR_MODEL);
+  assert_non_null(strstr(f->error.message, "\"values\""));
+  f->supernet = own;
+}
+
 static void test_goes_on(void **state) {
   (void)state;
   fixture *made = make(true);
@@ -332,6 +351,7 @@ static void test_goes_on(void **state) {
   s->f.val.images.n_images--;
   assert_int_equal(run(&s->f, &backbone), TINYTL_ERROR_MODEL);
   s->f.val.images.n_images++;
+  check_other_supernets(&s->f);
   s->states[0].bytes[s->states[0].nbytes / 2] ^= 1;
   assert_int_equal(run(&s->f, &backbone), TINYTL_ERROR_MODEL);
   assert_null(backbone);
