@@ -94,6 +94,10 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
     plan->n_methods++;
     carry.nbytes = compared + carried_nbytes(task, options, planned);
   }
+  if (resumed && n_methods < TINYTL_N_AUTO_METHODS) /* it was left out at the beginning */
+    plan->why_not = can_do(task->backbone, tinytl_auto_methods[n_methods])
+                        ? TINYTL_ERROR_MEMORY_LIMIT
+                        : TINYTL_ERROR_MODEL;
   return most > 0 ? TINYTL_ERROR_MEMORY_LIMIT : TINYTL_OK;
 }
 

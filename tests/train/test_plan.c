@@ -207,9 +207,14 @@ static void test_auto_ends_where_it_does_not_fit(void **state) {
   assert_int_equal(some.n_methods, 2);
   assert_int_equal(some.why_not, TINYTL_ERROR_MEMORY_LIMIT);
   /* A run that goes on has its methods: one that does not fit any more is an error. */
-  const tinytl_carry resumed = {.n_methods = TINYTL_N_AUTO_METHODS};
+  tinytl_carry resumed = {.n_methods = 2,
+                          .optimizers = {some.plans[0].optimizer, some.plans[1].optimizer}};
+  assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &some, NULL), TINYTL_OK);
+  assert_int_equal(some.why_not, TINYTL_ERROR_MEMORY_LIMIT); /* was not told of any more */
+  resumed.n_methods = TINYTL_N_AUTO_METHODS;
   assert_int_equal(tinytl_auto_plan_make(&task, &options, &resumed, &some, NULL),
                    TINYTL_ERROR_MEMORY_LIMIT);
+  assert_int_equal(some.why_not, TINYTL_OK);
   /* The limit that would do is that of the method which wants most, not of the first. */
   tinytl_error error;
   char words[40];
