@@ -130,7 +130,8 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
   const size_t limit = t->options.memory_limit;
   search found = {.smallest_nbytes = SIZE_MAX};
   TINYTL_TRY(try_savings(t, backbone, method, tinytl_limit_for_pictures(limit), &found, error));
-  if (!found.fits)
+  /* Pictures that take no more than this already would be planned for as before. */
+  if (!found.fits && t->load_nbytes > TINYTL_LEAST_FOR_PICTURES)
     TINYTL_TRY(try_savings(t, backbone, method, TINYTL_LEAST_FOR_PICTURES, &found, error));
   if (found.smallest_nbytes == SIZE_MAX)
     return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
