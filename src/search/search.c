@@ -281,6 +281,11 @@ static tinytl_status check_position(const search *s) {
   const bool is_drawn = s->at.n_drawn > 0;
   const int most = is_drawn ? s->at.n_drawn + TINYTL_FINALISTS : s->options.candidates;
   const int last_epoch = s->searcher->adaptation.n_epochs + 1;
+  const uint64_t n_steps = s->searcher->adaptation.n_steps;
+  if (s->at.step > n_steps)
+    return tinytl_fail(s->error, TINYTL_ERROR_MODEL,
+                       "%s: expected at most %llu updates, found %llu", s->options.resume->name,
+                       (unsigned long long)n_steps, (unsigned long long)s->at.step);
   if (s->at.n_measured <= most && s->at.n_drawn <= s->options.candidates &&
       s->at.epoch <= last_epoch)
     return TINYTL_OK;

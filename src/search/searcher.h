@@ -26,6 +26,7 @@ typedef struct tinytl_search_position {
   int epoch;        /* of adaptation, that is going on, from 1; one more than there are: all done */
   int n_fed;        /* of its pictures: the first ones of its order that can be read */
   double loss_sum;  /* of them */
+  uint64_t step;    /* updates done, of a search that goes on from there; the optimizer counts on */
   int n_measured;   /* sub-nets */
   int n_drawn;      /* of them before the finalists; 0: not all are measured yet */
   int batch;        /* pictures at a time, by which statistics are estimated */

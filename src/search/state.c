@@ -110,9 +110,9 @@ static char *print_position(const tinytl_searcher *s) {
   tinytl_json_put_int(&json, "drawn", at->n_drawn);
   tinytl_json_put_int(&json, "batch", at->batch);
   tinytl_json_put_int(&json, "sizes", at->n_sizes);
-  tinytl_json_put_double(&json, "base_bytes", (double)at->base_nbytes);
+  tinytl_json_put_int(&json, "base_bytes", (long long)at->base_nbytes);
   tinytl_json_put_int(&json, "lite", at->adapts_lite);
-  tinytl_json_put_double(&json, "step", (double)s->adaptation.optimizer.step);
+  tinytl_json_put_int(&json, "step", (long long)s->adaptation.optimizer.step);
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
 }
@@ -169,19 +169,25 @@ tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl
 
 enum { MOST_MEASURED = TINYTL_MOST_CANDIDATES + TINYTL_FINALISTS, MOST_EPOCHS = 10000 };
 
-static tinytl_status number(const json_t *json, const char *key, double most, const char *where,
-                            double *value, tinytl_error *error) {
-  const json_t *found = json_object_get(json, key);
-  *value = json_is_number(found) ? json_number_value(found) : -1;
-  if (*value >= 0 && *value <= most) return TINYTL_OK;
-  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a number \"%s\" of 0 to %g", where,
-                     key, most);
+static tinytl_status parse_whole(const json_t *json, const char *key, const char *where,
+                                 size_t *value, tinytl_error *error) {
+  if (tinytl_json_size(json_object_get(json, key), value)) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a whole number \"%s\"", where, key);
+}
+
+static tinytl_status parse_loss(const json_t *json, const char *where, double *loss,
+                                tinytl_error *error) {
+  const json_t *found = json_object_get(json, "loss_sum");
+  *loss = json_is_number(found) ? json_number_value(found) : -1;
+  if (*loss >= 0) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: expected a number \"loss_sum\", 0 or more",
+                     where);
 }
 
 static tinytl_status parse_position(const json_t *json, const char *where,
                                     tinytl_search_position *at, tinytl_error *error) {
   int lite;
-  double base;
+  size_t step;
   TINYTL_TRY(tinytl_json_int(json, "epoch", 1, MOST_EPOCHS + 1, where, &at->epoch, error));
   TINYTL_TRY(tinytl_json_int(json, "images", 0, 1 << 30, where, &at->n_fed, error));
   TINYTL_TRY(tinytl_json_int(json, "measured", 0, MOST_MEASURED, where, &at->n_measured, error));
@@ -189,10 +195,11 @@ static tinytl_status parse_position(const json_t *json, const char *where,
   TINYTL_TRY(tinytl_json_int(json, "batch", 1, TINYTL_SEARCH_BATCH, where, &at->batch, error));
   TINYTL_TRY(tinytl_json_int(json, "sizes", 1, TINYTL_MAX_IMAGE_SIZES, where, &at->n_sizes, error));
   TINYTL_TRY(tinytl_json_int(json, "lite", 0, 1, where, &lite, error));
-  TINYTL_TRY(number(json, "loss_sum", 1e30, where, &at->loss_sum, error));
-  TINYTL_TRY(number(json, "base_bytes", 1e15, where, &base, error));
+  TINYTL_TRY(parse_loss(json, where, &at->loss_sum, error));
+  TINYTL_TRY(parse_whole(json, "base_bytes", where, &at->base_nbytes, error));
+  TINYTL_TRY(parse_whole(json, "step", where, &step, error));
   at->adapts_lite = lite;
-  at->base_nbytes = (size_t)base;
+  at->step = step;
   return TINYTL_OK;
 }
 
@@ -240,24 +247,12 @@ static tinytl_status restore_measured(const tinytl_search_state *state,
   return TINYTL_OK;
 }
 
-static tinytl_status restore_step(tinytl_searcher *s, const tinytl_sealed_file *file,
-                                  tinytl_error *error) {
-  char where[TINYTL_ST_WHERE];
-  json_t *json = NULL;
-  double step;
-  TINYTL_TRY(tinytl_sealed_object(file, "tinytl.state", where, &json, error));
-  const tinytl_status status = number(json, "step", 1e15, where, &step, error);
-  json_decref(json);
-  if (status == TINYTL_OK) s->adaptation.optimizer.step = (uint64_t)step;
-  return status;
-}
-
 tinytl_status tinytl_search_state_restore(const tinytl_search_state *state,
                                           const tinytl_sealed_file *file, tinytl_error *error) {
   tinytl_searcher *s = state->searcher;
   tinytl_sealed_vector vectors[MAX_VECTORS];
   const int n = list_vectors(s, vectors);
-  TINYTL_TRY(restore_step(s, file, error));
+  s->adaptation.optimizer.step = s->at.step;
   for (int i = 0; i < n; i++)
     if (vectors[i].data) TINYTL_TRY(tinytl_sealed_read_vector(file, &vectors[i], error));
   return restore_measured(state, file, error);

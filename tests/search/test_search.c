@@ -311,6 +311,28 @@ static void check_other_supernets(fixture *f) {
   f->supernet = own;
 }
 
+/* Fields of the first state that are wrong, under a checksum that is right. Of `step` the learning
+ * rate would have gone up again. */
+static void check_wrong_fields(fixture *f, const sink *first) {
+  static const char *const cases[][3] = {
+      {"step\\\":1", "step\\\":9", "expected at most 5 updates, found 9"},
+      {"\"step\\\"", "\"stex\\\"", "expected a whole number \"step\""},
+      {"base_bytes", "base_bytex", "expected a whole number \"base_bytes\""},
+      {"loss_sum", "loss_sux", "expected a number \"loss_sum\""},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    tinytl_backbone *backbone = NULL;
+    sink damaged = sink_copy(first);
+    if (!sink_replace(&damaged, cases[i][0], cases[i][1])) fail_msg("no %s", cases[i][0]);
+    sink_seal(&damaged);
+    const tinytl_source source = sink_source(&damaged);
+    f->options.resume = &source;
+    assert_int_equal(run(f, &backbone), TINYTL_ERROR_MODEL);
+    if (!strstr(f->error.message, cases[i][2])) fail_msg("%s", f->error.message);
+    free(damaged.bytes);
+  }
+}
+
 static void test_goes_on(void **state) {
   (void)state;
   fixture *made = make(true);
@@ -343,6 +365,7 @@ static void test_goes_on(void **state) {
   }
   /* Refusals: other options, other pictures, a damaged file. */
   tinytl_backbone *backbone = NULL;
+  check_wrong_fields(&s->f, &s->states[0]);
   const tinytl_source source = sink_source(&s->states[0]);
   s->f.options.resume = &source;
   s->f.options.train.seed = 9;

@@ -3,6 +3,8 @@
 #include "support/cmocka.h"
 #include "support/tiny_net.h"
 
+#include "format/sealed_file.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,6 +127,13 @@ sink sink_copy(const sink *file) {
   sink made = {0};
   assert_true(sink_write(&made, file->bytes, file->nbytes));
   return made;
+}
+
+void sink_seal(sink *file) {
+  SHA2_CTX sha256;
+  SHA256Init(&sha256);
+  SHA256Update(&sha256, file->bytes, file->nbytes - TINYTL_CHECKSUM_NBYTES);
+  SHA256Final(file->bytes + file->nbytes - TINYTL_CHECKSUM_NBYTES, &sha256);
 }
 
 void sink_assert_same(const sink *x, const sink *y) {

@@ -5,7 +5,6 @@
 
 #include "train/checkpoint.h"
 
-#include <sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,14 +106,6 @@ static void test_other_pictures(void **state) {
   saved_run_free(f);
 }
 
-/* Makes the checksum right again. */
-static void seal(sink *file) {
-  SHA2_CTX sha256;
-  SHA256Init(&sha256);
-  SHA256Update(&sha256, file->bytes, file->nbytes - TINYTL_CHECKSUM_NBYTES);
-  SHA256Final(file->bytes + file->nbytes - TINYTL_CHECKSUM_NBYTES, &sha256);
-}
-
 /* Of a file's text, and what is said of it. */
 typedef struct change {
   const char *from, *to, *words;
@@ -124,7 +115,7 @@ static void assert_each_refused(saved_run *f, const sink *from, const change *ch
   for (size_t i = 0; i < n; i++) {
     sink damaged = sink_copy(from);
     if (!sink_replace(&damaged, changes[i].from, changes[i].to)) fail_msg("no %s", changes[i].from);
-    seal(&damaged);
+    sink_seal(&damaged);
     assert_refused(f, &damaged, TINYTL_ERROR_MODEL, changes[i].words);
     free(damaged.bytes);
   }
@@ -165,7 +156,7 @@ static void test_wrong_fields(void **state) {
   assert_each_refused(f, &from, cases, sizeof cases / sizeof *cases);
   /* The last byte before the checksum is the flag of a validation picture. */
   from.bytes[from.nbytes - TINYTL_CHECKSUM_NBYTES - 1] = 2;
-  seal(&from);
+  sink_seal(&from);
   assert_refused(f, &from, TINYTL_ERROR_MODEL,
                  "\"unreadable.val\": value 8 must be 0 or 1, found 2");
   free(from.bytes);
