@@ -71,8 +71,8 @@ typedef struct tinytl_pretrain_report {
  * into the backbone at the end. `val` (NULL: none) is for the report alone. On success the caller
  * owns *backbone; report may be NULL. Of a group rank 0 alone gets it, the others NULL. Same seed,
  * same bytes of backbone, whatever the number of threads. Errors: USAGE (options), DATA (too few
- * pictures, loss not finite), MODEL (a teacher of other classes; a state that is damaged or of
- * other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
+ * pictures, a loss or a value not finite), MODEL (a teacher of other classes; a state that is
+ * damaged or of other pictures: one of other options is USAGE), MEMORY_LIMIT, INTERRUPTED. */
 tinytl_status tinytl_pretrain(const char *architecture, const tinytl_images *train,
                               const tinytl_images *val, const tinytl_pretrain_options *options,
                               tinytl_backbone **backbone, tinytl_pretrain_report *report,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pretrain/pretrainer.h"
 #include "support/memory_images.h"
 #include "support/sink.h"
 
@@ -377,6 +378,27 @@ static void test_bad_data(void **state) {
   discard(r);
 }
 
+/* What the last update made is in no loss. A backbone of that was called a damaged model. */
+static void test_values_not_finite(void **state) {
+  (void)state;
+  for (int super = 0; super < 2; super++) {
+    run *r = make();
+    tinytl_pretrainer *p = NULL;
+    tinytl_backbone *backbone = NULL;
+    tinytl_supernet *supernet = NULL;
+    assert_int_equal(tinytl_pretrainer_create(super ? "supernet-0.1" : "mobilenet-v2-0.1",
+                                              &r->train.images, NULL, &r->options, &p, &r->error),
+                     TINYTL_OK);
+    p->values[7] = INFINITY;
+    assert_int_equal(super ? tinytl_pretrainer_finish_supernet(p, &supernet, &r->error)
+                           : tinytl_pretrainer_finish(p, &backbone, &r->error),
+                     TINYTL_ERROR_DATA);
+    assert_non_null(strstr(r->error.message, "a lower learning rate may help"));
+    tinytl_pretrainer_free(p);
+    discard(r);
+  }
+}
+
 /* Such ranks were asked whether they agree, and none of them was. */
 static void test_bad_groups(void **state) {
   (void)state;
@@ -403,6 +425,7 @@ int main(void) {
       cmocka_unit_test(test_refuses_states_of_other_runs),
       cmocka_unit_test(test_memory_limit),
       cmocka_unit_test(test_bad_data),
+      cmocka_unit_test(test_values_not_finite),
       cmocka_unit_test(test_bad_groups),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
