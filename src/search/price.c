@@ -56,36 +56,27 @@ tinytl_status tinytl_price(tinytl_pricer *pricer, const tinytl_subnet *subnet, t
   return status;
 }
 
-static tinytl_status count_macs(tinytl_pricer *pricer, const tinytl_subnet *subnet, uint64_t *macs,
-                                tinytl_error *error) {
-  tinytl_network *network = malloc(sizeof *network);
-  if (!network) return tinytl_fail_memory(error, sizeof *network);
+/* Of the network that training has. */
+static uint64_t count_macs(tinytl_pricer *pricer, const tinytl_subnet *subnet) {
+  tinytl_arch *arch = &pricer->shape->arch;
   tinytl_shape_set(pricer->shape, pricer->supernet, subnet);
-  const tinytl_status status =
-      tinytl_network_init(network, pricer->shape, 0, pricer->train->n_classes,
-                          tinytl_method_trains_lite(pricer->options->train.method), error);
-  if (status == TINYTL_OK) *macs = tinytl_network_macs(network);
-  free(network);
-  return status;
+  arch->n_classes = pricer->train->n_classes;
+  if (tinytl_method_trains_lite(pricer->options->train.method) && arch->n_lite == 0)
+    tinytl_arch_add_lite(arch, TINYTL_LITE_DEFAULT, arch->lite, &arch->n_lite);
+  return tinytl_arch_macs(arch, pricer->shape->input.size);
 }
 
 /* Work is counted at once, while a plan lays a whole program out. */
-static tinytl_status meets_max_macs(tinytl_pricer *pricer, const tinytl_subnet *subnet, bool *meets,
-                                    tinytl_error *error) {
+static bool meets_max_macs(tinytl_pricer *pricer, const tinytl_subnet *subnet) {
   const uint64_t most = pricer->options->max_macs;
-  uint64_t macs = 0;
-  *meets = true;
-  if (most == 0) return TINYTL_OK;
-  TINYTL_TRY(count_macs(pricer, subnet, &macs, error));
-  *meets = macs <= most;
-  return TINYTL_OK;
+  return most == 0 || count_macs(pricer, subnet) <= most;
 }
 
 /* plan may be NULL. */
 static tinytl_status price(tinytl_pricer *pricer, const tinytl_subnet *subnet, tinytl_plan *plan,
                            bool *meets, tinytl_error *error) {
   tinytl_plan unused;
-  TINYTL_TRY(meets_max_macs(pricer, subnet, meets, error));
+  *meets = meets_max_macs(pricer, subnet);
   if (!*meets || (!plan && !pricer->options->train.memory_limit)) return TINYTL_OK;
   return tinytl_price(pricer, subnet, plan ? plan : &unused, meets, error);
 }

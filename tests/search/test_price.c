@@ -90,23 +90,37 @@ static void test_shrinking_ends(void **state) {
   tinytl_pricer_clear(&f.pricer);
 }
 
-/* With both limits too: most sub-nets that are drawn fail by their work. */
+/* Work is counted without a plan, and is the plan's. With both limits too: most sub-nets that are
+ * drawn fail by their work. */
+static void check_work(fixture *f, const tinytl_subnet *subnet) {
+  const volatile int stop = 1;
+  tinytl_plan plan;
+  bool meets;
+  assert_int_equal(tinytl_price(&f->pricer, subnet, &plan, &meets, NULL), TINYTL_OK);
+  f->options.train.memory_limit = 1000000000;
+  f->options.max_macs = plan.macs;
+  assert_int_equal(tinytl_price_meets(&f->pricer, subnet, &meets, NULL), TINYTL_OK);
+  assert_true(meets);
+  f->options.max_macs--;
+  f->options.train.stop = &stop; /* a plan is not begun */
+  assert_int_equal(tinytl_price_meets(&f->pricer, subnet, &meets, NULL), TINYTL_OK);
+  assert_false(meets);
+  f->options.train.stop = NULL;
+  f->options.max_macs = 0;
+}
+
 static void test_plans_none_whose_work_is_too_much(void **state) {
   (void)state;
   fixture f;
-  bool meets;
-  const volatile int stop = 1;
   make(&f);
-  const tinytl_plan largest_plan = price(&f, &meets);
-  const tinytl_subnet largest = tinytl_subnet_largest(&f.supernet.space);
-  f.options.train.memory_limit = 1000000000;
-  f.options.max_macs = largest_plan.macs;
-  assert_int_equal(tinytl_price_meets(&f.pricer, &largest, &meets, NULL), TINYTL_OK);
-  assert_true(meets);
-  f.options.max_macs--;
-  f.options.train.stop = &stop; /* a plan is not begun */
-  assert_int_equal(tinytl_price_meets(&f.pricer, &largest, &meets, NULL), TINYTL_OK);
-  assert_false(meets);
+  for (int k = 0; k < 4; k++) {
+    f.supernet.space.has_lite = k & 1;
+    f.options.train.method = k & 2 ? TINYTL_METHOD_LITE_BIAS : TINYTL_METHOD_BIAS;
+    for (uint64_t i = 0; i < 5; i++) {
+      const tinytl_subnet drawn = tinytl_genes_draw(&f.supernet.space, 1, i, 0);
+      check_work(&f, &drawn);
+    }
+  }
   tinytl_pricer_clear(&f.pricer);
 }
 
