@@ -89,6 +89,11 @@ static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
   p->max_load_nbytes = tinytl_limit_for_pictures(limit);
   p->load_nbytes = load_nbytes(p);
   lay_out(p, &c, &loader_memory);
+  if (c.overflow)
+    return tinytl_fail(
+        error, TINYTL_ERROR_MEMORY_LIMIT,
+        "batches of %d pictures at image size %d: the plan overflows the address space", p->batch,
+        p->max_size);
   p->block_nbytes = c.used;
   /* At the end the backbone, twice at most while it is quantised, takes the place of the maps. */
   const size_t backbone = 2 * p->n_values * sizeof(float);

@@ -52,7 +52,7 @@ static void lay_out_adaptation(tinytl_searcher *s, tinytl_cursor *c) {
 }
 
 /* With base NULL it only counts; s->net is of the largest sub-net. */
-static size_t lay_out(tinytl_searcher *s, unsigned char *base, void **loader_memory) {
+static tinytl_cursor lay_out(tinytl_searcher *s, unsigned char *base, void **loader_memory) {
   const size_t n_train = (size_t)s->train->n_images, n_val = (size_t)s->val->n_images;
   const size_t n_channels = s->shared.params.n_channels, batch = (size_t)s->batch;
   const size_t n_classes = (size_t)s->train->n_classes;
@@ -73,7 +73,7 @@ static size_t lay_out(tinytl_searcher *s, unsigned char *base, void **loader_mem
   *loader_memory = tinytl_take(&c, tinytl_loader_nbytes(&loader), 1);
   s->work_nbytes = count_work(s);
   s->run.block = s->work = tinytl_take(&c, s->work_nbytes, 1);
-  return c.used;
+  return c;
 }
 
 static size_t limit_of(const tinytl_searcher *s) {
@@ -139,7 +139,11 @@ static tinytl_status choose_batch(tinytl_searcher *s, const tinytl_search_positi
   for (s->batch = first; s->batch >= last; s->batch /= 2) {
     TINYTL_TRY(
         tinytl_batch_net_init(&s->net, &s->shared.arch, s->max_size, s->batch, false, error));
-    s->block_nbytes = lay_out(s, NULL, &loader_memory);
+    const tinytl_cursor counted = lay_out(s, NULL, &loader_memory);
+    if (counted.overflow)
+      return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
+                         "the search itself: the plan overflows the address space");
+    s->block_nbytes = counted.used;
     s->total_bytes = s->block_nbytes + other_nbytes(s);
     if (limit == 0 || s->base_bytes + s->total_bytes + LIMIT_MARGIN <= limit) return TINYTL_OK;
   }
