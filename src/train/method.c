@@ -402,7 +402,7 @@ tinytl_status tinytl_method_train(const tinytl_task *task, const tinytl_train_op
   }
   if (status == TINYTL_OK) status = run(&s);
   if (status == TINYTL_INTERRUPTED && s.t) save(&s);
-  if (status == TINYTL_OK) {
+  if (s.t) {
     complete_report(&s);
     outcome->report = s.report;
   }

@@ -6,10 +6,10 @@
 
 /* What training a method made. */
 typedef struct tinytl_outcome {
-  tinytl_adapter *adapter; /* the caller's */
-  tinytl_train_report report;
-  uint64_t n_run; /* training pictures that went through the network */
-  float rate;     /* tinytl_auto_step's */
+  tinytl_adapter *adapter;    /* the caller's */
+  tinytl_train_report report; /* of a method that failed, what it took counts alone */
+  uint64_t n_run;             /* training pictures that went through the network */
+  float rate;                 /* tinytl_auto_step's */
   /* Pictures that could not be read before, training, then validation images: left out, and told of
    * no more; what could not be read now is added. The caller's room; NULL: none is kept. */
   bool *unreadable;

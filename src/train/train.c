@@ -89,6 +89,9 @@ static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *go
   tinytl_error reason;
   const tinytl_status status =
       tinytl_method_train(&s->task, &s->options, resume, &outcome, &reason);
+  s->n_run += outcome.n_run;
+  s->setup_seconds += outcome.report.setup_seconds;
+  if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
   if (outcome.is_unfit && s->carry.adapter) {
     tell(s, (tinytl_auto_step){.method = s->options.method,
                                .tried = true,
@@ -105,10 +108,7 @@ static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *go
     if (s->error) *s->error = reason;
     return status;
   }
-  s->n_run += outcome.n_run;
-  s->setup_seconds += outcome.report.setup_seconds;
   if (s->carry.asks_mirror) choose_mirroring(s, outcome.mirror);
-  if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
   *goes_on = judge(s, &outcome);
   return TINYTL_OK;
 }

@@ -19,6 +19,7 @@ typedef struct fixture {
   volatile int stop;
   int stop_after; /* epochs */
   int n_steps;    /* of auto that were told */
+  size_t planned; /* most bytes of a method */
   int n_told;     /* pictures that `skip` was told of */
   char told[MAX_TOLD][32];
 } fixture;
@@ -239,8 +240,13 @@ static void count_steps(void *context, const tinytl_auto_step *step) {
   if (f->n_steps++ > 0) assert_non_null(strstr(step->reason, "loss is not finite"));
 }
 
+static void note_planned(void *context, const tinytl_plan *plan) {
+  fixture *f = context;
+  if (plan->total_bytes > f->planned) f->planned = plan->total_bytes;
+}
+
 /* Features of 1e12 and a rate that the classifier bears, but no bias before such weights: what was
- * kept is not lost. */
+ * kept is not lost. The report left out what bias had taken. */
 static void test_auto_leaves_what_diverges(void **state) {
   (void)state;
   fixture *f = make(TINYTL_METHOD_AUTO);
@@ -250,6 +256,7 @@ static void test_auto_leaves_what_diverges(void **state) {
   f->options.optimizer = TINYTL_OPTIMIZER_SGD;
   f->options.lr = 10;
   f->options.stepped = count_steps;
+  f->options.planned = note_planned;
   memset(&f->error, 0, sizeof f->error);
   assert_int_equal(tinytl_train(f->backbone, &f->train.images, &f->val.images, &f->options,
                                 &adapter, &f->report, &f->error),
@@ -257,6 +264,8 @@ static void test_auto_leaves_what_diverges(void **state) {
   assert_int_equal(f->error.message[0], 0);
   assert_int_equal(f->n_steps, 2);
   assert_int_equal(f->report.method, TINYTL_METHOD_LAST);
+  assert_int_equal(f->report.plan.method, TINYTL_METHOD_BIAS);
+  assert_int_equal(f->report.plan.total_bytes, f->planned);
   tinytl_adapter_free(adapter);
   destroy(f);
 }
