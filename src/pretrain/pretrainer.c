@@ -10,6 +10,7 @@
 #include "data/images.h"
 #include "model/strings.h"
 #include "pretrain/sgd.h"
+#include "train/calibration.h"
 #include "train/optimizer.h"
 
 enum {
@@ -283,11 +284,8 @@ int tinytl_pretrainer_count_right(tinytl_pretrainer *p) {
   if (p->n_held == 0) return 0; /* the others have the last pictures */
   const float *logits = tinytl_pretrainer_forward(p, &p->running);
   int n_right = 0;
-  for (int i = 0; i < p->n_held; i++, logits += n_classes) {
-    bool right = true;
-    for (int k = 0; k < n_classes; k++) right = right && logits[k] <= logits[p->labels[i]];
-    n_right += right;
-  }
+  for (int i = 0; i < p->n_held; i++, logits += n_classes)
+    n_right += tinytl_is_right(n_classes, logits, p->labels[i]);
   return n_right;
 }
 

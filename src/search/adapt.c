@@ -200,16 +200,11 @@ static void point_at_values(tinytl_searcher *s) {
 
 /* ---- Steps -------------------------------------------------------------------------------- */
 
-int tinytl_adaptation_predict(const tinytl_searcher *s, const float *features) {
+void tinytl_adaptation_classify(const tinytl_searcher *s, const float *features) {
   const float *bias;
   const tinytl_weight classifier = tinytl_adaptation_classifier(&s->adaptation, &bias);
-  const int n_classes = s->train->n_classes;
-  int best = 0;
-  tinytl_linear_forward(&s->run.run, s->shared.arch.n_features, n_classes, &classifier, bias,
-                        features, s->logits);
-  for (int k = 1; k < n_classes; k++)
-    if (s->logits[k] > s->logits[best]) best = k;
-  return best;
+  tinytl_linear_forward(&s->run.run, s->shared.arch.n_features, s->train->n_classes, &classifier,
+                        bias, features, s->logits);
 }
 
 static double run_program(tinytl_searcher *s, const tinytl_program *program) {

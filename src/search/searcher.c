@@ -346,7 +346,8 @@ tinytl_status tinytl_searcher_measure(tinytl_searcher *s, tinytl_measured *one,
     TINYTL_TRY(next_features(s, &pass, &features, error));
     if (!features) break;
     for (int i = 0; i < s->n_held; i++, features += s->shared.arch.n_features) {
-      n_right += tinytl_adaptation_predict(s, features) == s->labels[i];
+      tinytl_adaptation_classify(s, features);
+      n_right += tinytl_is_right(s->train->n_classes, s->logits, s->labels[i]);
       tinytl_temperature_add(&fit, s->train->n_classes, s->logits, s->labels[i]);
     }
     n += s->n_held;

@@ -149,8 +149,8 @@ size_t tinytl_adaptation_n_part(const tinytl_searcher *s);
 void tinytl_adaptation_apply(const tinytl_searcher *s);
 /* [n_classes][n_features], and its bias [n_classes]; borrowed. */
 tinytl_weight tinytl_adaptation_classifier(const tinytl_adaptation *a, const float **bias);
-/* Leaves the logits in s->logits and returns the class that they tell. */
-int tinytl_adaptation_predict(const tinytl_searcher *s, const float *features);
+/* Leaves the logits of a picture with these features in s->logits. */
+void tinytl_adaptation_classify(const tinytl_searcher *s, const float *features);
 /* Adds the gradient of the sum of losses of the pictures held, through this sub-net with the norms'
  * statistics of this batch, to a->gradient; returns the sum of losses. *fits false: nothing was
  * done, its program is larger than what was planned. */

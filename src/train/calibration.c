@@ -11,6 +11,13 @@ float tinytl_largest(int n, const float *x) {
   return max;
 }
 
+bool tinytl_is_right(int n, const float *logits, int label) {
+  const float own = logits[label];
+  for (int k = 0; k < n; k++)
+    if (k < label ? !(own > logits[k]) : !(own >= logits[k])) return false;
+  return true;
+}
+
 /* ---- Temperature -------------------------------------------------------------------------- */
 
 /* Of point i of the grid, counted from its middle, where T = 1; i may lie between points. */

@@ -4,6 +4,8 @@
 #ifndef TINYTL_TRAIN_CALIBRATION_H
 #define TINYTL_TRAIN_CALIBRATION_H
 
+#include <stdbool.h>
+
 /* ---- Temperature (Guo et al., On Calibration of Modern Neural Networks, ICML 2017) --------- */
 
 /* Standard deviation of log T before any picture was seen. On a few dozen pictures that are all
@@ -58,6 +60,11 @@ void tinytl_reject_add(tinytl_reject_fit *fit, float score);
  * none was added. */
 float tinytl_reject_find(const tinytl_reject_fit *fit);
 
+/* ---- Logits ------------------------------------------------------------------------------- */
+
 float tinytl_largest(int n, const float *x);
+/* Whether the largest of n logits is that of class `label`; of several that are largest, the first
+ * counts, as in a prediction. Of NAN nothing is right. */
+bool tinytl_is_right(int n, const float *logits, int label);
 
 #endif

@@ -139,14 +139,6 @@ static tinytl_status judge_val(session *s, judge_fn judge, void *context) {
   return TINYTL_OK;
 }
 
-/* As a prediction has it: of several that are largest, the first. */
-static bool is_right(const tinytl_sample *sample, int n_classes, const float *logits) {
-  const float own = logits[sample->label];
-  for (int k = 0; k < n_classes; k++)
-    if (k < sample->label ? !(own > logits[k]) : !(own >= logits[k])) return false;
-  return true;
-}
-
 typedef struct tally {
   int n, n_right;
 } tally;
@@ -154,7 +146,7 @@ typedef struct tally {
 static void count_right(void *context, const tinytl_sample *sample, int n_classes,
                         const float *logits) {
   tally *counts = context;
-  counts->n_right += is_right(sample, n_classes, logits);
+  counts->n_right += tinytl_is_right(n_classes, logits, sample->label);
   counts->n++;
 }
 
@@ -248,7 +240,7 @@ static void add_to_fits(void *context, const tinytl_sample *sample, int n_classe
   calibration *fits = context;
   const int label = sample->label;
   tinytl_temperature_add(&fits->temperature, n_classes, logits, label);
-  if (is_right(sample, n_classes, logits)) tinytl_reject_add(&fits->reject, logits[label]);
+  if (tinytl_is_right(n_classes, logits, label)) tinytl_reject_add(&fits->reject, logits[label]);
 }
 
 typedef struct marks {

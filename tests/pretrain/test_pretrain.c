@@ -399,6 +399,21 @@ static void test_values_not_finite(void **state) {
   }
 }
 
+/* A network of zeros tells the first class of every picture. All of them were called right. */
+static void test_equal_logits(void **state) {
+  (void)state;
+  run *r = make();
+  tinytl_pretrainer *p = NULL;
+  assert_int_equal(tinytl_pretrainer_create("mobilenet-v2-0.1", &r->train.images, NULL, &r->options,
+                                            &p, &r->error),
+                   TINYTL_OK);
+  memset(p->values, 0, p->n_values * sizeof *p->values);
+  for (int label = 0; label < MEMORY_CLASSES; label++) p->labels[p->n_held++] = label;
+  assert_int_equal(tinytl_pretrainer_count_right(p), 1);
+  tinytl_pretrainer_free(p);
+  discard(r);
+}
+
 /* Such ranks were asked whether they agree, and none of them was. */
 static void test_bad_groups(void **state) {
   (void)state;
@@ -426,6 +441,7 @@ int main(void) {
       cmocka_unit_test(test_memory_limit),
       cmocka_unit_test(test_bad_data),
       cmocka_unit_test(test_values_not_finite),
+      cmocka_unit_test(test_equal_logits),
       cmocka_unit_test(test_bad_groups),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -171,12 +171,24 @@ static void test_share_is_kept(void **state) {
   }
 }
 
+/* Of equal logits the first class is told; where all were equal pretraining called every picture
+ * right. */
+static void test_right(void **state) {
+  (void)state;
+  const float equal[3] = {1, 1, 1}, last[3] = {1, 1, 2}, unknown[3] = {1, NAN, 1};
+  for (int label = 0; label < 3; label++) {
+    assert_int_equal(tinytl_is_right(3, equal, label), label == 0);
+    assert_int_equal(tinytl_is_right(3, last, label), label == 2);
+    assert_false(tinytl_is_right(3, unknown, label));
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_scale_comes_back), cmocka_unit_test(test_closed_form),
       cmocka_unit_test(test_nothing_wrong),    cmocka_unit_test(test_not_finite),
       cmocka_unit_test(test_order_of_classes), cmocka_unit_test(test_threshold),
-      cmocka_unit_test(test_share_is_kept),
+      cmocka_unit_test(test_share_is_kept),    cmocka_unit_test(test_right),
   };
   return cmocka_run_group_tests_name("calibration", tests, NULL, NULL);
 }
