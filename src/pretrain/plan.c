@@ -81,6 +81,12 @@ static size_t load_nbytes(const tinytl_pretrainer *p) {
   return nbytes;
 }
 
+/* At the end this takes the place of the maps: values are folded where they are. */
+static size_t result_nbytes(const tinytl_pretrainer *p) {
+  if (p->shrinking) return p->n_values * sizeof(float);
+  return tinytl_arch_count_values(p->arch, p->options.weights).nbytes;
+}
+
 static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
   const size_t limit = p->options.memory_limit;
   const int n_threads = tinytl_n_threads(p->options.n_threads);
@@ -95,13 +101,12 @@ static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
         "batches of %d pictures at image size %d: the plan overflows the address space", p->batch,
         p->max_size);
   p->block_nbytes = c.used;
-  /* At the end the backbone, twice at most while it is quantised, takes the place of the maps. */
-  const size_t backbone = 2 * p->n_values * sizeof(float);
+  const size_t result = result_nbytes(p);
   p->total_bytes = c.used + p->load_nbytes + (size_t)(n_threads + 1) * TINYTL_STACK_NBYTES +
                    HEAP_NBYTES + 2 * sizeof(tinytl_backbone) + sizeof *p->net + sizeof *p->arch;
   if (p->shrinking) p->total_bytes += sizeof *p->shrinking;
   if (p->teacher) p->total_bytes += tinytl_teacher_nbytes(p->teacher);
-  if (backbone > p->maps_nbytes) p->total_bytes += backbone - p->maps_nbytes;
+  if (result > p->maps_nbytes) p->total_bytes += result - p->maps_nbytes;
   if (p->options.planned) p->options.planned(p->options.context, p->total_bytes, p->base_bytes);
   const size_t needed = p->base_bytes + p->total_bytes + LIMIT_MARGIN;
   if (limit == 0 || needed <= limit) return TINYTL_OK;
