@@ -83,8 +83,9 @@ static size_t load_nbytes(const tinytl_pretrainer *p) {
 
 /* At the end this takes the place of the maps: values are folded where they are. */
 static size_t result_nbytes(const tinytl_pretrainer *p) {
-  if (p->shrinking) return p->n_values * sizeof(float);
-  return tinytl_arch_count_values(p->arch, p->options.weights).nbytes;
+  const size_t values = p->shrinking ? p->n_values * sizeof(float)
+                                     : tinytl_arch_count_values(p->arch, p->options.weights).nbytes;
+  return values + tinytl_class_names_build_nbytes(p->train);
 }
 
 static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {

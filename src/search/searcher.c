@@ -122,7 +122,7 @@ static size_t backbone_nbytes(const tinytl_searcher *s) {
 /* What lies outside of the block. At the end the backbone takes the place of the work. */
 static size_t other_nbytes(const tinytl_searcher *s) {
   const int n_threads = tinytl_n_threads(s->options->train.n_threads);
-  const size_t backbone = backbone_nbytes(s);
+  const size_t backbone = backbone_nbytes(s) + tinytl_class_names_build_nbytes(s->train);
   return sizeof *s + load_nbytes(s) + (size_t)(n_threads + 1) * TINYTL_STACK_NBYTES + HEAP_NBYTES +
          (size_t)s->options->candidates * sizeof(tinytl_measured) +
          tinytl_adaptation_heap_nbytes(s) +

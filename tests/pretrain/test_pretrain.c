@@ -393,6 +393,24 @@ static void test_plans_the_backbone_once(void **state) {
   discard(r);
 }
 
+/* They were not counted; the backbone has them, and for its hash they are printed. */
+static void test_plans_long_names(void **state) {
+  (void)state;
+  enum { LONG = 100000 };
+  run *r = make();
+  char *name = calloc(1, LONG);
+  const char *names[MEMORY_CLASSES];
+  memset(name, 'x', LONG - 1);
+  r->options.batch = 2;
+  const size_t with_short = plan(r, "mobilenet-v2-1.4");
+  for (int k = 0; k < MEMORY_CLASSES; k++) names[k] = name;
+  r->train.images.class_names = names;
+  const size_t more = plan(r, "mobilenet-v2-1.4") - with_short;
+  assert_true(more > 4 * MEMORY_CLASSES * LONG && more < 6 * MEMORY_CLASSES * LONG);
+  free(name);
+  discard(r);
+}
+
 static void test_bad_data(void **state) {
   (void)state;
   run *r = make();
@@ -479,6 +497,7 @@ int main(void) {
       cmocka_unit_test(test_refuses_states_of_other_runs),
       cmocka_unit_test(test_memory_limit),
       cmocka_unit_test(test_plans_the_backbone_once),
+      cmocka_unit_test(test_plans_long_names),
       cmocka_unit_test(test_bad_data),
       cmocka_unit_test(test_values_not_finite),
       cmocka_unit_test(test_equal_logits),

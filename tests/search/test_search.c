@@ -437,6 +437,34 @@ static void test_folded_weights_not_finite(void **state) {
   free(f);
 }
 
+static size_t planned(fixture *f) {
+  tinytl_searcher *s = NULL;
+  assert_int_equal(tinytl_searcher_create(f->supernet, &f->train.images, &f->val.images,
+                                          &f->options, TINYTL_METHOD_BIAS, NULL, &s, NULL),
+                   TINYTL_OK);
+  const size_t nbytes = s->total_bytes;
+  tinytl_searcher_free(s);
+  return nbytes;
+}
+
+/* They were not counted; the backbone has them, and for its hash they are printed. */
+static void test_plans_long_names(void **state) {
+  (void)state;
+  enum { LONG = 10000000 };
+  fixture *f = make(false);
+  char *name = calloc(1, LONG);
+  const char *names[MEMORY_CLASSES];
+  memset(name, 'x', LONG / 2);
+  for (int k = 0; k < MEMORY_CLASSES; k++) names[k] = name;
+  f->train.images.class_names = names;
+  const size_t nbytes = planned(f);
+  memset(name, 'x', LONG - 1);
+  const size_t more = planned(f) - nbytes;
+  assert_true(more > 4 * MEMORY_CLASSES * LONG / 2 && more < 6 * MEMORY_CLASSES * LONG / 2);
+  free(name);
+  free(f);
+}
+
 /* Where the search's own limit has no room for adapting lite modules it adapts biases alone; with
  * another limit it is another search. */
 static void test_limit_leaves_lite_modules(void **state) {
@@ -504,6 +532,7 @@ int main(void) {
       cmocka_unit_test(test_goes_on),
       cmocka_unit_test(test_no_training_picture),
       cmocka_unit_test(test_folded_weights_not_finite),
+      cmocka_unit_test(test_plans_long_names),
       cmocka_unit_test(test_limit_leaves_lite_modules),
       cmocka_unit_test(test_error_is_untouched),
   };
