@@ -53,7 +53,8 @@ typedef struct tinytl_arch {
   int n_classes;                              /* of the backbone's own classifier; 0: none */
 } tinytl_arch;
 
-/* Output size and leading padding of one side of a convolution. */
+/* Output size and leading padding of one side of a convolution. out is ceil(in / stride); under
+ * symmetric padding the kernel must be odd for that. */
 typedef struct tinytl_span {
   int out, pad;
 } tinytl_span;
@@ -99,8 +100,7 @@ int tinytl_parse_thousandths(const char *text);
 tinytl_status tinytl_arch_named(const char *architecture, int n_classes, tinytl_arch *arch,
                                 int *image_size, tinytl_error *error);
 
-/* Multiply-accumulates of one image, classifier and lite modules included. image_size: at least the
- * smallest at which every layer has an output. */
+/* Multiply-accumulates of one image, classifier and lite modules included. */
 uint64_t tinytl_arch_macs(const tinytl_arch *arch, int image_size);
 
 #endif

@@ -20,7 +20,8 @@ static void set_lite_shapes(tinytl_network *network) {
   }
 }
 
-static tinytl_status set_layer_shapes(tinytl_network *network, tinytl_error *error) {
+/* Every layer has an output, and shortcuts join maps of one size: tinytl_arch_finish saw to it. */
+static void set_layer_shapes(tinytl_network *network) {
   const tinytl_arch *arch = &network->backbone->arch;
   int side = network->image_size;
   for (int i = 0; i < arch->n_layers; i++) {
@@ -30,17 +31,7 @@ static tinytl_status set_layer_shapes(tinytl_network *network, tinytl_error *err
     network->weight[i] = network->backbone->weight[i];
     network->bias[i] = network->backbone->bias[i];
     side = network->conv[i].out_h;
-    if (side < 1)
-      return tinytl_fail(error, TINYTL_ERROR_USAGE,
-                         "image size %d is too small for the backbone: layer %d has no output",
-                         network->image_size, i);
-    if (layer->add >= 0 && network->conv[layer->add].out_h != side)
-      return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                         "layer %d adds layer %d, but at image size %d their maps are %d and %d "
-                         "pixels wide",
-                         i, layer->add, network->image_size, side, network->conv[layer->add].out_h);
   }
-  return TINYTL_OK;
 }
 
 tinytl_status tinytl_network_init(tinytl_network *network, const tinytl_backbone *backbone,
@@ -70,7 +61,7 @@ tinytl_status tinytl_network_init(tinytl_network *network, const tinytl_backbone
     tinytl_arch_add_lite(arch, TINYTL_LITE_DEFAULT, network->lite, &network->n_lite);
 
   tinytl_input_affine(&backbone->input, network->input_scale, network->input_shift);
-  TINYTL_TRY(set_layer_shapes(network, error));
+  set_layer_shapes(network);
   find_lite_layers(network);
   set_lite_shapes(network);
   return TINYTL_OK;
