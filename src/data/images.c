@@ -45,6 +45,13 @@ size_t tinytl_images_load_nbytes(const tinytl_images *images, const tinytl_view 
   return images && images->load_nbytes ? images->load_nbytes(images->context, view) : 0;
 }
 
+size_t tinytl_images_run_load_nbytes(const tinytl_images *train, const tinytl_images *val,
+                                     const tinytl_view *augmented, const tinytl_view *as_is) {
+  const size_t nbytes = tinytl_size_max(tinytl_images_load_nbytes(train, as_is),
+                                        tinytl_images_load_nbytes(val, as_is));
+  return tinytl_size_max(nbytes, tinytl_images_load_nbytes(train, augmented));
+}
+
 size_t tinytl_class_names_nbytes(const tinytl_images *images) {
   size_t nbytes = 0;
   for (int c = 0; images->class_names && c < images->n_classes; c++)

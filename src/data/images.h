@@ -18,5 +18,9 @@ size_t tinytl_class_names_build_nbytes(const tinytl_images *images);
 
 /* Most heap that load takes for any of the pictures; 0: there are none (NULL), or no one tells. */
 size_t tinytl_images_load_nbytes(const tinytl_images *images, const tinytl_view *view);
+/* Of a run that sees the training pictures augmented and, for the statistics of norms, as it sees
+ * those of val (may be NULL). */
+size_t tinytl_images_run_load_nbytes(const tinytl_images *train, const tinytl_images *val,
+                                     const tinytl_view *augmented, const tinytl_view *as_is);
 
 #endif

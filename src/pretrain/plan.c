@@ -66,12 +66,9 @@ static void lay_out(tinytl_pretrainer *p, tinytl_cursor *c, void **loader_memory
 
 /* At one size of pictures: a smaller one may have room for what is left out at a larger one. */
 static size_t load_nbytes_at(const tinytl_pretrainer *p, int size) {
-  /* Training pictures are seen as they are too, for the statistics of norms. */
   const tinytl_view as_is = tinytl_pretrainer_view(p, size, 0);
   const tinytl_view augmented = tinytl_pretrainer_view(p, size, 1);
-  const size_t nbytes = tinytl_size_max(tinytl_images_load_nbytes(p->train, &as_is),
-                                        tinytl_images_load_nbytes(p->val, &as_is));
-  return tinytl_size_max(nbytes, tinytl_images_load_nbytes(p->train, &augmented));
+  return tinytl_images_run_load_nbytes(p->train, p->val, &augmented, &as_is);
 }
 
 static size_t load_nbytes(const tinytl_pretrainer *p) {

@@ -93,13 +93,10 @@ static tinytl_view view_of(const tinytl_searcher *s, const tinytl_input *input, 
                        .max_nbytes = tinytl_limit_for_pictures(limit_of(s))};
 }
 
-/* At one size of pictures: a smaller one may have room for what is left out at a larger one.
- * Training pictures are seen as they are too, for the statistics of norms. */
+/* At one size of pictures: a smaller one may have room for what is left out at a larger one. */
 static size_t load_nbytes_at(const tinytl_searcher *s, const tinytl_input *input) {
   const tinytl_view as_is = view_of(s, input, 0), augmented = view_of(s, input, 1);
-  const size_t nbytes = tinytl_size_max(tinytl_images_load_nbytes(s->train, &as_is),
-                                        tinytl_images_load_nbytes(s->val, &as_is));
-  return tinytl_size_max(nbytes, tinytl_images_load_nbytes(s->train, &augmented));
+  return tinytl_images_run_load_nbytes(s->train, s->val, &augmented, &as_is);
 }
 
 static size_t load_nbytes(const tinytl_searcher *s) {

@@ -49,7 +49,28 @@ static void test_check(void **state) {
   check_refused(&train, NULL, "expected 2 to 100000 classes, found 100001");
 }
 
+static size_t more_if_augmented(void *context, const tinytl_view *view) {
+  return *(const size_t *)context + view->augment;
+}
+
+static void test_load_nbytes(void **state) {
+  (void)state;
+  size_t of_train = 5, of_val = 5;
+  const tinytl_images train = {.context = &of_train, .load_nbytes = more_if_augmented};
+  const tinytl_images val = {.context = &of_val, .load_nbytes = more_if_augmented}, untold = {0};
+  const tinytl_view augmented = {.augment = true}, as_is = {.augment = false};
+  assert_int_equal(tinytl_images_load_nbytes(NULL, &as_is), 0);
+  assert_int_equal(tinytl_images_load_nbytes(&untold, &as_is), 0);
+  assert_int_equal(tinytl_images_load_nbytes(&train, &as_is), 5);
+  assert_int_equal(tinytl_images_run_load_nbytes(&train, NULL, &augmented, &as_is), 6);
+  assert_int_equal(tinytl_images_run_load_nbytes(&train, NULL, &as_is, &augmented), 6);
+  assert_int_equal(tinytl_images_run_load_nbytes(&train, &val, &augmented, &as_is), 6);
+  of_val = 7;
+  assert_int_equal(tinytl_images_run_load_nbytes(&train, &val, &augmented, &as_is), 7);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_check)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_check),
+                                     cmocka_unit_test(test_load_nbytes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
