@@ -37,6 +37,13 @@ static inline int tinytl_input_default_resize(int size) {
   return resize < TINYTL_MAX_IMAGE_SIZE ? resize : TINYTL_MAX_IMAGE_SIZE;
 }
 
+/* Short side before the centre crop at another size of the picture: as much of it is seen, as far
+ * as a file may say it. */
+static inline int tinytl_input_resize_at(const tinytl_input *input, int size) {
+  const int64_t resize = (int64_t)size * input->resize / input->size;
+  return resize < TINYTL_MAX_IMAGE_SIZE ? (int)resize : TINYTL_MAX_IMAGE_SIZE;
+}
+
 /* Mean and deviation of ImageNet's pixels. */
 static inline tinytl_input tinytl_input_imagenet(int size) {
   return (tinytl_input){.size = size,

@@ -18,7 +18,7 @@ void tinytl_pricer_clear(tinytl_pricer *pricer) {
 tinytl_input tinytl_subnet_input(const tinytl_supernet *supernet, const tinytl_subnet *subnet) {
   tinytl_input input = supernet->input;
   if (supernet->space.n_image_sizes) input.size = supernet->space.image_sizes[subnet->size];
-  input.resize = (int)((int64_t)input.size * supernet->input.resize / supernet->input.size);
+  input.resize = tinytl_input_resize_at(&supernet->input, input.size);
   return input;
 }
 

@@ -99,12 +99,6 @@ tinytl_status tinytl_network_adapt(tinytl_network *network, const tinytl_adapter
   return TINYTL_OK;
 }
 
-int tinytl_test_resize(const tinytl_backbone *backbone, int image_size) {
-  const tinytl_input *input = &backbone->input;
-  const int64_t resize = (int64_t)image_size * input->resize / input->size;
-  return resize < TINYTL_MAX_IMAGE_SIZE ? (int)resize : TINYTL_MAX_IMAGE_SIZE;
-}
-
 uint64_t tinytl_network_macs(const tinytl_network *network) {
   uint64_t macs = (uint64_t)network->n_features * (uint64_t)network->n_classes;
   for (int i = 0; i < network->backbone->arch.n_layers; i++)

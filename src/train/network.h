@@ -37,10 +37,6 @@ tinytl_status tinytl_network_init(tinytl_network *network, const tinytl_backbone
 tinytl_status tinytl_network_adapt(tinytl_network *network, const tinytl_adapter *adapter,
                                    tinytl_error *error);
 
-/* Short side before the centre crop at a picture size: by the backbone's ratio, as far as a file
- * may say it. */
-int tinytl_test_resize(const tinytl_backbone *backbone, int image_size);
-
 /* Multiply-accumulates of one image, forward: backbone, lite modules, classifier. */
 uint64_t tinytl_network_macs(const tinytl_network *network);
 

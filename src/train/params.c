@@ -200,7 +200,7 @@ tinytl_status tinytl_params_to_adapter(const tinytl_params *params, const tinytl
   if (!view) return tinytl_fail_memory(error, sizeof *view);
   view->method = params->method;
   view->image_size = network->image_size;
-  view->resize = tinytl_test_resize(backbone, network->image_size);
+  view->resize = tinytl_input_resize_at(&backbone->input, network->image_size);
   view->val_top1 = val_top1;
   view->temperature = 1;
   view->reject_below = NAN;

@@ -30,7 +30,7 @@ static tinytl_status set_up(tinytl_predictor *p, const tinytl_backbone *backbone
   p->temperature = adapter ? adapter->temperature : 1;
   p->resize = adapter && image_size == adapter->image_size
                   ? adapter->resize
-                  : tinytl_test_resize(backbone, p->network->image_size);
+                  : tinytl_input_resize_at(&backbone->input, p->network->image_size);
 
   const tinytl_kernels *kernels = tinytl_kernels_get();
   const tinytl_program_options options = {.goal = TINYTL_GOAL_LOGITS,

@@ -194,15 +194,16 @@ void tinytl_trainer_watch(tinytl_trainer *t, tinytl_stopwatch *watch) {
 
 tinytl_view tinytl_trainer_view(const tinytl_trainer *t, bool training, int epoch) {
   const tinytl_train_options *options = &t->options;
-  return (tinytl_view){.size = t->network->image_size,
-                       .resize = tinytl_test_resize(t->network->backbone, t->network->image_size),
-                       .augment = training && augments(t),
-                       .min_scale = TINYTL_MIN_CROP_SCALE,
-                       .mirror = options->mirror != TINYTL_SWITCH_OFF,
-                       .colour_jitter = options->colour_jitter,
-                       .seed = options->seed,
-                       .epoch = (uint64_t)epoch,
-                       .max_nbytes = t->max_load_nbytes};
+  return (tinytl_view){
+      .size = t->network->image_size,
+      .resize = tinytl_input_resize_at(&t->network->backbone->input, t->network->image_size),
+      .augment = training && augments(t),
+      .min_scale = TINYTL_MIN_CROP_SCALE,
+      .mirror = options->mirror != TINYTL_SWITCH_OFF,
+      .colour_jitter = options->colour_jitter,
+      .seed = options->seed,
+      .epoch = (uint64_t)epoch,
+      .max_nbytes = t->max_load_nbytes};
 }
 
 /* ---- Training ----------------------------------------------------------------------------- */

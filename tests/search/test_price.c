@@ -124,6 +124,24 @@ static void test_plans_none_whose_work_is_too_much(void **state) {
   tinytl_pricer_clear(&f.pricer);
 }
 
+/* As much of a picture is seen at every size, but no short side is longer than a picture may be: at
+ * 1024 it was 8192, which decoding refuses. */
+static void test_input(void **state) {
+  (void)state;
+  fixture f;
+  const int sizes[] = {32, 48, 1024};
+  make(&f);
+  f.supernet.input = (tinytl_input){.size = 32, .resize = 256};
+  tinytl_genes_set_sizes(&f.supernet.space, 32, sizes, 3);
+  for (uint8_t i = 0; i < 3; i++) {
+    const tinytl_subnet any = {.size = i};
+    const tinytl_input input = tinytl_subnet_input(&f.supernet, &any);
+    assert_int_equal(input.size, sizes[i]);
+    assert_int_equal(input.resize, i < 2 ? 8 * sizes[i] : TINYTL_MAX_IMAGE_SIZE);
+  }
+  tinytl_pricer_clear(&f.pricer);
+}
+
 static void test_stops(void **state) {
   (void)state;
   fixture f;
@@ -141,6 +159,6 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_counts_the_pictures_that_there_are),
                                      cmocka_unit_test(test_shrinking_ends),
                                      cmocka_unit_test(test_plans_none_whose_work_is_too_much),
-                                     cmocka_unit_test(test_stops)};
+                                     cmocka_unit_test(test_input), cmocka_unit_test(test_stops)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
