@@ -1,6 +1,4 @@
 /* The memory of a run: all of it is counted before it is taken. */
-#include <stdlib.h>
-
 #include "core/cursor.h"
 #include "core/limit.h"
 #include "core/pages.h"
@@ -119,14 +117,13 @@ static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
 /* Of networks for every size, the pictures' own last. */
 static tinytl_status plan_maps(tinytl_pretrainer *p, tinytl_error *error) {
   const tinytl_pretrain_options *options = &p->options;
+  if (options->teacher)
+    TINYTL_TRY(tinytl_teacher_create(options->teacher, options->teacher_name, p->train,
+                                     p->input.size, p->share, &p->teacher, error));
   for (int i = 0; i <= options->n_image_sizes; i++) {
     const int size = i < options->n_image_sizes ? options->image_sizes[i] : p->input.size;
     TINYTL_TRY(tinytl_batch_net_init(p->net, p->arch, size, p->share, true, error));
-    free(p->teacher);
-    p->teacher = NULL;
-    if (options->teacher)
-      TINYTL_TRY(tinytl_teacher_create(options->teacher, options->teacher_name, p->train, size,
-                                       p->share, &p->teacher, error));
+    if (p->teacher) TINYTL_TRY(tinytl_teacher_set_size(p->teacher, size, error));
     const size_t of_teacher = p->teacher ? p->teacher->net.nbytes : 0;
     p->maps_nbytes = tinytl_size_max(p->maps_nbytes, tinytl_size_max(p->net->nbytes, of_teacher));
     if (size > p->max_size) p->max_size = size;

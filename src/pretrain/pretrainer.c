@@ -198,7 +198,7 @@ void tinytl_pretrainer_set_size(tinytl_pretrainer *p, int size) {
   if (p->net->image_size == size) return;
   /* Cannot fail: every size was planned before. */
   tinytl_batch_net_init(p->net, p->arch, size, p->share, true, NULL);
-  if (p->teacher) tinytl_teacher_set_size(p->teacher, size);
+  if (p->teacher) tinytl_teacher_set_size(p->teacher, size, NULL);
 }
 
 tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, int size, int epoch) {

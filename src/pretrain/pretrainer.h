@@ -138,8 +138,8 @@ tinytl_status tinytl_teacher_create(const tinytl_backbone *backbone, const char 
  * which are borrowed. */
 void tinytl_teacher_set_values(tinytl_teacher *teacher, float *values,
                                const tinytl_batch_statistics *statistics);
-/* Shapes for pictures of another size; may take more or less. */
-void tinytl_teacher_set_size(tinytl_teacher *teacher, int image_size);
+/* Shapes for pictures of another size; may take more or less. Error: MEMORY_LIMIT. */
+tinytl_status tinytl_teacher_set_size(tinytl_teacher *teacher, int image_size, tinytl_error *error);
 /* Beside its values: the backbone's weights count, as those of a mapped file come into memory when
  * they are read. */
 size_t tinytl_teacher_nbytes(const tinytl_teacher *teacher);

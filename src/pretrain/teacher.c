@@ -49,9 +49,9 @@ tinytl_status tinytl_teacher_create(const tinytl_backbone *backbone, const char 
   return status;
 }
 
-/* Cannot fail: every size was planned before. */
-void tinytl_teacher_set_size(tinytl_teacher *t, int image_size) {
-  tinytl_batch_net_init(&t->net, &t->backbone->arch, image_size, t->net.max_images, false, NULL);
+tinytl_status tinytl_teacher_set_size(tinytl_teacher *t, int image_size, tinytl_error *error) {
+  return tinytl_batch_net_init(&t->net, &t->backbone->arch, image_size, t->net.max_images, false,
+                               error);
 }
 
 size_t tinytl_teacher_nbytes(const tinytl_teacher *t) {
