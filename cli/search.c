@@ -56,9 +56,8 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
                       "of training, and of the search itself"),
       CLI_OPTION_SIZE("search-limit", &args->search.search_limit,
                       "of the search alone, where training will have less"),
-      CLI_OPTION_REAL(
-          "max-macs", &args->max_mega_macs, 0, 1e6, CLI_RANGE_ABOVE_MIN,
-          "million multiply-accumulates a picture, without the classifier (default: any)"),
+      CLI_OPTION_REAL("max-macs", &args->max_mega_macs, 0, 1e6, CLI_RANGE_ABOVE_MIN,
+                      "million multiply-accumulates a picture, classifier included (default: any)"),
       CLI_OPTION_INT(0, "candidates", &args->search.candidates, 16, 1000,
                      "sub-nets to measure, from 16 (default: 100)"),
       CLI_OPTION_INT(0, "epochs", &train->epochs, 1, 10000,
