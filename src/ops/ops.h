@@ -40,6 +40,11 @@ typedef struct tinytl_conv {
 tinytl_conv tinytl_conv_make(int in_h, int in_w, int in_c, int out_c, int kernel, int stride,
                              int groups, tinytl_pad pad);
 
+/* Of the output. */
+static inline int tinytl_conv_n_pixels(const tinytl_conv *conv) {
+  return conv->out_h * conv->out_w;
+}
+
 /* Multiply-accumulates of a convolution; the gradients of its input and of its weights take as many
  * each. */
 uint64_t tinytl_conv_macs(const tinytl_conv *conv);

@@ -19,14 +19,11 @@ static size_t reserve(size_t *used, size_t n, size_t n_images) {
   return first;
 }
 
-static int n_pixels_of(const tinytl_conv *conv) {
-  return conv->out_h * conv->out_w;
-}
-
 /* SIZE_MAX: more than can be counted. */
 static size_t map_floats(const tinytl_conv *conv) {
   size_t n;
-  return tinytl_size_mul((size_t)n_pixels_of(conv), (size_t)conv->out_c, &n) ? n : SIZE_MAX;
+  return tinytl_size_mul((size_t)tinytl_conv_n_pixels(conv), (size_t)conv->out_c, &n) ? n
+                                                                                      : SIZE_MAX;
 }
 
 static size_t scratch_nbytes(const tinytl_batch_net *net, int n_images,
@@ -211,9 +208,9 @@ static void apply_norm(const tinytl_batch_run *b, int i) {
   const tinytl_run run = run_of(b);
   const tinytl_batch_norm norm = norm_of(b, i);
   const int add = net->arch->layers[i].add;
-  tinytl_batch_norm_forward(&run, b->n_images * n_pixels_of(&net->conv[i]), net->conv[i].out_c,
-                            &norm, at(b, net->maps[i].z), add < 0 ? NULL : at(b, net->maps[add].y),
-                            at(b, net->maps[i].y));
+  tinytl_batch_norm_forward(&run, b->n_images * tinytl_conv_n_pixels(&net->conv[i]),
+                            net->conv[i].out_c, &norm, at(b, net->maps[i].z),
+                            add < 0 ? NULL : at(b, net->maps[add].y), at(b, net->maps[i].y));
 }
 
 static tinytl_batch_lite_maps lite_maps(const tinytl_batch_run *b, int m) {
@@ -254,7 +251,8 @@ static void forward_layer(const tinytl_batch_run *b, int i, const tinytl_batch_s
     memcpy(mean, given->mean + channel, (size_t)conv->out_c * sizeof *mean);
     memcpy(var, given->var + channel, (size_t)conv->out_c * sizeof *var);
   } else {
-    tinytl_batch_norm_statistics(&run, b->n_images * n_pixels_of(conv), conv->out_c, z, mean, var);
+    tinytl_batch_norm_statistics(&run, b->n_images * tinytl_conv_n_pixels(conv), conv->out_c, z,
+                                 mean, var);
   }
   tinytl_batch_norm_fold(conv->out_c, mean, var, b->values + params->scale[i],
                          b->values + params->shift[i], at(b, net->slope) + channel,
@@ -269,7 +267,7 @@ static void pool_task(void *context, int image) {
   const int last = net->arch->n_layers - 1;
   const tinytl_conv *conv = &net->conv[last];
   const tinytl_run run = {.kernels = b->run.kernels};
-  tinytl_global_pool_forward(&run, n_pixels_of(conv), conv->out_c,
+  tinytl_global_pool_forward(&run, tinytl_conv_n_pixels(conv), conv->out_c,
                              at(b, net->maps[last].y) + (size_t)image * map_floats(conv),
                              at(b, net->features) + (size_t)image * (size_t)conv->out_c);
 }
@@ -297,7 +295,7 @@ static void pool_backward_task(void *context, int image) {
   const int last = net->arch->n_layers - 1;
   const tinytl_conv *conv = &net->conv[last];
   const tinytl_run run = {.kernels = b->run.kernels};
-  tinytl_global_pool_backward(&run, n_pixels_of(conv), conv->out_c,
+  tinytl_global_pool_backward(&run, tinytl_conv_n_pixels(conv), conv->out_c,
                               at(b, net->dfeatures) + (size_t)image * (size_t)conv->out_c,
                               at(b, net->maps[last].dy) + (size_t)image * map_floats(conv));
 }
@@ -359,7 +357,7 @@ static void backward_layer(const tinytl_batch_run *b, int i, bool *opened, float
   float *dy = at(b, net->maps[i].dy), *dw = gradient + params->weight[i];
   backward_shortcut(b, i, opened);
   backward_lite(b, i, opened, gradient);
-  tinytl_batch_norm_backward(&run, b->n_images * n_pixels_of(conv), conv->out_c, &norm,
+  tinytl_batch_norm_backward(&run, b->n_images * tinytl_conv_n_pixels(conv), conv->out_c, &norm,
                              at(b, net->maps[i].z), dy, gradient + params->scale[i],
                              gradient + params->shift[i]);
   if (i == 0) {

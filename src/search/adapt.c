@@ -215,12 +215,13 @@ static double run_program(tinytl_searcher *s, const tinytl_program *program) {
                             .gradients = a->gradients,
                             .arena = s->work,
                             .run = {.kernels = tinytl_kernels_get(), .pool = s->threads.pool}};
+  const float smoothing =
+      train->label_smoothing < 0 ? tinytl_rules_label_smoothing(a->method) : train->label_smoothing;
   double loss = 0;
   for (int i = 0; i < s->n_held; i++) {
     const tinytl_target target = {.label = s->labels[i],
                                   .weight = a->class_weights[s->labels[i]],
-                                  .label_smoothing =
-                                      train->label_smoothing < 0 ? 0.1f : train->label_smoothing,
+                                  .label_smoothing = smoothing,
                                   .dropout = train->dropout,
                                   .seed = train->seed,
                                   .epoch = (uint64_t)s->at.epoch,

@@ -6,9 +6,8 @@
 
 enum {
   /* The classifier's gradient is made by slices of whole classes of about this many values: 256 KB.
-   * Slices are multiples of RANGE_ALIGN values, as optimizer states want their ranges. */
-  SLICE = 65536,
-  RANGE_ALIGN = 256
+   * Slices are multiples of TINYTL_MOMENT_BLOCK values, as optimizer states want their ranges. */
+  SLICE = 65536
 };
 
 void tinytl_factors_put(const tinytl_factors *factors, int slot, const float *x, const float *dy) {
@@ -63,8 +62,9 @@ static tinytl_factors factors_of(const tinytl_network *network, const tinytl_seg
 /* Classes of a slice of the classifier's gradient. */
 static size_t slice_classes(const tinytl_network *network) {
   const size_t n_features = (size_t)network->n_features;
-  size_t step = RANGE_ALIGN; /* the fewest classes that are a multiple of RANGE_ALIGN values */
-  while (step > 1 && step / 2 * n_features % RANGE_ALIGN == 0) step /= 2;
+  /* The fewest classes that are a multiple of TINYTL_MOMENT_BLOCK values. */
+  size_t step = TINYTL_MOMENT_BLOCK;
+  while (step > 1 && step / 2 * n_features % TINYTL_MOMENT_BLOCK == 0) step /= 2;
   const size_t n = SLICE / n_features / step * step;
   const size_t classes = n > step ? n : step;
   return classes < (size_t)network->n_classes ? classes : (size_t)network->n_classes;

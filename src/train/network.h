@@ -40,8 +40,4 @@ tinytl_status tinytl_network_adapt(tinytl_network *network, const tinytl_adapter
 /* Multiply-accumulates of one image, forward: backbone, lite modules, classifier. */
 uint64_t tinytl_network_macs(const tinytl_network *network);
 
-static inline int tinytl_conv_n_pixels(const tinytl_conv *conv) {
-  return conv->out_h * conv->out_w;
-}
-
 #endif

@@ -52,6 +52,10 @@ float tinytl_validation_share(int n_images, int n_classes) {
   return fminf(fmaxf(1 / sqrtf(m), TINYTL_LEAST_VALIDATION_SHARE), TINYTL_MOST_VALIDATION_SHARE);
 }
 
+float tinytl_rules_label_smoothing(tinytl_method method) {
+  return method == TINYTL_METHOD_LAST ? 0.0f : 0.1f;
+}
+
 /* weight = 1 / count, divided by its mean over the pictures: all classes weigh the same, but for
  * those that are rarer than was measured. */
 void tinytl_rules_weigh_classes(const tinytl_images *images, float *weights) {

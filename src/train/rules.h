@@ -32,6 +32,9 @@ typedef struct tinytl_rules {
 tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer, int n_images,
                                int batch, bool fresh_lite, float reach);
 
+/* Label smoothing where none was asked for. */
+float tinytl_rules_label_smoothing(tinytl_method method);
+
 /* Fills weights [n_classes] of the classes' gradients, whose mean over all pictures is 1: rare
  * classes count for more, or all for 1 where none is much rarer than another. */
 void tinytl_rules_weigh_classes(const tinytl_images *images, float *weights);

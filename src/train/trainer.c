@@ -124,7 +124,7 @@ tinytl_status tinytl_trainer_prepare(tinytl_trainer *t, const tinytl_backbone *b
 static void set_rules(tinytl_trainer *t, bool fresh_lite) {
   tinytl_train_options *options = &t->options;
   if (options->label_smoothing < 0)
-    options->label_smoothing = t->choices.method == TINYTL_METHOD_LAST ? 0.0f : 0.1f;
+    options->label_smoothing = tinytl_rules_label_smoothing(t->choices.method);
   const float reach = t->carry ? tinytl_auto_reach(t->carry->gain) : 1.0f;
   t->rules = tinytl_rules_make(t->choices.method, t->choices.optimizer, t->train->n_images,
                                options->batch, fresh_lite, reach);
