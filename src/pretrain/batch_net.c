@@ -188,6 +188,22 @@ tinytl_batch_statistics tinytl_batch_own_statistics(const tinytl_batch_run *b) {
   return (tinytl_batch_statistics){at(b, b->net->mean), at(b, b->net->var)};
 }
 
+void tinytl_batch_blend_statistics(const tinytl_batch_run *b, int n_images, float share,
+                                   const tinytl_batch_statistics *running) {
+  const tinytl_batch_net *net = b->net;
+  const tinytl_batch_statistics own = tinytl_batch_own_statistics(b);
+  for (int i = 0; i < net->arch->n_layers; i++) {
+    const tinytl_conv *conv = &net->conv[i];
+    const float n = (float)n_images * (float)conv->out_h * (float)conv->out_w;
+    const float unbiased = n > 1 ? n / (n - 1) : 1;
+    const size_t first = net->params.channel[i];
+    for (size_t c = first; c < first + (size_t)conv->out_c; c++) {
+      running->mean[c] += share * (own.mean[c] - running->mean[c]);
+      running->var[c] += share * (own.var[c] * unbiased - running->var[c]);
+    }
+  }
+}
+
 float *tinytl_batch_features(const tinytl_batch_run *b) {
   return at(b, b->net->features);
 }

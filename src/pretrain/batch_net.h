@@ -71,6 +71,10 @@ typedef struct tinytl_batch_run {
 float *tinytl_batch_forward(const tinytl_batch_run *b, const tinytl_batch_statistics *given);
 /* Of the latest forward. */
 tinytl_batch_statistics tinytl_batch_own_statistics(const tinytl_batch_run *b);
+/* running += share * (those of the latest forward, of n_images on all ranks - running); the
+ * variance as it is estimated for all pictures, by one less than were seen (as PyTorch's). */
+void tinytl_batch_blend_statistics(const tinytl_batch_run *b, int n_images, float share,
+                                   const tinytl_batch_statistics *running);
 float *tinytl_batch_features(const tinytl_batch_run *b); /* [n_images][n_features] */
 /* After forward, and after the logits were made their own gradient: adds to gradient [params.n]. */
 void tinytl_batch_backward(const tinytl_batch_run *b, float *gradient);

@@ -226,29 +226,14 @@ float *tinytl_pretrainer_forward(tinytl_pretrainer *p, const tinytl_batch_statis
   return tinytl_batch_forward(&p->batch_run, given);
 }
 
-/* running += share * (this batch's - running), the variance as it is estimated for all pictures. */
-static void blend_statistics(tinytl_pretrainer *p, float share) {
-  const tinytl_batch_net *net = p->batch_run.net;
-  const tinytl_batch_statistics own = tinytl_batch_own_statistics(&p->batch_run);
-  for (int i = 0; i < net->arch->n_layers; i++) {
-    const tinytl_conv *conv = &net->conv[i];
-    const float n = (float)p->n_batch * (float)conv->out_h * (float)conv->out_w;
-    const float unbiased = n > 1 ? n / (n - 1) : 1;
-    const size_t first = net->params.channel[i];
-    for (size_t c = first; c < first + (size_t)conv->out_c; c++) {
-      p->running.mean[c] += share * (own.mean[c] - p->running.mean[c]);
-      p->running.var[c] += share * (own.var[c] * unbiased - p->running.var[c]);
-    }
-  }
-}
-
 /* The gradient of the whole network; returns the sum of losses. */
 static double add_gradient(tinytl_pretrainer *p) {
   if (p->teacher) tinytl_pretrainer_ask(p);
   p->batch_run.net = p->net;
   p->batch_run.values = p->values;
   float *logits = tinytl_pretrainer_forward(p, NULL);
-  if (p->net->image_size == p->input.size) blend_statistics(p, RUNNING_SHARE);
+  if (p->net->image_size == p->input.size)
+    tinytl_batch_blend_statistics(&p->batch_run, p->n_batch, RUNNING_SHARE, &p->running);
   const double loss =
       tinytl_pretrainer_losses(p, p->teacher != NULL, 1.0f / (float)p->n_batch, logits);
   tinytl_batch_backward(&p->batch_run, p->gradient);
@@ -291,7 +276,7 @@ int tinytl_pretrainer_count_right(tinytl_pretrainer *p) {
 
 void tinytl_pretrainer_average_statistics(tinytl_pretrainer *p, int n) {
   tinytl_pretrainer_forward(p, NULL);
-  blend_statistics(p, 1.0f / (float)n);
+  tinytl_batch_blend_statistics(&p->batch_run, p->n_batch, 1.0f / (float)n, &p->running);
 }
 
 /* ---- The backbone ------------------------------------------------------------------------- */

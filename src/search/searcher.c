@@ -285,20 +285,18 @@ tinytl_status tinytl_searcher_choose(tinytl_searcher *s, const tinytl_subnet *su
 /* Statistics of the chosen sub-net's norms, as pre-training left it, on training pictures. A batch
  * that is not full would count too much, unless there is no other. */
 static tinytl_status estimate_statistics(tinytl_searcher *s, tinytl_error *error) {
-  const tinytl_batch_statistics own = tinytl_batch_own_statistics(&s->run);
+  const size_t nbytes = s->net.params.n_channels * sizeof(float);
   picture_pass pass;
   TINYTL_TRY(begin_pass(s, s->train, STATISTICS_IMAGES, &pass, error));
+  memset(s->running.mean, 0, nbytes); /* what another sub-net left would change the last bits */
+  memset(s->running.var, 0, nbytes);
   for (int n = 1;; n++) {
     TINYTL_TRY(next_batch(s, &pass, s->batch, error));
     if (s->n_held == 0 && n == 1)
       return tinytl_fail(error, TINYTL_ERROR_DATA, "no training picture can be read");
     if (s->n_held == 0 || (s->n_held < s->batch && n > 1)) return TINYTL_OK;
     tinytl_batch_forward(&s->run, NULL);
-    for (size_t c = 0; c < s->net.params.n_channels; c++) {
-      if (n == 1) s->running.mean[c] = s->running.var[c] = 0;
-      s->running.mean[c] += (own.mean[c] - s->running.mean[c]) / (float)n;
-      s->running.var[c] += (own.var[c] - s->running.var[c]) / (float)n;
-    }
+    tinytl_batch_blend_statistics(&s->run, s->n_held, 1.0f / (float)n, &s->running);
   }
 }
 

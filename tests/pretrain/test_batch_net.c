@@ -155,6 +155,32 @@ static void test_given_statistics(void **state) {
   discard(f);
 }
 
+/* Of two equal batches the mean is either; variances are those of all pictures, not of the batch:
+ * a search took the batch's. */
+static void test_running_statistics(void **state) {
+  (void)state;
+  fixture *f = make(TINYTL_PAD_SYMMETRIC, false);
+  const tinytl_arch *arch = &f->backbone->arch;
+  const size_t n = f->net.params.n_channels;
+  float *kept = calloc(2 * n, sizeof(float));
+  const tinytl_batch_statistics running = {kept, kept + n};
+  tinytl_batch_forward(&f->run, NULL);
+  const tinytl_batch_statistics own = tinytl_batch_own_statistics(&f->run);
+  for (int k = 1; k <= 2; k++)
+    tinytl_batch_blend_statistics(&f->run, IMAGES, 1.0f / (float)k, &running);
+  for (int i = 0; i < arch->n_layers; i++) {
+    const float n_values = (float)(IMAGES * tinytl_conv_n_pixels(&f->net.conv[i]));
+    const size_t first = f->net.params.channel[i];
+    for (size_t c = first; c < first + (size_t)arch->layers[i].out_c; c++) {
+      assert_float_equal(running.mean[c], own.mean[c], 0);
+      assert_float_equal(running.var[c], own.var[c] * n_values / (n_values - 1),
+                         1e-5f * own.var[c]);
+    }
+  }
+  free(kept);
+  discard(f);
+}
+
 /* Without backward there is less memory, and the same outputs. */
 static void test_without_backward(void **state) {
   (void)state;
@@ -232,9 +258,13 @@ static void test_sub_nets_take_no_more(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_forward),          cmocka_unit_test(test_gradients),
-      cmocka_unit_test(test_given_statistics), cmocka_unit_test(test_without_backward),
-      cmocka_unit_test(test_too_many_pixels),  cmocka_unit_test(test_sub_nets_take_no_more),
+      cmocka_unit_test(test_forward),
+      cmocka_unit_test(test_gradients),
+      cmocka_unit_test(test_given_statistics),
+      cmocka_unit_test(test_without_backward),
+      cmocka_unit_test(test_running_statistics),
+      cmocka_unit_test(test_too_many_pixels),
+      cmocka_unit_test(test_sub_nets_take_no_more),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
