@@ -4,8 +4,8 @@
 
 #include "core/status.h"
 
-/* Counted for what is touched of a thread's stack: some dozen KB, as few convolutions fill the 40
- * KB that the largest operators have for buffers (conv_dense, conv_rgb). */
+/* Counted for what is touched of a thread's stack: a few dozen KB in practice. Only the largest
+ * convolutions fill the 40 KB of buffers that their operators have (conv_dense, conv_rgb). */
 #define TINYTL_STACK_NBYTES ((size_t)32 * 1024)
 
 /* The limit, in bytes, to name as the smallest under which this many would do, what the process

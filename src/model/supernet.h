@@ -89,7 +89,7 @@ tinytl_subnet tinytl_subnet_smallest(const tinytl_space *space);
 /* One of those that are open; the same key gives the same. */
 tinytl_subnet tinytl_subnet_draw(const tinytl_space *space, const tinytl_opening *opening,
                                  uint64_t seed, uint64_t first, uint64_t second);
-/* What differs in `to` from `from` alone counts: beyond the depth everything is 0. */
+/* Sets what lies beyond the depth to 0. */
 void tinytl_subnet_normalise(tinytl_subnet *subnet);
 
 /* The plain architecture, and for each of its layers that of the largest sub-net which it is a part

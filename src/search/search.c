@@ -305,8 +305,8 @@ static tinytl_status take_sizes(search *s) {
   return TINYTL_OK;
 }
 
-/* What meets the limits with no sub-net is none to choose, nor is a larger one: a plan may be
- * smaller at a larger size, but not by much. The smallest size does. */
+/* Drops the first size at which not even the smallest sub-net meets the limits, and all larger
+ * ones: a plan may be smaller at a larger size, but not by much. At the smallest size one does. */
 static tinytl_status drop_large_sizes(search *s) {
   tinytl_space *space = &s->supernet.space;
   tinytl_subnet smallest = tinytl_subnet_smallest(space);

@@ -73,8 +73,8 @@ tinytl_status tinytl_resume_open(const tinytl_source *source, tinytl_resume **re
  * asked for by name. */
 tinytl_status tinytl_resume_choose(const tinytl_resume *resume, tinytl_train_options *options,
                                    tinytl_carry *carry, tinytl_error *error);
-/* What the earlier methods of auto left: fills carry->right [n_val], report and mirror, and makes
- * carry->adapter where there is one. */
+/* What the earlier methods of auto left: fills carry->method_at, report, gain and mirror, and makes
+ * carry->adapter where there is one. carry->right comes with tinytl_resume_restore. */
 tinytl_status tinytl_resume_carry(const tinytl_resume *resume, const tinytl_task *task,
                                   tinytl_carry *carry, tinytl_error *error);
 /* Is it of a training on all pictures, once it was found what to train? */

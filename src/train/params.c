@@ -40,7 +40,7 @@ static void add_segment(tinytl_params *params, tinytl_segment segment) {
   params->segments[params->n_segments++] = segment;
 }
 
-/* One tensor a layer; n [n_layers] values each. */
+/* One tensor a layer: its weight, or of the other groups a value a channel. */
 static void add_layer_segments(tinytl_params *params, const tinytl_network *network,
                                tinytl_group group) {
   for (int i = 0; i < network->backbone->arch.n_layers; i++) {

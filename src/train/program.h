@@ -149,8 +149,8 @@ struct tinytl_machine {
  * 0; gradients are added to. target may be NULL otherwise. */
 float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tinytl_target *target);
 
-/* Lanes: machines of one program that run side by side. Twice the pictures of a batch of the
- * default size. */
+/* Lanes: machines of one program that run side by side. Trainers, and whoever predicts, have room
+ * for so many; nothing was measured with more (docs/performance.md, "More threads"). */
 enum { TINYTL_MAX_LANES = 16 };
 
 /* An image for one of several machines. */
