@@ -6,8 +6,8 @@
 #include "pretrain/pretrainer.h"
 
 enum {
-  HEAP_NBYTES = 256 * 1024, /* messages, stdio, folders being read */
-  LIMIT_MARGIN = 256 * 1024 /* kept free under a limit */
+  HEAP_NBYTES = 256 * 1024, /* allowed for messages, stdio, folders being read, malloc's losses */
+  LIMIT_MARGIN = 256 * 1024 /* kept free under a limit, as train/choice.c tells; a rounder number */
 };
 
 /* The next batch is decoded while this one is worked on. */

@@ -19,8 +19,8 @@ enum {
   WARMUP_SHARE = 20 /* of all updates */
 };
 #define LR_OF_BATCH_64 0.1f
-#define MIN_CROP_SCALE 0.35f /* share of a picture's area */
-#define WEIGHT_DECAY 5e-4f   /* docs/supernet.md, "Accuracy", as the scale below */
+#define MIN_CROP_SCALE 0.35f /* share of a picture's area; as the decay and the scale below: */
+#define WEIGHT_DECAY 5e-4f   /* docs/supernet.md, "Accuracy" */
 /* First scale of the norm in front of a shortcut: blocks begin near the identity, which networks as
  * deep as a super-net's largest need (Goyal et al., 2017, section 5.1, have 0). */
 #define SHORTCUT_SCALE 0.1f

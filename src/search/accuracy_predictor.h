@@ -12,7 +12,8 @@
 
 #include "search/genes.h"
 
-/* Chosen by the order of sub-nets that it has not seen. */
+/* Chosen by the order of sub-nets that it has not seen: the table in docs/supernet.md, "Why
+ * likelihood, and why a regression". */
 #define TINYTL_PREDICTOR_PENALTY 20.0
 #define TINYTL_PREDICTOR_SIZE_PENALTY 0.2 /* of the inputs that are sizes of the picture */
 

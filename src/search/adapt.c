@@ -11,9 +11,9 @@
 #include "train/rules.h"
 
 enum {
-  LARGEST_BATCH = 32, /* pictures of an update, and of the statistics behind it */
-  SMALLEST_BATCH = 8,
-  EPOCH_UPDATES = 4 /* batches are smaller where an epoch would have fewer */
+  LARGEST_BATCH = 32, /* pictures of an update, which sees one sub-net, and of its statistics */
+  SMALLEST_BATCH = 8, /* training's default, which its rules' rates were found with */
+  EPOCH_UPDATES = 4   /* batches are smaller where an epoch would have fewer */
 };
 
 /* ---- Memory ------------------------------------------------------------------------------- */

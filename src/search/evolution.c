@@ -13,7 +13,7 @@ enum { POPULATION = 100, PARENTS = POPULATION / 4, ITERATIONS = 500 };
 enum {
   PATIENCE = 20, /* iterations without a new parent, after which none is to be hoped for */
   FOLDS = 5,     /* of cross-validation, for tau */
-  DRAWS = 64     /* tries to breed a child that is new */
+  TRIES = 64     /* to breed a child that is new */
 };
 
 typedef struct individual {
@@ -95,7 +95,7 @@ static bool is_known(const evolution *e, const tinytl_subnet *subnet) {
 
 static tinytl_subnet breed(const evolution *e, uint64_t key, int child, int draw) {
   const uint64_t seed = e->s->options->train.seed;
-  const uint64_t second = (uint64_t)child * DRAWS + (uint64_t)draw;
+  const uint64_t second = (uint64_t)child * TRIES + (uint64_t)draw;
   const uint32_t n_parents = (uint32_t)e->n_parents;
   tinytl_rng rng = tinytl_rng_make(seed, TINYTL_RNG_SEARCH, key, second);
   const tinytl_subnet *mother = &e->all[tinytl_rng_below(&rng, n_parents)].subnet;
@@ -109,7 +109,7 @@ static void add_children(evolution *e, uint64_t key) {
   const int first = e->n_parents;
   e->n = first;
   for (int child = 0; child < POPULATION; child++)
-    for (int draw = 0; draw < DRAWS; draw++) {
+    for (int draw = 0; draw < TRIES; draw++) {
       const tinytl_subnet subnet = breed(e, key, child, draw);
       if (is_known(e, &subnet)) continue;
       e->all[e->n++] = (individual){

@@ -12,9 +12,9 @@
 #include "train/trainer.h"
 
 enum {
-  CANDIDATES = 100,
-  LEAST_CANDIDATES = 16,
-  DRAWS = 64 /* tries to find one that was not measured yet */
+  CANDIDATES = 100,      /* rank others as well as 300 do: docs/supernet.md, "Why likelihood" */
+  LEAST_CANDIDATES = 16, /* a fifth of fewer says little of a predictor */
+  DRAWS = 64 /* tries to find a sub-net that was not measured yet, or whose program has room */
 };
 
 void tinytl_search_options_init(tinytl_search_options *options) {

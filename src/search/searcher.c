@@ -14,10 +14,10 @@
 #include "train/rules.h"
 
 enum {
-  SMALLEST_BATCH = 4,
-  STATISTICS_IMAGES = 256,
-  VAL_IMAGES = 512, /* most held-out pictures */
-  HEAP_NBYTES = 256 * 1024,
+  SMALLEST_BATCH = 4,       /* of fewer pictures norms' statistics say little */
+  STATISTICS_IMAGES = 256,  /* for each sub-net anew: an eighth of what pre-training ends with */
+  VAL_IMAGES = 512,         /* most held-out pictures: as docs/supernet.md, "Why likelihood", has */
+  HEAP_NBYTES = 256 * 1024, /* an allowance as pre-training's, as is the margin */
   LIMIT_MARGIN = 256 * 1024
 };
 

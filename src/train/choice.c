@@ -3,7 +3,8 @@
 #include "core/limit.h"
 #include "train/layout.h"
 
-/* Kept free under a limit: the kernel counts resident pages by batches. */
+/* Kept free under a limit: the kernel counts resident pages by batches. The least that runs left
+ * of their limits stands in docs/memory.md. */
 enum { LIMIT_MARGIN = 192 * 1024 };
 
 /* What saves memory, what costs least first: bits of a set. All sets are tried in the order of

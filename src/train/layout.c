@@ -8,7 +8,8 @@
 #include "data/images.h"
 #include "train/paper.h"
 
-/* Heap that is not planned: messages, stdio, folders being read, and what malloc loses. */
+/* An allowance for heap that is not planned: messages, stdio, folders being read, and what malloc
+ * loses. docs/memory.md compares plans with peaks. */
 enum { HEAP_NBYTES = 128 * 1024 };
 
 /* Threads that decode: for small networks decoding takes half as long as training. */
