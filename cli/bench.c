@@ -162,7 +162,7 @@ static tinytl_status train(const cli_model *model, const bench_arguments *args,
   options.epochs = 1;
   /* Method last sees a picture once, whatever the epochs. */
   if (args->method != TINYTL_METHOD_LAST) options.epochs = n_images / pictures->images.n_images;
-  if (options.epochs > 10000) options.epochs = 10000;
+  if (options.epochs > TINYTL_MAX_EPOCHS) options.epochs = TINYTL_MAX_EPOCHS;
   options.batch = args->batch;
   options.image_size = args->image_size;
   options.n_threads = args->n_threads;

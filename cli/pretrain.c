@@ -46,7 +46,7 @@ static bool parse(int argc, char **argv, pretrain_arguments *args, int *exit_cod
   const cli_option options[] = {
       CLI_OPTION_DATA(&args->dir),
       CLI_OPTION_OUTPUT(&args->backbone, "BACKBONE"),
-      CLI_OPTION_INT(0, "epochs", &pretrain->epochs, 1, 10000,
+      CLI_OPTION_INT(0, "epochs", &pretrain->epochs, 1, TINYTL_MAX_EPOCHS,
                      "passes over the pictures (default: 60)"),
       CLI_OPTION_INT(0, "batch", &pretrain->batch, 2, TINYTL_MAX_BATCH,
                      "pictures a step (default: 64); memory grows with it"),

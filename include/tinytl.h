@@ -25,7 +25,7 @@
 #include "tinytl/plan.h"     /* memory of a run, before it */
 #include "tinytl/predict.h"  /* probabilities of a picture */
 #include "tinytl/profile.h"  /* where a run's time went */
-#include "tinytl/ranges.h"   /* the most classes, pixels, pictures a step */
+#include "tinytl/ranges.h"   /* the most classes, pixels, pictures a step, epochs */
 #include "tinytl/status.h"   /* errors, and the callbacks that bytes go through */
 #include "tinytl/train.h"    /* options, progress, checkpoints */
 

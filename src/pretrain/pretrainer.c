@@ -35,7 +35,7 @@ void tinytl_pretrain_options_init(tinytl_pretrain_options *options) {
 }
 
 static tinytl_status check_options(const tinytl_pretrain_options *options, tinytl_error *error) {
-  TINYTL_TRY(tinytl_check_int("epochs", options->epochs, 1, 10000, error));
+  TINYTL_TRY(tinytl_check_int("epochs", options->epochs, 1, TINYTL_MAX_EPOCHS, error));
   TINYTL_TRY(tinytl_check_int("batch", options->batch, 2, TINYTL_MAX_BATCH, error));
   if (options->image_size != 0)
     TINYTL_TRY(tinytl_check_int("image size", options->image_size, TINYTL_MIN_TRAIN_SIZE,

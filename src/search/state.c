@@ -167,7 +167,7 @@ tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl
 
 /* ---- Reading ------------------------------------------------------------------------------ */
 
-enum { MOST_MEASURED = TINYTL_MOST_CANDIDATES + TINYTL_FINALISTS, MOST_EPOCHS = 10000 };
+enum { MOST_MEASURED = TINYTL_MOST_CANDIDATES + TINYTL_FINALISTS };
 
 static tinytl_status parse_whole(const json_t *json, const char *key, const char *where,
                                  size_t *value, tinytl_error *error) {
@@ -188,7 +188,7 @@ static tinytl_status parse_position(const json_t *json, const char *where,
                                     tinytl_search_position *at, tinytl_error *error) {
   int lite;
   size_t step;
-  TINYTL_TRY(tinytl_json_int(json, "epoch", 1, MOST_EPOCHS + 1, where, &at->epoch, error));
+  TINYTL_TRY(tinytl_json_int(json, "epoch", 1, TINYTL_MAX_EPOCHS + 1, where, &at->epoch, error));
   TINYTL_TRY(tinytl_json_int(json, "images", 0, 1 << 30, where, &at->n_fed, error));
   TINYTL_TRY(tinytl_json_int(json, "measured", 0, MOST_MEASURED, where, &at->n_measured, error));
   TINYTL_TRY(tinytl_json_int(json, "drawn", 0, at->n_measured, where, &at->n_drawn, error));

@@ -97,10 +97,6 @@ size_t tinytl_params_offset(const tinytl_params *params, tinytl_segment tensor) 
 
 /* ---- Values ------------------------------------------------------------------------------- */
 
-static const float **lite_member(tinytl_lite_values *values, const tinytl_lite_tensor *tensor) {
-  return (const float **)(void *)((char *)values + tensor->member);
-}
-
 static void init_lite(const tinytl_segment *segment, tinytl_network *network, uint64_t seed,
                       float *values) {
   const int m = segment->lite;
@@ -108,10 +104,11 @@ static void init_lite(const tinytl_segment *segment, tinytl_network *network, ui
   tinytl_lite_tensors(&network->lite[m], tensors);
   const tinytl_lite_tensor *tensor = &tensors[segment->tensor];
   if (network->backbone->arch.n_lite > 0)
-    memcpy(values, *lite_member(&network->lite_values[m], tensor), segment->n * sizeof *values);
+    memcpy(values, *tinytl_lite_member(&network->lite_values[m], tensor),
+           segment->n * sizeof *values);
   else
     tinytl_lite_random(tensor, segment->tensor, m, seed, values);
-  *lite_member(&network->lite_values[m], tensor) = values;
+  *tinytl_lite_member(&network->lite_values[m], tensor) = values;
 }
 
 /* Starts at 0, not at the paper's random values: then the gradient that reaches the biases and
@@ -180,7 +177,7 @@ static void point_adapter(const tinytl_params *params, const float *values,
       break;
     case TINYTL_GROUP_LITE:
       tinytl_lite_tensors(&adapter->lite_shape[segment->lite], tensors);
-      *lite_member(&adapter->lite[segment->lite], &tensors[segment->tensor]) = at;
+      *tinytl_lite_member(&adapter->lite[segment->lite], &tensors[segment->tensor]) = at;
       break;
     default:
       if (segment->classifier_bias)

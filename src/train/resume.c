@@ -107,7 +107,7 @@ tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options 
 static tinytl_status parse_report(const json_t *state, const char *where,
                                   tinytl_train_report *report, tinytl_error *error) {
   int mirrors;
-  TINYTL_TRY(tinytl_json_int(state, "epochs", 0, 10000, where, &report->epochs, error));
+  TINYTL_TRY(tinytl_json_int(state, "epochs", 0, TINYTL_MAX_EPOCHS, where, &report->epochs, error));
   TINYTL_TRY(
       tinytl_json_int(state, "best_epoch", 0, report->epochs, where, &report->best_epoch, error));
   TINYTL_TRY(

@@ -36,13 +36,13 @@ tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
       tinytl_check_int("optimizer", (int)options->optimizer, 0, TINYTL_OPTIMIZER_AUTO, error));
   TINYTL_TRY(tinytl_check_int("augment", (int)options->augment, 0, TINYTL_SWITCH_ON, error));
   TINYTL_TRY(tinytl_check_int("mirror", (int)options->mirror, 0, TINYTL_SWITCH_ON, error));
-  TINYTL_TRY(tinytl_check_int("epochs", options->epochs, 0, 10000, error));
+  TINYTL_TRY(tinytl_check_int("epochs", options->epochs, 0, TINYTL_MAX_EPOCHS, error));
   TINYTL_TRY(tinytl_check_int("batch", options->batch, 1, TINYTL_MAX_BATCH, error));
   if (options->image_size != 0)
     TINYTL_TRY(tinytl_check_int("image size", options->image_size, TINYTL_MIN_TRAIN_SIZE,
                                 TINYTL_MAX_TRAIN_SIZE, error));
   TINYTL_TRY(tinytl_check_int("threads", options->n_threads, 0, 64, error));
-  TINYTL_TRY(tinytl_check_int("patience", options->patience, 0, 10000, error));
+  TINYTL_TRY(tinytl_check_int("patience", options->patience, 0, TINYTL_MAX_EPOCHS, error));
   if (!(options->lr >= 0 && options->lr <= 10))
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
                        "learning rate must be above 0 and at most 10, not %g", (double)options->lr);
