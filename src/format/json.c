@@ -219,9 +219,10 @@ tinytl_status tinytl_json_parse_bytes(const char *text, const char *where, json_
 bool tinytl_json_size(const json_t *item, size_t *value) {
   if (!json_is_number(item)) return false;
   const double number = json_number_value(item);
-  if (!(number >= 0 && number <= 0x1p53) || number != floor(number)) return false;
+  if (!(number >= 0 && number <= fmin(0x1p53, (double)SIZE_MAX)) || number != floor(number))
+    return false;
   *value = (size_t)number;
-  return (double)*value == number;
+  return true;
 }
 
 tinytl_status tinytl_json_int(const json_t *object, const char *key, int min, int max,
