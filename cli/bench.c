@@ -150,9 +150,9 @@ static tinytl_status choose_pictures(bench_pictures *pictures, int n_images, tin
 
 /* Trains on n_images pictures in all; a folder of fewer passes through the network several times.
  */
-static tinytl_status train(const cli_model *model, const bench_arguments *args,
-                           bench_pictures *pictures, int n_images, tinytl_train_report *report,
-                           tinytl_error *error) {
+static tinytl_status train_on(const cli_model *model, const bench_arguments *args,
+                              bench_pictures *pictures, int n_images, tinytl_train_report *report,
+                              tinytl_error *error) {
   tinytl_train_options options;
   tinytl_adapter *adapter;
   tinytl_status status = choose_pictures(pictures, n_images, error);
@@ -172,6 +172,16 @@ static tinytl_status train(const cli_model *model, const bench_arguments *args,
       tinytl_train(model->backbone, &pictures->images, NULL, &options, &adapter, report, error);
   if (status == TINYTL_OK) tinytl_adapter_free(adapter);
   return status;
+}
+
+/* Where a class has pictures that can be read, none of them need be among a few. */
+static tinytl_status train(const cli_model *model, const bench_arguments *args,
+                           bench_pictures *pictures, int n_images, tinytl_train_report *report,
+                           tinytl_error *error) {
+  const tinytl_status status = train_on(model, args, pictures, n_images, report, error);
+  const int n_all = pictures->source.n_images;
+  if (status != TINYTL_ERROR_DATA || pictures->images.n_images == n_all) return status;
+  return train_on(model, args, pictures, n_all, report, error);
 }
 
 static double speed_of(const tinytl_train_report *report) {

@@ -182,7 +182,7 @@ void cli_eval_print(const cli_eval_report *report) {
   const cli_interval top1 = cli_wilson(metrics->n_top1, metrics->n_images);
   printf("top-1        %.1f %%  between %.1f and %.1f %% with 95 %% confidence\n",
          100 * metrics->n_top1 / n, 100 * top1.low, 100 * top1.high);
-  if (metrics->n_columns > 5) printf("top-5        %.1f %%\n", 100 * metrics->n_top5 / n);
+  printf("top-5        %.1f %%\n", 100 * metrics->n_top5 / n);
   printf("balanced     %.1f %%  mean recall of the classes\n",
          100 * cli_metrics_balanced_accuracy(metrics));
   printf("calibration  %.1f %%  expected difference of confidence and accuracy; %.1f by chance\n",

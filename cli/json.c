@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "terminal.h"
 #include "utf8.h"
 
 static void put_string(const char *text) {
@@ -76,5 +77,5 @@ void cli_json_real(cli_json *json, const char *key, double value) {
 void cli_json_end(cli_json *json) {
   cli_json_close(json, '}');
   putchar('\n');
-  fflush(stdout);
+  cli_stdout_error(); /* who reads along has it now */
 }

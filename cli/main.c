@@ -1,11 +1,10 @@
 /* tinytl COMMAND [options] */
-#include <errno.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#ifdef __GLIBC__ /* any of the above says so */
+#include <malloc.h>
+#endif
 
 #include "command.h"
 #include "options.h"
@@ -113,7 +112,8 @@ int main(int argc, char **argv) {
   occupy_closed_streams();
   const int exit_code = run(argc, argv);
   const bool is_done = exit_code == TINYTL_OK || exit_code == TINYTL_ERROR_DATA;
-  if ((fflush(stdout) == 0 && !ferror(stdout)) || !is_done) return exit_code;
-  cli_error("stdout: cannot be written: %s", strerror(errno));
+  const int failure = cli_stdout_error();
+  if (failure == 0 || !is_done) return exit_code;
+  cli_error("stdout: cannot be written: %s", strerror(failure));
   return TINYTL_ERROR_INTERNAL;
 }

@@ -35,17 +35,16 @@ tinytl_status cli_model_find(const char *chosen, const char *bundled, const char
                   bundled, place, TINYTL_DATADIR);
 }
 
-/* Where a file is of another kind, says so instead of naming formats. */
-static tinytl_status explain_kind(tinytl_status status, const cli_file *file, const char *path,
-                                  const char *expected, tinytl_error *error) {
-  static const char *const kinds[] = {[TINYTL_FILE_BACKBONE] = "a backbone, which is for -m",
-                                      [TINYTL_FILE_ADAPTER] = "an adapter, which is for -a",
-                                      [TINYTL_FILE_CHECKPOINT] =
-                                          "the checkpoint of a run, which --resume goes on from"};
-  const tinytl_file_kind kind = tinytl_file_kind_of(file->bytes, file->nbytes);
-  const char *found = (size_t)kind < sizeof kinds / sizeof *kinds ? kinds[kind] : NULL;
-  if (status != TINYTL_ERROR_MODEL || !found || strncmp(found, expected, strlen(expected)) == 0)
-    return status;
+tinytl_status cli_explain_kind(tinytl_status status, const cli_file *file, const char *path,
+                               const char *expected, tinytl_error *error) {
+  static const char *const kinds[] = {
+      [TINYTL_FILE_BACKBONE] = "a backbone, which is for -m",
+      [TINYTL_FILE_ADAPTER] = "an adapter, which is for -a",
+      [TINYTL_FILE_SUPERNET] = "a super-net, of which 'tinytl search' makes a backbone",
+      [TINYTL_FILE_CHECKPOINT] = "the checkpoint of a run, which --resume goes on from"};
+  if (status != TINYTL_ERROR_MODEL) return status;
+  const char *found = kinds[tinytl_file_kind_of(file->bytes, file->nbytes)];
+  if (!found || strncmp(found, expected, strlen(expected)) == 0) return status;
   return cli_fail(error, status, "%s: expected %s, found %s", path, expected, found);
 }
 
@@ -63,7 +62,7 @@ static tinytl_status open_adapter(cli_model *model, const char *path, tinytl_err
     reason = *error;
     cli_fail(error, status, "%s: give its own with -m, instead of %s", reason.message, model->path);
   }
-  status = explain_kind(status, &file, path, "an adapter", error);
+  status = cli_explain_kind(status, &file, path, "an adapter", error);
   cli_file_close(&file);
   return status;
 }
@@ -94,7 +93,8 @@ static tinytl_status check_limit(const cli_file *file, const char *path, bool is
       "%s: opening it may take %.1f MB, and %.1f MB are held before; the memory limit is "
       "%.1f MB: %s",
       path, (double)whole / 1e6, (double)cli_peak_rss() / 1e6, (double)limit / 1e6,
-      limit < LEAST_SANE ? "without K, M or G it is in bytes"
+      limit < LEAST_SANE ? "'tinytl plan' says what training takes; without K, M or G a size is "
+                           "in bytes"
       : is_copied        ? "--search-limit gives the search more than training will have"
                          : "'tinytl plan' says what training takes");
 }
@@ -119,7 +119,7 @@ tinytl_status cli_model_open(cli_model *model, const char *backbone_path, const 
   if (status == TINYTL_OK) {
     status = tinytl_backbone_open(model->file.bytes, model->file.nbytes, model->path,
                                   &model->backbone, error);
-    status = explain_kind(status, &model->file, model->path, "a backbone", error);
+    status = cli_explain_kind(status, &model->file, model->path, "a backbone", error);
     /* Opening reads all of it; a run needs a part, and its plan counts that part. */
     cli_file_forget(&model->file);
   }

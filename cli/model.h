@@ -11,6 +11,11 @@ typedef struct cli_model {
   tinytl_adapter *adapter; /* NULL: none */
 } cli_model;
 
+/* After opening a model file ended with `status`: where it is of another kind than `expected`, "a
+ * backbone", the error says so instead of naming formats. */
+tinytl_status cli_explain_kind(tinytl_status status, const cli_file *file, const char *path,
+                               const char *expected, tinytl_error *error);
+
 /* cli_file_open of a model, whose values will be copied or not; refuses what takes the process past
  * the memory limit (0: none) while it is opened. Errors: TINYTL_ERROR_MODEL,
  * TINYTL_ERROR_MEMORY_LIMIT. */

@@ -85,7 +85,8 @@ static tinytl_status add_method(report *report, const tinytl_backbone *backbone,
   column *column = &report->columns[report->n_columns];
   tinytl_error reason;
   tinytl_status status = make_plan(backbone, report->args, method, &column->plan, &reason);
-  if (status == TINYTL_ERROR_MEMORY_LIMIT) {
+  const bool is_known = column->plan.base_bytes > 0; /* what the process holds */
+  if (status == TINYTL_ERROR_MEMORY_LIMIT && is_known) {
     if (report->least == 0 || column->plan.smallest_bytes < report->least) {
       report->least = column->plan.smallest_bytes;
       report->misfit = reason;

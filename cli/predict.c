@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -152,9 +151,9 @@ static tinytl_status predict_picture(void *context, const char *path, tinytl_err
                         .is_unknown = score < p->reject_below,
                         .score = score};
   (p->args->json ? print_json : print_line)(p->model, &found);
-  /* Who reads along, or ends the run, has what is done. */
-  if (fflush(stdout) == 0) return TINYTL_OK;
-  return cli_fail(error, TINYTL_ERROR_INTERNAL, "stdout: cannot be written: %s", strerror(errno));
+  const int failure = cli_stdout_error(); /* who reads along, or ends the run, has what is done */
+  if (failure == 0) return TINYTL_OK;
+  return cli_fail(error, TINYTL_ERROR_INTERNAL, "stdout: cannot be written: %s", strerror(failure));
 }
 
 static tinytl_status predict_folder(prediction *p, const char *path, tinytl_error *error) {
@@ -195,9 +194,10 @@ static int run_predict(const predict_arguments *args, char **paths, int n_paths)
   tinytl_predictor *predictor;
   tinytl_status status = cli_model_open(&model, args->backbone, args->adapter, 0, &error);
   if (status != TINYTL_OK) return cli_report(&error);
-  if (!args->adapter) cli_note("without -a the answers are the backbone's own classes");
   float reject_below;
   status = find_threshold(&model, args, &reject_below, &error);
+  if (status == TINYTL_OK && !args->adapter)
+    cli_note("without -a the answers are the backbone's own classes");
   if (status == TINYTL_OK)
     status = tinytl_predictor_create(model.backbone, model.adapter, args->image_size,
                                      args->n_threads, &predictor, &error);

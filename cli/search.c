@@ -60,7 +60,7 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
                       "million multiply-accumulates a picture, classifier included (default: any)"),
       CLI_OPTION_INT(0, "candidates", &args->search.candidates, 16, 1000,
                      "sub-nets to measure, from 16 (default: 100)"),
-      CLI_OPTION_INT(0, "epochs", &train->epochs, 1, 10000,
+      CLI_OPTION_INT(0, "epochs", &train->epochs, 1, TINYTL_MAX_EPOCHS,
                      "of adapting (default: as train --method bias)"),
       CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
                       "where left and right differ, as in text and signs"),
@@ -234,6 +234,7 @@ static tinytl_status open_supernet(const char *path, size_t limit, tinytl_supern
   tinytl_status status = cli_model_file_open(path, true, limit, &file, error);
   if (status != TINYTL_OK) return status;
   status = tinytl_supernet_open(file.bytes, file.nbytes, path, supernet, error);
+  status = cli_explain_kind(status, &file, path, "a super-net", error);
   cli_file_close(&file);
   return status;
 }

@@ -1,5 +1,6 @@
 #include "terminal.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -30,6 +31,15 @@ void cli_put_text(FILE *file, const char *text) {
       fwrite(at, 1, (size_t)n, file);
     at += n ? n : 1;
   }
+}
+
+int cli_stdout_error(void) {
+  static int first;
+  const bool has_failed = fflush(stdout) != 0;
+  if (first == 0 && has_failed) first = errno;
+  if (first == 0 && ferror(stdout))
+    first = EIO; /* while it was filled; errno is of something else */
+  return first;
 }
 
 static bool stderr_is_terminal(void) {
@@ -104,8 +114,9 @@ static double now(void) {
   return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* Whether an epoch's line stays: the first and the last do, and between them one every 2 seconds,
- * as hundreds of short epochs would take what else is said out of sight. */
+/* Whether an epoch's line stays: those of the first and of the last one planned do, and between
+ * them one every 2 seconds, as hundreds of short epochs would take what else is said out of sight.
+ */
 static bool stays(const tinytl_epoch *epoch) {
   static double last;
   const bool is_end = epoch->epoch <= 1 || epoch->epoch == epoch->n_epochs;

@@ -12,6 +12,9 @@
  * names of files cannot command the terminal or break a line in two. */
 void cli_put_text(FILE *file, const char *text);
 
+/* Flushes stdout; 0, or errno of the first time that something could not be written there. */
+int cli_stdout_error(void);
+
 /* "tinytl: " and the message on a line of stderr; a progress line is cleared first. */
 void cli_error(const char *format, ...) CLI_PRINTF(1, 2);
 void cli_note(const char *format, ...) CLI_PRINTF(1, 2);
@@ -23,8 +26,8 @@ int cli_report(const tinytl_error *error);
 tinytl_status cli_fail(tinytl_error *error, tinytl_status status, const char *format, ...)
     CLI_PRINTF(3, 4);
 
-/* Progress of a training run, of `what` (NULL: of the run): lines of the first, the last and, every
- * 2 seconds, another epoch; on a terminal one is drawn over in between. */
+/* Progress of a training run, of `what` (NULL: of the run): lines of the first and of the last
+ * planned epoch and, every 2 seconds, another one; on a terminal one is drawn over in between. */
 void cli_progress(const char *what, const tinytl_epoch *epoch);
 /* Progress of `done` out of `n` pictures; drawn on a terminal only. */
 void cli_progress_count(const char *what, int done, int n);

@@ -51,7 +51,8 @@ static tinytl_status enter(walk *w, const char *path, const char *name) {
   struct stat info;
   bool is_new;
   if (stat(path, &info) != 0) {
-    if (!tinytl_is_picture_name(name)) return TINYTL_OK;
+    const bool leads_nowhere = errno == ENOENT || errno == ELOOP;
+    if (leads_nowhere && !tinytl_is_picture_name(name)) return TINYTL_OK;
     cli_note_skipped(NULL, path, strerror(errno));
     w->n_skipped++;
     return TINYTL_OK;

@@ -159,7 +159,7 @@ static tinytl_status part_path(const char *dir, tinytl_part part, char **path,
   if (part == TINYTL_PART_TEST && !has[part] && has[TINYTL_PART_VAL]) part = TINYTL_PART_VAL;
   if (any && !has[part])
     return tinytl_fail(error, TINYTL_ERROR_DATA,
-                       "%s: has a %s sub-folder with classes but no %s sub-folder", dir,
+                       "%s: has a %s sub-folder with classes but no %s sub-folder with any", dir,
                        part_names[has[0]   ? 0
                                   : has[1] ? 1
                                            : 2],
@@ -181,11 +181,21 @@ static bool is_beside_parts(DIR *dir, const struct dirent *entry) {
   return is_dir_at(dir, entry);
 }
 
+static void tell_of_loose(const char *dir, int n_pictures, const skipper *skipper) {
+  char reason[80];
+  if (n_pictures == 0) return;
+  snprintf(reason, sizeof reason, "%d picture%s beside the class folders, in none of them",
+           n_pictures, n_pictures == 1 ? "" : "s");
+  skipper->skip(skipper->context, dir, reason);
+}
+
 /* Tells, once, of folders that lie beside the parts and so are no classes, where `dir` may be
  * listed: what is in the parts can be opened all the same. */
 static tinytl_status tell_of_others(const char *dir, const skipper *skipper, tinytl_error *error) {
   tinytl_names names = {0};
-  tinytl_status status = list_dir(dir, is_beside_parts, &names, NULL, NULL);
+  others others = {0};
+  tinytl_status status = list_dir(dir, is_beside_parts, &names, &others, NULL);
+  if (status == TINYTL_OK) tell_of_loose(dir, others.n_pictures, skipper);
   if (status == TINYTL_OK && names.n > 0) {
     char reason[120];
     int length = snprintf(reason, sizeof reason, "no class, for it is not in %s",
@@ -346,11 +356,7 @@ static tinytl_status list_classes(tinytl_folder *self, int n_least, const skippe
   TINYTL_TRY(list_dir(self->dir, is_dir_at, &self->classes, &others, error));
   TINYTL_TRY(tinytl_folder_show_classes(self, error));
   if (self->classes.n < n_least) return fail_few(self, n_least, others.n_pictures, error);
-  if (others.n_pictures == 0 || !skipper->skip) return TINYTL_OK;
-  char reason[80];
-  snprintf(reason, sizeof reason, "%d picture%s beside the class folders, in none of them",
-           others.n_pictures, others.n_pictures == 1 ? "" : "s");
-  skipper->skip(skipper->context, self->dir, reason);
+  if (skipper->skip) tell_of_loose(self->dir, others.n_pictures, skipper);
   return TINYTL_OK;
 }
 
@@ -412,6 +418,16 @@ static tinytl_status fill(tinytl_folder *self, int n_least, const skipper *skipp
   return TINYTL_OK;
 }
 
+/* What lies beside the folder of classes, `path`. */
+static tinytl_status tell_of_rest(const char *dir, tinytl_part part, const char *path,
+                                  const skipper *skipper, tinytl_error *error) {
+  if (strcmp(path, dir) == 0) return TINYTL_OK;
+  if (part != TINYTL_PART_TRAIN) return tell_of_flat_part(dir, part, skipper, error);
+  TINYTL_TRY(tell_of_others(dir, skipper, error));
+  TINYTL_TRY(tell_of_flat_part(dir, TINYTL_PART_VAL, skipper, error));
+  return tell_of_flat_part(dir, TINYTL_PART_TEST, skipper, error);
+}
+
 tinytl_status tinytl_folder_open(const char *dir, tinytl_part part, tinytl_skip_fn skip,
                                  void *skip_context, tinytl_folder **folder, tinytl_error *error) {
   char *path;
@@ -419,11 +435,7 @@ tinytl_status tinytl_folder_open(const char *dir, tinytl_part part, tinytl_skip_
   tinytl_folder *self = NULL;
   const skipper skipper = {skip, skip_context};
   tinytl_status status = TINYTL_OK;
-  if (skip && part == TINYTL_PART_TRAIN && strcmp(path, dir) != 0) {
-    status = tell_of_others(dir, &skipper, error);
-    for (int p = TINYTL_PART_VAL; p <= TINYTL_PART_TEST && status == TINYTL_OK; p++)
-      status = tell_of_flat_part(dir, (tinytl_part)p, &skipper, error);
-  }
+  if (skip) status = tell_of_rest(dir, part, path, &skipper, error);
   if (status == TINYTL_OK) status = tinytl_folder_make(path, &self, error);
   free(path);
   if (status != TINYTL_OK) return status;

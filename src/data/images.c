@@ -58,7 +58,3 @@ size_t tinytl_class_names_nbytes(const tinytl_images *images) {
     nbytes += sizeof *images->class_names + strlen(images->class_names[c]) + 1;
   return nbytes;
 }
-
-size_t tinytl_class_names_build_nbytes(const tinytl_images *images) {
-  return 5 * tinytl_class_names_nbytes(images);
-}

@@ -12,9 +12,6 @@ tinytl_status tinytl_images_check(const tinytl_images *train, const tinytl_image
 
 /* Of the class names as an adapter holds them; 0: they have none yet. */
 size_t tinytl_class_names_nbytes(const tinytl_images *images);
-/* Heap that they take while a backbone with them is made: a copy, and for its hash a header, whose
- * names are printed twice over, each time with room for escapes. */
-size_t tinytl_class_names_build_nbytes(const tinytl_images *images);
 
 /* Most heap that load takes for any of the pictures; 0: there are none (NULL), or no one tells. */
 size_t tinytl_images_load_nbytes(const tinytl_images *images, const tinytl_view *view);

@@ -242,6 +242,14 @@ char *tinytl_strings_print(const char *const *strings, int n) {
   return tinytl_json_finish(&json);
 }
 
+size_t tinytl_strings_print_nbytes(const char *const *strings, int n) {
+  size_t nbytes = 0;
+  for (int i = 0; i < n; i++) /* with a comma */
+    nbytes += tinytl_json_string_nbytes(strings[i], false) +
+              tinytl_json_string_nbytes(strings[i], true) + 2;
+  return 2 * nbytes;
+}
+
 tinytl_status tinytl_strings_parse(const char *text, const char *where, char ***strings, int *n,
                                    tinytl_error *error) {
   json_t *json = NULL;

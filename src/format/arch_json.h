@@ -33,6 +33,9 @@ tinytl_status tinytl_input_check(const tinytl_input *input, const char *where, t
 
 /* A list of strings as a JSON array. */
 char *tinytl_strings_print(const char *const *strings, int n);
+/* Heap that it takes at most, with the header of a file that the text becomes a string of: both lie
+ * in buffers that double. */
+size_t tinytl_strings_print_nbytes(const char *const *strings, int n);
 tinytl_status tinytl_strings_parse(const char *text, const char *where, char ***strings, int *n,
                                    tinytl_error *error);
 

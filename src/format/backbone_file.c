@@ -53,22 +53,13 @@ static tinytl_status read_labels(const char *text, const char *where, tinytl_bac
   return TINYTL_OK;
 }
 
-/* Says what else the file may be, and what can be done about it. */
 static tinytl_status check_format(const tinytl_safetensors *file, tinytl_error *error) {
-  static const char supernet[] = "super-net ";
-  const char *format = tinytl_safetensors_meta(file, "tinytl.format");
-  if (!format)
-    return tinytl_fail(
-        error, TINYTL_ERROR_MODEL,
-        "%s: tinytl.format is missing, so this is no backbone; 'tinytl import' makes "
-        "one of other weights",
-        tinytl_safetensors_name(file));
-  if (strncmp(format, supernet, sizeof supernet - 1) == 0)
-    return tinytl_fail(error, TINYTL_ERROR_MODEL,
-                       "%s: expected a backbone, found a super-net; tinytl search makes a backbone "
-                       "of it",
-                       tinytl_safetensors_name(file));
-  return tinytl_safetensors_need_format(file, FORMAT, error);
+  if (tinytl_safetensors_meta(file, "tinytl.format"))
+    return tinytl_safetensors_need_format(file, FORMAT, error);
+  return tinytl_fail(error, TINYTL_ERROR_MODEL,
+                     "%s: tinytl.format is missing, so this is no backbone; 'tinytl import' makes "
+                     "one of other weights",
+                     tinytl_safetensors_name(file));
 }
 
 static tinytl_status read_backbone(const tinytl_safetensors *file, tinytl_backbone *backbone,

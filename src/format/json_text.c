@@ -61,6 +61,24 @@ static void put_string(tinytl_json_text *json, const char *string) {
   put(json, "\"", 1);
 }
 
+size_t tinytl_json_string_nbytes(const char *string, bool nested) {
+  const size_t n = strlen(string);
+  size_t nbytes = nested ? 4 : 2; /* quotes */
+  for (size_t done = 0, length; done<n; done += length> 0 ? length : 1) {
+    const char c = string[done];
+    length = tinytl_utf8_length(string + done, n - done);
+    if (length == 0 || ((unsigned char)c < 0x20 && !strchr("\b\f\n\r\t", c)))
+      nbytes += nested ? 7 : 6; /* \u and four digits */
+    else if (c == '"' || c == '\\')
+      nbytes += nested ? 4 : 2;
+    else if ((unsigned char)c < 0x20)
+      nbytes += nested ? 3 : 2;
+    else
+      nbytes += length;
+  }
+  return nbytes;
+}
+
 static void put_key(tinytl_json_text *json, const char *key) {
   if (json->comma) put(json, ",", 1);
   json->comma = true;

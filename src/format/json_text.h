@@ -29,6 +29,9 @@ void tinytl_json_put_double(tinytl_json_text *json, const char *key, double valu
 void tinytl_json_put_list(tinytl_json_text *json, const char *key, const int *values, int n);
 void tinytl_json_put_null(tinytl_json_text *json, const char *key);
 
+/* Bytes that a string takes as JSON; nested: that JSON as a string in JSON once more. */
+size_t tinytl_json_string_nbytes(const char *string, bool nested);
+
 /* The text, which the caller frees; NULL: out of memory. */
 char *tinytl_json_finish(tinytl_json_text *json);
 

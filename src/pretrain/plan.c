@@ -3,6 +3,7 @@
 #include "core/limit.h"
 #include "core/pages.h"
 #include "data/images.h"
+#include "format/arch_json.h"
 #include "pretrain/pretrainer.h"
 
 enum {
@@ -80,7 +81,8 @@ static size_t load_nbytes(const tinytl_pretrainer *p) {
 static size_t result_nbytes(const tinytl_pretrainer *p) {
   const size_t values = p->shrinking ? p->n_values * sizeof(float)
                                      : tinytl_arch_count_values(p->arch, p->options.weights).nbytes;
-  return values + tinytl_class_names_build_nbytes(p->train);
+  return values + tinytl_class_names_nbytes(p->train) +
+         tinytl_strings_print_nbytes(p->train->class_names, p->train->n_classes);
 }
 
 static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {

@@ -1,4 +1,5 @@
 #include "search/searcher.h"
+#include "format/arch_json.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -119,7 +120,8 @@ static size_t backbone_nbytes(const tinytl_searcher *s) {
 /* What lies outside of the block. At the end the backbone takes the place of the work. */
 static size_t other_nbytes(const tinytl_searcher *s) {
   const int n_threads = tinytl_n_threads(s->options->train.n_threads);
-  const size_t backbone = backbone_nbytes(s) + tinytl_class_names_build_nbytes(s->train);
+  const size_t backbone = backbone_nbytes(s) + tinytl_class_names_nbytes(s->train) +
+                          tinytl_strings_print_nbytes(s->train->class_names, s->train->n_classes);
   return sizeof *s + load_nbytes(s) + (size_t)(n_threads + 1) * TINYTL_STACK_NBYTES + HEAP_NBYTES +
          (size_t)s->options->candidates * sizeof(tinytl_measured) +
          tinytl_adaptation_heap_nbytes(s) +
@@ -137,6 +139,7 @@ static tinytl_status choose_batch(tinytl_searcher *s, const tinytl_search_positi
     TINYTL_TRY(
         tinytl_batch_net_init(&s->net, &s->shared.arch, s->max_size, s->batch, false, error));
     const tinytl_cursor counted = lay_out(s, NULL, &loader_memory);
+    if (counted.overflow && s->batch / 2 >= last) continue;
     if (counted.overflow)
       return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
                          "the search itself: the plan overflows the address space");

@@ -315,15 +315,30 @@ static void test_many_values(void **state) {
   assert_int_equal(parse_list("\"[[,,::{{\\\"[[\"", 30000, &error), TINYTL_OK);
 }
 
+/* What a plan counts for printing a string is what it takes, in JSON and in a string of JSON. */
+static void test_string_nbytes(void **state) {
+  static const char text[] = "\"\\/\b\f\n\r\t\x1b\x7f \xc3\xa9 \xe9";
+  tinytl_json_text once = {0}, nested = {0};
+  (void)state;
+  tinytl_json_put_string(&once, NULL, text);
+  assert_int_equal(tinytl_json_string_nbytes(text, false), once.n);
+  tinytl_json_put_string(&nested, NULL, once.text);
+  /* The quotes of the string that holds it all are not the text's. */
+  assert_int_equal(tinytl_json_string_nbytes(text, true), nested.n - 2);
+  free(tinytl_json_finish(&once));
+  free(tinytl_json_finish(&nested));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_utf8),         cmocka_unit_test(test_any_bytes),
-      cmocka_unit_test(test_escapes),      cmocka_unit_test(test_bytes_inside),
-      cmocka_unit_test(test_not_bytes),    cmocka_unit_test(test_not_json),
-      cmocka_unit_test(test_embedded_nul), cmocka_unit_test(test_keys_differ),
-      cmocka_unit_test(test_depth),        cmocka_unit_test(test_numbers),
-      cmocka_unit_test(test_huge_number),  cmocka_unit_test(test_floats),
-      cmocka_unit_test(test_text),         cmocka_unit_test(test_many_values),
+      cmocka_unit_test(test_utf8),          cmocka_unit_test(test_any_bytes),
+      cmocka_unit_test(test_escapes),       cmocka_unit_test(test_bytes_inside),
+      cmocka_unit_test(test_not_bytes),     cmocka_unit_test(test_not_json),
+      cmocka_unit_test(test_embedded_nul),  cmocka_unit_test(test_keys_differ),
+      cmocka_unit_test(test_depth),         cmocka_unit_test(test_numbers),
+      cmocka_unit_test(test_huge_number),   cmocka_unit_test(test_floats),
+      cmocka_unit_test(test_text),          cmocka_unit_test(test_many_values),
+      cmocka_unit_test(test_string_nbytes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,7 +66,6 @@ static void test_largest_and_smallest(void **state) {
   free(arch);
 }
 
-/* Every sub-net is a network whose layers are parts of the largest one's. */
 /* Sorting channels had room for any architecture's on the stack, 256 KiB. */
 static void test_widest_block(void **state) {
   (void)state;
@@ -83,6 +82,7 @@ static void test_widest_block(void **state) {
   free(arch);
 }
 
+/* Every sub-net is a network whose layers are parts of the largest one's. */
 static void test_drawn(void **state) {
   (void)state;
   const tinytl_space space = space_of("supernet-0.35");

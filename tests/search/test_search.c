@@ -524,6 +524,9 @@ static void test_plans_long_names(void **state) {
   memset(name, 'x', LONG - 1);
   const size_t more = planned(f) - nbytes;
   assert_true(more > 4 * MEMORY_CLASSES * LONG / 2 && more < 6 * MEMORY_CLASSES * LONG / 2);
+  memset(name, '\1', LONG - 1); /* 6 characters in JSON, 7 in a string of JSON */
+  const size_t most = planned(f) - nbytes;
+  assert_true(most > 4 * more);
   free(name);
   free(f);
 }

@@ -18,6 +18,11 @@ cp -r "$fixtures/pictures/train" set
 echo "no picture" >"set/$(ls set | head -n 1)/text.jpg"
 tinytl bench --data set --image-size 32 --threads 1 --seconds 0.1 2>&1 >/dev/null | grep -c 'left out'
 
+# Of a class of which the picture that is drawn cannot be decoded others are taken.
+cut=$(find set -name '*.png' | sort | head -n 1)
+head -c 300 "$cut" >cut.png && mv cut.png "$cut"
+tinytl bench --data set --batch 1 --image-size 32 --threads 1 --seconds 0.001 --json 2>/dev/null | json_check batch
+
 # For people.
 tinytl bench --profile --classes 300 --batch 4 --image-size 32 --threads 1 --seconds 0.1 | sed -e 's/  *[0-9][0-9.]*.*//' -e '/, backward$/d'
 

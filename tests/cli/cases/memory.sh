@@ -65,7 +65,7 @@ within $limit <out
 # Where /proc is hidden nobody knows what the process holds, and no limit can be kept. It was taken to hold nothing.
 hidden() {
   if $watched && unshare -Urm mount -t tmpfs none /proc 2>/dev/null; then
-    unshare -Urm sh -c 'mount -t tmpfs none /proc && exec "$@"' sh "$@" 2>&1 >/dev/null
+    unshare -Urm sh -c 'mount -t tmpfs none /proc && exec "$@"' sh "$@" 2>&1
     echo "exit $?"
   else # not allowed here
     echo "tinytl: the memory limit of 90.0 MB cannot be kept: neither /proc/self/smaps nor /proc/self/statm says what the process holds"

@@ -36,6 +36,7 @@ rm pipe picture.png
 run sh -c "tinytl info $fixtures/backbone.safetensors >/dev/full"
 # What cannot be written counts for more than what cannot be read.
 run sh -c "tinytl predict -m $fixtures/backbone.safetensors nowhere.png $fixtures/pictures/test >/dev/full"
+run sh -c "tinytl predict -m $fixtures/backbone.safetensors nowhere.png $fixtures/pictures/test nowhere.png --json >/dev/full"
 
 # A run that fails keeps the old file; one that succeeds replaces it and keeps its mode.
 echo "the old file" >old.safetensors
