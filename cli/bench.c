@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "command.h"
 #include "model.h"
 #include "options.h"
@@ -24,12 +24,6 @@ typedef struct bench_arguments {
   float seconds;
   bool profile, json;
 } bench_arguments;
-
-static double seconds_of(clockid_t clock) {
-  struct timespec time;
-  clock_gettime(clock, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 /* ---- Pictures ----------------------------------------------------------------------------- */
 
@@ -70,10 +64,10 @@ static int source_index(const bench_pictures *pictures, int index) {
 static tinytl_status load_timed(void *context, int index, const tinytl_view *view, uint8_t *rgb,
                                 tinytl_error *error) {
   bench_pictures *pictures = context;
-  const double start = seconds_of(CLOCK_THREAD_CPUTIME_ID);
+  const double start = cli_seconds(CLOCK_THREAD_CPUTIME_ID);
   const tinytl_status status = pictures->source.load(
       pictures->source.context, source_index(pictures, index), view, rgb, error);
-  const double seconds = seconds_of(CLOCK_THREAD_CPUTIME_ID) - start;
+  const double seconds = cli_seconds(CLOCK_THREAD_CPUTIME_ID) - start;
   atomic_fetch_add(&pictures->nanoseconds, (unsigned long long)(1e9 * seconds));
   atomic_fetch_add(&pictures->n_loaded, 1);
   return status;
@@ -234,11 +228,11 @@ static tinytl_status time_predictor(tinytl_predictor *predictor, double seconds,
   if (status == TINYTL_OK) status = load_noise(NULL, 0, &view, rgb, error);
   /* The first run warms caches and is not counted. */
   if (status == TINYTL_OK) status = tinytl_predictor_run(predictor, rgb, probabilities, error);
-  double start = seconds_of(CLOCK_MONOTONIC), elapsed = 0;
+  double start = cli_seconds(CLOCK_MONOTONIC), elapsed = 0;
   int n = 0;
   while (status == TINYTL_OK && (n == 0 || elapsed < seconds)) {
     status = tinytl_predictor_run(predictor, rgb, probabilities, error);
-    elapsed = seconds_of(CLOCK_MONOTONIC) - start;
+    elapsed = cli_seconds(CLOCK_MONOTONIC) - start;
     n++;
   }
   result->images_per_second = n / elapsed;

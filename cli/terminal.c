@@ -5,9 +5,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "utf8.h"
 
 /* True while stderr ends in a progress line. Messages may come from a loader thread: both are
@@ -107,21 +107,14 @@ static void format_duration(char text[32], double seconds) {
     snprintf(text, 32, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
 }
 
-/* Seconds since some moment. */
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 /* Whether an epoch's line stays: those of the first and of the last one planned do, and between
  * them one every 2 seconds, as hundreds of short epochs would take what else is said out of sight.
  */
 static bool stays(const tinytl_epoch *epoch) {
   static double last;
   const bool is_end = epoch->epoch <= 1 || epoch->epoch == epoch->n_epochs;
-  if (!epoch->finished || (!is_end && now() < last + 2)) return false;
-  last = now();
+  if (!epoch->finished || (!is_end && cli_seconds(CLOCK_MONOTONIC) < last + 2)) return false;
+  last = cli_seconds(CLOCK_MONOTONIC);
   return true;
 }
 
@@ -153,8 +146,8 @@ void cli_progress(const char *what, const tinytl_epoch *epoch) {
 
 void cli_progress_count(const char *what, int done, int n) {
   static double last;
-  if (now() < last + 0.1 || !stderr_is_terminal()) return;
-  last = now();
+  if (cli_seconds(CLOCK_MONOTONIC) < last + 0.1 || !stderr_is_terminal()) return;
+  last = cli_seconds(CLOCK_MONOTONIC);
   flockfile(stderr);
   clear_line();
   fprintf(stderr, "%s %d/%d", what, done, n);

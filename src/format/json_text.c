@@ -28,53 +28,43 @@ static void put_text(tinytl_json_text *json, const char *text) {
   put(json, text, strlen(text));
 }
 
-/* A character of valid UTF-8, n bytes. */
-static void put_character(tinytl_json_text *json, const char *at, size_t n) {
+enum { CHARACTER = 8 /* the longest in JSON, an escape of 6, and a 0 */ };
+
+/* The first character of `at`, n bytes, as JSON has it; returns how many of the bytes it is. */
+static size_t escape(const char *at, size_t n, char text[CHARACTER]) {
   static const char escaped[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+  const size_t length = tinytl_utf8_length(at, n);
   const char *found = strchr(escaped, *at);
-  char text[8];
-  if (found)
-    snprintf(text, sizeof text, "\\%c", letters[found - escaped]);
-  else if ((unsigned char)*at < 0x20)
-    snprintf(text, sizeof text, "\\u%04x", (unsigned)(unsigned char)*at);
-  else {
-    put(json, at, n);
-    return;
+  const unsigned byte = (unsigned char)*at;
+  if (length == 0) {
+    snprintf(text, CHARACTER, "\\udc%02x", byte);
+  } else if (found) {
+    snprintf(text, CHARACTER, "\\%c", letters[found - escaped]);
+  } else if (byte < 0x20) {
+    snprintf(text, CHARACTER, "\\u%04x", byte);
+  } else {
+    memcpy(text, at, length);
+    text[length] = '\0';
   }
-  put_text(json, text);
+  return length > 0 ? length : 1;
 }
 
 static void put_string(tinytl_json_text *json, const char *string) {
-  const size_t n = strlen(string);
+  char text[CHARACTER];
   put(json, "\"", 1);
-  for (size_t done = 0; done < n;) {
-    const size_t length = tinytl_utf8_length(string + done, n - done);
-    if (length > 0) {
-      put_character(json, string + done, length);
-    } else {
-      char text[8];
-      snprintf(text, sizeof text, "\\udc%02x", (unsigned)(unsigned char)string[done]);
-      put_text(json, text);
-    }
-    done += length > 0 ? length : 1;
+  for (size_t n = strlen(string), done = 0; done < n;) {
+    done += escape(string + done, n - done, text);
+    put_text(json, text);
   }
   put(json, "\"", 1);
 }
 
 size_t tinytl_json_string_nbytes(const char *string, bool nested) {
-  const size_t n = strlen(string);
+  char text[CHARACTER];
   size_t nbytes = nested ? 4 : 2; /* quotes */
-  for (size_t done = 0, length; done<n; done += length> 0 ? length : 1) {
-    const char c = string[done];
-    length = tinytl_utf8_length(string + done, n - done);
-    if (length == 0 || ((unsigned char)c < 0x20 && !strchr("\b\f\n\r\t", c)))
-      nbytes += nested ? 7 : 6; /* \u and four digits */
-    else if (c == '"' || c == '\\')
-      nbytes += nested ? 4 : 2;
-    else if ((unsigned char)c < 0x20)
-      nbytes += nested ? 3 : 2;
-    else
-      nbytes += length;
+  for (size_t n = strlen(string), done = 0; done < n;) {
+    done += escape(string + done, n - done, text);
+    for (const char *at = text; *at; at++) nbytes += nested && (*at == '"' || *at == '\\') ? 2 : 1;
   }
   return nbytes;
 }

@@ -135,18 +135,19 @@ static tinytl_status choose_batch(tinytl_searcher *s, const tinytl_search_positi
   const int first = resumed ? resumed->batch : TINYTL_SEARCH_BATCH;
   const int last = resumed ? resumed->batch : SMALLEST_BATCH;
   void *loader_memory;
+  tinytl_cursor counted = {0};
   for (s->batch = first; s->batch >= last; s->batch /= 2) {
     TINYTL_TRY(
         tinytl_batch_net_init(&s->net, &s->shared.arch, s->max_size, s->batch, false, error));
-    const tinytl_cursor counted = lay_out(s, NULL, &loader_memory);
-    if (counted.overflow && s->batch / 2 >= last) continue;
-    if (counted.overflow)
-      return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
-                         "the search itself: the plan overflows the address space");
+    counted = lay_out(s, NULL, &loader_memory);
+    if (counted.overflow) continue;
     s->block_nbytes = counted.used;
     s->total_bytes = s->block_nbytes + other_nbytes(s);
     if (limit == 0 || s->base_bytes + s->total_bytes + LIMIT_MARGIN <= limit) return TINYTL_OK;
   }
+  if (counted.overflow)
+    return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
+                       "the search itself: the plan overflows the address space");
   return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT,
                      "the search itself does not fit in the memory limit of %.1f MB: it needs %.1f "
                      "MB, and %.1f MB are taken before it starts; the smallest limit that would do "
