@@ -32,8 +32,8 @@ tinytl_status tinytl_backbone_open(const void *bytes, size_t nbytes, const char 
  * an `architecture`; a safetensors file or a PyTorch checkpoint (zip) with the tensors of a
  * MobileNetV2, ProxylessNAS or once-for-all ProxylessNAS super-net (its largest sub-net) under
  * their public names, batch norms included. The format is told by content, and nothing of a
- * checkpoint is executed. Nothing of `bytes` is kept. Errors: TINYTL_ERROR_MODEL,
- * TINYTL_ERROR_INTERNAL. */
+ * checkpoint is executed. Nothing of `bytes` is kept. Errors: TINYTL_ERROR_USAGE (weights),
+ * TINYTL_ERROR_MODEL, TINYTL_ERROR_INTERNAL. */
 tinytl_status tinytl_backbone_import(const void *bytes, size_t nbytes, const char *name,
                                      tinytl_weights weights, tinytl_backbone **backbone,
                                      tinytl_error *error);

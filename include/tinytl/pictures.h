@@ -65,8 +65,8 @@ typedef void (*tinytl_skip_fn)(void *context, const char *path, const char *reas
 /* Opens the pictures of one part. In a folder without train, val and test sub-folders every part
  * is the folder itself; else each is its own sub-folder, and TINYTL_PART_TEST is val where test is
  * missing. Every picture's header is read; what cannot be a picture is reported to `skip` and left
- * out. Errors (TINYTL_ERROR_DATA): no such folder or part, fewer than two classes (one is enough
- * for TINYTL_PART_TEST), a class left without pictures. `*folder` is the caller's. */
+ * out. Errors: DATA (no such folder or part in it, fewer than two classes, of which one is enough
+ * for TINYTL_PART_TEST, a class left without pictures), USAGE (part). `*folder` is the caller's. */
 tinytl_status tinytl_folder_open(const char *dir, tinytl_part part, tinytl_skip_fn skip,
                                  void *skip_context, tinytl_folder **folder, tinytl_error *error);
 /* True where DIR has a sub-folder for this part: one that holds folders, so that a class may be

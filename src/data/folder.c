@@ -99,6 +99,10 @@ static tinytl_status list_dir(const char *path, bool (*wanted)(DIR *, const stru
 static const char *const part_names[] = {
     [TINYTL_PART_TRAIN] = "train", [TINYTL_PART_VAL] = "val", [TINYTL_PART_TEST] = "test"};
 
+static tinytl_status check_part(tinytl_part part, tinytl_error *error) {
+  return tinytl_check_int("part", (int)part, 0, TINYTL_PART_TEST, error);
+}
+
 /* The part that other programs call so, or this one in other letters; NULL: none. */
 static const char *part_meant(const char *name) {
   static const struct {
@@ -140,7 +144,8 @@ static tinytl_status find_part(const char *dir, tinytl_part part, bool *found,
 
 bool tinytl_folder_has_part(const char *dir, tinytl_part part) {
   bool found;
-  return find_part(dir, part, &found, NULL) == TINYTL_OK && found;
+  return check_part(part, NULL) == TINYTL_OK && find_part(dir, part, &found, NULL) == TINYTL_OK &&
+         found;
 }
 
 /* The folder that holds a part's classes; the caller's. */
@@ -431,6 +436,7 @@ static tinytl_status tell_of_rest(const char *dir, tinytl_part part, const char 
 tinytl_status tinytl_folder_open(const char *dir, tinytl_part part, tinytl_skip_fn skip,
                                  void *skip_context, tinytl_folder **folder, tinytl_error *error) {
   char *path;
+  TINYTL_TRY(check_part(part, error));
   TINYTL_TRY(part_path(dir, part, &path, error));
   tinytl_folder *self = NULL;
   const skipper skipper = {skip, skip_context};

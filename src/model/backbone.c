@@ -249,6 +249,7 @@ static tinytl_status build(tinytl_backbone *to, const tinytl_backbone *from, tin
 
 tinytl_status tinytl_backbone_build(const tinytl_backbone *values, tinytl_weights weights,
                                     tinytl_backbone **backbone, tinytl_error *error) {
+  TINYTL_TRY(tinytl_check_int("weights", (int)weights, 0, TINYTL_WEIGHTS_F32, error));
   tinytl_backbone *built = calloc(1, sizeof *built);
   if (!built) return tinytl_fail_memory(error, sizeof *built);
   tinytl_status status = build(built, values, weights, error);

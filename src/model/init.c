@@ -111,7 +111,6 @@ tinytl_status tinytl_backbone_random(const tinytl_arch *arch, int image_size,
 tinytl_status tinytl_backbone_init(const char *architecture, int n_classes, tinytl_weights weights,
                                    uint64_t seed, tinytl_backbone **backbone, tinytl_error *error) {
   int image_size;
-  TINYTL_TRY(tinytl_check_int("weights", (int)weights, 0, TINYTL_WEIGHTS_F32, error));
   tinytl_arch *arch = malloc(sizeof *arch);
   if (!arch) return tinytl_fail_memory(error, sizeof *arch);
   tinytl_status status = tinytl_arch_named(architecture, n_classes, arch, &image_size, error);

@@ -194,6 +194,22 @@ static void parts_are_sub_folders(void **state) {
   pictures_dir_remove(&dir);
 }
 
+/* A part that there is not was looked up beyond the names of those that there are. */
+static void no_part_is_refused(void **state) {
+  (void)state;
+  pictures_dir dir = pictures_dir_make();
+  tinytl_folder *folder = NULL;
+  tinytl_error error = {0};
+  pictures_mkdir(&dir, "train");
+  write_classes(&dir, "train/", 2);
+  assert_int_equal(tinytl_folder_open(dir.path, (tinytl_part)3, NULL, NULL, &folder, &error),
+                   TINYTL_ERROR_USAGE);
+  assert_null(folder);
+  assert_string_equal(error.message, "part must be 0 to 2, not 3");
+  assert_false(tinytl_folder_has_part(dir.path, (tinytl_part)3));
+  pictures_dir_remove(&dir);
+}
+
 static void without_parts_every_part_is_the_folder(void **state) {
   (void)state;
   pictures_dir dir = pictures_dir_make();
@@ -347,6 +363,7 @@ int main(void) {
       cmocka_unit_test(other_files_are_passed_over),
       cmocka_unit_test(unreadable_files_are_told),
       cmocka_unit_test(parts_are_sub_folders),
+      cmocka_unit_test(no_part_is_refused),
       cmocka_unit_test(without_parts_every_part_is_the_folder),
       cmocka_unit_test(a_class_may_be_called_train),
       cmocka_unit_test(folders_without_classes_are_refused),

@@ -288,12 +288,27 @@ static void test_two_layers(void **state) {
   }
 }
 
+/* Weights of no type were written beyond the memory of the network. */
+static void test_no_weights(void **state) {
+  (void)state;
+  sink file = file_of(TWO_LAYERS("tf_same"), 0, 32);
+  tinytl_backbone *backbone = NULL;
+  tinytl_error error = {0};
+  assert_int_equal(
+      tinytl_backbone_import(file.bytes, file.nbytes, "file", (tinytl_weights)2, &backbone, &error),
+      TINYTL_ERROR_USAGE);
+  assert_string_equal(error.message, "file: weights must be 0 to 1, not 2");
+  assert_null(backbone);
+  free(file.bytes);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_published_models), cmocka_unit_test(test_tflite_equals_safetensors),
       cmocka_unit_test(test_int8_is_kept),     cmocka_unit_test(test_cut_models),
       cmocka_unit_test(test_no_models),        cmocka_unit_test(test_random_bytes),
       cmocka_unit_test(test_descriptions),     cmocka_unit_test(test_two_layers),
+      cmocka_unit_test(test_no_weights),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
