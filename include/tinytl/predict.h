@@ -25,8 +25,9 @@ tinytl_view tinytl_predictor_view(const tinytl_predictor *predictor);
  * divided by the adapter's temperature. */
 tinytl_status tinytl_predictor_run(tinytl_predictor *predictor, const uint8_t *rgb,
                                    float *probabilities, tinytl_error *error);
-/* Of the picture that was run last without an error: its largest logit. Pictures of the classes
- * tend to score higher than those of other things, which may still have a probability near 1. */
+/* Of the picture that tinytl_predictor_run ran last without an error: its largest logit. Pictures
+ * of the classes tend to score higher than those of other things, which may still have a
+ * probability near 1. */
 float tinytl_predictor_score(const tinytl_predictor *predictor);
 
 /* Told of picture `index`: its probabilities [n_classes] and its score. Any status but OK ends the
