@@ -9,6 +9,7 @@
 #include "core/progress.h"
 #include "data/images.h"
 #include "data/joined.h"
+#include "data/order.h"
 #include "train/plan.h"
 
 typedef struct session {
@@ -248,7 +249,8 @@ static tinytl_status refit_from(session *s, tinytl_found *found, const tinytl_re
   carry.right = NULL;
   carry.asks_mirror = false;
   if (options.refitting)
-    options.refitting(options.context, found->report.method, task.train->n_images);
+    options.refitting(options.context, found->report.method,
+                      tinytl_count_readable(s->unreadable, task.train->n_images));
   *report = found->report;
   do {
     tinytl_outcome outcome = {.unreadable = s->unreadable};

@@ -110,6 +110,27 @@ static void test_once(void **state) {
   }
 }
 
+static void count_images(void *context, tinytl_method method, int n_images) {
+  (void)method;
+  *(int *)context = n_images;
+}
+
+/* What could not be read was counted to what is trained on once more. */
+static void test_unreadable(void **state) {
+  (void)state;
+  saved_run *f = make(TINYTL_METHOD_LAST, true);
+  int n_told = 0;
+  tinytl_train_report report;
+  f->train.answer[1] = f->val.answer[0] = TINYTL_ERROR_DATA;
+  f->options.progress = NULL;
+  f->options.refitting = count_images;
+  f->options.context = &n_told;
+  tinytl_adapter_free(train_on(f, &f->train.images, &f->val.images, &report));
+  assert_int_equal(n_told, SAVED_TRAIN + SAVED_VAL - 2);
+  assert_int_equal(report.train_images, n_told);
+  saved_run_free(f);
+}
+
 /* ---- Going on ----------------------------------------------------------------------------- */
 
 static bool is_second(const saved_run *f) {
@@ -199,7 +220,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_methods),      cmocka_unit_test(test_auto),
       cmocka_unit_test(test_once),         cmocka_unit_test(test_goes_on),
-      cmocka_unit_test(test_rate_goes_on),
+      cmocka_unit_test(test_rate_goes_on), cmocka_unit_test(test_unreadable),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
