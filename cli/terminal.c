@@ -128,6 +128,7 @@ void cli_progress(const char *what, const tinytl_epoch *epoch) {
   }
   flockfile(stderr);
   clear_line();
+  if (!is_line) fputs("\033[?7l", stderr); /* no second row, which could not be cleared */
   if (what) fprintf(stderr, "%s: ", what);
   if (epoch->epoch == 0)
     fprintf(stderr, "features");
@@ -138,7 +139,7 @@ void cli_progress(const char *what, const tinytl_epoch *epoch) {
     fprintf(stderr, "  loss %.3f%s  %.1f pictures/s  %s left", (double)epoch->loss, val,
             epoch->images_per_second, left);
   }
-  if (is_line) fputc('\n', stderr);
+  fputs(is_line ? "\n" : "\033[?7h", stderr);
   line_is_drawn = !is_line;
   fflush(stderr);
   funlockfile(stderr);
