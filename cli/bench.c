@@ -293,7 +293,7 @@ int cli_bench(int argc, char **argv) {
       CLI_OPTION_INT(0, "batch", &args.batch, 1, TINYTL_MAX_BATCH,
                      "pictures a training step (default: 8)"),
       CLI_OPTION_INT(0, "classes", &args.n_classes, 2, TINYTL_MAX_CLASSES,
-                     "to train (default: 10)"),
+                     "to train, without --data (default: 10)"),
       CLI_OPTION_IMAGE_SIZE(&args.image_size, "the backbone's"),
       CLI_OPTION_TEXT('d', "data", &args.dir, "DIR", "train on a folder's pictures instead"),
       CLI_OPTION_REAL("seconds", &args.seconds, 0, 3600, CLI_RANGE_ABOVE_MIN,
@@ -310,6 +310,10 @@ int cli_bench(int argc, char **argv) {
   if (args.task == TASK_PREDICT &&
       (args.dir || args.profile || args.method >= 0 || args.batch || args.n_classes)) {
     cli_error("--data, --method, --batch, --classes and --profile are of --task train");
+    return TINYTL_ERROR_USAGE;
+  }
+  if (args.dir && args.n_classes) {
+    cli_error("--classes is of pictures made in memory; those of --data have their own");
     return TINYTL_ERROR_USAGE;
   }
   if (args.method < 0) args.method = TINYTL_METHOD_LITE_BIAS;

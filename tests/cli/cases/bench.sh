@@ -32,3 +32,4 @@ show tinytl bench --batch 1 --image-size 32 --threads 1 --seconds 0.1
 run tinytl bench --classes 1
 run tinytl bench --data nowhere
 run tinytl bench --task predict --data nowhere --profile
+run tinytl bench --data nowhere --classes 5
