@@ -183,13 +183,13 @@ static void print_option(const cli_option *option) {
   printf("%-*s%s%s\n", HELP_COLUMN, left, strlen(left) >= HELP_COLUMN ? " " : "", option->help);
 }
 
-static void print_help(const cli_syntax *syntax, const cli_option *options) {
+static void print_help(const cli_syntax *syntax, const cli_option *options,
+                       const cli_option *help) {
   printf("%s\n\nExamples:\n%s\n", syntax->summary, syntax->examples);
   printf("Usage: tinytl %s [options]%s%s\n\nOptions:\n", syntax->command,
          *syntax->arguments ? " " : "", syntax->arguments);
   for (; options->name; options++) print_option(options);
-  const cli_option help = CLI_OPTION_FLAG('h', "help", NULL, "this text");
-  print_option(&help);
+  print_option(help);
   if (syntax->notes) printf("\n%s", syntax->notes);
 }
 
@@ -198,6 +198,7 @@ static void print_help(const cli_syntax *syntax, const cli_option *options) {
 typedef struct parser {
   const cli_syntax *syntax;
   const cli_option *options;
+  const cli_option *help; /* that all commands have, whose value says whether it was given */
   char **argv;
   int argc, next; /* argv[next] has not been looked at */
 } parser;
@@ -215,15 +216,17 @@ static bool complain(const parser *parser, const char *format, ...) {
   return false;
 }
 
+static bool is_named(const cli_option *option, const char *name, size_t length, char letter) {
+  if (letter) return option->letter == letter;
+  return strlen(option->name) == length && memcmp(option->name, name, length) == 0;
+}
+
 static const cli_option *find_option(const parser *parser, const char *name, size_t length,
                                      char letter) {
   for (const cli_option *option = parser->options; option->name; option++) {
-    if (letter ? option->letter == letter
-               : strlen(option->name) == length && memcmp(option->name, name, length) == 0) {
-      return option;
-    }
+    if (is_named(option, name, length, letter)) return option;
   }
-  return NULL;
+  return is_named(parser->help, name, length, letter) ? parser->help : NULL;
 }
 
 /* Sets the option from `attached` ("--name=attached", NULL: none) or the next word. */
@@ -281,7 +284,9 @@ static bool check_complete(const parser *parser, int n_operands) {
 
 bool cli_parse(const cli_syntax *syntax, const cli_option *options, int argc, char **argv,
                char ***operands, int *n_operands, int *exit_code) {
-  parser parser = {syntax, options, argv, argc, 0};
+  bool wants_help = false;
+  const cli_option help = CLI_OPTION_FLAG('h', "help", &wants_help, "this text");
+  parser parser = {syntax, options, &help, argv, argc, 0};
   int n = 0;
   bool options_end = false;
   *exit_code = TINYTL_ERROR_USAGE;
@@ -291,13 +296,13 @@ bool cli_parse(const cli_syntax *syntax, const cli_option *options, int argc, ch
       argv[n++] = word;
     } else if (strcmp(word, "--") == 0) {
       options_end = true;
-    } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-      print_help(syntax, options);
-      *exit_code = TINYTL_OK;
-      return false;
     } else if (word[1] == '-' ? !take_long(&parser, word + 2) : !take_letters(&parser, word + 1)) {
       return false;
     }
+    if (!wants_help) continue;
+    print_help(syntax, options, &help);
+    *exit_code = TINYTL_OK;
+    return false;
   }
   *operands = argv;
   *n_operands = n;

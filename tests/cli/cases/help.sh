@@ -8,6 +8,7 @@ for command in plan eval info import init pretrain search bench; do
   tinytl $command --help | sed -n 3p
   tinytl $command -h | grep -c -- --json
 done
+show tinytl train -qh
 show tinytl --help
 show tinytl
 tinytl --version | sed 's/ (.*//'

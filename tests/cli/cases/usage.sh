@@ -11,6 +11,7 @@ run tinytl train -d pictures -o adapter stray
 run tinytl train -d
 run tinytl train -d ''
 run tinytl train --json=yes -d pictures -o adapter
+run tinytl train --help=yes
 run tinytl train --method=all -d pictures -o adapter
 run tinytl train --optimizer lion -d pictures -o adapter
 run tinytl train --augment maybe -d pictures -o adapter
