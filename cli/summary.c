@@ -43,7 +43,7 @@ static void print_backbone_json(const tinytl_backbone *backbone, const tinytl_ba
   cli_json_int(&json, "macs", (long long)info->macs);
   cli_json_text(&json, "source", info->source);
   cli_json_text(&json, "licence", info->licence);
-  if (*info->sha256) cli_json_text(&json, "sha256", info->sha256);
+  cli_json_text(&json, "sha256", info->sha256);
   cli_json_int(&json, "classes", info->n_classes);
   if (tinytl_backbone_label(backbone, 0)) {
     cli_json_open(&json, "labels", '[');
@@ -79,7 +79,7 @@ void cli_backbone_print(const tinytl_backbone *backbone, const char *path, bool 
   printf("work          %.1f million multiply-accumulates a picture\n", (double)info.macs / 1e6);
   if (*info.source) print_text("source", info.source);
   if (*info.licence) print_text("licence", info.licence);
-  if (*info.sha256) print_text("sha256", info.sha256);
+  print_text("sha256", info.sha256);
 }
 
 /* ---- Super-net ---------------------------------------------------------------------------- */
