@@ -31,7 +31,7 @@ run timeout 20 tinytl init mobilenet-v2-0.1 -o pipe
 cp "$(find "$fixtures/pictures/train" -name '*.png' | head -n 1)" picture.png
 run tinytl init mobilenet-v2-0.1 -o picture.png
 # The temporary name is longer, which was found out after training.
-run tinytl init mobilenet-v2-0.1 -o "$(printf %0250d 0 | tr 0 n)"
+run tinytl init mobilenet-v2-0.1 -o "$(printf %0254d 0 | tr 0 n)"
 rm pipe picture.png
 run sh -c "tinytl info $fixtures/backbone.safetensors >/dev/full"
 # What cannot be written counts for more than what cannot be read.
