@@ -253,6 +253,13 @@ static bool is_same(const struct stat *x, const struct stat *y) {
   return x->st_dev == y->st_dev && x->st_ino == y->st_ino;
 }
 
+/* What is printed would end up in the file that comes out of the pipe. */
+static void clear_stdout(const struct stat *output) {
+  struct stat info;
+  if (S_ISFIFO(output->st_mode) && fstat(STDOUT_FILENO, &info) == 0 && is_same(output, &info))
+    dup2(STDERR_FILENO, STDOUT_FILENO);
+}
+
 bool cli_is_same_file(const char *path, const char *other) {
   struct stat x, y;
   if (stat(path, &x) == 0 && stat(other, &y) == 0) return is_same(&x, &y);
@@ -306,7 +313,10 @@ tinytl_status cli_output_open(cli_output *output, const char *path, const char *
                        ? open_directly(path)
                        : open_temporary(output, wanted_mode(exists ? &old : NULL));
   }
-  if (output->file) return TINYTL_OK;
+  if (output->file) {
+    if (!output->temporary) clear_stdout(&old);
+    return TINYTL_OK;
+  }
   const bool is_unread = exists && errno == ENXIO && S_ISFIFO(old.st_mode);
   tinytl_status status =
       is_unread ? cli_fail(error, TINYTL_ERROR_INTERNAL, "%s: is a pipe that nobody reads", path)

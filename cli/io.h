@@ -26,8 +26,9 @@ void cli_file_close(cli_file *file);
 char *cli_resolve(const char *path);
 
 /* A file that is being written, under a temporary name in its directory until it is complete.
- * A device or a pipe that somebody reads is written directly. While an output is open SIGINT,
- * SIGTERM and SIGHUP are noted instead of obeyed, so that the temporary file is always removed. */
+ * A device or a pipe that somebody reads is written directly; where that pipe is stdout, what is
+ * printed from then on goes to stderr. While an output is open SIGINT, SIGTERM and SIGHUP are noted
+ * instead of obeyed, so that the temporary file is always removed. */
 typedef struct cli_output {
   const char *path;         /* as it was given; borrowed */
   char *target, *temporary; /* owned; temporary NULL: target is written directly */

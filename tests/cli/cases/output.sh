@@ -19,10 +19,13 @@ run tinytl search -d "$fixtures/pictures" -o new.safetensors --plot plot.svg
 touch new.safetensors
 run tinytl search -d "$fixtures/pictures" -o new.safetensors --plot plot.svg
 rm -r new.safetensors plot.svg sub
-# Of a pipe there is no path to resolve.
-tinytl init mobilenet-v2-0.1 --classes 3 -o /dev/stdout |
-  { head -c "$(stat -c %s "$fixtures/backbone.safetensors")" >piped && cat >/dev/null; }
-cmp piped "$fixtures/backbone.safetensors" && echo "the same through a pipe"
+# Of a pipe there is no path to resolve. What is printed went into the file that comes out of it.
+tinytl init mobilenet-v2-0.1 --classes 3 -o /dev/stdout 2>printed | cat >piped
+cmp piped "$fixtures/backbone.safetensors" && grep -c /dev/stdout printed
+tinytl train -d "$fixtures/pictures" --method last $small --json -o /dev/stdout 2>printed | cat >piped
+tinytl info piped --json | json_check kind
+json_check event <printed
+rm printed
 rm piped
 # Opening it waited for a reader, and no signal ended that.
 mkfifo pipe
