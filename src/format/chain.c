@@ -151,8 +151,13 @@ static tinytl_status read_tensors(chain *c, float *next, tinytl_error *error) {
 static tinytl_status count_values(const chain *c, size_t *n, tinytl_error *error) {
   const tinytl_arch *arch = &c->values.arch;
   size_t found = 0;
-  for (int i = 0; i < tinytl_safetensors_n(c->file); i++)
-    found += tinytl_safetensors_at(c->file, i)->nbytes / sizeof(float);
+  for (int i = 0; i < tinytl_safetensors_n(c->file); i++) {
+    const tinytl_tensor *tensor = tinytl_safetensors_at(c->file, i);
+    if (tensor->dtype != TINYTL_DTYPE_F32)
+      return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%.80s\": expected dtype F32",
+                         tinytl_safetensors_name(c->file), tensor->name);
+    found += tensor->nbytes / sizeof(float);
+  }
   *n = (size_t)arch->n_classes * ((size_t)arch->n_features + 1);
   for (int i = 0; i < arch->n_layers && *n <= found; i++)
     *n += tinytl_layer_n_weights(&arch->layers[i]) + (size_t)arch->layers[i].out_c;

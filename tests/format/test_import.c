@@ -258,6 +258,23 @@ static void test_descriptions(void **state) {
     if (import_header(bad[i], 0, 24) != TINYTL_ERROR_MODEL) fail_msg("accepted: %s", bad[i]);
 }
 
+/* Half precision was told as half as many values. */
+static void test_dtype(void **state) {
+  (void)state;
+  tinytl_backbone *backbone = NULL;
+  tinytl_error error;
+  sink file = file_of(FILE_OF("tf_same", LAYER("a", "3", "1", "null"),
+                              ",\"a.weight\":{\"dtype\":\"F16\",\"shape\":[1,3,1,1],"
+                              "\"data_offsets\":[8,14]},\"a.bias\":{\"dtype\":\"F16\","
+                              "\"shape\":[1],\"data_offsets\":[14,16]}"),
+                      0, 16);
+  assert_int_equal(tinytl_backbone_import(file.bytes, file.nbytes, "file", TINYTL_WEIGHTS_F32,
+                                          &backbone, &error),
+                   TINYTL_ERROR_MODEL);
+  assert_string_equal(error.message, "file: tensor \"a.bias\": expected dtype F32");
+  free(file.bytes);
+}
+
 #define TWO_LAYERS(padding)                                                                 \
   FILE_OF(padding, LAYER("a", "3", "1", "null") "," LAYER("b", "1", "1", "\\\"a\\\""),      \
           TENSORS                                                                           \
@@ -307,8 +324,8 @@ int main(void) {
       cmocka_unit_test(test_published_models), cmocka_unit_test(test_tflite_equals_safetensors),
       cmocka_unit_test(test_int8_is_kept),     cmocka_unit_test(test_cut_models),
       cmocka_unit_test(test_no_models),        cmocka_unit_test(test_random_bytes),
-      cmocka_unit_test(test_descriptions),     cmocka_unit_test(test_two_layers),
-      cmocka_unit_test(test_no_weights),
+      cmocka_unit_test(test_descriptions),     cmocka_unit_test(test_dtype),
+      cmocka_unit_test(test_two_layers),       cmocka_unit_test(test_no_weights),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
