@@ -65,7 +65,7 @@ typedef struct cli_option {
                  "side of the input (default: " default_size ")")
 #define CLI_OPTION_MODEL(target)                    \
   CLI_OPTION_TEXT('m', "model", target, "BACKBONE", \
-                  "backbone file (default: the one that comes along)")
+                  "backbone file (default: $TINYTL_MODEL, or the bundled one)")
 #define CLI_OPTION_ADAPTER(target)                   \
   CLI_OPTION_TEXT('a', "adapter", target, "ADAPTER", \
                   "adapter file (default: the backbone's own classes)")
