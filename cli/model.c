@@ -38,7 +38,7 @@ tinytl_status cli_model_find(const char *chosen, const char *bundled, const char
 tinytl_status cli_explain_kind(tinytl_status status, const cli_file *file, const char *path,
                                const char *expected, tinytl_error *error) {
   static const char *const kinds[] = {
-      [TINYTL_FILE_BACKBONE] = "a backbone, which is for -m",
+      [TINYTL_FILE_BACKBONE] = "a backbone, which is for -m of train, eval and predict",
       [TINYTL_FILE_ADAPTER] = "an adapter, which is for -a",
       [TINYTL_FILE_SUPERNET] = "a super-net, of which 'tinytl search' makes a backbone",
       [TINYTL_FILE_CHECKPOINT] = "the checkpoint of a run, which --resume goes on from"};
