@@ -98,13 +98,15 @@ tinytl_status cli_fail(tinytl_error *error, tinytl_status status, const char *fo
   return status;
 }
 
-/* "1:07" or "2:03:59" */
-static void format_duration(char text[32], double seconds) {
-  unsigned long s = isfinite(seconds) && seconds > 0 ? (unsigned long)fmin(seconds, 3.5e6) : 0;
-  if (s < 3600)
-    snprintf(text, 32, "%lu:%02lu", s / 60, s % 60);
+/* "  1:07 left" or "  2:03:59 left"; "" where nobody knows yet */
+static void format_left(char text[40], double seconds) {
+  unsigned long s = seconds > 0 ? (unsigned long)fmin(seconds, 3.5e6) : 0;
+  if (!isfinite(seconds))
+    *text = '\0';
+  else if (s < 3600)
+    snprintf(text, 40, "  %lu:%02lu left", s / 60, s % 60);
   else
-    snprintf(text, 32, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
+    snprintf(text, 40, "  %lu:%02lu:%02lu left", s / 3600, s / 60 % 60, s % 60);
 }
 
 /* Whether an epoch's line stays: those of the first and of the last one planned do, and between
@@ -121,8 +123,8 @@ static bool stays(const tinytl_epoch *epoch) {
 void cli_progress(const char *what, const tinytl_epoch *epoch) {
   const bool is_line = stays(epoch);
   if (!is_line && !stderr_is_terminal()) return;
-  char left[32], val[32] = "";
-  format_duration(left, epoch->seconds_left);
+  char left[40], val[32] = "";
+  format_left(left, epoch->seconds_left);
   if (isfinite(epoch->val_top1)) {
     snprintf(val, sizeof val, "  validation %.1f %%", 100 * (double)epoch->val_top1);
   }
@@ -136,7 +138,7 @@ void cli_progress(const char *what, const tinytl_epoch *epoch) {
     fprintf(stderr, "epoch %d/%d", epoch->epoch, epoch->n_epochs);
   if (!epoch->finished) fprintf(stderr, "  picture %d/%d", epoch->image, epoch->n_images);
   if (epoch->epoch > 0) {
-    fprintf(stderr, "  loss %.3f%s  %.1f pictures/s  %s left", (double)epoch->loss, val,
+    fprintf(stderr, "  loss %.3f%s  %.1f pictures/s%s", (double)epoch->loss, val,
             epoch->images_per_second, left);
   }
   fputs(is_line ? "\n" : "\033[?7h", stderr);

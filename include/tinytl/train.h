@@ -19,7 +19,7 @@ typedef struct tinytl_epoch {
   float loss;               /* mean over the epoch so far */
   float val_top1;           /* 0 to 1; NAN: no validation or epoch not finished */
   double images_per_second; /* training pictures through the network, over this method so far */
-  double seconds_left;      /* estimate for this method */
+  double seconds_left;      /* estimate for this method; NAN: none yet */
 } tinytl_epoch;
 
 /* Called from the training thread. */

@@ -58,8 +58,24 @@ static void test_line_does_not_wrap(void **state) {
   assert_string_equal(text, "lite+bias: epoch 1/20  loss 2.500  69.5 pictures/s  1:02:03 left\r\n");
 }
 
+/* Where a run went on from the end of an epoch no time was left, it said. */
+static void test_unknown_time(void **state) {
+  (void)state;
+  char text[512];
+  const tinytl_epoch epoch = {.epoch = 20,
+                              .n_epochs = 20,
+                              .finished = true,
+                              .loss = 1,
+                              .val_top1 = 0.5f,
+                              .seconds_left = NAN};
+  draw(&epoch, text, sizeof text);
+  assert_string_equal(text,
+                      "lite+bias: epoch 20/20  loss 1.000  validation 50.0 %  0.0 pictures/s\r\n");
+}
+
 int main(void) {
   setenv("TERM", "xterm", 1);
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_line_does_not_wrap)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_line_does_not_wrap),
+                                     cmocka_unit_test(test_unknown_time)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
