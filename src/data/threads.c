@@ -1,5 +1,9 @@
 #include "data/threads.h"
 
+int tinytl_n_decoders(int n_working) {
+  return tinytl_min((n_working + 1) / 2, TINYTL_LOADER_MAX_WORKERS);
+}
+
 tinytl_status tinytl_threads_start(tinytl_threads *threads, int n_threads,
                                    const tinytl_loader_options *loader, void *memory,
                                    tinytl_error *error) {

@@ -12,6 +12,10 @@ typedef struct tinytl_threads {
   tinytl_loader *loader; /* lies in the run's memory */
 } tinytl_threads;
 
+/* Threads that decode for n that work: for small networks decoding takes half as long as training.
+ */
+int tinytl_n_decoders(int n_working);
+
 /* n_threads as of tinytl_pool_create, loader and its memory as of tinytl_loader_create: `memory`
  * stays borrowed until the threads are stopped. On failure none run. Errors: USAGE (options),
  * INTERNAL (no memory, no thread). */

@@ -11,10 +11,15 @@ enum {
   LIMIT_MARGIN = 256 * 1024 /* kept free under a limit, as train/choice.c tells; a rounder number */
 };
 
+/* Under a limit one: each has its own picture, which may take an eighth of that. */
+static int n_decoders(const tinytl_pretrainer *p) {
+  return p->options.memory_limit ? 1 : tinytl_n_decoders(tinytl_n_threads(p->options.n_threads));
+}
+
 /* The next batch is decoded while this one is worked on. */
 static tinytl_loader_options loader_options(const tinytl_pretrainer *p) {
   return (tinytl_loader_options){.capacity = p->share,
-                                 .n_workers = 1,
+                                 .n_workers = n_decoders(p),
                                  .max_size = p->max_size,
                                  .skip = p->options.skip,
                                  .skip_context = p->options.context};
@@ -87,7 +92,8 @@ static size_t result_nbytes(const tinytl_pretrainer *p) {
 
 static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
   const size_t limit = p->options.memory_limit;
-  const int n_threads = tinytl_n_threads(p->options.n_threads);
+  const size_t n_loads = (size_t)n_decoders(p);
+  const size_t n_threads = (size_t)tinytl_n_threads(p->options.n_threads) + n_loads;
   tinytl_cursor c = {0};
   void *loader_memory;
   p->max_load_nbytes = tinytl_limit_for_pictures(limit);
@@ -100,7 +106,7 @@ static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
         p->max_size);
   p->block_nbytes = c.used;
   const size_t result = result_nbytes(p);
-  p->total_bytes = c.used + p->load_nbytes + (size_t)(n_threads + 1) * TINYTL_STACK_NBYTES +
+  p->total_bytes = c.used + n_loads * p->load_nbytes + n_threads * TINYTL_STACK_NBYTES +
                    HEAP_NBYTES + 2 * sizeof(tinytl_backbone) + sizeof *p->net + sizeof *p->arch;
   if (p->shrinking) p->total_bytes += sizeof *p->shrinking;
   if (p->teacher) p->total_bytes += tinytl_teacher_nbytes(p->teacher);

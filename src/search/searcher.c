@@ -28,9 +28,18 @@ static size_t picture_nbytes(const tinytl_searcher *s) {
   return 3 * (size_t)s->max_size * (size_t)s->max_size;
 }
 
+static size_t limit_of(const tinytl_searcher *s) {
+  return s->options->search_limit ? s->options->search_limit : s->options->train.memory_limit;
+}
+
+/* Under a limit one: each has its own picture, which may take an eighth of that. */
+static int n_decoders(const tinytl_searcher *s) {
+  return limit_of(s) ? 1 : tinytl_n_decoders(tinytl_n_threads(s->options->train.n_threads));
+}
+
 static tinytl_loader_options loader_options(const tinytl_searcher *s) {
   return (tinytl_loader_options){.capacity = s->batch,
-                                 .n_workers = 1,
+                                 .n_workers = n_decoders(s),
                                  .max_size = s->max_size,
                                  .skip = s->options->train.skip,
                                  .skip_context = s->options->train.context};
@@ -77,10 +86,6 @@ static tinytl_cursor lay_out(tinytl_searcher *s, unsigned char *base, void **loa
   return c;
 }
 
-static size_t limit_of(const tinytl_searcher *s) {
-  return s->options->search_limit ? s->options->search_limit : s->options->train.memory_limit;
-}
-
 static tinytl_view view_of(const tinytl_searcher *s, const tinytl_input *input, int epoch) {
   const tinytl_train_options *train = &s->options->train;
   return (tinytl_view){.size = input->size,
@@ -119,10 +124,11 @@ static size_t backbone_nbytes(const tinytl_searcher *s) {
 
 /* What lies outside of the block. At the end the backbone takes the place of the work. */
 static size_t other_nbytes(const tinytl_searcher *s) {
-  const int n_threads = tinytl_n_threads(s->options->train.n_threads);
+  const size_t n_loads = (size_t)n_decoders(s);
+  const size_t n_threads = (size_t)tinytl_n_threads(s->options->train.n_threads) + n_loads;
   const size_t backbone = backbone_nbytes(s) + tinytl_class_names_nbytes(s->train) +
                           tinytl_strings_print_nbytes(s->train->class_names, s->train->n_classes);
-  return sizeof *s + load_nbytes(s) + (size_t)(n_threads + 1) * TINYTL_STACK_NBYTES + HEAP_NBYTES +
+  return sizeof *s + n_loads * load_nbytes(s) + n_threads * TINYTL_STACK_NBYTES + HEAP_NBYTES +
          (size_t)s->options->candidates * sizeof(tinytl_measured) +
          tinytl_adaptation_heap_nbytes(s) +
          (backbone > s->work_nbytes ? backbone - s->work_nbytes : 0);

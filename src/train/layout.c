@@ -12,9 +12,8 @@
  * loses. docs/memory.md compares plans with peaks. */
 enum { HEAP_NBYTES = 128 * 1024 };
 
-/* Threads that decode: for small networks decoding takes half as long as training. */
 int tinytl_trainer_n_decoders(const tinytl_trainer *t) {
-  return (t->choices.n_lanes + 1) / 2;
+  return tinytl_n_decoders(t->choices.n_lanes);
 }
 
 size_t tinytl_trainer_decoding_nbytes(const tinytl_trainer *t) {

@@ -18,6 +18,14 @@ static void assert_none(const tinytl_threads *threads) {
   assert_null(threads->loader);
 }
 
+static void test_n_decoders(void **state) {
+  (void)state;
+  assert_int_equal(tinytl_n_decoders(1), 1);
+  assert_int_equal(tinytl_n_decoders(2), 1);
+  assert_int_equal(tinytl_n_decoders(3), 2);
+  assert_int_equal(tinytl_n_decoders(64), TINYTL_LOADER_MAX_WORKERS);
+}
+
 static void test_start_and_stop(void **state) {
   (void)state;
   const tinytl_view view = {.size = SIZE, .resize = SIZE};
@@ -66,6 +74,7 @@ static void test_failed_start(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_n_decoders),
       cmocka_unit_test(test_start_and_stop),
       cmocka_unit_test(test_failed_start),
   };
