@@ -47,15 +47,26 @@ static size_t place(tinytl_buffer *const *order, tinytl_buffer **placed, int n, 
   return end;
 }
 
-/* No plan is smaller than the bytes that are alive at one step. */
-static size_t most_alive(const tinytl_buffer *buffers, int n) {
-  size_t most = 0;
-  for (int i = 0; i < n; i++) { /* the most are alive where one begins */
-    size_t alive = 0;
-    for (int j = 0; j < n; j++)
-      if (buffers[j].first_use <= buffers[i].first_use &&
-          buffers[i].first_use <= buffers[j].last_use)
-        alive += tinytl_round_up(buffers[j].nbytes, TINYTL_ARENA_ALIGN);
+static int by_first_use(const void *left, const void *right) {
+  return (*(const tinytl_buffer *const *)left)->first_use -
+         (*(const tinytl_buffer *const *)right)->first_use;
+}
+
+static int by_last_use(const void *left, const void *right) {
+  return (*(const tinytl_buffer *const *)left)->last_use -
+         (*(const tinytl_buffer *const *)right)->last_use;
+}
+
+/* No plan is smaller than the bytes that are alive at one step. Orders `begins` and `ends`, which
+ * both have all of the n buffers, as they begin and end. */
+static size_t most_alive(tinytl_buffer **begins, tinytl_buffer **ends, int n) {
+  size_t most = 0, alive = 0;
+  qsort(begins, (size_t)n, sizeof *begins, by_first_use);
+  qsort(ends, (size_t)n, sizeof *ends, by_last_use);
+  for (int i = 0, n_ended = 0; i < n; i++) {
+    for (; ends[n_ended]->last_use < begins[i]->first_use; n_ended++)
+      alive -= tinytl_round_up(ends[n_ended]->nbytes, TINYTL_ARENA_ALIGN);
+    alive += tinytl_round_up(begins[i]->nbytes, TINYTL_ARENA_ALIGN);
     most = tinytl_size_max(most, alive);
   }
   return most;
@@ -91,10 +102,10 @@ tinytl_status tinytl_arena_plan(tinytl_buffer *buffers, int n_buffers, size_t *t
   tinytl_buffer **order = malloc(tinytl_arena_heap_nbytes(n_buffers));
   if (!order) return tinytl_fail_memory(error, tinytl_arena_heap_nbytes(n_buffers));
   tinytl_buffer **best = order + n, **placed = best + n;
-  for (int i = 0; i < n_buffers; i++) order[i] = &buffers[i];
+  for (int i = 0; i < n_buffers; i++) order[i] = best[i] = placed[i] = &buffers[i];
+  const size_t least = most_alive(best, placed, n_buffers);
   qsort(order, (size_t)n_buffers, sizeof *order, by_size);
 
-  const size_t least = most_alive(buffers, n_buffers);
   size_t best_end = SIZE_MAX;
   int highest = 0;
   for (int round = 0; round < MAX_ROUNDS && best_end > least; round++) {

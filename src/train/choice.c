@@ -54,6 +54,7 @@ typedef struct search {
   unsigned savings;             /* of `chosen` */
   tinytl_choices chosen, least; /* the cheapest that fits; the smallest */
   size_t max_load_nbytes;       /* with `chosen` */
+  size_t chosen_nbytes;         /* without what decoding takes */
   size_t smallest_nbytes;
 } search;
 
@@ -92,17 +93,17 @@ static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backb
     TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
     if (n == 0) t->load_nbytes = tinytl_trainer_load_nbytes(t);
     if (!count_fitting(t)) continue;
-    const size_t total = t->plan.total_bytes;
+    const size_t without = t->plan.total_bytes - tinytl_trainer_decoding_nbytes(t);
     if (fits_limit(t) && (!found->fits || savings < found->savings)) {
       found->fits = true;
       found->savings = savings;
       found->chosen = t->choices;
       found->max_load_nbytes = max_load_nbytes;
+      found->chosen_nbytes = without;
     }
     const size_t pictures =
         t->load_nbytes < TINYTL_LEAST_FOR_PICTURES ? t->load_nbytes : TINYTL_LEAST_FOR_PICTURES;
-    const size_t nbytes =
-        total - tinytl_trainer_decoding_nbytes(t) + (size_t)tinytl_trainer_n_decoders(t) * pictures;
+    const size_t nbytes = without + (size_t)tinytl_trainer_n_decoders(t) * pictures;
     if (nbytes >= found->smallest_nbytes) continue;
     found->smallest_nbytes = nbytes;
     found->least = t->choices;
@@ -110,8 +111,8 @@ static tinytl_status try_savings(tinytl_trainer *t, const tinytl_backbone *backb
   return TINYTL_OK;
 }
 
-/* What the total would be in one lane, beside the plan of what was prepared. */
-static tinytl_status count_one_lane(tinytl_trainer *t, const tinytl_backbone *backbone,
+/* Prepares the choices, and counts what the total would be in one lane, too. */
+static tinytl_status prepare_chosen(tinytl_trainer *t, const tinytl_backbone *backbone,
                                     const tinytl_choices *choices, tinytl_error *error) {
   tinytl_choices one = *choices;
   one.n_lanes = 1;
@@ -121,6 +122,7 @@ static tinytl_status count_one_lane(tinytl_trainer *t, const tinytl_backbone *ba
   const size_t nbytes = t->plan.total_bytes;
   TINYTL_TRY(tinytl_trainer_prepare(t, backbone, choices, error));
   tinytl_trainer_count(t);
+  tinytl_trainer_find_peak(t);
   t->plan.one_lane_bytes = nbytes;
   return TINYTL_OK;
 }
@@ -141,15 +143,12 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
   *fits = found.fits;
   t->max_load_nbytes = found.fits ? found.max_load_nbytes : TINYTL_LEAST_FOR_PICTURES;
   const tinytl_choices choices = found.fits ? found.chosen : found.least;
-  TINYTL_TRY(tinytl_trainer_prepare(t, backbone, &choices, error));
-  tinytl_trainer_count(t);
   if (found.fits && limit) { /* what is left is for large pictures */
-    const size_t without =
-        t->plan.base_bytes + t->plan.total_bytes - tinytl_trainer_decoding_nbytes(t);
-    t->max_load_nbytes = (limit - LIMIT_MARGIN - without) / (size_t)tinytl_trainer_n_decoders(t);
+    const size_t left = limit - LIMIT_MARGIN - t->plan.base_bytes - found.chosen_nbytes;
+    t->max_load_nbytes = left / (size_t)tinytl_n_decoders(choices.n_lanes);
     t->load_nbytes = tinytl_trainer_load_nbytes(t);
   }
-  TINYTL_TRY(count_one_lane(t, backbone, &choices, error));
+  TINYTL_TRY(prepare_chosen(t, backbone, &choices, error));
   t->plan.smallest_bytes =
       tinytl_limit_to_name(t->plan.base_bytes + found.smallest_nbytes + LIMIT_MARGIN);
   return TINYTL_OK;

@@ -97,7 +97,7 @@ tinytl_status tinytl_trainer_take_block(tinytl_trainer *t, void **loader_memory,
 
 /* ---- The plan ----------------------------------------------------------------------------- */
 
-static void count_activations(tinytl_trainer *t) {
+void tinytl_trainer_find_peak(tinytl_trainer *t) {
   tinytl_plan *plan = &t->plan;
   const size_t lane = tinytl_trainer_lane_nbytes(t), n_lanes = (size_t)t->choices.n_lanes;
   const tinytl_program *program = t->train_program;
@@ -173,7 +173,6 @@ bool tinytl_trainer_count(tinytl_trainer *t) {
   t->block_nbytes = c.used;
   plan->frozen_bytes = tinytl_backbone_count_values(t->network->backbone, false).nbytes;
   plan->picture_bytes += tinytl_trainer_decoding_nbytes(t);
-  count_activations(t);
   plan->other_bytes = other_nbytes(t);
   plan->total_bytes =
       plan->frozen_bytes + c.used + tinytl_trainer_decoding_nbytes(t) + plan->other_bytes;

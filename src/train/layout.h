@@ -6,6 +6,8 @@
 
 /* Fills trainer->plan for what was prepared; false where it overflows. */
 bool tinytl_trainer_count(tinytl_trainer *trainer);
+/* Fills in what its activations are at their peak, and where that is. */
+void tinytl_trainer_find_peak(tinytl_trainer *trainer);
 /* Of a lane, for what was prepared: a multiple of TINYTL_ARENA_ALIGN. */
 size_t tinytl_trainer_lane_nbytes(const tinytl_trainer *trainer);
 /* Takes the block of what was counted and points into it. *loader_memory is for the loader. */
