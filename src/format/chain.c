@@ -9,6 +9,7 @@
  * Tensors are float32: NAME.weight [out][in / groups][kernel][kernel], NAME.bias [out]. */
 #include "format/arch_json.h"
 #include "format/import.h"
+#include "format/imported.h"
 
 #include <math.h>
 #include <stdio.h>

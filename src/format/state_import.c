@@ -5,6 +5,7 @@
  */
 #include "format/families.h"
 #include "format/import.h"
+#include "format/imported.h"
 
 #include <math.h>
 #include <stdio.h>

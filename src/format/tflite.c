@@ -2,9 +2,8 @@
 #include "format/tflite.h"
 
 #include "format/import.h"
+#include "format/imported.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Fields of the schema's tables. */
@@ -12,20 +11,6 @@ enum { MODEL_VERSION, MODEL_OPERATOR_CODES, MODEL_SUBGRAPHS, MODEL_DESCRIPTION, 
 enum { CODE_DEPRECATED = 0, CODE_BUILTIN = 3 };
 enum { SUBGRAPH_TENSORS, SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS, SUBGRAPH_OPERATORS };
 enum { OPERATOR_CODE = 0, OPERATOR_INPUTS = 1, OPERATOR_OUTPUTS = 2, OPERATOR_OPTIONS = 4 };
-
-#undef tinytl_tflite_fail
-tinytl_status tinytl_tflite_fail(const tinytl_tflite *graph, tinytl_error *error,
-                                 const char *format, ...) {
-  char reason[256], op[32] = "";
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(reason, sizeof reason, format, arguments);
-  va_end(arguments);
-  if (graph->op < 0) return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: %s", graph->name, reason);
-  tinytl_tflite_op_name(graph->op_code, op);
-  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: operator %d (%s): %s", graph->name, graph->op,
-                     op, reason);
-}
 
 static tinytl_status fail_damaged(const tinytl_tflite *graph, tinytl_error *error) {
   return tinytl_tflite_fail(graph, error,

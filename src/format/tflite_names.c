@@ -1,5 +1,6 @@
 #include "format/tflite.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 /* BuiltinOperator of the schema, from 0. */
@@ -127,4 +128,18 @@ void tinytl_tflite_op_name(int code, char name[32]) {
     snprintf(name, 32, "%s", names[code]);
   else
     snprintf(name, 32, "code %d", code);
+}
+
+#undef tinytl_tflite_fail
+tinytl_status tinytl_tflite_fail(const tinytl_tflite *graph, tinytl_error *error,
+                                 const char *format, ...) {
+  char reason[256], op[32] = "";
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(reason, sizeof reason, format, arguments);
+  va_end(arguments);
+  if (graph->op < 0) return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: %s", graph->name, reason);
+  tinytl_tflite_op_name(graph->op_code, op);
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: operator %d (%s): %s", graph->name, graph->op,
+                     op, reason);
 }
