@@ -1,5 +1,5 @@
-/* A program in the making: program.c has the buffers, program_forward.c and program_backward.c
- * append the steps. */
+/* A program in the making: program_forward.c and program_backward.c append the steps to it, of
+ * which builder.c makes the buffers. */
 #ifndef TINYTL_TRAIN_BUILDER_H
 #define TINYTL_TRAIN_BUILDER_H
 

@@ -6,61 +6,7 @@
 #include "train/builder.h"
 #include "train/guard.h"
 
-/* ---- Buffers ------------------------------------------------------------------------------ */
-
-/* The step that is being built. */
-static int now(const tinytl_builder *b) {
-  return b->program->n_steps;
-}
-
-static int new_buffer(tinytl_builder *b, tinytl_purpose purpose, size_t n_pixels, size_t channels,
-                      size_t element_nbytes) {
-  tinytl_program *program = b->program;
-  size_t nbytes;
-  if (!tinytl_size_mul(n_pixels, channels, &nbytes) ||
-      !tinytl_size_mul(nbytes, element_nbytes, &nbytes)) {
-    b->overflow = true;
-    nbytes = 0;
-  }
-  program->buffers[program->n_buffers] =
-      (tinytl_buffer){.nbytes = nbytes, .first_use = now(b), .last_use = now(b)};
-  program->purposes[program->n_buffers] = purpose;
-  return program->n_buffers++;
-}
-
-int tinytl_builder_map(tinytl_builder *b, int n_pixels, int channels) {
-  return new_buffer(b, TINYTL_PURPOSE_MAP, (size_t)n_pixels, (size_t)channels, sizeof(float));
-}
-
-int tinytl_builder_saved(tinytl_builder *b, int n_pixels, int channels) {
-  return new_buffer(b, TINYTL_PURPOSE_SAVED, (size_t)n_pixels, (size_t)channels, sizeof(float));
-}
-
-int tinytl_builder_mask(tinytl_builder *b, int i, tinytl_purpose purpose) {
-  const tinytl_conv *conv = &b->network->conv[i];
-  if (!b->reached[i] || b->network->backbone->arch.layers[i].act == TINYTL_ACT_NONE) return -1;
-  return new_buffer(b, purpose, (size_t)tinytl_conv_n_pixels(conv), ((size_t)conv->out_c + 7) / 8,
-                    1);
-}
-
-int tinytl_builder_scratch(tinytl_builder *b, size_t nbytes) {
-  return nbytes > 0 ? new_buffer(b, TINYTL_PURPOSE_SCRATCH, nbytes, 1, 1) : -1;
-}
-
-void tinytl_builder_use(tinytl_builder *b, int buffer) {
-  if (buffer >= 0) b->program->buffers[buffer].last_use = now(b);
-}
-
-void tinytl_builder_end_step(tinytl_builder *b, tinytl_step step) {
-  tinytl_builder_use(b, step.x);
-  tinytl_builder_use(b, step.y);
-  tinytl_builder_use(b, step.residual);
-  tinytl_builder_use(b, step.mask);
-  tinytl_builder_use(b, step.mask_expand);
-  b->program->steps[b->program->n_steps++] = step;
-}
-
-/* ---- Program ------------------------------------------------------------------------------ */
+/* ---- Building ----------------------------------------------------------------------------- */
 
 static tinytl_status place_buffers(tinytl_program *program, tinytl_error *error) {
   for (int i = 0; i < program->n_buffers; i++) program->buffers[i].nbytes += TINYTL_GUARD_GAP;
@@ -87,11 +33,37 @@ size_t tinytl_program_heap_nbytes(int n_layers, int n_lite) {
          tinytl_arena_heap_nbytes((int)most_buffers(n_layers, n_lite));
 }
 
+static void set_trained(tinytl_builder *b, tinytl_method method) {
+  b->trains_bias = tinytl_method_trains_bias(method);
+  b->trains_lite = tinytl_method_lite_tensors(method) & 1u << TINYTL_LITE_CONV;
+  b->trains_gain = method == TINYTL_METHOD_NORM;
+  b->trains_conv = b->trains_gain || method == TINYTL_METHOD_FULL;
+}
+
+static tinytl_status build(tinytl_builder *b, const tinytl_params *params,
+                           const tinytl_program_options *options, tinytl_error *error) {
+  const tinytl_goal goal = options->goal;
+  tinytl_program *program = b->program;
+  memset(b->gradient, -1, sizeof b->gradient);
+  if (goal == TINYTL_GOAL_TRAIN) set_trained(b, params->method);
+  program->trains = goal == TINYTL_GOAL_TRAIN;
+  program->trains_lite = b->trains_lite;
+  program->recompute = options->recompute;
+  program->n_threads = options->n_threads;
+  tinytl_build_forward(b, options);
+  if (goal == TINYTL_GOAL_FEATURES) program->head = program->n_steps;
+  if (goal == TINYTL_GOAL_TRAIN) tinytl_build_backward(b);
+  /* What the caller reads after a run lives to the end. */
+  tinytl_builder_use(b, goal == TINYTL_GOAL_FEATURES ? program->features : program->logits);
+  if (b->overflow)
+    return tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT, "the maps overflow the address space");
+  return place_buffers(program, error);
+}
+
 tinytl_status tinytl_program_create(const tinytl_network *network, const tinytl_params *params,
                                     const tinytl_program_options *options,
                                     const tinytl_kernels *kernels, tinytl_program **program,
                                     tinytl_error *error) {
-  const tinytl_goal goal = options->goal;
   const int n_layers = network->backbone->arch.n_layers;
   const size_t max_steps = most_steps(n_layers, network->n_lite);
   const size_t max_buffers = most_buffers(n_layers, network->n_lite);
@@ -102,33 +74,14 @@ tinytl_status tinytl_program_create(const tinytl_network *network, const tinytl_
     made->buffers = calloc(max_buffers, sizeof *made->buffers);
     made->purposes = calloc(max_buffers, sizeof *made->purposes);
   }
-  tinytl_status status = TINYTL_OK;
+  tinytl_status status;
   if (!b || !made || !made->steps || !made->buffers || !made->purposes) {
     status = tinytl_fail_memory(error, max_buffers * sizeof *made->buffers);
   } else {
     b->network = network;
     b->kernels = kernels;
     b->program = made;
-    memset(b->gradient, -1, sizeof b->gradient);
-    if (goal == TINYTL_GOAL_TRAIN) {
-      b->trains_bias = tinytl_method_trains_bias(params->method);
-      b->trains_lite = tinytl_method_lite_tensors(params->method) & 1u << TINYTL_LITE_CONV;
-      b->trains_gain = params->method == TINYTL_METHOD_NORM;
-      b->trains_conv = b->trains_gain || params->method == TINYTL_METHOD_FULL;
-    }
-    made->trains = goal == TINYTL_GOAL_TRAIN;
-    made->trains_lite = b->trains_lite;
-    made->recompute = options->recompute;
-    made->n_threads = options->n_threads;
-    tinytl_build_forward(b, options);
-    if (goal == TINYTL_GOAL_FEATURES) made->head = made->n_steps;
-    if (goal == TINYTL_GOAL_TRAIN) tinytl_build_backward(b);
-    /* What the caller reads after a run lives to the end. */
-    made->buffers[goal == TINYTL_GOAL_FEATURES ? made->features : made->logits].last_use = now(b);
-    if (b->overflow)
-      status = tinytl_fail(error, TINYTL_ERROR_MEMORY_LIMIT, "the maps overflow the address space");
-    else
-      status = place_buffers(made, error);
+    status = build(b, params, options, error);
   }
   free(b);
   if (status != TINYTL_OK)

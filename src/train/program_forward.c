@@ -27,15 +27,6 @@ static int fusable_from(const tinytl_builder *b, int k) {
   return 0;
 }
 
-tinytl_fused_block tinytl_builder_fused_shape(const tinytl_builder *b, int first, int last) {
-  const tinytl_conv *conv = b->network->conv;
-  const int expand = tinytl_builder_expand_of(first, last);
-  return (tinytl_fused_block){.expand.conv = expand >= 0 ? &conv[expand] : NULL,
-                              .depthwise.conv = &conv[last - 1],
-                              .project.conv = &conv[last],
-                              .n_threads = b->program->n_threads};
-}
-
 static size_t widened_nbytes(const tinytl_builder *b, int first) {
   const tinytl_conv *conv = &b->network->conv[first];
   return (size_t)tinytl_conv_n_pixels(conv) * (size_t)conv->out_c * sizeof(float);
@@ -135,23 +126,6 @@ static void build_block(tinytl_builder *b, int first, int last) {
   step.mask_expand = expand >= 0 ? b->mask[expand] : -1;
   step.scratch = tinytl_builder_scratch(b, tinytl_fused_block_forward_scratch(&shape, b->kernels));
   tinytl_builder_end_step(b, step);
-}
-
-void tinytl_builder_lite_maps(tinytl_builder *b, int m, int (*make)(tinytl_builder *, int, int),
-                              tinytl_lite_maps *maps) {
-  const tinytl_conv *conv = &b->network->lite_conv[m].conv;
-  const int n_pixels = tinytl_conv_n_pixels(conv), out_c = b->network->lite[m].out_c;
-  maps->x_hat1 = make(b, n_pixels, conv->out_c);
-  maps->rstd1 = make(b, 1, tinytl_group_norm_n_groups(conv->out_c));
-  maps->relu = tinytl_builder_map(b, n_pixels, conv->out_c);
-  maps->x_hat2 = make(b, n_pixels, out_c);
-  maps->rstd2 = make(b, 1, tinytl_group_norm_n_groups(out_c));
-}
-
-size_t tinytl_builder_lite_scratch(const tinytl_builder *b, int m) {
-  const tinytl_lite_conv *lite = &b->network->lite_conv[m];
-  return tinytl_size_max(tinytl_conv_forward_scratch(&lite->conv, b->kernels),
-                         tinytl_conv_forward_scratch(&lite->pointwise, b->kernels));
 }
 
 static void build_lite(tinytl_builder *b, int m) {
