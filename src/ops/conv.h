@@ -18,8 +18,27 @@ enum { TINYTL_CONV_PANELS_NBYTES = 128 * 1024 };
  * alike: so a core finds in its caches what it made itself. */
 enum { TINYTL_CONV_ROWS_ABOVE = 128 };
 
+/* ---- Shape (conv_shape.c) -------------------------------------------------------------------- */
+
 /* Taps of a phase, k % stride, along a side of the kernel. */
 int tinytl_conv_phase_taps(const tinytl_conv *conv, int phase);
+
+/* The source row that tap row ky brings to a target row (transposed: to a row of the gradient of
+ * the input); -1: none. */
+int tinytl_conv_source_row(const tinytl_conv *conv, bool transposed, int target_row, int ky);
+
+/* The outputs that tap kx of a row meets, [first, first + n), and the input of the first; vertical
+ * taps alike. n may be 0. */
+typedef struct tinytl_conv_tap {
+  int first, n, input;
+} tinytl_conv_tap;
+tinytl_conv_tap tinytl_conv_tap_span(int in, int out, int stride, int pad, int k);
+
+bool tinytl_conv_is_depthwise(const tinytl_conv *conv);
+/* Kernel 1, stride 1, one group: pixels are independent rows of a matrix. */
+bool tinytl_conv_is_pointwise(const tinytl_conv *conv);
+
+/* ---- Panels (conv_panels.c) ------------------------------------------------------------------ */
 
 /* The weights of a convolution as panels: [taps * steps][nr] each, steps (the other side's
  * channels) within taps, which are ranked where transposed. Whoever packs sets run, weight and
@@ -58,20 +77,7 @@ tinytl_conv_panel tinytl_conv_panels_at(const tinytl_conv_panels *panels, int in
 void tinytl_conv_panels_pack(const tinytl_conv_panels *panels, const tinytl_conv_panel *panel,
                              int step, int n);
 
-/* The source row that tap row ky brings to a target row (transposed: to a row of the gradient of
- * the input); -1: none. */
-int tinytl_conv_source_row(const tinytl_conv *conv, bool transposed, int target_row, int ky);
-
-/* The outputs that tap kx of a row meets, [first, first + n), and the input of the first; vertical
- * taps alike. n may be 0. */
-typedef struct tinytl_conv_tap {
-  int first, n, input;
-} tinytl_conv_tap;
-tinytl_conv_tap tinytl_conv_tap_span(int in, int out, int stride, int pad, int k);
-
-bool tinytl_conv_is_depthwise(const tinytl_conv *conv);
-/* Kernel 1, stride 1, one group: pixels are independent rows of a matrix. */
-bool tinytl_conv_is_pointwise(const tinytl_conv *conv);
+/* ---- Epilogue (conv_epilogue.c) -------------------------------------------------------------- */
 
 /* Applies the epilogue to channels [channel, channel + channels) of n pixels from `pixel`; channel
  * is a multiple of 8 where a mask is kept. y is the first of these elements, its pixels out_c
@@ -85,6 +91,8 @@ void tinytl_conv_tile_epilogue(tinytl_gemm_tile *tile, const tinytl_epilogue *ep
 /* All of it but the bias, to the last of several products that make them one after the other. */
 void tinytl_conv_tile_end(tinytl_gemm_tile *tile, const tinytl_epilogue *epilogue, int out_c,
                           int pixel, int channel);
+
+/* ---- By rows --------------------------------------------------------------------------------- */
 
 /* The kinds of convolution by rows, for a caller that holds a few rows of a map. Pointers to source
  * and target are to the first of their elements, the epilogue's arrays are whole maps, and the
@@ -128,6 +136,8 @@ void tinytl_depthwise_widen(const tinytl_run *run, const tinytl_conv *conv, cons
 /* Channels [channel, channel + channels) of a target row, whose first of them is at `target`. */
 void tinytl_depthwise_row_part(const tinytl_depthwise_rows *rows, int target_row, int channel,
                                int channels, float *target);
+
+/* ---- By whole maps --------------------------------------------------------------------------- */
 
 /* The kinds of convolution by whole maps; arguments as in ops.h. */
 void tinytl_conv_pointwise(const tinytl_run *run, const tinytl_conv *conv, const tinytl_weight *w,

@@ -5,9 +5,9 @@
  *   forward:  lowest = i * stride - pad, all kernel's taps
  *   backward: of phase (i + pad) % stride the taps phase + stride * s, in whose order the sources
  *             descend
- * The panels hold the taps of backward the other way round, phase by phase (ranked_tap of conv.c),
- * so that what a kernel row brings to a target pixel is one run of neighbouring sources, pixels by
- * channels, and one of neighbouring weights.
+ * The panels hold the taps of backward the other way round, phase by phase (ranked_tap of
+ * conv_panels.c), so that what a kernel row brings to a target pixel is one run of neighbouring
+ * sources, pixels by channels, and one of neighbouring weights.
  *
  * A task owns some target rows of one panel. It copies their source rows to a small buffer, zeros
  * left and right of the map, so that pixels need no care at the borders. Maps that are too wide are

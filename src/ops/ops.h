@@ -29,7 +29,7 @@ static inline void tinytl_await_turn(const tinytl_run *run) {
   if (run->turn) tinytl_count_wait(run->turn, run->turn_at);
 }
 
-/* ---- Convolution (conv.c: dense and pointwise; depthwise.c; *_weight.c) ---------------------- */
+/* ---- Convolution (conv*.c, depthwise*.c) ----------------------------------------------------- */
 
 typedef struct tinytl_conv {
   int in_h, in_w, in_c, out_h, out_w, out_c;
