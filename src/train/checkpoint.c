@@ -7,6 +7,7 @@
 #include "format/json_text.h"
 #include "tinytl.h"
 #include "train/identity.h"
+#include "train/prepare.h"
 
 /* ---- Identity ----------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 
 #include "core/limit.h"
 #include "train/layout.h"
+#include "train/prepare.h"
 
 /* Kept free under a limit: the kernel counts resident pages by batches. The least that runs left
  * of their limits stands in docs/memory.md. */

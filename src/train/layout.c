@@ -7,6 +7,7 @@
 #include "core/pages.h"
 #include "data/images.h"
 #include "train/paper.h"
+#include "train/prepare.h"
 
 /* An allowance for heap that is not planned: messages, stdio, folders being read, and what malloc
  * loses. docs/memory.md compares plans with peaks. */

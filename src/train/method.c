@@ -11,6 +11,7 @@
 #include "train/calibration.h"
 #include "train/mirroring.h"
 #include "train/pass.h"
+#include "train/prepare.h"
 
 typedef struct session {
   tinytl_trainer *t;

@@ -5,6 +5,7 @@
 #include "data/series.h"
 #include "image/image.h"
 #include "train/pass.h"
+#include "train/prepare.h"
 
 /* Every class's pictures by number, or as many of them as the test looks at, evenly spread. */
 static int order_by_class(tinytl_trainer *t) {

@@ -99,17 +99,18 @@ typedef struct tinytl_task {
   size_t base_nbytes; /* that the process held before the run */
 } tinytl_task;
 
+tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
+                                           tinytl_error *error);
 /* Chooses what the limit asks for, plans, and takes the memory. options->method is no AUTO.
  * *trainer is the caller's. */
 tinytl_status tinytl_trainer_create(const tinytl_task *task, const tinytl_train_options *options,
                                     tinytl_trainer **trainer, tinytl_error *error);
+/* The last part of that: takes the memory that was counted, and starts the threads. */
+tinytl_status tinytl_trainer_start(tinytl_trainer *trainer, tinytl_error *error);
 void tinytl_trainer_free(tinytl_trainer *trainer); /* NULL is allowed */
 
 /* Measures time from now on. */
 void tinytl_trainer_watch(tinytl_trainer *trainer, tinytl_stopwatch *watch);
-
-/* How decoding sees a picture in training (with what is left to `epoch`), and in validation. */
-tinytl_view tinytl_trainer_view(const tinytl_trainer *trainer, bool training, int epoch);
 
 /* Training images, one after the other. Its functions are called from one thread at a time. */
 typedef struct tinytl_supply {
@@ -153,15 +154,5 @@ tinytl_status tinytl_trainer_write_best(tinytl_trainer *trainer, size_t first, c
 tinytl_status tinytl_trainer_restore(tinytl_trainer *trainer, tinytl_error *error);
 /* Ends training: gives all memory back but that of the values. */
 void tinytl_trainer_finish(tinytl_trainer *trainer);
-
-/* ---- The parts of tinytl_trainer_create --------------------------------------------------- */
-
-tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,
-                                           tinytl_error *error);
-/* Makes network, parameters and programs ready for a choice, in place of those of another. */
-tinytl_status tinytl_trainer_prepare(tinytl_trainer *trainer, const tinytl_backbone *backbone,
-                                     const tinytl_choices *choices, tinytl_error *error);
-/* Takes the memory that was counted, and starts the threads. */
-tinytl_status tinytl_trainer_start(tinytl_trainer *trainer, tinytl_error *error);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "train/checkpoint.h"
 #include "train/layout.h"
+#include "train/prepare.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -6,6 +6,7 @@
 #include "train/choice.h"
 #include "train/layout.h"
 #include "train/plan.h"
+#include "train/prepare.h"
 
 #include <stdio.h>
 #include <stdlib.h>
