@@ -118,7 +118,7 @@ static tinytl_status next_shared_batch(session *s, pass *pass) {
   tinytl_pretrainer_set_size(p, tinytl_pretrainer_draw_size(p, pass->epoch, pass->update));
   for (;;) {
     const int *order = p->order + pass->n_given;
-    p->n_held = 0;
+    p->batch_run.n_images = 0;
     p->n_batch = pass->n - pass->n_given < p->batch ? pass->n - pass->n_given : p->batch;
     memset(p->meeting, 0, (1 + (size_t)p->n_batch) * sizeof *p->meeting);
     tinytl_status status = tinytl_check_stop(s->p->options.stop, s->error);
@@ -139,12 +139,12 @@ static tinytl_status next_shared_batch(session *s, pass *pass) {
 static tinytl_status next_batch(session *s, pass *pass) {
   tinytl_pretrainer *p = s->p;
   if (p->own) return next_shared_batch(s, pass);
-  p->n_held = 0;
+  p->batch_run.n_images = 0;
   TINYTL_TRY(tinytl_check_stop(s->p->options.stop, s->error));
   tinytl_pretrainer_set_size(p, tinytl_pretrainer_draw_size(p, pass->epoch, pass->update));
-  while (p->n_held < p->batch && pass->n_given < pass->n) {
+  while (p->batch_run.n_images < p->batch && pass->n_given < pass->n) {
     tinytl_sample sample;
-    if (pass->n_ahead == 0) TINYTL_TRY(load(s, pass, p->batch - p->n_held));
+    if (pass->n_ahead == 0) TINYTL_TRY(load(s, pass, p->batch - p->batch_run.n_images));
     TINYTL_TRY(tinytl_loader_next(p->threads.loader, &sample, s->error));
     pass->unreadable[sample.index] = sample.skipped;
     pass->n_given++;
@@ -152,7 +152,7 @@ static tinytl_status next_batch(session *s, pass *pass) {
     if (!sample.skipped) tinytl_pretrainer_hold(p, &sample);
     tinytl_loader_release(p->threads.loader, &sample);
   }
-  p->n_batch = p->n_held;
+  p->n_batch = p->batch_run.n_images;
   pass->update++;
   return pass->n_given < pass->n ? load(s, pass, p->batch) : TINYTL_OK;
 }

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "core/pages.h"
-#include "core/rng.h"
 #include "core/saver.h"
 #include "data/images.h"
 #include "model/strings.h"
@@ -19,8 +18,7 @@ enum {
   WARMUP_SHARE = 20 /* of all updates */
 };
 #define LR_OF_BATCH_64 0.1f
-#define MIN_CROP_SCALE 0.35f /* share of a picture's area; as the decay and the scale below: */
-#define WEIGHT_DECAY 5e-4f   /* docs/supernet.md, "Accuracy" */
+#define WEIGHT_DECAY 5e-4f /* as the scale below: docs/supernet.md, "Accuracy" */
 /* First scale of the norm in front of a shortcut: blocks begin near the identity, which networks as
  * deep as a super-net's largest need (Goyal et al., 2017, section 5.1, have 0). */
 #define SHORTCUT_SCALE 0.1f
@@ -186,52 +184,14 @@ void tinytl_pretrainer_free(tinytl_pretrainer *p) {
   free(p);
 }
 
-int tinytl_pretrainer_draw_size(const tinytl_pretrainer *p, int epoch, int update) {
-  const int n = p->options.n_image_sizes;
-  if (n == 0 || epoch == 0) return p->input.size;
-  tinytl_rng rng =
-      tinytl_rng_make(p->options.seed, TINYTL_RNG_SIZE, (uint64_t)epoch, (uint64_t)update);
-  return p->options.image_sizes[tinytl_rng_below(&rng, (uint32_t)n)];
-}
-
-void tinytl_pretrainer_set_size(tinytl_pretrainer *p, int size) {
-  if (p->net->image_size == size) return;
-  /* Cannot fail: every size was planned before. */
-  tinytl_batch_net_init(p->net, p->arch, size, p->share, true, NULL);
-  if (p->teacher) tinytl_teacher_set_size(p->teacher, size, NULL);
-}
-
-tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, int size, int epoch) {
-  return (tinytl_view){.size = size,
-                       .resize = tinytl_input_default_resize(size),
-                       .augment = epoch > 0,
-                       .min_scale = MIN_CROP_SCALE,
-                       .mirror = p->options.mirror,
-                       .seed = p->options.seed,
-                       .epoch = (uint64_t)epoch,
-                       .max_nbytes = p->max_load_nbytes};
-}
-
 /* ---- Steps -------------------------------------------------------------------------------- */
-
-void tinytl_pretrainer_hold(tinytl_pretrainer *p, const tinytl_sample *sample) {
-  const size_t side = (size_t)p->net->image_size;
-  memcpy(p->pixels + (size_t)p->n_held * tinytl_pretrainer_picture_nbytes(p), sample->rgb,
-         3 * side * side);
-  p->labels[p->n_held++] = sample->label;
-}
-
-float *tinytl_pretrainer_forward(tinytl_pretrainer *p, const tinytl_batch_statistics *given) {
-  p->batch_run.n_images = p->n_held;
-  return tinytl_batch_forward(&p->batch_run, given);
-}
 
 /* The gradient of the whole network; returns the sum of losses. */
 static double add_gradient(tinytl_pretrainer *p) {
   if (p->teacher) tinytl_pretrainer_ask(p);
   p->batch_run.net = p->net;
   p->batch_run.values = p->values;
-  float *logits = tinytl_pretrainer_forward(p, NULL);
+  float *logits = tinytl_batch_forward(&p->batch_run, NULL);
   if (p->net->image_size == p->input.size)
     tinytl_batch_blend_statistics(&p->batch_run, p->n_batch, RUNNING_SHARE, &p->running);
   const double loss =
@@ -266,16 +226,16 @@ double tinytl_pretrainer_step(tinytl_pretrainer *p, const tinytl_pretrain_positi
 
 int tinytl_pretrainer_count_right(tinytl_pretrainer *p) {
   const int n_classes = p->arch->n_classes;
-  if (p->n_held == 0) return 0; /* the others have the last pictures */
-  const float *logits = tinytl_pretrainer_forward(p, &p->running);
+  if (p->batch_run.n_images == 0) return 0; /* the others have the last pictures */
+  const float *logits = tinytl_batch_forward(&p->batch_run, &p->running);
   int n_right = 0;
-  for (int i = 0; i < p->n_held; i++, logits += n_classes)
+  for (int i = 0; i < p->batch_run.n_images; i++, logits += n_classes)
     n_right += tinytl_is_right(n_classes, logits, p->labels[i]);
   return n_right;
 }
 
 void tinytl_pretrainer_average_statistics(tinytl_pretrainer *p, int n) {
-  tinytl_pretrainer_forward(p, NULL);
+  tinytl_batch_forward(&p->batch_run, NULL);
   tinytl_batch_blend_statistics(&p->batch_run, p->n_batch, 1.0f / (float)n, &p->running);
 }
 

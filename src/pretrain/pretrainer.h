@@ -58,7 +58,7 @@ typedef struct tinytl_pretrainer {
   size_t n_values;
   tinytl_input input;
   tinytl_batch_net *net;
-  tinytl_batch_run batch_run;
+  tinytl_batch_run batch_run; /* its pictures are those held */
   tinytl_threads threads;
 
   tinytl_ranks ranks; /* that each batch is split over */
@@ -81,7 +81,7 @@ typedef struct tinytl_pretrainer {
   uint8_t *pixels;     /* of the batch's pictures: [share], room for the largest each */
   const uint8_t **rgb; /* [share] */
   int *labels;         /* [share] */
-  int n_held, n_batch; /* pictures in it now, on this rank and on all */
+  int n_batch;         /* pictures held on all ranks */
 } tinytl_pretrainer;
 
 /* Plans, and takes the memory. Errors: USAGE, DATA, MEMORY_LIMIT. */
@@ -90,16 +90,6 @@ tinytl_status tinytl_pretrainer_create(const char *architecture, const tinytl_im
                                        const tinytl_pretrain_options *options,
                                        tinytl_pretrainer **pretrainer, tinytl_error *error);
 void tinytl_pretrainer_free(tinytl_pretrainer *pretrainer); /* NULL is allowed */
-
-/* Side of the pictures of an update of an epoch (from 1); 0: as in use. */
-int tinytl_pretrainer_draw_size(const tinytl_pretrainer *p, int epoch, int update);
-/* The networks are for pictures of this size from now on. */
-void tinytl_pretrainer_set_size(tinytl_pretrainer *p, int size);
-/* Of a picture of an epoch; 0: as in use. */
-tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, int size, int epoch);
-
-/* Adds a picture to the batch. */
-void tinytl_pretrainer_hold(tinytl_pretrainer *p, const tinytl_sample *sample);
 
 /* One update from the pictures held; returns the sum of their losses. */
 double tinytl_pretrainer_step(tinytl_pretrainer *p, const tinytl_pretrain_position *at);
@@ -114,8 +104,6 @@ tinytl_status tinytl_pretrainer_finish(tinytl_pretrainer *p, tinytl_backbone **b
 
 tinytl_status tinytl_pretrainer_finish_supernet(tinytl_pretrainer *p, tinytl_supernet **supernet,
                                                 tinytl_error *error);
-/* Forward through the network that is worked on, by given statistics or the batch's own. */
-float *tinytl_pretrainer_forward(tinytl_pretrainer *p, const tinytl_batch_statistics *given);
 
 /* ---- Memory (plan.c) ---------------------------------------------------------------------- */
 
@@ -127,6 +115,18 @@ tinytl_status tinytl_pretrainer_take_block(tinytl_pretrainer *p, tinytl_error *e
 static inline size_t tinytl_pretrainer_picture_nbytes(const tinytl_pretrainer *p) {
   return 3 * (size_t)p->max_size * (size_t)p->max_size;
 }
+
+/* ---- Pictures (pictures.c) ---------------------------------------------------------------- */
+
+/* Side of the pictures of an update of an epoch (from 1); 0: as in use. */
+int tinytl_pretrainer_draw_size(const tinytl_pretrainer *p, int epoch, int update);
+/* The networks are for pictures of this size from now on. */
+void tinytl_pretrainer_set_size(tinytl_pretrainer *p, int size);
+/* Of a picture of an epoch; 0: as in use. */
+tinytl_view tinytl_pretrainer_view(const tinytl_pretrainer *p, int size, int epoch);
+
+/* Adds a picture to the batch. */
+void tinytl_pretrainer_hold(tinytl_pretrainer *p, const tinytl_sample *sample);
 
 /* ---- Teachers (teacher.c) ------------------------------------------------------------------ */
 

@@ -63,7 +63,8 @@ void tinytl_pretrainer_choose(tinytl_pretrainer *p, const tinytl_subnet *subnet)
 
 static double add_subnet(tinytl_pretrainer *p, float weight) {
   tinytl_shrinking *s = p->shrinking;
-  const double loss = tinytl_pretrainer_losses(p, true, weight, tinytl_pretrainer_forward(p, NULL));
+  const double loss =
+      tinytl_pretrainer_losses(p, true, weight, tinytl_batch_forward(&p->batch_run, NULL));
   memset(s->gradient, 0, s->part.params.n * sizeof *s->gradient);
   tinytl_batch_backward(&p->batch_run, s->gradient);
   tinytl_shared_values_add_back(&s->shared, p->values, &s->part, s->gradient, p->gradient);

@@ -105,16 +105,15 @@ void tinytl_teacher_answer(const tinytl_teacher *t, const tinytl_batch_run *pupi
 
 void tinytl_pretrainer_ask(tinytl_pretrainer *p) {
   const int n_classes = p->arch->n_classes;
-  p->batch_run.n_images = p->n_held;
   if (p->teacher) {
     tinytl_teacher_answer(p->teacher, &p->batch_run, p->answers);
     return;
   }
   p->batch_run.net = p->net;
   p->batch_run.values = p->shrinking->teacher;
-  const float *logits = tinytl_pretrainer_forward(p, NULL);
-  memcpy(p->answers, logits, (size_t)p->n_held * (size_t)n_classes * sizeof *logits);
-  for (int i = 0; i < p->n_held; i++)
+  const float *logits = tinytl_batch_forward(&p->batch_run, NULL);
+  memcpy(p->answers, logits, (size_t)p->batch_run.n_images * (size_t)n_classes * sizeof *logits);
+  for (int i = 0; i < p->batch_run.n_images; i++)
     tinytl_softmax(n_classes, p->answers + (size_t)i * (size_t)n_classes);
 }
 
@@ -135,7 +134,7 @@ double tinytl_pretrainer_losses(tinytl_pretrainer *p, bool is_taught, float weig
   const int n_classes = p->arch->n_classes;
   const float smoothing = p->options.label_smoothing;
   double loss = 0;
-  for (int i = 0; i < p->n_held; i++) {
+  for (int i = 0; i < p->batch_run.n_images; i++) {
     const size_t row = (size_t)i * (size_t)n_classes;
     loss += (double)(is_taught ? taught_cross_entropy(n_classes, p->labels[i], smoothing, weight,
                                                       p->answers + row, logits + row)

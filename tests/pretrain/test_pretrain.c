@@ -465,7 +465,7 @@ static void test_equal_logits(void **state) {
                                             &p, &r->error),
                    TINYTL_OK);
   memset(p->values, 0, p->n_values * sizeof *p->values);
-  for (int label = 0; label < MEMORY_CLASSES; label++) p->labels[p->n_held++] = label;
+  for (int label = 0; label < MEMORY_CLASSES; label++) p->labels[p->batch_run.n_images++] = label;
   assert_int_equal(tinytl_pretrainer_count_right(p), 1);
   tinytl_pretrainer_free(p);
   discard(r);
