@@ -3,7 +3,7 @@
 #define TINYTL_FORMAT_TENSOR_LIST_H
 
 #include "format/safetensors.h"
-#include "model/backbone.h"
+#include "model/tensors.h"
 
 enum {
   /* weight, scale and bias a layer, the same for the classifier, and the lite modules */

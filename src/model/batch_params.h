@@ -2,7 +2,7 @@
 #ifndef TINYTL_MODEL_BATCH_PARAMS_H
 #define TINYTL_MODEL_BATCH_PARAMS_H
 
-#include "model/backbone.h"
+#include "model/tensors.h"
 
 /* Where the values of a network lie in one vector: all weights, then norms and the classifier's
  * bias, which do not decay; of either kind the layers' first, then the lite modules'. Weights are

@@ -4,7 +4,7 @@
 
 #include <float.h>
 
-#include "model/backbone.h"
+#include "model/tensors.h"
 
 /* Which output channel a value of a layer's weight belongs to: value i of [n] is of channel
  * (i / run) % out_c, tinytl_weight_channel. */

@@ -9,7 +9,7 @@
 #include "core/parallel.h"
 #include "core/ranks.h"
 #include "kernels/kernels.h"
-#include "model/backbone.h"
+#include "model/tensors.h"
 
 /* What an operator runs on. */
 typedef struct tinytl_run {

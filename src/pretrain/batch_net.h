@@ -20,6 +20,7 @@
 #ifndef TINYTL_PRETRAIN_BATCH_NET_H
 #define TINYTL_PRETRAIN_BATCH_NET_H
 
+#include "model/backbone.h"
 #include "model/batch_params.h"
 #include "ops/ops.h"
 
