@@ -16,20 +16,18 @@ static bool write_hashed(void *context, const void *bytes, size_t nbytes) {
   return sealer->write(sealer->context, bytes, nbytes);
 }
 
-void tinytl_sealed_describe(const tinytl_sealed_vector *vectors, int n, tinytl_tensor *tensors) {
+tinytl_status tinytl_sealer_begin(tinytl_sealer *sealer, const char *const *meta,
+                                  const tinytl_sealed_vector *vectors, int n, tinytl_write_fn write,
+                                  void *context, tinytl_error *error) {
+  tinytl_tensor tensors[TINYTL_SEALED_MAX_VECTORS + 1];
+  *sealer = (tinytl_sealer){.write = write, .context = context};
+  SHA256Init(&sealer->sha256);
   for (int i = 0; i < n; i++)
     tensors[i] = (tinytl_tensor){.name = vectors[i].name,
                                  .dtype = vectors[i].dtype,
                                  .n_dims = 1,
                                  .dims = {vectors[i].n},
                                  .nbytes = tinytl_sealed_vector_nbytes(&vectors[i])};
-}
-
-tinytl_status tinytl_sealer_begin(tinytl_sealer *sealer, const char *const *meta,
-                                  tinytl_tensor *tensors, int n, tinytl_write_fn write,
-                                  void *context, tinytl_error *error) {
-  *sealer = (tinytl_sealer){.write = write, .context = context};
-  SHA256Init(&sealer->sha256);
   tensors[n] = (tinytl_tensor){.name = "checksum",
                                .dtype = TINYTL_DTYPE_I8,
                                .n_dims = 1,
@@ -194,14 +192,14 @@ tinytl_status tinytl_sealed_find(const tinytl_sealed_file *f, const char *name, 
   return TINYTL_OK;
 }
 
-tinytl_status tinytl_sealed_check_flags(const tinytl_sealed_file *file, const char *name,
-                                        const void *flags, size_t n, tinytl_error *error) {
-  const unsigned char *bytes = flags;
-  for (size_t i = 0; i < n; i++)
+static tinytl_status check_flags(const tinytl_sealed_file *file, const tinytl_sealed_vector *v,
+                                 tinytl_error *error) {
+  const unsigned char *bytes = v->data;
+  for (size_t i = 0; i < v->n; i++)
     if (bytes[i] > 1)
       return tinytl_fail(error, TINYTL_ERROR_MODEL,
                          "%s: tensor \"%s\": value %zu must be 0 or 1, found %d",
-                         file->source->name, name, i, bytes[i]);
+                         file->source->name, v->name, i, bytes[i]);
   return TINYTL_OK;
 }
 
@@ -210,7 +208,5 @@ tinytl_status tinytl_sealed_read_vector(const tinytl_sealed_file *file,
   uint64_t from = 0;
   TINYTL_TRY(tinytl_sealed_find(file, v->name, v->dtype, v->n, &from, error));
   TINYTL_TRY(tinytl_sealed_read(file, from, v->data, tinytl_sealed_vector_nbytes(v), error));
-  return v->dtype == TINYTL_DTYPE_I8
-             ? tinytl_sealed_check_flags(file, v->name, v->data, v->n, error)
-             : TINYTL_OK;
+  return v->is_flags ? check_flags(file, v, error) : TINYTL_OK;
 }

@@ -18,13 +18,26 @@ enum {
 #define TINYTL_PRETRAIN_FORMAT "pretraining 1"
 #define TINYTL_SEARCH_FORMAT "search 6"
 
-/* A tensor of one dimension: numbers (F32), or flags (I8) that are 0 or 1. */
+/* A tensor of one dimension. */
 typedef struct tinytl_sealed_vector {
   const char *name;
   tinytl_dtype dtype;
   void *data; /* [n]; NULL: the caller writes and reads what it is made of */
   size_t n;
+  bool is_flags; /* I8 of 0 and 1: any other byte in a bool is undefined behaviour */
 } tinytl_sealed_vector;
+enum { TINYTL_SEALED_MAX_VECTORS = 16 };
+
+static inline tinytl_sealed_vector tinytl_sealed_floats(const char *name, void *data, size_t n) {
+  return (tinytl_sealed_vector){.name = name, .dtype = TINYTL_DTYPE_F32, .data = data, .n = n};
+}
+static inline tinytl_sealed_vector tinytl_sealed_bytes(const char *name, void *data, size_t n) {
+  return (tinytl_sealed_vector){.name = name, .dtype = TINYTL_DTYPE_I8, .data = data, .n = n};
+}
+static inline tinytl_sealed_vector tinytl_sealed_flags(const char *name, void *data, size_t n) {
+  return (tinytl_sealed_vector){
+      .name = name, .dtype = TINYTL_DTYPE_I8, .data = data, .n = n, .is_flags = true};
+}
 
 size_t tinytl_sealed_vector_nbytes(const tinytl_sealed_vector *vector);
 
@@ -36,13 +49,11 @@ typedef struct tinytl_sealer {
   SHA2_CTX sha256;
 } tinytl_sealer;
 
-/* Fills tensors [n] from vectors [n]. */
-void tinytl_sealed_describe(const tinytl_sealed_vector *vectors, int n, tinytl_tensor *tensors);
-/* Writes the header: tensors [n] and, behind them, room in the array for the checksum's. */
+/* Writes the header; vectors [n], at most TINYTL_SEALED_MAX_VECTORS. */
 tinytl_status tinytl_sealer_begin(tinytl_sealer *sealer, const char *const *meta,
-                                  tinytl_tensor *tensors, int n, tinytl_write_fn write,
+                                  const tinytl_sealed_vector *vectors, int n, tinytl_write_fn write,
                                   void *context, tinytl_error *error);
-/* The tensors' data, in order. */
+/* The vectors' data, in order. */
 tinytl_status tinytl_sealer_write(tinytl_sealer *sealer, const void *bytes, size_t nbytes,
                                   tinytl_error *error);
 tinytl_status tinytl_sealer_finish(tinytl_sealer *sealer, tinytl_error *error);
@@ -78,8 +89,5 @@ tinytl_status tinytl_sealed_read(const tinytl_sealed_file *file, uint64_t offset
 /* Reads a vector that has data, and checks flags. Errors: MODEL, INTERNAL. */
 tinytl_status tinytl_sealed_read_vector(const tinytl_sealed_file *file,
                                         const tinytl_sealed_vector *vector, tinytl_error *error);
-/* Any other byte than 0 and 1 in a bool is undefined behaviour: MODEL. */
-tinytl_status tinytl_sealed_check_flags(const tinytl_sealed_file *file, const char *name,
-                                        const void *flags, size_t n, tinytl_error *error);
 
 #endif

@@ -44,26 +44,22 @@ void tinytl_pretrain_state_clear(tinytl_pretrain_state *state) {
 
 /* ---- Vectors ------------------------------------------------------------------------------ */
 
-enum { MAX_VECTORS = 7 };
-
 /* In the order of the file: floats, then bytes. */
-static int list_vectors(const tinytl_pretrainer *p, tinytl_sealed_vector vectors[MAX_VECTORS]) {
+static int list_vectors(const tinytl_pretrainer *p,
+                        tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS]) {
   const size_t n = p->n_values, n_channels = p->net->params.n_channels;
   int count = 0;
-  vectors[count++] = (tinytl_sealed_vector){"values", TINYTL_DTYPE_F32, p->values, n};
-  vectors[count++] = (tinytl_sealed_vector){"moment", TINYTL_DTYPE_F32, p->moment, n};
-  vectors[count++] =
-      (tinytl_sealed_vector){"running.mean", TINYTL_DTYPE_F32, p->running.mean, n_channels};
-  vectors[count++] =
-      (tinytl_sealed_vector){"running.var", TINYTL_DTYPE_F32, p->running.var, n_channels};
+  vectors[count++] = tinytl_sealed_floats("values", p->values, n);
+  vectors[count++] = tinytl_sealed_floats("moment", p->moment, n);
+  vectors[count++] = tinytl_sealed_floats("running.mean", p->running.mean, n_channels);
+  vectors[count++] = tinytl_sealed_floats("running.var", p->running.var, n_channels);
   if (p->shrinking && !p->teacher)
-    vectors[count++] =
-        (tinytl_sealed_vector){"teacher", TINYTL_DTYPE_F32, p->shrinking->teacher, n};
-  vectors[count++] = (tinytl_sealed_vector){"unreadable.train", TINYTL_DTYPE_I8,
-                                            p->train_unreadable, (size_t)p->train->n_images};
+    vectors[count++] = tinytl_sealed_floats("teacher", p->shrinking->teacher, n);
+  vectors[count++] =
+      tinytl_sealed_flags("unreadable.train", p->train_unreadable, (size_t)p->train->n_images);
   if (p->val)
-    vectors[count++] = (tinytl_sealed_vector){"unreadable.val", TINYTL_DTYPE_I8, p->val_unreadable,
-                                              (size_t)p->val->n_images};
+    vectors[count++] =
+        tinytl_sealed_flags("unreadable.val", p->val_unreadable, (size_t)p->val->n_images);
   return count;
 }
 
@@ -80,7 +76,7 @@ static bool is_of_all(tinytl_ranks *ranks, const char *text) {
 
 tinytl_status tinytl_pretrain_state_share(tinytl_pretrain_state *state, tinytl_ranks *ranks,
                                           tinytl_error *error) {
-  tinytl_sealed_vector vectors[MAX_VECTORS];
+  tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS];
   const int n = list_vectors(state->pretrainer, vectors);
   const bool same_run = is_of_all(ranks, state->run), same_data = is_of_all(ranks, state->data);
   tinytl_status status = TINYTL_OK;
@@ -111,18 +107,16 @@ static char *print_position(const tinytl_pretrain_position *at) {
 
 tinytl_status tinytl_pretrain_state_write(const tinytl_pretrain_state *state, tinytl_write_fn write,
                                           void *context, tinytl_error *error) {
-  tinytl_sealed_vector vectors[MAX_VECTORS];
-  tinytl_tensor tensors[MAX_VECTORS + 1];
+  tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS];
   tinytl_sealer sealer;
   const int n = list_vectors(state->pretrainer, vectors);
-  tinytl_sealed_describe(vectors, n, tensors);
   char *position = print_position(&state->at);
   if (!position)
     return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
   const char *const meta[] = {
       "tinytl.format", TINYTL_PRETRAIN_FORMAT, "tinytl.run", state->run, "tinytl.data",
       state->data,     "tinytl.state",         position,     NULL};
-  tinytl_status status = tinytl_sealer_begin(&sealer, meta, tensors, n, write, context, error);
+  tinytl_status status = tinytl_sealer_begin(&sealer, meta, vectors, n, write, context, error);
   free(position);
   for (int i = 0; i < n && status == TINYTL_OK; i++)
     status = tinytl_sealer_write(&sealer, vectors[i].data, tinytl_sealed_vector_nbytes(&vectors[i]),
@@ -159,7 +153,7 @@ static tinytl_status restore(tinytl_pretrain_state *state, const tinytl_sealed_f
   const tinytl_status status = parse_position(json, where, p, &state->at, error);
   json_decref(json);
   TINYTL_TRY(status);
-  tinytl_sealed_vector vectors[MAX_VECTORS];
+  tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS];
   const int n = list_vectors(p, vectors);
   for (int i = 0; i < n; i++) TINYTL_TRY(tinytl_sealed_read_vector(file, &vectors[i], error));
   return TINYTL_OK;

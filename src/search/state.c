@@ -70,30 +70,27 @@ void tinytl_search_state_clear(tinytl_search_state *state) {
 
 /* ---- Vectors ------------------------------------------------------------------------------ */
 
-enum { MAX_VECTORS = 5 + TINYTL_N_MOMENTS, ACCURACIES = 2 /* top1, and score behind it */ };
+enum { ACCURACIES = 2 /* top1, and score behind it */ };
 
 /* In the order of the file: floats, then bytes. */
-static int list_vectors(const tinytl_searcher *s, tinytl_sealed_vector vectors[MAX_VECTORS]) {
+static int list_vectors(const tinytl_searcher *s,
+                        tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS]) {
   const size_t n_measured = (size_t)s->at.n_measured;
   const tinytl_adaptation *a = &s->adaptation;
   tinytl_moments moments[TINYTL_N_MOMENTS];
   int count = 0;
   if (n_measured > 0)
-    vectors[count++] =
-        (tinytl_sealed_vector){"accuracies", TINYTL_DTYPE_F32, NULL, ACCURACIES * n_measured};
-  vectors[count++] =
-      (tinytl_sealed_vector){"values", TINYTL_DTYPE_F32, a->values, a->params->n_trained};
+    vectors[count++] = tinytl_sealed_floats("accuracies", NULL, ACCURACIES * n_measured);
+  vectors[count++] = tinytl_sealed_floats("values", a->values, a->params->n_trained);
   tinytl_optimizer_moments(&a->optimizer, a->params, moments);
   for (int i = 0; i < TINYTL_N_MOMENTS && moments[i].n > 0; i++)
-    vectors[count++] =
-        (tinytl_sealed_vector){moments[i].name, TINYTL_DTYPE_F32, moments[i].data, moments[i].n};
+    vectors[count++] = tinytl_sealed_floats(moments[i].name, moments[i].data, moments[i].n);
   if (n_measured > 0)
-    vectors[count++] = (tinytl_sealed_vector){"subnets", TINYTL_DTYPE_I8, NULL,
-                                              n_measured * sizeof(tinytl_subnet)};
-  vectors[count++] = (tinytl_sealed_vector){"unreadable.train", TINYTL_DTYPE_I8,
-                                            s->train_unreadable, (size_t)s->train->n_images};
-  vectors[count++] = (tinytl_sealed_vector){"unreadable.val", TINYTL_DTYPE_I8, s->val_unreadable,
-                                            (size_t)s->val->n_images};
+    vectors[count++] = tinytl_sealed_bytes("subnets", NULL, n_measured * sizeof(tinytl_subnet));
+  vectors[count++] =
+      tinytl_sealed_flags("unreadable.train", s->train_unreadable, (size_t)s->train->n_images);
+  vectors[count++] =
+      tinytl_sealed_flags("unreadable.val", s->val_unreadable, (size_t)s->val->n_images);
   return count;
 }
 
@@ -137,11 +134,9 @@ static tinytl_status write_vector(const tinytl_search_state *state, const tinytl
 
 tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl_write_fn write,
                                         void *context, tinytl_error *error) {
-  tinytl_sealed_vector vectors[MAX_VECTORS];
-  tinytl_tensor tensors[MAX_VECTORS + 1];
+  tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS];
   tinytl_sealer sealer;
   const int n = list_vectors(state->searcher, vectors);
-  tinytl_sealed_describe(vectors, n, tensors);
   char *position = print_position(state->searcher);
   if (!position)
     return tinytl_fail(error, TINYTL_ERROR_INTERNAL, "out of memory for a checkpoint's header");
@@ -158,7 +153,7 @@ tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl
                               "tinytl.state",
                               position,
                               NULL};
-  tinytl_status status = tinytl_sealer_begin(&sealer, meta, tensors, n, write, context, error);
+  tinytl_status status = tinytl_sealer_begin(&sealer, meta, vectors, n, write, context, error);
   free(position);
   for (int i = 0; i < n && status == TINYTL_OK; i++)
     status = write_vector(state, &vectors[i], &sealer, error);
@@ -250,7 +245,7 @@ static tinytl_status restore_measured(const tinytl_search_state *state,
 tinytl_status tinytl_search_state_restore(const tinytl_search_state *state,
                                           const tinytl_sealed_file *file, tinytl_error *error) {
   tinytl_searcher *s = state->searcher;
-  tinytl_sealed_vector vectors[MAX_VECTORS];
+  tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS];
   const int n = list_vectors(s, vectors);
   s->adaptation.optimizer.step = s->at.step;
   for (int i = 0; i < n; i++)

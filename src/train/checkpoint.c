@@ -88,42 +88,23 @@ static size_t file_nbytes(const tinytl_adapter *adapter) {
 }
 
 int tinytl_checkpoint_vectors(const tinytl_checkpoint *c,
-                              tinytl_vector vectors[TINYTL_MAX_VECTORS]) {
+                              tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS]) {
   const tinytl_trainer *t = c->trainer;
   const tinytl_carry *carry = t->carry && t->carry->adapter ? t->carry : NULL;
+  const size_t n_train = (size_t)t->train->n_images, n_val = t->val ? (size_t)t->val->n_images : 0;
   tinytl_moments moments[TINYTL_N_MOMENTS];
   int n = 0;
-  const size_t n_val = t->val ? (size_t)t->val->n_images : 0;
-  vectors[n++] = (tinytl_vector){
-      .name = "values", .dtype = TINYTL_DTYPE_F32, .data = t->values, .n = t->params->n};
-  if (has_best(c))
-    vectors[n++] = (tinytl_vector){
-        .name = "best", .dtype = TINYTL_DTYPE_F32, .data = t->best, .n = t->params->n};
-  if (carry && t->val)
-    vectors[n++] = (tinytl_vector){
-        .name = "auto.right", .dtype = TINYTL_DTYPE_F32, .data = carry->right, .n = n_val};
+  vectors[n++] = tinytl_sealed_floats("values", t->values, t->params->n);
+  if (has_best(c)) vectors[n++] = tinytl_sealed_floats("best", t->best, t->params->n);
+  if (carry && t->val) vectors[n++] = tinytl_sealed_floats("auto.right", carry->right, n_val);
   tinytl_optimizer_moments(&t->optimizer, t->params, moments);
   for (int m = 0; m < TINYTL_N_MOMENTS; m++)
     if (moments[m].n > 0)
-      vectors[n++] =
-          (tinytl_vector){.name = moments[m].name,
-                          .dtype = moments[m].is_codes ? TINYTL_DTYPE_I8 : TINYTL_DTYPE_F32,
-                          .data = moments[m].data,
-                          .n = moments[m].n};
-  vectors[n++] = (tinytl_vector){.name = "unreadable.train",
-                                 .dtype = TINYTL_DTYPE_I8,
-                                 .data = t->train_unreadable,
-                                 .n = (size_t)t->train->n_images};
-  if (t->val)
-    vectors[n++] = (tinytl_vector){
-        .name = "unreadable.val", .dtype = TINYTL_DTYPE_I8, .data = t->val_unreadable, .n = n_val};
-  if (carry)
-    vectors[n++] = (tinytl_vector){.name = "auto.adapter",
-                                   .dtype = TINYTL_DTYPE_I8,
-                                   .adapter = carry->adapter,
-                                   .n = file_nbytes(carry->adapter)};
-  for (int i = 0; i < n; i++)
-    vectors[i].nbytes = vectors[i].n * (vectors[i].dtype == TINYTL_DTYPE_F32 ? sizeof(float) : 1);
+      vectors[n++] = (moments[m].is_codes ? tinytl_sealed_bytes : tinytl_sealed_floats)(
+          moments[m].name, moments[m].data, moments[m].n);
+  vectors[n++] = tinytl_sealed_flags("unreadable.train", t->train_unreadable, n_train);
+  if (t->val) vectors[n++] = tinytl_sealed_flags("unreadable.val", t->val_unreadable, n_val);
+  if (carry) vectors[n++] = tinytl_sealed_bytes("auto.adapter", NULL, file_nbytes(carry->adapter));
   return n;
 }
 
@@ -188,16 +169,9 @@ static char *print_found(const tinytl_found *found) {
   return tinytl_json_finish(&json);
 }
 
-static tinytl_status write_header(const tinytl_checkpoint *c, const tinytl_vector *vectors, int n,
-                                  tinytl_sealer *sealer, tinytl_write_fn write, void *context,
-                                  tinytl_error *error) {
-  tinytl_tensor tensors[TINYTL_MAX_VECTORS + 1];
-  for (int i = 0; i < n; i++)
-    tensors[i] = (tinytl_tensor){.name = vectors[i].name,
-                                 .dtype = vectors[i].dtype,
-                                 .n_dims = 1,
-                                 .dims = {vectors[i].n},
-                                 .nbytes = vectors[i].nbytes};
+static tinytl_status write_header(const tinytl_checkpoint *c, const tinytl_sealed_vector *vectors,
+                                  int n, tinytl_sealer *sealer, tinytl_write_fn write,
+                                  void *context, tinytl_error *error) {
   const tinytl_carry *carry = c->trainer->carry;
   const tinytl_found *found = c->trainer->found;
   const char *before = found ? "tinytl.refit" : carry ? "tinytl.auto" : NULL;
@@ -227,7 +201,7 @@ static tinytl_status write_header(const tinytl_checkpoint *c, const tinytl_vecto
                               before,
                               state_before,
                               NULL};
-  const tinytl_status status = tinytl_sealer_begin(sealer, meta, tensors, n, write, context, error);
+  const tinytl_status status = tinytl_sealer_begin(sealer, meta, vectors, n, write, context, error);
   free(state);
   free(state_before);
   return status;
@@ -237,13 +211,15 @@ static bool write_sealed(void *sealer, const void *bytes, size_t nbytes) {
   return tinytl_sealer_write(sealer, bytes, nbytes, NULL) == TINYTL_OK;
 }
 
-static tinytl_status write_vector(const tinytl_checkpoint *c, const tinytl_vector *vector,
+static tinytl_status write_vector(const tinytl_checkpoint *c, const tinytl_sealed_vector *v,
                                   tinytl_sealer *sealer, tinytl_error *error) {
-  if (vector->data) return tinytl_sealer_write(sealer, vector->data, vector->nbytes, error);
-  if (vector->adapter) return tinytl_adapter_write(vector->adapter, write_sealed, sealer, error);
+  const size_t nbytes = tinytl_sealed_vector_nbytes(v);
+  if (v->data) return tinytl_sealer_write(sealer, v->data, nbytes, error);
+  if (v->dtype == TINYTL_DTYPE_I8)
+    return tinytl_adapter_write(c->trainer->carry->adapter, write_sealed, sealer, error);
   char chunk[TINYTL_SEALED_CHUNK];
-  for (size_t done = 0; done < vector->nbytes;) {
-    const size_t left = vector->nbytes - done, n = left < sizeof chunk ? left : sizeof chunk;
+  for (size_t done = 0; done < nbytes;) {
+    const size_t left = nbytes - done, n = left < sizeof chunk ? left : sizeof chunk;
     TINYTL_TRY(tinytl_trainer_read_best(c->trainer, done, chunk, n, error));
     TINYTL_TRY(tinytl_sealer_write(sealer, chunk, n, error));
     done += n;
@@ -254,7 +230,7 @@ static tinytl_status write_vector(const tinytl_checkpoint *c, const tinytl_vecto
 tinytl_status tinytl_checkpoint_write(const tinytl_checkpoint *c, tinytl_write_fn write,
                                       void *context, tinytl_error *error) {
   tinytl_sealer sealer;
-  tinytl_vector vectors[TINYTL_MAX_VECTORS];
+  tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS];
   const int n = tinytl_checkpoint_vectors(c, vectors);
   TINYTL_TRY(write_header(c, vectors, n, &sealer, write, context, error));
   for (int i = 0; i < n; i++) TINYTL_TRY(write_vector(c, &vectors[i], &sealer, error));

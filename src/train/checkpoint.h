@@ -45,20 +45,10 @@ tinytl_status tinytl_checkpoint_init(tinytl_checkpoint *checkpoint, tinytl_train
                                      tinytl_error *error);
 void tinytl_checkpoint_clear(tinytl_checkpoint *checkpoint);
 
-/* The vectors of a run at this position, in the order of the file: floats, then bytes. */
-typedef struct tinytl_vector {
-  const char *name;
-  tinytl_dtype dtype;
-  void *data; /* NULL: best values in the spill file, or the carried adapter's file */
-  const tinytl_adapter *adapter; /* of that file */
-  size_t n, nbytes;
-} tinytl_vector;
-enum {
-  TINYTL_MAX_VECTORS = 6 + TINYTL_N_MOMENTS /* values, best, unreadable pictures, and what auto
-                                               carries */
-};
+/* The vectors of a run at this position, in the order of the file: floats, then bytes. Without data
+ * are best values in the spill file, and the bytes of the carried adapter's file. */
 int tinytl_checkpoint_vectors(const tinytl_checkpoint *checkpoint,
-                              tinytl_vector vectors[TINYTL_MAX_VECTORS]);
+                              tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS]);
 
 /* ---- Reading ------------------------------------------------------------------------------ */
 

@@ -309,14 +309,15 @@ static tinytl_status read_state(const tinytl_resume *r, tinytl_checkpoint *c, ti
 }
 
 static tinytl_status read_vector(const tinytl_resume *r, tinytl_trainer *t,
-                                 const tinytl_vector *vector, tinytl_error *error) {
+                                 const tinytl_sealed_vector *v, tinytl_error *error) {
+  const size_t nbytes = tinytl_sealed_vector_nbytes(v);
   uint64_t from;
-  TINYTL_TRY(tinytl_sealed_find(&r->file, vector->name, vector->dtype, vector->n, &from, error));
-  if (vector->adapter) return TINYTL_OK; /* opened before */
-  if (vector->data) return tinytl_sealed_read(&r->file, from, vector->data, vector->nbytes, error);
+  if (v->data) return tinytl_sealed_read_vector(&r->file, v, error);
+  TINYTL_TRY(tinytl_sealed_find(&r->file, v->name, v->dtype, v->n, &from, error));
+  if (v->dtype == TINYTL_DTYPE_I8) return TINYTL_OK; /* the adapter, opened before */
   char chunk[TINYTL_SEALED_CHUNK];
-  for (size_t done = 0; done < vector->nbytes;) {
-    const size_t left = vector->nbytes - done, n = left < sizeof chunk ? left : sizeof chunk;
+  for (size_t done = 0; done < nbytes;) {
+    const size_t left = nbytes - done, n = left < sizeof chunk ? left : sizeof chunk;
     TINYTL_TRY(tinytl_sealed_read(&r->file, from + done, chunk, n, error));
     TINYTL_TRY(tinytl_trainer_write_best(t, done, chunk, n, error));
     done += n;
@@ -326,16 +327,11 @@ static tinytl_status read_vector(const tinytl_resume *r, tinytl_trainer *t,
 
 tinytl_status tinytl_resume_restore(const tinytl_resume *r, tinytl_checkpoint *c,
                                     tinytl_error *error) {
-  tinytl_vector vectors[TINYTL_MAX_VECTORS];
+  tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS];
   TINYTL_TRY(check_identity(r, c, error));
   TINYTL_TRY(read_state(r, c, error));
   const int n = tinytl_checkpoint_vectors(c, vectors);
-  for (int i = 0; i < n; i++) {
-    TINYTL_TRY(read_vector(r, c->trainer, &vectors[i], error));
-    if (strncmp(vectors[i].name, "unreadable.", 11) == 0)
-      TINYTL_TRY(tinytl_sealed_check_flags(&r->file, vectors[i].name, vectors[i].data, vectors[i].n,
-                                           error));
-  }
+  for (int i = 0; i < n; i++) TINYTL_TRY(read_vector(r, c->trainer, &vectors[i], error));
   return TINYTL_OK;
 }
 
