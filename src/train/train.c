@@ -31,6 +31,18 @@ static void tell(const session *s, tinytl_auto_step step) {
   if (s->options.stepped) s->options.stepped(s->options.context, &step);
 }
 
+/* Of a method that nothing was measured of. */
+static void tell_reason(const session *s, tinytl_method method, bool tried, const char *reason) {
+  tell(s, (tinytl_auto_step){.method = method,
+                             .tried = tried,
+                             .val_top1 = NAN,
+                             .gain = NAN,
+                             .noise = NAN,
+                             .expected = NAN,
+                             .rate = NAN,
+                             .reason = reason});
+}
+
 /* ---- One after the other ------------------------------------------------------------------ */
 
 static void keep(session *s, tinytl_outcome *outcome) {
@@ -94,14 +106,7 @@ static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *go
   s->setup_seconds += outcome.report.setup_seconds;
   if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
   if (outcome.is_unfit && s->carry.adapter) {
-    tell(s, (tinytl_auto_step){.method = s->options.method,
-                               .tried = true,
-                               .val_top1 = NAN,
-                               .gain = NAN,
-                               .noise = NAN,
-                               .expected = NAN,
-                               .rate = NAN,
-                               .reason = reason.message});
+    tell_reason(s, s->options.method, true, reason.message);
     *goes_on = false;
     return TINYTL_OK;
   }
@@ -117,15 +122,9 @@ static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *go
 static void tell_untried(const session *s) {
   const tinytl_status why = s->plan.why_not;
   if (s->carry.method_at < s->plan.n_methods || why == TINYTL_OK) return;
-  tell(s, (tinytl_auto_step){.method = tinytl_auto_methods[s->plan.n_methods],
-                             .val_top1 = NAN,
-                             .gain = NAN,
-                             .noise = NAN,
-                             .expected = NAN,
-                             .rate = NAN,
-                             .reason = why == TINYTL_ERROR_MEMORY_LIMIT
-                                           ? "it does not fit in the memory limit"
-                                           : "the backbone has no place for lite modules"});
+  tell_reason(s, tinytl_auto_methods[s->plan.n_methods], false,
+              why == TINYTL_ERROR_MEMORY_LIMIT ? "it does not fit in the memory limit"
+                                               : "the backbone has no place for lite modules");
 }
 
 static tinytl_status train_all(session *s, const tinytl_resume *resume) {
