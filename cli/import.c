@@ -1,6 +1,5 @@
 #include "command.h"
 #include "io.h"
-#include "json.h"
 #include "options.h"
 #include "summary.h"
 #include "terminal.h"

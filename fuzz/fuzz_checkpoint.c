@@ -1,7 +1,6 @@
 /* A checkpoint that a run goes on from, to its end where it is accepted. */
 #include "fuzz.h"
 #include "support/saved_run.h"
-#include "train/checkpoint.h"
 
 static void save(void *context, const tinytl_checkpoint *checkpoint) {
   (void)context;

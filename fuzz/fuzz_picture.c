@@ -4,7 +4,6 @@
 #include "image/image.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 

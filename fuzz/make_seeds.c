@@ -14,7 +14,6 @@
 #include "support/tflite_maker.h"
 #include "support/tiny_net.h"
 #include "support/torch_maker.h"
-#include "train/checkpoint.h"
 
 /* ---- Files -------------------------------------------------------------------------------- */
 

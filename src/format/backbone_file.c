@@ -6,7 +6,6 @@
 #include <sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define FORMAT "backbone 1"
 

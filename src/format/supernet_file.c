@@ -8,7 +8,6 @@
 #include "format/tensor_list.h"
 #include "model/quantise.h"
 #include "model/shared_values.h"
-#include "model/strings.h"
 
 #define FORMAT "super-net 2"
 #define FIRST_FORMAT "super-net 1" /* without lite modules, with a total stride of 32 */

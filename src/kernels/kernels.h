@@ -8,10 +8,7 @@
 
 #include "model/arch.h"
 
-enum {
-  TINYTL_MAX_MR = 16, /* rows of the largest register tile */
-  TINYTL_MAX_NR = 32  /* columns */
-};
+enum { TINYTL_MAX_NR = 32 }; /* columns of the largest register tile */
 
 /* One tile of a matrix product: C[m][n] (+)= sum over k of A[m][k] * B[k][n].
  * A element (row, step) is a[row * a_row + step * a_step]; B is a packed panel [k][nr], padded with

@@ -1,6 +1,5 @@
 #include "train/params.h"
 
-#include "core/rng.h"
 #include "model/quantise.h"
 
 #include <math.h>

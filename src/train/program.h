@@ -118,7 +118,7 @@ typedef struct tinytl_program_peak {
   size_t nbytes[TINYTL_N_PURPOSES];
 } tinytl_program_peak;
 tinytl_program_peak tinytl_program_find_peak(const tinytl_program *program);
-/* Names a step for people, e.g. "block 3 (fused), backward". */
+/* Names a step for people, e.g. "block 3, row by row, backward". */
 void tinytl_program_name_step(const tinytl_program *program, const tinytl_network *network,
                               int step, char *name, size_t size);
 

@@ -3,7 +3,6 @@
 #include "core/grow.h"
 
 #include <limits.h>
-#include <stdlib.h>
 
 static void what_was_there_stays(void **state) {
   (void)state;

@@ -1,5 +1,4 @@
 /* The loader on a set of made-up pictures: order, skipped pictures, errors, early stop. */
-#include "core/rng.h"
 #include "data/loader.h"
 #include "data/order.h"
 #include "support/cmocka.h"

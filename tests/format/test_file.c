@@ -1,6 +1,5 @@
 #include "support/cmocka.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -6,7 +6,6 @@
 #include <png.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- Counting ----------------------------------------------------------------------------- */
 

@@ -3,8 +3,6 @@
 
 #include "model/backbone.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static tinytl_arch named(const char *name, int n_classes, int expected_size) {

@@ -1,6 +1,5 @@
 #include "support/tflite_maker.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- A FlatBuffer, written parents first --------------------------------------------------- */

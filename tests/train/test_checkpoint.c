@@ -1,7 +1,6 @@
 /* Checkpoints: a run that goes on from one ends with the bytes of a run that was never ended. */
 #include "support/cmocka.h"
 #include "support/saved_run.h"
-#include "support/tiny_net.h"
 
 #include "train/checkpoint.h"
 #include "train/layout.h"

@@ -4,7 +4,6 @@
 #include "support/tiny_net.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
