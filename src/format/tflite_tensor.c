@@ -220,8 +220,8 @@ tinytl_status tinytl_tflite_read_weights(tinytl_tflite *graph, const tinytl_laye
 
 /* ---- Input -------------------------------------------------------------------------------- */
 
-static bool near(float value, float target, float tolerance) {
-  return fabsf(value - target) <= tolerance;
+static bool near(float value, float target) {
+  return fabsf(value - target) <= 0.02f;
 }
 
 void tinytl_tflite_set_input(tinytl_tflite *graph, const tinytl_tflite_tensor *tensor) {
@@ -235,8 +235,8 @@ void tinytl_tflite_set_input(tinytl_tflite *graph, const tinytl_tflite_tensor *t
   /* x = low + range * pixel / 255. The usual ranges are taken exactly: a quantised one misses them
    * by up to a step. */
   float mean = -low / range, std = 1 / range;
-  if (near(low, -1, 0.02f) && near(range, 2, 0.02f)) mean = std = 0.5f;
-  if (near(low, 0, 0.02f) && near(range, 1, 0.02f)) mean = 0, std = 1;
+  if (near(low, -1) && near(range, 2)) mean = std = 0.5f;
+  if (near(low, 0) && near(range, 1)) mean = 0, std = 1;
   for (int c = 0; c < 3; c++) {
     graph->model.input.mean[c] = mean;
     graph->model.input.std[c] = std;

@@ -1,7 +1,6 @@
 /* Running a program. */
 #include "train/program.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #include "train/guard.h"
@@ -240,6 +239,63 @@ static void shortcut_backward(const tinytl_machine *machine, const tinytl_step *
     memcpy(d_source, dy, n * sizeof *dy);
 }
 
+/* Returns the loss of the head's step, else 0. */
+static float run_step(const tinytl_machine *machine, const tinytl_step *step, const uint8_t *rgb,
+                      const tinytl_target *target) {
+  const tinytl_network *network = machine->network;
+  const tinytl_conv *conv = &network->conv[step->index];
+  const tinytl_conv *last = &network->conv[network->backbone->arch.n_layers - 1];
+  void *x = at(machine, step->x), *y = at(machine, step->y);
+  tinytl_fused_block block;
+  switch (step->kind) {
+  case TINYTL_STEP_CONV:
+  case TINYTL_STEP_CONV_AGAIN:
+    conv_forward(machine, step, rgb);
+    break;
+  case TINYTL_STEP_BLOCK:
+    block = fused_block(machine, step, rgb);
+    tinytl_fused_block_forward(&machine->run, &block, x, at(machine, step->residual), y);
+    break;
+  case TINYTL_STEP_LITE:
+    lite_forward(machine, step);
+    break;
+  case TINYTL_STEP_POOL:
+    tinytl_global_pool_forward(&machine->run, tinytl_conv_n_pixels(last), last->out_c, x, y);
+    break;
+  case TINYTL_STEP_HEAD:
+    return head(machine, step, target);
+  case TINYTL_STEP_POOL_BACKWARD:
+    tinytl_global_pool_backward(&machine->run, tinytl_conv_n_pixels(last), last->out_c, y, x);
+    break;
+  case TINYTL_STEP_SHORTCUT_BACKWARD:
+    shortcut_backward(machine, step);
+    break;
+  case TINYTL_STEP_EPILOGUE_BACKWARD:
+    tinytl_epilogue_backward(&machine->run, tinytl_conv_n_pixels(conv), conv->out_c,
+                             at(machine, step->mask), y, machine->gradients->bias[step->index]);
+    break;
+  case TINYTL_STEP_WEIGHT_BACKWARD:
+    weight_backward(machine, step, rgb);
+    break;
+  case TINYTL_STEP_CONV_BACKWARD:
+    tinytl_conv_backward_input(&machine->run, conv, &network->weight[step->index], y, x,
+                               step->accumulate);
+    break;
+  case TINYTL_STEP_BLOCK_BACKWARD:
+    block = fused_block(machine, step, rgb);
+    tinytl_fused_block_backward(&machine->run, &block, y, x, step->accumulate);
+    break;
+  case TINYTL_STEP_LITE_BACKWARD:
+    lite_backward(machine, step);
+    break;
+  case TINYTL_STEP_LITE_POOL_BACKWARD:
+    conv = &network->conv[block_of(network, step->index)->first];
+    tinytl_avg_pool2_backward(&machine->run, conv->in_h, conv->in_w, conv->in_c, y, x);
+    break;
+  }
+  return 0;
+}
+
 float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tinytl_target *target) {
   const tinytl_network *network = machine->network;
   const tinytl_program *program = machine->program;
@@ -247,60 +303,10 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
   tinytl_guard_begin(program, machine->arena);
   for (int s = 0; s < program->n_steps; s++) {
     const tinytl_step *step = &program->steps[s];
-    const tinytl_conv *conv = &network->conv[step->index];
-    const tinytl_conv *last = &network->conv[network->backbone->arch.n_layers - 1];
     machine->run.scratch = at(machine, step->scratch);
     machine->run.turn_at = s + 1;
     tinytl_guard_before(program, machine->arena, s);
-    void *x = at(machine, step->x), *y = at(machine, step->y);
-    tinytl_fused_block block;
-    switch (step->kind) {
-    case TINYTL_STEP_CONV:
-    case TINYTL_STEP_CONV_AGAIN:
-      conv_forward(machine, step, rgb);
-      break;
-    case TINYTL_STEP_BLOCK:
-      block = fused_block(machine, step, rgb);
-      tinytl_fused_block_forward(&machine->run, &block, x, at(machine, step->residual), y);
-      break;
-    case TINYTL_STEP_LITE:
-      lite_forward(machine, step);
-      break;
-    case TINYTL_STEP_POOL:
-      tinytl_global_pool_forward(&machine->run, tinytl_conv_n_pixels(last), last->out_c, x, y);
-      break;
-    case TINYTL_STEP_HEAD:
-      loss = head(machine, step, target);
-      break;
-    case TINYTL_STEP_POOL_BACKWARD:
-      tinytl_global_pool_backward(&machine->run, tinytl_conv_n_pixels(last), last->out_c, y, x);
-      break;
-    case TINYTL_STEP_SHORTCUT_BACKWARD:
-      shortcut_backward(machine, step);
-      break;
-    case TINYTL_STEP_EPILOGUE_BACKWARD:
-      tinytl_epilogue_backward(&machine->run, tinytl_conv_n_pixels(conv), conv->out_c,
-                               at(machine, step->mask), y, machine->gradients->bias[step->index]);
-      break;
-    case TINYTL_STEP_WEIGHT_BACKWARD:
-      weight_backward(machine, step, rgb);
-      break;
-    case TINYTL_STEP_CONV_BACKWARD:
-      tinytl_conv_backward_input(&machine->run, conv, &network->weight[step->index], y, x,
-                                 step->accumulate);
-      break;
-    case TINYTL_STEP_BLOCK_BACKWARD:
-      block = fused_block(machine, step, rgb);
-      tinytl_fused_block_backward(&machine->run, &block, y, x, step->accumulate);
-      break;
-    case TINYTL_STEP_LITE_BACKWARD:
-      lite_backward(machine, step);
-      break;
-    case TINYTL_STEP_LITE_POOL_BACKWARD:
-      conv = &network->conv[block_of(network, step->index)->first];
-      tinytl_avg_pool2_backward(&machine->run, conv->in_h, conv->in_w, conv->in_c, y, x);
-      break;
-    }
+    loss += run_step(machine, step, rgb, target);
     tinytl_guard_after(program, machine->arena, s);
     if (machine->watch)
       tinytl_lap(machine->watch, tinytl_step_work(network, step), tinytl_step_direction(step));
@@ -309,92 +315,6 @@ float tinytl_machine_run(tinytl_machine *machine, const uint8_t *rgb, const tiny
   tinytl_guard_end(program, machine->arena);
   if (machine->watch) tinytl_program_add_macs(program, network, machine->watch->profile->macs);
   return loss;
-}
-
-typedef struct jobs {
-  tinytl_machine *machines;
-  tinytl_job *jobs;
-} jobs;
-
-static void run_job(void *context, int i) {
-  const jobs *all = context;
-  tinytl_machine_run(&all->machines[i], all->jobs[i].rgb, NULL);
-}
-
-/* One of several is watched: what the others do meanwhile takes no time. */
-static void share_pool(tinytl_machine *machines, int n, tinytl_pool *pool) {
-  for (int i = 0; i < n; i++) {
-    machines[i].run.pool = n > 1 ? NULL : pool;
-    machines[i].run.turn = NULL;
-    machines[i].n_done = NULL;
-    if (i > 0) machines[i].watch = NULL;
-  }
-}
-
-static void add_unwatched(const tinytl_machine *machine, int n_images) {
-  for (int i = 0; machine->watch && i < n_images; i++)
-    tinytl_program_add_macs(machine->program, machine->network, machine->watch->profile->macs);
-}
-
-void tinytl_machines_run(tinytl_machine *machines, tinytl_job *list, int n, tinytl_pool *pool) {
-  jobs all = {machines, list};
-  share_pool(machines, n, pool);
-  tinytl_parallel_for_in_order(pool, n, run_job, &all);
-  add_unwatched(machines, n - 1);
-}
-
-/* A step of image k adds to gradients when that step of image k - 1 has ended. Images end in their
- * order. So when image k + 2 n begins, all but the latest n - 1 have ended, image k + 1 among them,
- * and nobody looks at the steps of image k any more. */
-typedef struct feeding {
-  tinytl_machine *machines;
-  int n_machines;
-  const tinytl_feed *feed;
-  pthread_mutex_t lock;
-  bool ended;
-  int n_begun, n_unwatched; /* images */
-  atomic_int n_ended;
-  atomic_int n_done[2 * TINYTL_MAX_LANES]; /* steps of the latest images */
-} feeding;
-
-/* Its number, or -1. */
-static int next_job(feeding *f, int i, tinytl_job *job) {
-  tinytl_machine *machine = &f->machines[i];
-  pthread_mutex_lock(&f->lock);
-  f->ended = f->ended || !f->feed->next(f->feed->context, i, job);
-  const int image = f->ended ? -1 : f->n_begun++;
-  if (image >= 0) {
-    const int n_counts = 2 * f->n_machines;
-    machine->run.turn = image > 0 ? &f->n_done[(image - 1) % n_counts] : NULL;
-    machine->n_done = &f->n_done[image % n_counts];
-    atomic_store(machine->n_done, 0);
-    f->n_unwatched += i > 0;
-  }
-  pthread_mutex_unlock(&f->lock);
-  return image;
-}
-
-static void train_jobs(void *context, int i) {
-  feeding *f = context;
-  tinytl_job job;
-  for (int image; (image = next_job(f, i, &job)) >= 0;) {
-    job.loss = tinytl_machine_run(&f->machines[i], job.rgb, &job.target);
-    tinytl_count_wait(&f->n_ended, image);
-    pthread_mutex_lock(&f->lock);
-    f->feed->done(f->feed->context, i, &job);
-    pthread_mutex_unlock(&f->lock);
-    atomic_store(&f->n_ended, image + 1);
-  }
-}
-
-void tinytl_machines_train(tinytl_machine *machines, int n, const tinytl_feed *feed,
-                           tinytl_pool *pool) {
-  feeding f = {
-      .machines = machines, .n_machines = n, .feed = feed, .lock = PTHREAD_MUTEX_INITIALIZER};
-  share_pool(machines, n, pool);
-  tinytl_parallel_for_in_order(n > 1 ? pool : NULL, n, train_jobs, &f);
-  pthread_mutex_destroy(&f.lock);
-  add_unwatched(machines, f.n_unwatched);
 }
 
 float *tinytl_machine_features(const tinytl_machine *machine) {
