@@ -13,7 +13,6 @@ typedef struct png_reader {
   char message[128]; /* set before a jump to png_jmpbuf */
   tinytl_status status;
   const tinytl_picture_sink *sink;
-  tinytl_budget *budget;
   tinytl_error *error;
 } png_reader;
 
@@ -110,7 +109,7 @@ tinytl_status tinytl_png_decode(FILE *file, const tinytl_picture_sink *sink, tin
                                 tinytl_error *error) {
   png_reader *self = tinytl_budget_take(budget, sizeof *self);
   if (!self) return tinytl_budget_fail(budget, error);
-  *self = (png_reader){.sink = sink, .budget = budget, .error = error};
+  *self = (png_reader){.sink = sink, .error = error};
   self->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, self, on_error, on_warning, budget,
                                        take, give);
   if (self->png) self->info = png_create_info_struct(self->png);

@@ -207,12 +207,10 @@ static void cut(dense *d) {
     if (r.lowest + r.n > end) end = r.lowest + r.n;
   }
   d->span = end - d->lowest;
-  d->piece = first.n;
-  d->channels = d->panels.steps;
   d->rows_per_task = 1;
 
   const int needed = most_rows_read(d, 1);
-  const int wanted = tinytl_min(d->channels, MIN_CHANNELS);
+  const int wanted = tinytl_min(d->panels.steps, MIN_CHANNELS);
   const int width = BUFFER_FLOATS / (needed * wanted); /* that fits */
   const int fitting = width > d->span ? (width - d->span) / first.source_step + 1 : 1;
   d->piece = tinytl_ceil_div(first.n, tinytl_ceil_div(first.n, fitting));

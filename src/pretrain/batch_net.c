@@ -26,8 +26,9 @@ static size_t map_floats(const tinytl_conv *conv) {
                                                                                       : SIZE_MAX;
 }
 
-static size_t scratch_nbytes(const tinytl_batch_net *net, int n_images,
-                             const tinytl_kernels *kernels) {
+static size_t scratch_nbytes(const tinytl_batch_net *net) {
+  const tinytl_kernels *kernels = tinytl_kernels_get();
+  const int n_images = net->max_images;
   size_t (*const conv_scratch)(const tinytl_conv *, int, const tinytl_kernels *) =
       net->has_backward ? tinytl_batch_conv_scratch : tinytl_batch_conv_forward_scratch;
   size_t nbytes = conv_scratch(&net->classifier, n_images, kernels);
@@ -120,7 +121,7 @@ static void lay_out(tinytl_batch_net *net) {
   net->dfeatures = reserve(&used, (size_t)arch->n_features, n_images);
   net->logits = reserve(&used, (size_t)arch->n_classes, n_images);
   net->scratch = used;
-  const size_t scratch = scratch_nbytes(net, net->max_images, tinytl_kernels_get());
+  const size_t scratch = scratch_nbytes(net);
   reserve(&used, scratch / sizeof(float) + 1, 1);
   size_t room = 0;
   for (int m = 0; m < arch->n_lite; m++)

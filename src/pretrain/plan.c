@@ -97,7 +97,6 @@ static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
   tinytl_cursor c = {0};
   void *loader_memory;
   p->max_load_nbytes = tinytl_limit_for_pictures(limit);
-  p->load_nbytes = load_nbytes(p);
   lay_out(p, &c, &loader_memory);
   if (c.overflow)
     return tinytl_fail(
@@ -106,7 +105,7 @@ static tinytl_status count(tinytl_pretrainer *p, tinytl_error *error) {
         p->max_size);
   p->block_nbytes = c.used;
   const size_t result = result_nbytes(p);
-  p->total_bytes = c.used + n_loads * p->load_nbytes + n_threads * TINYTL_STACK_NBYTES +
+  p->total_bytes = c.used + n_loads * load_nbytes(p) + n_threads * TINYTL_STACK_NBYTES +
                    HEAP_NBYTES + 2 * sizeof(tinytl_backbone) + sizeof *p->net + sizeof *p->arch;
   if (p->shrinking) p->total_bytes += sizeof *p->shrinking;
   if (p->teacher) p->total_bytes += tinytl_teacher_nbytes(p->teacher);

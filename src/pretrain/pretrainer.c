@@ -102,7 +102,6 @@ static tinytl_status set_up(tinytl_pretrainer *p, const tinytl_backbone *random,
                        "a batch of %d pictures can be split over %d ranks at most, not %d",
                        p->batch, p->batch, n_ranks);
   p->share = (p->batch + n_ranks - 1) / n_ranks;
-  p->epoch_steps = p->train->n_images / p->batch;
   if (p->options.lr == 0) p->options.lr = LR_OF_BATCH_64 * (float)p->batch / 64;
   TINYTL_TRY(check_sizes(p, error));
   TINYTL_TRY(tinytl_pretrainer_plan(p, error));
@@ -202,7 +201,7 @@ static double add_gradient(tinytl_pretrainer *p) {
 
 double tinytl_pretrainer_step(tinytl_pretrainer *p, const tinytl_pretrain_position *at) {
   const tinytl_phase phase = tinytl_pretrainer_phase(p, at->epoch);
-  const uint64_t epoch_steps = (uint64_t)p->epoch_steps,
+  const uint64_t epoch_steps = (uint64_t)(p->train->n_images / p->batch),
                  in_epoch = (uint64_t)(at->n_fed / p->batch);
   const uint64_t n_steps = (uint64_t)phase.n_epochs * epoch_steps;
   const uint64_t step = (uint64_t)(at->epoch - phase.first_epoch) * epoch_steps + in_epoch;

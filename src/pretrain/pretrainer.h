@@ -61,12 +61,10 @@ typedef struct tinytl_pretrainer {
   tinytl_batch_run batch_run; /* its pictures are those held */
   tinytl_threads threads;
 
-  tinytl_ranks ranks; /* that each batch is split over */
-  int batch;          /* pictures of an update */
-  int share;          /* of them on this rank, at most */
-  int epoch_steps;    /* updates of an epoch */
-  size_t load_nbytes; /* of heap, for decoding one picture */
-  size_t max_load_nbytes;
+  tinytl_ranks ranks;     /* that each batch is split over */
+  int batch;              /* pictures of an update */
+  int share;              /* of them on this rank, at most */
+  size_t max_load_nbytes; /* of heap, for decoding one picture: those that need more are left out */
   size_t total_bytes, base_bytes; /* planned; held before */
   int max_size;                   /* of pictures */
   size_t maps_nbytes;             /* of networks of all sizes, which take turns */

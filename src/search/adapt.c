@@ -218,7 +218,7 @@ static double run_program(tinytl_searcher *s, const tinytl_program *program) {
   const float smoothing =
       train->label_smoothing < 0 ? tinytl_rules_label_smoothing(a->method) : train->label_smoothing;
   double loss = 0;
-  for (int i = 0; i < s->n_held; i++) {
+  for (int i = 0; i < s->run.n_images; i++) {
     const tinytl_target target = {.label = s->labels[i],
                                   .weight = a->class_weights[s->labels[i]],
                                   .label_smoothing = smoothing,
@@ -274,7 +274,7 @@ void tinytl_adaptation_update(tinytl_searcher *s) {
   const float share = tinytl_schedule(a->optimizer.step, a->n_warmup, a->n_steps);
   float lr[TINYTL_N_GROUPS];
   for (int g = 0; g < TINYTL_N_GROUPS; g++) lr[g] = a->lr[g] * share;
-  tinytl_optimizer_begin(&a->optimizer, lr, 1.0f / (float)s->n_held);
+  tinytl_optimizer_begin(&a->optimizer, lr, 1.0f / (float)s->run.n_images);
   for (int k = 0; k < a->params->n_trained_segments; k++) {
     const size_t first = a->params->segments[k].offset;
     tinytl_optimizer_update(&a->optimizer, a->params, k, 0, a->params->segments[k].n,

@@ -107,7 +107,7 @@ static tinytl_status adapt_epoch(search *s) {
         tinytl_genes_draw(&s->supernet.space, s->options.train.seed, update_key(s), 0).size;
     double loss = 0;
     TINYTL_TRY(tinytl_searcher_hold_update(searcher, at->epoch, at->n_fed, size, batch, s->error));
-    if (searcher->n_held == 0 || (searcher->n_held < batch && at->n_fed > 0)) break;
+    if (searcher->run.n_images == 0 || (searcher->run.n_images < batch && at->n_fed > 0)) break;
     TINYTL_TRY(draw_and_add_gradient(s, size, &loss));
     if (!isfinite(loss))
       return tinytl_fail(s->error, TINYTL_ERROR_DATA,
@@ -116,7 +116,7 @@ static tinytl_status adapt_epoch(search *s) {
                          at->epoch, loss);
     tinytl_adaptation_update(searcher);
     at->loss_sum += loss;
-    at->n_fed += searcher->n_held;
+    at->n_fed += searcher->run.n_images;
     settle(s);
     report_epoch(s, false);
   }

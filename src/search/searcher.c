@@ -219,7 +219,6 @@ void tinytl_searcher_free(tinytl_searcher *s) {
 
 /* A pass over pictures in s->order, n left of them. */
 typedef struct picture_pass {
-  const tinytl_images *images;
   bool *unreadable;
   int n_left;
 } picture_pass;
@@ -229,8 +228,7 @@ typedef struct picture_pass {
 static tinytl_status start(tinytl_searcher *s, const tinytl_images *images, int n, int n_done,
                            int most, int epoch, picture_pass *pass, tinytl_error *error) {
   const tinytl_view view = view_of(s, &s->input, epoch);
-  *pass = (picture_pass){
-      .images = images, .unreadable = images == s->train ? s->train_unreadable : s->val_unreadable};
+  pass->unreadable = images == s->train ? s->train_unreadable : s->val_unreadable;
   TINYTL_TRY(tinytl_order_readable(pass->unreadable, n_done, s->order, &n, error));
   pass->n_left = tinytl_min(n - n_done, most);
   return tinytl_loader_start(s->threads.loader, images, s->order + n_done, pass->n_left, &view,
@@ -249,18 +247,18 @@ static tinytl_status begin_pass(tinytl_searcher *s, const tinytl_images *images,
 static tinytl_status next_batch(tinytl_searcher *s, picture_pass *pass, int n,
                                 tinytl_error *error) {
   TINYTL_TRY(tinytl_check_stop(s->options->train.stop, error));
-  for (s->n_held = 0; s->n_held < n && pass->n_left > 0; pass->n_left--) {
+  for (s->run.n_images = 0; s->run.n_images < n && pass->n_left > 0; pass->n_left--) {
     tinytl_sample sample;
     TINYTL_TRY(tinytl_loader_next(s->threads.loader, &sample, error));
     pass->unreadable[sample.index] = sample.skipped;
     if (!sample.skipped) {
-      memcpy(s->pixels + (size_t)s->n_held * picture_nbytes(s), sample.rgb, picture_nbytes(s));
-      s->labels[s->n_held] = sample.label;
-      s->indices[s->n_held++] = sample.index;
+      memcpy(s->pixels + (size_t)s->run.n_images * picture_nbytes(s), sample.rgb,
+             picture_nbytes(s));
+      s->labels[s->run.n_images] = sample.label;
+      s->indices[s->run.n_images++] = sample.index;
     }
     tinytl_loader_release(s->threads.loader, &sample);
   }
-  s->run.n_images = s->n_held;
   return TINYTL_OK;
 }
 
@@ -277,7 +275,7 @@ tinytl_status tinytl_searcher_hold_update(tinytl_searcher *s, int epoch, int n_d
     TINYTL_TRY(start(s, s->train, n_images, n_done, n, epoch, &pass, error));
     n_wanted = pass.n_left;
     TINYTL_TRY(next_batch(s, &pass, n_wanted, error));
-  } while (s->n_held < n_wanted);
+  } while (s->run.n_images < n_wanted);
   return TINYTL_OK;
 }
 
@@ -302,11 +300,11 @@ static tinytl_status estimate_statistics(tinytl_searcher *s, tinytl_error *error
   memset(s->running.var, 0, nbytes);
   for (int n = 1;; n++) {
     TINYTL_TRY(next_batch(s, &pass, s->batch, error));
-    if (s->n_held == 0 && n == 1)
+    if (s->run.n_images == 0 && n == 1)
       return tinytl_fail(error, TINYTL_ERROR_DATA, "no training picture can be read");
-    if (s->n_held == 0 || (s->n_held < s->batch && n > 1)) return TINYTL_OK;
+    if (s->run.n_images == 0 || (s->run.n_images < s->batch && n > 1)) return TINYTL_OK;
     tinytl_batch_forward(&s->run, NULL);
-    tinytl_batch_blend_statistics(&s->run, s->n_held, 1.0f / (float)n, &s->running);
+    tinytl_batch_blend_statistics(&s->run, s->run.n_images, 1.0f / (float)n, &s->running);
   }
 }
 
@@ -318,13 +316,13 @@ void tinytl_searcher_fold(tinytl_searcher *s, const tinytl_batch_statistics *sta
 
 /* ---- Accuracy ----------------------------------------------------------------------------- */
 
-/* [n_held][n_features] of the pass's next pictures, by the sub-net with its statistics; NULL: it
- * has ended. */
+/* [run.n_images][n_features] of the pass's next pictures, by the sub-net with its statistics; NULL:
+ * it has ended. */
 static tinytl_status next_features(tinytl_searcher *s, picture_pass *pass, const float **features,
                                    tinytl_error *error) {
   *features = NULL;
   TINYTL_TRY(next_batch(s, pass, s->batch, error));
-  if (s->n_held == 0) return TINYTL_OK;
+  if (s->run.n_images == 0) return TINYTL_OK;
   tinytl_batch_forward(&s->run, &s->running);
   *features = tinytl_batch_features(&s->run);
   return TINYTL_OK;
@@ -350,12 +348,12 @@ tinytl_status tinytl_searcher_measure(tinytl_searcher *s, tinytl_measured *one,
     const float *features;
     TINYTL_TRY(next_features(s, &pass, &features, error));
     if (!features) break;
-    for (int i = 0; i < s->n_held; i++, features += s->shared.arch.n_features) {
+    for (int i = 0; i < s->run.n_images; i++, features += s->shared.arch.n_features) {
       tinytl_adaptation_classify(s, features);
       n_right += tinytl_is_right(s->train->n_classes, s->logits, s->labels[i]);
       tinytl_temperature_add(&fit, s->train->n_classes, s->logits, s->labels[i]);
     }
-    n += s->n_held;
+    n += s->run.n_images;
   }
   if (n == 0) return tinytl_fail(error, TINYTL_ERROR_DATA, "no held-out picture can be read");
   one->top1 = (float)n_right / (float)n;

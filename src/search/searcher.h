@@ -74,12 +74,12 @@ typedef struct tinytl_searcher {
   tinytl_shared_values shared;
   tinytl_part_values part; /* the sub-net that is worked on, and its network */
   tinytl_batch_net net;
-  tinytl_batch_run run;
+  tinytl_batch_run run;   /* its pictures are those held */
   tinytl_backbone folded; /* the part folded, pointing at `values` */
   tinytl_input input;     /* of the sub-net that is worked on */
   int max_size;           /* of any sub-net's pictures */
   tinytl_threads threads;
-  int batch, n_held;
+  int batch; /* most pictures held */
   unsigned char *block, *work;
   size_t block_nbytes, work_nbytes;
   size_t total_bytes, base_bytes;  /* planned; held before */

@@ -52,7 +52,7 @@ static void discard(fixture *f) {
 
 static void hold(tinytl_searcher *s) {
   assert_int_equal(tinytl_searcher_hold_update(s, 1, 0, 0, s->adaptation.batch, NULL), TINYTL_OK);
-  assert_int_equal(s->n_held, s->adaptation.batch);
+  assert_int_equal(s->run.n_images, s->adaptation.batch);
 }
 
 static void move_values(tinytl_searcher *s, uint64_t seed) {
@@ -142,7 +142,7 @@ static bool gradient_agrees(tinytl_searcher *s, const tinytl_subnet *subnet) {
   assert_true(fits);
   reference_net *net = reference_of(s);
   double *direction = malloc(net->n_values * sizeof *direction);
-  for (int i = 0; i < s->n_held; i++)
+  for (int i = 0; i < s->run.n_images; i++)
     expected_loss += reference_loss(net, s->rgb[i], s->input.size, s->labels[i], 0.1, NULL);
   assert_true(fabs(loss - expected_loss) < 1e-4 * expected_loss);
   int n_checked = 0;
@@ -151,7 +151,7 @@ static bool gradient_agrees(tinytl_searcher *s, const tinytl_subnet *subnet) {
     const double along = draw_direction(s, net, seed, direction);
     double difference = 0;
     bool smooth = true;
-    for (int i = 0; smooth && i < s->n_held; i++) {
+    for (int i = 0; smooth && i < s->run.n_images; i++) {
       double one;
       smooth = reference_derivative(net, direction, 1e-7, s->rgb[i], s->input.size, s->labels[i],
                                     0.1, &one);
