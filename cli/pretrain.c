@@ -116,7 +116,7 @@ static void on_resumed(void *context, const tinytl_epoch *at) {
 }
 
 static bool is_supernet(const pretrain_arguments *args) {
-  return strncmp(args->architecture, "supernet-", strlen("supernet-")) == 0;
+  return strncmp(args->architecture, "supernet", strlen("supernet")) == 0;
 }
 
 /* Of the ranks: it alone writes files and messages. */

@@ -21,6 +21,7 @@ ls
 # What cannot be.
 run $pretrain -o no.safetensors -q --memory-limit 3M | sed 's/[0-9.]* MB/N MB/g; s/[0-9.]*M,/NM,/'
 run tinytl pretrain mobilenet-v3 -d $fixtures/pictures -o no.safetensors
+run tinytl pretrain supernet -d $fixtures/pictures -o no.safetensors
 run tinytl pretrain -d $fixtures/pictures -o no.safetensors
 run $pretrain -o no.safetensors --batch 1
 ls
