@@ -41,7 +41,7 @@ static void run_tasks(const tinytl_run *run, const cut *c, tinytl_task_fn task, 
 static tinytl_channels chunk_at(const cut *c, int task, int pixel) {
   const int end =
       (task + 1) * c->task_pixels < c->n_pixels ? (task + 1) * c->task_pixels : c->n_pixels;
-  const int n = end - pixel < c->chunk_pixels ? end - pixel : c->chunk_pixels;
+  const int n = tinytl_min(end - pixel, c->chunk_pixels);
   return (tinytl_channels){n, c->channels, c->channels};
 }
 
@@ -123,7 +123,7 @@ void tinytl_batch_norm_statistics(const tinytl_run *run, int n_pixels, int chann
   for (int task = 1; task < s.cut.n_tasks; task++) {
     const double *part = s.sums + (size_t)task * task_doubles(&s.cut);
     const int first = task * s.cut.task_pixels;
-    const int n = n_pixels - first < s.cut.task_pixels ? n_pixels - first : s.cut.task_pixels;
+    const int n = tinytl_min(n_pixels - first, s.cut.task_pixels);
     for (int c = 0; c < channels; c++)
       combine(first, &total[c], &squares[c], n, part[c], part[channels + c]);
   }

@@ -79,7 +79,7 @@ static void weight_task(void *context, int task) {
 static void input_task(void *context, int task) {
   const linear_backward *l = context;
   for (int s = tinytl_split_first(&l->split, task); s < tinytl_split_end(&l->split, task); s++) {
-    int first = s * STRIP, n = l->in - first < STRIP ? l->in - first : STRIP;
+    int first = s * STRIP, n = tinytl_min(l->in - first, STRIP);
     memset(l->dx + first, 0, n * sizeof(float));
     for (int o = 0; o < l->out; o++) {
       l->kernels->axpy(l->dx + first, l->dy[o], l->w + (size_t)o * l->in + first, n);

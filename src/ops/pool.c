@@ -97,7 +97,7 @@ typedef struct global_pool {
 static void global_pool_forward_task(void *context, int task) {
   const global_pool *p = context;
   for (int s = tinytl_split_first(&p->split, task); s < tinytl_split_end(&p->split, task); s++) {
-    int first = s * STRIP, n = p->channels - first < STRIP ? p->channels - first : STRIP;
+    int first = s * STRIP, n = tinytl_min(p->channels - first, STRIP);
     double sums[STRIP] = {0};
     for (int i = 0; i < p->n_pixels; i++) {
       const float *x = p->src + (size_t)i * p->channels + first;

@@ -39,8 +39,7 @@ static inline int tinytl_split_first(const tinytl_split *split, int task) {
 }
 
 static inline int tinytl_split_end(const tinytl_split *split, int task) {
-  int end = (task + 1) * split->rows_per_task;
-  return end < split->n_rows ? end : split->n_rows;
+  return tinytl_min((task + 1) * split->rows_per_task, split->n_rows);
 }
 
 static inline void tinytl_split_run(const tinytl_run *run, const tinytl_split *split,

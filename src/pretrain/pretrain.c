@@ -101,7 +101,7 @@ static tinytl_status load(session *s, pass *pass, int n) {
   const tinytl_pretrainer *p = s->p;
   const int size = tinytl_pretrainer_draw_size(p, pass->epoch, pass->update);
   const tinytl_view view = tinytl_pretrainer_view(p, size, pass->epoch);
-  pass->n_ahead = n < pass->n - pass->n_given ? n : pass->n - pass->n_given;
+  pass->n_ahead = tinytl_min(n, pass->n - pass->n_given);
   const int *indices = p->order + pass->n_given;
   int n_own = pass->n_ahead;
   if (p->own) {
@@ -119,7 +119,7 @@ static tinytl_status next_shared_batch(session *s, pass *pass) {
   for (;;) {
     const int *order = p->order + pass->n_given;
     p->batch_run.n_images = 0;
-    p->n_batch = pass->n - pass->n_given < p->batch ? pass->n - pass->n_given : p->batch;
+    p->n_batch = tinytl_min(pass->n - pass->n_given, p->batch);
     memset(p->meeting, 0, (1 + (size_t)p->n_batch) * sizeof *p->meeting);
     tinytl_status status = tinytl_check_stop(s->p->options.stop, s->error);
     if (status == TINYTL_OK && pass->n_ahead == 0) status = load(s, pass, p->batch);

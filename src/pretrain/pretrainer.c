@@ -95,13 +95,13 @@ static tinytl_status set_up(tinytl_pretrainer *p, const tinytl_backbone *random,
   p->input = random->input;
   if (p->options.image_size) p->input.size = p->options.image_size;
   p->input.resize = tinytl_input_default_resize(p->input.size);
-  p->batch = p->options.batch < p->train->n_images ? p->options.batch : p->train->n_images;
+  p->batch = tinytl_min(p->options.batch, p->train->n_images);
   const int n_ranks = tinytl_ranks_n(&p->ranks);
   if (n_ranks > p->batch)
     return tinytl_fail(error, TINYTL_ERROR_USAGE,
                        "a batch of %d pictures can be split over %d ranks at most, not %d",
                        p->batch, p->batch, n_ranks);
-  p->share = (p->batch + n_ranks - 1) / n_ranks;
+  p->share = tinytl_ceil_div(p->batch, n_ranks);
   if (p->options.lr == 0) p->options.lr = LR_OF_BATCH_64 * (float)p->batch / 64;
   TINYTL_TRY(check_sizes(p, error));
   TINYTL_TRY(tinytl_pretrainer_plan(p, error));

@@ -142,7 +142,7 @@ static tinytl_status take_first_parents(evolution *e, const tinytl_measured *mea
   for (int i = 0; i < n; i++)
     all[i] = (individual){measured[i].subnet, measured[i].predicted, true};
   qsort(all, (size_t)n, sizeof *all, by_prediction);
-  e->n_parents = n < PARENTS ? n : PARENTS;
+  e->n_parents = tinytl_min(n, PARENTS);
   memcpy(e->all, all, (size_t)e->n_parents * sizeof *all);
   free(all);
   return TINYTL_OK;
@@ -171,7 +171,7 @@ tinytl_status tinytl_searcher_evolve(tinytl_searcher *s, tinytl_pricer *pricer,
   tinytl_status status = fit_predictor(e, measured, n, tau);
   if (status == TINYTL_OK) status = take_first_parents(e, measured, n);
   if (status == TINYTL_OK) status = breed_all(e);
-  *n_finalists = e->n_parents < TINYTL_FINALISTS ? e->n_parents : TINYTL_FINALISTS;
+  *n_finalists = tinytl_min(e->n_parents, TINYTL_FINALISTS);
   for (int i = 0; i < *n_finalists; i++)
     finalists[i] = (tinytl_measured){.subnet = e->all[i].subnet, .predicted = e->all[i].predicted};
   free(e);

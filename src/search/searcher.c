@@ -75,7 +75,7 @@ static tinytl_cursor lay_out(tinytl_searcher *s, unsigned char *base, void **loa
   lay_out_adaptation(s, &c);
   s->train_unreadable = tinytl_take(&c, n_train, sizeof(bool));
   s->val_unreadable = tinytl_take(&c, n_val, sizeof(bool));
-  s->order = tinytl_take(&c, n_train > n_val ? n_train : n_val, sizeof(int));
+  s->order = tinytl_take(&c, tinytl_size_max(n_train, n_val), sizeof(int));
   s->pixels = tinytl_take(&c, batch, picture_nbytes(s));
   s->rgb = tinytl_take(&c, batch, sizeof *s->rgb);
   s->labels = tinytl_take(&c, batch, sizeof *s->labels);
@@ -238,7 +238,7 @@ static tinytl_status start(tinytl_searcher *s, const tinytl_images *images, int 
 /* Up to `most` pictures, the same ones every time. */
 static tinytl_status begin_pass(tinytl_searcher *s, const tinytl_images *images, int most,
                                 picture_pass *pass, tinytl_error *error) {
-  const int n = images->n_images < most ? images->n_images : most;
+  const int n = tinytl_min(images->n_images, most);
   tinytl_order(s->options->train.seed, 0, images->n_images, s->order);
   return start(s, images, n, 0, n, 0, pass, error);
 }

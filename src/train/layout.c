@@ -73,7 +73,7 @@ static void lay_out(tinytl_trainer *t, tinytl_cursor *c, void **loader_memory) {
                                        (size_t)t->choices.n_lanes * n_features * sizeof(float),
                                    1);
   t->class_weights = tinytl_take(c, (size_t)t->network->n_classes, sizeof(float));
-  t->order = tinytl_take(c, n_train > n_val ? n_train : n_val, sizeof(int));
+  t->order = tinytl_take(c, tinytl_size_max(n_train, n_val), sizeof(int));
   plan->kept_bytes += used_since(c, &mark);
   const tinytl_loader_options loader = tinytl_trainer_loader_options(t);
   *loader_memory = tinytl_take(c, tinytl_loader_nbytes(&loader), 1);
