@@ -1,6 +1,5 @@
 #include "pretrain/pretrainer.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -245,21 +244,10 @@ static void give_maps_back(tinytl_pretrainer *p) {
   tinytl_pages_drop(p->block + p->maps_first, p->block_nbytes - p->maps_first);
 }
 
-/* The last update comes after the last loss that was looked at. */
-static tinytl_status check_finite(const tinytl_pretrainer *p, tinytl_error *error) {
-  for (size_t i = 0; i < p->n_values; i++)
-    if (!isfinite(p->values[i]))
-      return tinytl_fail(error, TINYTL_ERROR_DATA,
-                         "a trained value is not finite: expected a number, found %g; a lower "
-                         "learning rate may help",
-                         (double)p->values[i]);
-  return TINYTL_OK;
-}
-
 tinytl_status tinytl_pretrainer_finish(tinytl_pretrainer *p, tinytl_backbone **backbone,
                                        tinytl_error *error) {
   give_maps_back(p);
-  TINYTL_TRY(check_finite(p, error));
+  TINYTL_TRY(tinytl_check_trained(p->values, p->n_values, error));
   tinytl_backbone *folded = calloc(1, sizeof *folded);
   if (!folded) return tinytl_fail_memory(error, sizeof *folded);
   folded->arch = *p->arch;
@@ -275,7 +263,7 @@ tinytl_status tinytl_pretrainer_finish(tinytl_pretrainer *p, tinytl_backbone **b
 tinytl_status tinytl_pretrainer_finish_supernet(tinytl_pretrainer *p, tinytl_supernet **supernet,
                                                 tinytl_error *error) {
   give_maps_back(p);
-  TINYTL_TRY(check_finite(p, error));
+  TINYTL_TRY(tinytl_check_trained(p->values, p->n_values, error));
   tinytl_supernet *made = calloc(1, sizeof *made);
   if (!made) return tinytl_fail_memory(error, sizeof *made);
   made->space = p->shrinking->space;

@@ -308,15 +308,9 @@ static tinytl_status make_adapter(session *s) {
   tinytl_trainer *t = s->t;
   const float *values = t->values;
   tinytl_trainer_finish(t);
-  /* The last update comes after the last loss that was looked at. */
-  for (size_t i = 0; i < t->params->n; i++) {
-    s->outcome->is_unfit = !isfinite(values[i]);
-    if (s->outcome->is_unfit)
-      return tinytl_fail(s->error, TINYTL_ERROR_DATA,
-                         "a trained value is not finite: expected a number, found %g; a lower "
-                         "learning rate may help",
-                         (double)values[i]);
-  }
+  const tinytl_status finite = tinytl_check_trained(values, t->params->n, s->error);
+  s->outcome->is_unfit = finite != TINYTL_OK;
+  TINYTL_TRY(finite);
   TINYTL_TRY(tinytl_params_to_adapter(t->params, t->network, values, t->train->class_names,
                                       s->at.val_top1, &s->outcome->adapter, s->error));
   s->outcome->adapter->temperature = s->temperature;

@@ -147,6 +147,16 @@ void tinytl_optimizer_update(const tinytl_optimizer_state *state, const tinytl_p
   tinytl_parallel_for(pool, (int)((n + CHUNK - 1) / CHUNK), update_task, &u);
 }
 
+tinytl_status tinytl_check_trained(const float *values, size_t n, tinytl_error *error) {
+  for (size_t i = 0; i < n; i++)
+    if (!isfinite(values[i]))
+      return tinytl_fail(error, TINYTL_ERROR_DATA,
+                         "a trained value is not finite: expected a number, found %g; a lower "
+                         "learning rate may help",
+                         (double)values[i]);
+  return TINYTL_OK;
+}
+
 float tinytl_schedule(uint64_t step, uint64_t n_warmup, uint64_t n_steps) {
   if (step < n_warmup) return (float)(step + 1) / (float)n_warmup;
   if (n_steps <= n_warmup) return 1.0f;

@@ -77,6 +77,10 @@ void tinytl_optimizer_update(const tinytl_optimizer_state *state, const tinytl_p
                              int s, size_t first, size_t n, const tinytl_kernels *kernels,
                              tinytl_pool *pool, float *gradient, float *values);
 
+/* Refuses values [n] that are not finite: the last update comes after the last loss that was looked
+ * at. Error: DATA. */
+tinytl_status tinytl_check_trained(const float *values, size_t n, tinytl_error *error);
+
 /* Share of the full learning rate at step (0 to n_steps - 1): linear warm-up over n_warmup steps,
  * then half a cosine down to 0 (Loshchilov and Hutter, 2017). */
 float tinytl_schedule(uint64_t step, uint64_t n_warmup, uint64_t n_steps);
