@@ -1,7 +1,7 @@
 #include "core/limit.h"
 
 enum {
-  BASE_SPREAD = 64 * 1024, /* what a process holds at first differs so much from start to start */
+  BASE_SPREAD = 96 * 1024, /* what a process holds at first differs so much from start to start */
   STEP = 100 * 1000,       /* one decimal of a MB */
   PICTURES_SHARE = 8
 };
