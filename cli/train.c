@@ -264,7 +264,7 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
            report->best_epoch, report->epochs);
   } else {
     printf("validation  none%s; the last of %d epochs\n",
-           isnan(args->val_share) ? ", too few pictures" : "", report->epochs);
+           args->val_share == 0 ? "" : ", too few pictures", report->epochs);
   }
   cli_memory_print("", plan->total_bytes, plan->base_bytes);
   printf("time        %.1f s, %.1f pictures/s\n", report->seconds, report->images_per_second);

@@ -84,6 +84,11 @@ rm -r "parts/val/$class"
 run sh -c "$train -d parts --json | tail -n 1 | json_check train_images val_images"
 run sh -c "$train -d parts >/dev/null; tinytl eval -a out.safetensors -d parts --json | json_check images"
 run sh -c "$train -d parts --val-split 0.2 --json | tail -n 1 | json_check train_images val_images"
+# Of a class's only picture no share can be held back, asked for or not, which was said only where it was not.
+for name in one other; do mkdir -p "single/$name"; done
+cp "$(picture 1)" single/one/
+cp "$(picture 2)" single/other/
+for share in "" "--val-split 0.5" "--val-split 0"; do $train -d single $share 2>&1 | grep '^validation'; done
 # Folders beside the parts are told of.
 mkdir parts/fourth
 run sh -c "$train -d parts 2>&1 | grep 'no class'"
