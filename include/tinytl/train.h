@@ -144,7 +144,7 @@ typedef struct tinytl_train_report {
   int skipped_images;           /* of either that could not */
   float val_top1;               /* of the kept epoch, 0 to 1; NAN: no validation */
   tinytl_method method;         /* of the adapter; under AUTO all of the above are of this method */
-  bool mirrors;                 /* whether it trained on mirrored pictures */
+  bool mirrors;                 /* whether it trained on mirrored pictures; with refit, at last */
   tinytl_plan plan;             /* what was chosen, and what it takes; under AUTO of the largest
                                    method that was tried */
   double seconds;

@@ -261,6 +261,7 @@ static tinytl_status refit_from(session *s, tinytl_found *found, const tinytl_re
     s->setup_seconds += outcome.report.setup_seconds;
     report->train_images = outcome.report.train_images;
     report->skipped_images = outcome.report.skipped_images;
+    report->mirrors = outcome.report.mirrors;
     report->profile = outcome.report.profile;
     if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
     resume = NULL;

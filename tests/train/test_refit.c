@@ -94,6 +94,25 @@ static void test_auto(void **state) {
               1);
 }
 
+/* last, asked to augment, mirrors before its features tell that it should not; kept, it is trained
+ * again without, which the report did not say. */
+static void test_last_mirrors_no_more(void **state) {
+  (void)state;
+  saved_run *f = make(TINYTL_METHOD_AUTO, false);
+  f->train.sided = f->val.sided = true;
+  f->options.augment = TINYTL_SWITCH_ON;
+  f->options.lr = 1e-4f;
+  for (int i = 0; i < 2; i++) {
+    tinytl_train_report report;
+    f->options.refit = i == 1;
+    tinytl_adapter_free(train_on(f, &f->train.images, &f->val.images, &report));
+    assert_int_equal(report.method, TINYTL_METHOD_LAST);
+    assert_int_equal(report.refit, i == 1);
+    assert_int_equal(report.mirrors, i == 0);
+  }
+  saved_run_free(f);
+}
+
 /* Enough pictures, or none held back: once is enough. */
 static void test_once(void **state) {
   (void)state;
@@ -218,9 +237,13 @@ static void test_rate_goes_on(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_methods),      cmocka_unit_test(test_auto),
-      cmocka_unit_test(test_once),         cmocka_unit_test(test_goes_on),
-      cmocka_unit_test(test_rate_goes_on), cmocka_unit_test(test_unreadable),
+      cmocka_unit_test(test_methods),
+      cmocka_unit_test(test_auto),
+      cmocka_unit_test(test_once),
+      cmocka_unit_test(test_goes_on),
+      cmocka_unit_test(test_rate_goes_on),
+      cmocka_unit_test(test_unreadable),
+      cmocka_unit_test(test_last_mirrors_no_more),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
