@@ -31,15 +31,17 @@ static void tell(const session *s, tinytl_auto_step step) {
   if (s->options.stepped) s->options.stepped(s->options.context, &step);
 }
 
-/* Of a method that nothing was measured of. */
-static void tell_reason(const session *s, tinytl_method method, bool tried, const char *reason) {
+/* Of a method that nothing was measured of; NULL: nor was it tried. */
+static void tell_reason(const session *s, tinytl_method method, const tinytl_outcome *tried,
+                        const char *reason) {
   tell(s, (tinytl_auto_step){.method = method,
-                             .tried = tried,
+                             .tried = tried != NULL,
                              .val_top1 = NAN,
                              .gain = NAN,
                              .noise = NAN,
                              .expected = NAN,
-                             .rate = NAN,
+                             .rate = tried ? tried->rate : NAN,
+                             .epochs = tried ? tried->report.epochs : 0,
                              .reason = reason});
 }
 
@@ -106,7 +108,7 @@ static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *go
   s->setup_seconds += outcome.report.setup_seconds;
   if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
   if (outcome.is_unfit && s->carry.adapter) {
-    tell_reason(s, s->options.method, true, reason.message);
+    tell_reason(s, s->options.method, &outcome, reason.message);
     *goes_on = false;
     return TINYTL_OK;
   }
@@ -122,7 +124,7 @@ static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *go
 static void tell_untried(const session *s) {
   const tinytl_status why = s->plan.why_not;
   if (s->carry.method_at < s->plan.n_methods || why == TINYTL_OK) return;
-  tell_reason(s, tinytl_auto_methods[s->plan.n_methods], false,
+  tell_reason(s, tinytl_auto_methods[s->plan.n_methods], NULL,
               why == TINYTL_ERROR_MEMORY_LIMIT ? "it does not fit in the memory limit"
                                                : "the backbone has no place for lite modules");
 }
