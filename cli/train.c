@@ -200,6 +200,16 @@ static void on_refitting(void *context, tinytl_method method, int n_images) {
   cli_json_end(&json);
 }
 
+static void on_refit_failed(void *context, const char *reason) {
+  const train_arguments *args = context;
+  cli_note("the training once more came to nothing: %s; what was trained before is kept", reason);
+  if (!args->json) return;
+  cli_json json = cli_json_begin();
+  cli_json_text(&json, "event", "refit_failed");
+  cli_json_text(&json, "reason", reason);
+  cli_json_end(&json);
+}
+
 static tinytl_status write_state(const void *state, tinytl_write_fn write, void *context,
                                  tinytl_error *error) {
   return tinytl_checkpoint_write(state, write, context, error);
@@ -342,6 +352,7 @@ int cli_train(int argc, char **argv) {
   args.train.stepped = on_stepped;
   args.train.mirrored = on_mirrored;
   args.train.refitting = on_refitting;
+  args.train.refit_failed = on_refit_failed;
   args.train.skip = cli_note_skipped;
   args.train.context = &args;
   tinytl_error error;

@@ -113,6 +113,8 @@ struct tinytl_train_options {
   /* Told, with refit, before the method that was kept is trained once more, on so many pictures;
    * NULL: nobody. */
   void (*refitting)(void *context, tinytl_method method, int n_images);
+  /* Told where that came to nothing, and what the first training made is kept; NULL: nobody. */
+  void (*refit_failed)(void *context, const char *reason);
   /* Called from the training thread to have the checkpoint written: every save_seconds, or more
    * seldom where that takes more than a hundredth of the time; when the run is stopped; and before
    * the adapter is made. A save that fails is for the callee to tell. NULL: nothing is saved. */
@@ -143,6 +145,8 @@ typedef struct tinytl_train_report {
   bool refit;                   /* the adapter was trained once more, on all pictures */
   int skipped_images;           /* of either that could not */
   float val_top1;               /* of the kept epoch, 0 to 1; NAN: no validation */
+  float loss;                   /* of training in the last epoch, in nats; with refit as val_top1 of
+                                   the first training */
   tinytl_method method;         /* of the adapter; under AUTO all of the above are of this method */
   bool mirrors;                 /* whether it trained on mirrored pictures; with refit, at last */
   tinytl_plan plan;             /* what was chosen, and what it takes; under AUTO of the largest
@@ -168,7 +172,12 @@ typedef struct tinytl_train_report {
  * memory or, with spill_dir, in a file. Without `val` the largest method that fits is trained.
  *
  * With options->refit, and few pictures, the method that was kept is trained anew on both sets, for
- * all of its epochs; temperature, threshold and val_top1 stay those that `val` gave.
+ * all of its epochs; temperature, threshold and val_top1 stay those that `val` gave. Where it comes
+ * to nothing, the adapter is that of the first training: a loss is not finite; or that of the last
+ * epoch is above the first training's by more than a tenth of ln(classes), that of knowing nothing,
+ * and by more than half of what that one was below it; or none of a class's pictures can be read
+ * any more. (Where a memory limit has no room for that adapter beside the second training, it is a
+ * DATA error.)
  *
  * On success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter,
  * whatever the number of threads.

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "format/json_text.h"
 #include "tinytl.h"
@@ -91,6 +92,7 @@ int tinytl_checkpoint_vectors(const tinytl_checkpoint *c,
                               tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS]) {
   const tinytl_trainer *t = c->trainer;
   const tinytl_carry *carry = t->carry && t->carry->adapter ? t->carry : NULL;
+  const tinytl_found *found = t->found && t->found->adapter ? t->found : NULL;
   const size_t n_train = (size_t)t->train->n_images, n_val = t->val ? (size_t)t->val->n_images : 0;
   tinytl_moments moments[TINYTL_N_MOMENTS];
   int n = 0;
@@ -104,7 +106,10 @@ int tinytl_checkpoint_vectors(const tinytl_checkpoint *c,
           moments[m].name, moments[m].data, moments[m].n);
   vectors[n++] = tinytl_sealed_flags("unreadable.train", t->train_unreadable, n_train);
   if (t->val) vectors[n++] = tinytl_sealed_flags("unreadable.val", t->val_unreadable, n_val);
-  if (carry) vectors[n++] = tinytl_sealed_bytes("auto.adapter", NULL, file_nbytes(carry->adapter));
+  if (carry)
+    vectors[n++] = tinytl_sealed_bytes(TINYTL_CARRIED_ADAPTER, NULL, file_nbytes(carry->adapter));
+  if (found)
+    vectors[n++] = tinytl_sealed_bytes(TINYTL_FOUND_ADAPTER, NULL, file_nbytes(found->adapter));
   return n;
 }
 
@@ -115,6 +120,7 @@ static char *print_state(const tinytl_checkpoint *c) {
   tinytl_json_put_int(&json, "epoch", at->epoch);
   tinytl_json_put_int(&json, "images", at->n_fed);
   tinytl_json_put_double(&json, "loss_sum", at->loss_sum);
+  tinytl_json_put_float(&json, "loss", at->loss);
   tinytl_json_put_int(&json, "updates", (long long)c->trainer->optimizer.step);
   tinytl_json_put_int(&json, "train_images", at->n_train);
   tinytl_json_put_int(&json, "best_epoch", at->best_epoch);
@@ -138,6 +144,7 @@ static void put_report(tinytl_json_text *json, const tinytl_train_report *report
   tinytl_json_put_int(json, "val_images", report->val_images);
   tinytl_json_put_int(json, "skipped_images", report->skipped_images);
   tinytl_json_put_int(json, "mirrors", report->mirrors);
+  tinytl_json_put_float(json, "loss", report->loss);
 }
 
 /* What auto knows of the best method so far beside its adapter; mirror is what it had decided
@@ -215,8 +222,12 @@ static tinytl_status write_vector(const tinytl_checkpoint *c, const tinytl_seale
                                   tinytl_sealer *sealer, tinytl_error *error) {
   const size_t nbytes = tinytl_sealed_vector_nbytes(v);
   if (v->data) return tinytl_sealer_write(sealer, v->data, nbytes, error);
-  if (v->dtype == TINYTL_DTYPE_I8)
-    return tinytl_adapter_write(c->trainer->carry->adapter, write_sealed, sealer, error);
+  if (v->dtype == TINYTL_DTYPE_I8) {
+    const bool is_carried = strcmp(v->name, TINYTL_CARRIED_ADAPTER) == 0;
+    return tinytl_adapter_write(is_carried ? c->trainer->carry->adapter
+                                           : c->trainer->found->adapter,
+                                write_sealed, sealer, error);
+  }
   char chunk[TINYTL_SEALED_CHUNK];
   for (size_t done = 0; done < nbytes;) {
     const size_t left = nbytes - done, n = left < sizeof chunk ? left : sizeof chunk;

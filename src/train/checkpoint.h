@@ -8,6 +8,10 @@
 #include "format/sealed_file.h"
 #include "train/trainer.h"
 
+/* Tensors whose bytes are those of an adapter file: of carry, and of what was found. */
+#define TINYTL_CARRIED_ADAPTER "auto.adapter"
+#define TINYTL_FOUND_ADAPTER "refit.adapter"
+
 /* What validation says. */
 typedef struct tinytl_score {
   float top1;
@@ -19,6 +23,7 @@ typedef struct tinytl_position {
   int epoch;          /* that is going on, from 1; one more than there are: all are done */
   int n_fed;          /* of its pictures: the first ones of its order that can be read */
   double loss_sum;    /* of them */
+  float loss;         /* mean over the pictures of the last whole epoch; 0: none yet */
   int n_train;        /* training pictures that can be read, once an epoch is done */
   int best_epoch;     /* whose values are kept; 0: none yet */
   float val_top1;     /* of the kept epoch */
@@ -46,7 +51,7 @@ tinytl_status tinytl_checkpoint_init(tinytl_checkpoint *checkpoint, tinytl_train
 void tinytl_checkpoint_clear(tinytl_checkpoint *checkpoint);
 
 /* The vectors of a run at this position, in the order of the file: floats, then bytes. Without data
- * are best values in the spill file, and the bytes of the carried adapter's file. */
+ * are best values in the spill file, and the bytes of an adapter's file. */
 int tinytl_checkpoint_vectors(const tinytl_checkpoint *checkpoint,
                               tinytl_sealed_vector vectors[TINYTL_SEALED_MAX_VECTORS]);
 
@@ -69,8 +74,9 @@ tinytl_status tinytl_resume_carry(const tinytl_resume *resume, const tinytl_task
                                   tinytl_carry *carry, tinytl_error *error);
 /* Is it of a training on all pictures, once it was found what to train? */
 bool tinytl_resume_is_refit(const tinytl_resume *resume);
-/* What was found; with auto, whose methods are in *carry, also carry->adapter where the method that
- * is trained now began with one. task: with pictures held back. */
+/* What was found, with its adapter, the caller's, where the file has that; under auto, whose
+ * methods are in *carry, also carry->adapter where the method that is trained now began with one.
+ * task: with pictures held back. */
 tinytl_status tinytl_resume_found(const tinytl_resume *resume, const tinytl_task *task,
                                   tinytl_carry *carry, tinytl_found *found, tinytl_error *error);
 /* Refuses what is not of this run, and brings trainer and position to where it was saved. */

@@ -222,6 +222,7 @@ static tinytl_status train_epochs(session *s) {
     TINYTL_TRY(train_epoch(s));
     TINYTL_TRY(judge_epoch(s));
     at->epoch++;
+    at->loss = (float)(at->loss_sum / at->n_fed);
     at->n_fed = 0;
     at->loss_sum = 0;
     settle(s);
@@ -363,6 +364,7 @@ static void complete_report(session *s) {
   report->epochs = s->at.epoch - 1;
   report->best_epoch = s->at.best_epoch;
   report->val_top1 = s->at.val_top1;
+  report->loss = s->at.loss;
   report->train_images = s->at.n_train;
   report->skipped_images =
       t->train->n_images - s->at.n_train + (t->val ? t->val->n_images - report->val_images : 0);

@@ -22,6 +22,7 @@ tinytl_status tinytl_method_plan(const tinytl_task *task, const tinytl_train_opt
   t->train = task->train;
   t->val = task->val;
   t->carry = task->carry;
+  t->found = task->found;
   const tinytl_status status = tinytl_trainer_choose(t, task->backbone, task->base_nbytes, error);
   if (status == TINYTL_OK || status == TINYTL_ERROR_MEMORY_LIMIT) *plan = t->plan;
   tinytl_trainer_free(t);
@@ -48,12 +49,11 @@ static bool is_no_place(tinytl_status status) {
   return status == TINYTL_ERROR_MEMORY_LIMIT || status == TINYTL_ERROR_MODEL;
 }
 
-/* What the adapter of a method with this plan takes while others are trained, and the header that
- * it has in every checkpoint: the names twice over, each time with room for escapes. */
-static size_t carried_nbytes(const tinytl_task *task, const tinytl_train_options *options,
-                             const tinytl_plan *plan) {
+/* In a checkpoint's header there are the names twice over, each time with room for escapes. */
+size_t tinytl_carried_nbytes(const tinytl_task *task, const tinytl_train_options *options,
+                             size_t values_nbytes) {
   const size_t names = tinytl_class_names_nbytes(task->train);
-  return sizeof(tinytl_adapter) + plan->trained_bytes + names + (options->save ? 4 * names : 0);
+  return sizeof(tinytl_adapter) + values_nbytes + names + (options->save ? 4 * names : 0);
 }
 
 /* Where several methods do not fit, the error is that of the one which wants most. */
@@ -92,7 +92,7 @@ tinytl_status tinytl_auto_plan_make(const tinytl_task *task, const tinytl_train_
     if ((is_largest || !goes_on) && error) *error = reason;
     if (!goes_on) return status;
     plan->n_methods++;
-    carry.nbytes = compared + carried_nbytes(task, options, planned);
+    carry.nbytes = compared + tinytl_carried_nbytes(task, options, planned->trained_bytes);
   }
   if (resumed && n_methods < TINYTL_N_AUTO_METHODS) /* it was left out at the beginning */
     plan->why_not = can_do(task->backbone, tinytl_auto_methods[n_methods])

@@ -7,6 +7,10 @@
 /* The plan alone of options->method, which is no AUTO. Errors as of tinytl_plan_make. */
 tinytl_status tinytl_method_plan(const tinytl_task *task, const tinytl_train_options *options,
                                  tinytl_plan *plan, tinytl_error *error);
+/* What an adapter with so many bytes of values takes while a method is trained, and the header that
+ * it has in every checkpoint. */
+size_t tinytl_carried_nbytes(const tinytl_task *task, const tinytl_train_options *options,
+                             size_t values_nbytes);
 /* What auto may try, in its order: the methods that fit and that the backbone can do. */
 typedef struct tinytl_auto_plan {
   int n_methods;

@@ -1,4 +1,5 @@
 /* Going on from a checkpoint: nothing of the file is believed that is not checked. */
+#include <float.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -103,6 +104,17 @@ tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options 
 
 /* ---- What auto carries -------------------------------------------------------------------- */
 
+static tinytl_status parse_number(const json_t *state, const char *key, double low, double high,
+                                  const char *where, float *value, tinytl_error *error) {
+  const json_t *item = json_object_get(state, key);
+  const double number = json_is_number(item) ? json_number_value(item) : (double)NAN;
+  if (!(number >= low && number <= high))
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: \"%s\" must be a number %g to %g", where,
+                       key, low, high);
+  *value = (float)number;
+  return TINYTL_OK;
+}
+
 /* Numbers of pictures are bounded by identity, which is compared later. */
 static tinytl_status parse_report(const json_t *state, const char *where,
                                   tinytl_train_report *report, tinytl_error *error) {
@@ -117,18 +129,7 @@ static tinytl_status parse_report(const json_t *state, const char *where,
       tinytl_json_int(state, "skipped_images", 0, INT_MAX, where, &report->skipped_images, error));
   TINYTL_TRY(tinytl_json_int(state, "mirrors", 0, 1, where, &mirrors, error));
   report->mirrors = mirrors;
-  return TINYTL_OK;
-}
-
-static tinytl_status parse_number(const json_t *state, const char *key, double low, double high,
-                                  const char *where, float *value, tinytl_error *error) {
-  const json_t *item = json_object_get(state, key);
-  const double number = json_is_number(item) ? json_number_value(item) : (double)NAN;
-  if (!(number >= low && number <= high))
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: \"%s\" must be a number %g to %g", where,
-                       key, low, high);
-  *value = (float)number;
-  return TINYTL_OK;
+  return parse_number(state, "loss", 0, FLT_MAX, where, &report->loss, error);
 }
 
 static tinytl_status parse_mirror(const json_t *state, const char *where, tinytl_switch *mirror,
@@ -149,7 +150,7 @@ static tinytl_status parse_carry(const json_t *state, const char *where, tinytl_
 }
 
 static tinytl_status open_adapter(const tinytl_resume *r, const tinytl_tensor *tensor,
-                                  const tinytl_task *task, tinytl_carry *carry,
+                                  const tinytl_task *task, tinytl_adapter **adapter,
                                   tinytl_error *error) {
   unsigned char *file = malloc(tensor->nbytes + 1);
   if (!file) return tinytl_fail_memory(error, tensor->nbytes);
@@ -157,26 +158,29 @@ static tinytl_status open_adapter(const tinytl_resume *r, const tinytl_tensor *t
       tinytl_sealed_read(&r->file, r->file.data + tensor->offset, file, tensor->nbytes, error);
   if (status == TINYTL_OK)
     status = tinytl_adapter_open(file, tensor->nbytes, r->file.source->name, task->backbone,
-                                 &carry->adapter, error);
+                                 adapter, error);
   free(file);
-  if (status != TINYTL_OK) return status;
-  if (carry->adapter->n_classes != task->train->n_classes)
+  TINYTL_TRY(status);
+  if ((*adapter)->n_classes != task->train->n_classes)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s is of a run on other pictures: its adapter has %d classes, this run %d",
-                       r->file.source->name, carry->adapter->n_classes, task->train->n_classes);
-  carry->report.method = carry->adapter->method;
-  carry->report.val_top1 = carry->adapter->val_top1;
+                       r->file.source->name, (*adapter)->n_classes, task->train->n_classes);
   return TINYTL_OK;
 }
 
-/* Makes carry->adapter where the file has one. */
-static tinytl_status find_adapter(const tinytl_resume *r, const tinytl_task *task, bool needed,
+/* Makes *adapter, the caller's, where the file has that one; else it stays NULL. */
+static tinytl_status find_adapter(const tinytl_resume *r, const char *name, const tinytl_task *task,
+                                  tinytl_adapter **adapter, tinytl_error *error) {
+  const tinytl_tensor *tensor = tinytl_safetensors_find(r->file.header, name);
+  return tensor ? open_adapter(r, tensor, task, adapter, error) : TINYTL_OK;
+}
+
+static tinytl_status need_carried(const tinytl_resume *r, const tinytl_task *task,
                                   tinytl_carry *carry, tinytl_error *error) {
-  const tinytl_tensor *tensor = tinytl_safetensors_find(r->file.header, "auto.adapter");
-  if (tensor) return open_adapter(r, tensor, task, carry, error);
-  if (!needed) return TINYTL_OK;
-  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"auto.adapter\" is missing",
-                     r->file.source->name);
+  TINYTL_TRY(find_adapter(r, TINYTL_CARRIED_ADAPTER, task, &carry->adapter, error));
+  if (carry->adapter) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\" is missing",
+                     r->file.source->name, TINYTL_CARRIED_ADAPTER);
 }
 
 tinytl_status tinytl_resume_carry(const tinytl_resume *r, const tinytl_task *task,
@@ -188,7 +192,10 @@ tinytl_status tinytl_resume_carry(const tinytl_resume *r, const tinytl_task *tas
   json_decref(state);
   TINYTL_TRY(status);
   if (carry->method_at == 0) return TINYTL_OK;
-  return find_adapter(r, task, true, carry, error);
+  TINYTL_TRY(need_carried(r, task, carry, error));
+  carry->report.method = carry->adapter->method;
+  carry->report.val_top1 = carry->adapter->val_top1;
+  return TINYTL_OK;
 }
 
 /* ---- What was found with pictures held back ------------------------------------------------ */
@@ -234,8 +241,14 @@ tinytl_status tinytl_resume_found(const tinytl_resume *r, const tinytl_task *tas
   const tinytl_status status = parse_found(state, where, carry, found, error);
   json_decref(state);
   TINYTL_TRY(status);
+  TINYTL_TRY(find_adapter(r, TINYTL_FOUND_ADAPTER, task, &found->adapter, error));
+  if (found->adapter && found->adapter->method != found->report.method)
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: tensor \"%s\" is of method %s, expected %s",
+                       r->file.source->name, TINYTL_FOUND_ADAPTER,
+                       tinytl_method_name(found->adapter->method),
+                       tinytl_method_name(found->report.method));
   const bool begins_with_one = found->method_at > 1;
-  return find_adapter(r, task, begins_with_one, carry, error);
+  return begins_with_one ? need_carried(r, task, carry, error) : TINYTL_OK;
 }
 
 /* ---- Identity ------------------------------------------------------------------------------ */
@@ -279,7 +292,7 @@ static tinytl_status parse_state(const json_t *state, const char *where, tinytl_
   tinytl_trainer *t = c->trainer;
   tinytl_position *at = &c->at;
   const int n_images = t->train->n_images, n_epochs = t->rules.epochs;
-  const json_t *loss = json_object_get(state, "loss_sum");
+  const json_t *loss_sum = json_object_get(state, "loss_sum");
   size_t step;
   TINYTL_TRY(tinytl_json_int(state, "epoch", 1, n_epochs + 1, where, &at->epoch, error));
   const int max_fed = at->epoch <= n_epochs ? n_images : 0;
@@ -289,12 +302,13 @@ static tinytl_status parse_state(const json_t *state, const char *where, tinytl_
   TINYTL_TRY(tinytl_json_int(state, "best_epoch", done > 0, done, where, &at->best_epoch, error));
   TINYTL_TRY(
       tinytl_json_int(state, "epochs_without_gain", 0, done, where, &at->n_without_gain, error));
-  if (!json_is_number(loss) || !tinytl_json_size(json_object_get(state, "updates"), &step) ||
+  TINYTL_TRY(parse_number(state, "loss", 0, FLT_MAX, where, &at->loss, error));
+  if (!json_is_number(loss_sum) || !tinytl_json_size(json_object_get(state, "updates"), &step) ||
       step > t->n_steps)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
                        "%s: expected a number \"loss_sum\" and up to %llu \"updates\"", where,
                        (unsigned long long)t->n_steps);
-  at->loss_sum = json_number_value(loss);
+  at->loss_sum = json_number_value(loss_sum);
   t->optimizer.step = step;
   return t->val && done > 0 ? read_scores(state, where, at, error) : TINYTL_OK;
 }
@@ -314,7 +328,7 @@ static tinytl_status read_vector(const tinytl_resume *r, tinytl_trainer *t,
   uint64_t from;
   if (v->data) return tinytl_sealed_read_vector(&r->file, v, error);
   TINYTL_TRY(tinytl_sealed_find(&r->file, v->name, v->dtype, v->n, &from, error));
-  if (v->dtype == TINYTL_DTYPE_I8) return TINYTL_OK; /* the adapter, opened before */
+  if (v->dtype == TINYTL_DTYPE_I8) return TINYTL_OK; /* an adapter, opened before */
   char chunk[TINYTL_SEALED_CHUNK];
   for (size_t done = 0; done < nbytes;) {
     const size_t left = nbytes - done, n = left < sizeof chunk ? left : sizeof chunk;

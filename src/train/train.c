@@ -240,69 +240,127 @@ static tinytl_task refit_task(const session *s, const tinytl_found *found,
                        .found = found};
 }
 
-/* From found->method_at on. Of s->carry, the adapter is what that step begins with. */
-static tinytl_status refit_from(session *s, tinytl_found *found, const tinytl_resume *resume) {
+/* Nothing: half of what the first training learned is gone, of the loss of knowing nothing, which
+ * is ln(classes); and a tenth of that, as what learned next to nothing may be better or worse. */
+static tinytl_status check_loss(const tinytl_found *found, float loss, int n_classes,
+                                tinytl_error *error) {
+  const float first = found->report.loss, nothing = logf((float)n_classes);
+  if (!(loss - first > fmaxf((nothing - first) / 2, nothing / 10))) return TINYTL_OK;
+  return tinytl_fail(error, TINYTL_ERROR_DATA,
+                     "the loss of the second training's last epoch is %.3f, of the first's %.3f; a "
+                     "lower learning rate may help",
+                     (double)loss, (double)first);
+}
+
+/* found->method_at, from s->carry.adapter, whose place its own adapter takes. */
+static tinytl_status refit_one(session *s, const tinytl_found *found, const tinytl_resume *resume,
+                               bool *came_to_nothing, tinytl_error *reason) {
   tinytl_carry carry = s->carry;
   const tinytl_task task = refit_task(s, found, &carry);
   tinytl_train_options options = s->options;
   tinytl_train_report *report = &s->carry.report;
-  const int last = place_of(s, found->report.method);
+  tinytl_outcome outcome = {.unreadable = s->unreadable};
   carry.right = NULL;
   carry.asks_mirror = false;
-  if (options.refitting)
-    options.refitting(options.context, found->report.method,
-                      tinytl_count_readable(s->unreadable, task.train->n_images));
-  *report = found->report;
+  set_refit(s, found, found->method_at, &options, &carry);
+  const tinytl_status status = tinytl_method_train(&task, &options, resume, &outcome, reason);
+  s->n_run += outcome.n_run;
+  s->setup_seconds += outcome.report.setup_seconds;
+  if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
+  *came_to_nothing = outcome.is_unfit;
+  TINYTL_TRY(status);
+  tinytl_adapter_free(s->carry.adapter);
+  s->carry.adapter = outcome.adapter;
+  report->train_images = outcome.report.train_images;
+  report->skipped_images = outcome.report.skipped_images;
+  report->mirrors = outcome.report.mirrors;
+  report->profile = outcome.report.profile;
+  if (options.method != found->report.method) return TINYTL_OK;
+  const tinytl_status learned =
+      check_loss(found, outcome.report.loss, task.train->n_classes, reason);
+  *came_to_nothing = learned != TINYTL_OK;
+  return learned;
+}
+
+static void keep_first(session *s, tinytl_found *found, const char *reason) {
+  tinytl_adapter_free(s->carry.adapter);
+  s->carry.adapter = found->adapter;
+  s->carry.report = found->report;
+  found->adapter = NULL;
+  if (s->options.refit_failed) s->options.refit_failed(s->options.context, reason);
+}
+
+/* From found->method_at on. Of s->carry, the adapter is what that step begins with. */
+static tinytl_status refit_from(session *s, tinytl_found *found, const tinytl_resume *resume) {
+  const int last = place_of(s, found->report.method);
+  if (s->options.refitting)
+    s->options.refitting(s->options.context, found->report.method,
+                         tinytl_count_readable(s->unreadable, s->joined.images.n_images));
+  s->carry.report = found->report;
   do {
-    tinytl_outcome outcome = {.unreadable = s->unreadable};
-    set_refit(s, found, found->method_at, &options, &carry);
-    TINYTL_TRY(tinytl_method_train(&task, &options, resume, &outcome, s->error));
-    tinytl_adapter_free(s->carry.adapter);
-    s->carry.adapter = carry.adapter = outcome.adapter;
-    s->n_run += outcome.n_run;
-    s->setup_seconds += outcome.report.setup_seconds;
-    report->train_images = outcome.report.train_images;
-    report->skipped_images = outcome.report.skipped_images;
-    report->mirrors = outcome.report.mirrors;
-    report->profile = outcome.report.profile;
-    if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
+    bool came_to_nothing;
+    tinytl_error reason;
+    const tinytl_status status = refit_one(s, found, resume, &came_to_nothing, &reason);
+    if (status != TINYTL_OK && came_to_nothing && found->adapter) {
+      keep_first(s, found, reason.message);
+      return TINYTL_OK;
+    }
+    if (status != TINYTL_OK && s->error) *s->error = reason;
+    TINYTL_TRY(status);
     resume = NULL;
   } while (found->method_at++ < last);
-  s->carry.adapter->val_top1 = report->val_top1;
+  s->carry.adapter->val_top1 = found->report.val_top1;
   s->carry.adapter->temperature = found->temperature;
   s->carry.adapter->reject_below = found->reject_below;
-  report->refit = true;
+  s->carry.report.refit = true;
   return TINYTL_OK;
 }
 
-static void drop_chosen(session *s) {
-  tinytl_adapter_free(s->carry.adapter);
+/* Whether the method that was kept fits beside found->adapter, or without that, which then goes. */
+static tinytl_status plan_second(const session *s, tinytl_found *found, tinytl_error *error) {
+  tinytl_carry carry = {0};
+  tinytl_train_options options = s->options;
+  tinytl_plan plan;
+  const tinytl_task task = refit_task(s, found, &carry);
+  set_refit(s, found, place_of(s, found->report.method), &options, &carry);
+  if (found->adapter)
+    found->nbytes = tinytl_carried_nbytes(
+        &task, &options, found->adapter->n_values * sizeof *found->adapter->values);
+  const tinytl_status status = tinytl_method_plan(&task, &options, &plan, error);
+  if (status != TINYTL_ERROR_MEMORY_LIMIT) return status;
+  found->nbytes = 0;
+  TINYTL_TRY(tinytl_method_plan(&task, &options, &plan, error));
+  tinytl_adapter_free(found->adapter);
+  found->adapter = NULL;
+  return TINYTL_OK;
+}
+
+static void drop_compared(session *s) {
   free(s->carry.right);
   free(s->right);
-  s->carry.adapter = NULL;
   s->carry.right = s->right = NULL;
 }
 
 /* Where a limit has room for the training pictures alone, nothing is done. */
 static tinytl_status refit(session *s) {
   tinytl_found found = {.report = s->carry.report,
+                        .adapter = s->carry.adapter,
                         .temperature = s->carry.adapter->temperature,
                         .reject_below = s->carry.adapter->reject_below,
                         .gain = s->carry.gain,
                         .mirror = s->carry.mirror,
                         .method_at = first_refit(s, s->carry.report.method)};
-  tinytl_carry carry = {0};
-  tinytl_train_options options = s->options;
-  tinytl_plan plan;
   tinytl_error reason;
-  const tinytl_task task = refit_task(s, &found, &carry);
-  set_refit(s, &found, place_of(s, found.report.method), &options, &carry);
-  const tinytl_status status = tinytl_method_plan(&task, &options, &plan, &reason);
+  tinytl_status status = plan_second(s, &found, &reason);
   if (status == TINYTL_ERROR_MEMORY_LIMIT) return TINYTL_OK;
-  if (status != TINYTL_OK && s->error) *s->error = reason;
-  TINYTL_TRY(status);
-  drop_chosen(s);
-  return refit_from(s, &found, NULL);
+  s->carry.adapter = NULL;
+  drop_compared(s);
+  if (status == TINYTL_OK)
+    status = refit_from(s, &found, NULL);
+  else if (s->error)
+    *s->error = reason;
+  tinytl_adapter_free(found.adapter);
+  return status;
 }
 
 /* Of the methods of auto, those up to the one that was kept must fit. */
@@ -314,6 +372,18 @@ static tinytl_status plan_refit(session *s, tinytl_method kept) {
   return status;
 }
 
+static tinytl_status resume_second(session *s, const tinytl_resume *resume, tinytl_found *found) {
+  TINYTL_TRY(tinytl_resume_found(resume, &s->task, &s->carry, found, s->error));
+  if (s->carry.n_methods > 0) {
+    TINYTL_TRY(plan_refit(s, found->report.method));
+  } else {
+    found->report.method = s->options.method;
+    found->report.plan.optimizer = s->options.optimizer;
+  }
+  TINYTL_TRY(plan_second(s, found, s->error));
+  return refit_from(s, found, resume);
+}
+
 /* Goes on with the second training. */
 static tinytl_status resume_refit(session *s, const tinytl_resume *resume) {
   tinytl_found found = {0};
@@ -323,14 +393,9 @@ static tinytl_status resume_refit(session *s, const tinytl_resume *resume) {
         "%s is of a run that trained once more on all pictures, which this run would "
         "not: its pictures, or what is held back of them, are others",
         s->options.resume->name);
-  TINYTL_TRY(tinytl_resume_found(resume, &s->task, &s->carry, &found, s->error));
-  if (s->carry.n_methods > 0) {
-    TINYTL_TRY(plan_refit(s, found.report.method));
-  } else {
-    found.report.method = s->options.method;
-    found.report.plan.optimizer = s->options.optimizer;
-  }
-  return refit_from(s, &found, resume);
+  const tinytl_status status = resume_second(s, resume, &found);
+  tinytl_adapter_free(found.adapter);
+  return status;
 }
 
 /* ---- The run ------------------------------------------------------------------------------ */

@@ -28,6 +28,8 @@ typedef struct tinytl_carry {
 /* What was found with pictures held back, in a run that then trains once more, on all of them. */
 typedef struct tinytl_found {
   tinytl_train_report report; /* of the method that was kept */
+  tinytl_adapter *adapter; /* NULL: a memory limit has no room for it beside the second training */
+  size_t nbytes;           /* of it */
   float temperature, reject_below;
   float gain;           /* tinytl_carry's, once bias was trained */
   tinytl_switch mirror; /* training pictures */

@@ -125,7 +125,7 @@ static void assert_each_refused(saved_run *f, const sink *from, const change *ch
 static void test_wrong_fields(void **state) {
   (void)state;
   static const change cases[] = {
-      {"checkpoint 6", "checkpoint 2", "expected \"checkpoint 6\", found \"checkpoint 2\""},
+      {"checkpoint 7", "checkpoint 2", "expected \"checkpoint 7\", found \"checkpoint 2\""},
       {"tinytl.format", "tinytl.xormat", "tinytl.format is missing"},
       {"tinytl.version", "tinytl.xersion", "tinytl.version is missing"},
       {"tinytl.kernels", "tinytl.xernels", "tinytl.kernels is missing"},
@@ -141,6 +141,7 @@ static void test_wrong_fields(void **state) {
       {"\"images\\\":8", "\"images\\\":x", "tinytl.state"},
       {"\\\"images\\\"", "\\\"imagxs\\\"", "expected a number \"images\""},
       {"loss_sum", "loss_sux", "\"loss_sum\""},
+      {"\\\"loss\\\"", "\\\"losx\\\"", "\"loss\" must be a number 0 to"},
       {"\"updates\\\":8", "\"updatex\\\":8", "\"updates\""},
       {"best_epoch", "best_epocx", "\"best_epoch\""},
       {"epochs_without_gain", "epochs_without_gaix", "\"epochs_without_gain\""},

@@ -194,6 +194,103 @@ static void test_goes_on(void **state) {
   assert_true(seen[TINYTL_METHOD_BIAS] && seen[TINYTL_METHOD_LITE_BIAS]);
 }
 
+/* ---- Coming to nothing -------------------------------------------------------------------- */
+
+typedef struct spoiler {
+  saved_run *f;
+  tinytl_status answer; /* of all pictures of a class in the second training; OK: they are grey */
+  bool is_second;
+  int n_failed;
+  tinytl_status (*load)(void *context, int index, const tinytl_view *view, uint8_t *rgb,
+                        tinytl_error *error);
+} spoiler;
+
+static spoiler spoiled; /* load's context is the set */
+
+static tinytl_status load_spoiled(void *context, int index, const tinytl_view *view, uint8_t *rgb,
+                                  tinytl_error *error) {
+  const tinytl_status status = spoiled.load(context, index, view, rgb, error);
+  if (status == TINYTL_OK && spoiled.is_second)
+    memset(rgb, 128, (size_t)view->size * (size_t)view->size * 3);
+  return status;
+}
+
+static void spoil(void *context, tinytl_method method, int n_images) {
+  (void)context, (void)method, (void)n_images;
+  spoiled.is_second = true;
+  for (int i = 0; i < SAVED_TRAIN; i += MEMORY_CLASSES) spoiled.f->train.answer[i] = spoiled.answer;
+  for (int i = 0; i < SAVED_VAL; i += MEMORY_CLASSES) spoiled.f->val.answer[i] = spoiled.answer;
+}
+
+static void note_failed(void *context, const char *reason) {
+  (void)context;
+  spoiled.n_failed++;
+  assert_non_null(strstr(reason, spoiled.answer == TINYTL_OK
+                                     ? "of the second training's last epoch"
+                                     : "none of its training pictures can be read"));
+}
+
+static void begin_spoiled(saved_run *f, tinytl_status answer) {
+  spoiled = (spoiler){.f = f, .answer = answer, .load = f->train.images.load};
+  f->train.images.load = f->val.images.load = load_spoiled;
+  f->options.refitting = spoil;
+  f->options.refit_failed = note_failed;
+  f->options.lr = 0.02f;
+}
+
+static void run_spoiled(saved_run *f, const sink *from, sink *adapter) {
+  memset(f->train.answer, 0, sizeof f->train.answer);
+  memset(f->val.answer, 0, sizeof f->val.answer);
+  spoiled.is_second = false;
+  spoiled.n_failed = f->n_saves = f->n_resumed = 0;
+  saved_run_finish(f, from, adapter);
+}
+
+static void check_first(const saved_run *f, const tinytl_train_report *first) {
+  assert_int_equal(spoiled.n_failed, 1);
+  assert_false(f->report.refit);
+  assert_int_equal(f->report.method, first->method);
+  assert_int_equal(f->report.train_images, first->train_images);
+  assert_int_equal(f->report.skipped_images, 0);
+  assert_true(f->report.loss == first->loss && f->report.val_top1 == first->val_top1);
+}
+
+/* What the first training made is kept, in a whole run and in those that go on. */
+static void check_kept(tinytl_method method, tinytl_status answer) {
+  saved_run *f = saved_run_make(method);
+  sink first, kept, again, saves[SAVED_MAX];
+  int n_second = 0;
+  begin_spoiled(f, answer);
+  run_spoiled(f, NULL, &first);
+  const tinytl_train_report report = f->report;
+  f->options.refit = true;
+  run_spoiled(f, NULL, &kept);
+  sink_assert_same(&first, &kept);
+  check_first(f, &report);
+  const int n_saves = f->n_saves;
+  assert_true(n_saves <= SAVED_MAX);
+  for (int k = 0; k < n_saves; k++) saves[k] = sink_copy(&f->saves[k]);
+  for (int k = n_saves - 1; k >= 0; k -= 4) {
+    run_spoiled(f, &saves[k], &again);
+    sink_assert_same(&first, &again);
+    check_first(f, &report);
+    n_second += is_second(f);
+    free(again.bytes);
+  }
+  assert_true(n_second > 0);
+  for (int k = 0; k < n_saves; k++) free(saves[k].bytes);
+  free(first.bytes), free(kept.bytes);
+  saved_run_free(f);
+}
+
+static void test_comes_to_nothing(void **state) {
+  (void)state;
+  check_kept(TINYTL_METHOD_LAST, TINYTL_OK);
+  check_kept(TINYTL_METHOD_FULL, TINYTL_OK);
+  check_kept(TINYTL_METHOD_AUTO, TINYTL_OK);
+  check_kept(TINYTL_METHOD_LITE_BIAS, TINYTL_ERROR_DATA);
+}
+
 /* Of the classifier, by the schedule in the checkpoint's header. */
 static double rate_in(const sink *checkpoint) {
   char header[8192];
@@ -241,6 +338,7 @@ int main(void) {
       cmocka_unit_test(test_auto),
       cmocka_unit_test(test_once),
       cmocka_unit_test(test_goes_on),
+      cmocka_unit_test(test_comes_to_nothing),
       cmocka_unit_test(test_rate_goes_on),
       cmocka_unit_test(test_unreadable),
       cmocka_unit_test(test_last_mirrors_no_more),
