@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from torch_step import build
-from torch_train import SMOOTHING, centre_crop, read, share_of_rate, tensor
+from torch_train import SMOOTHING, centre_crop, read, share_of_rate, share_of_weight_rate, tensor
 
 sys.path.append(str(Path(__file__).parents[1]))
 from common import WEIGHTS, add_paths, import_backbone, run_json  # noqa: E402
@@ -58,7 +58,8 @@ def losses_of_torch(args, samples):
     optimizer = torch.optim.Adam([{'params': [net.get_parameter(name)], 'lr': rate}
                                   for name, rate in rates.items()])
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: share_of_rate(step, args.updates))
+        optimizer, [lambda step, of=share_of_weight_rate if net.get_parameter(name).dim() == 4
+                    else share_of_rate: of(step, args.updates) for name in rates])
     x = torch.stack([tensor(picture) for picture, _ in samples])
     labels, losses = torch.tensor([label for _, label in samples]), []
     for _ in range(args.updates):

@@ -2,8 +2,9 @@
 """PyTorch's side of the cross-check of accuracy: one training, its test accuracy as a line of JSON.
 
 The rules are those of tinytl: crops of at least half of the area, mirroring, batch 8, Adam,
-5 % of the steps warm-up and half a cosine, label smoothing 0.1, dropout 0.2, a classifier that
-starts at 0, the last epoch. Weights are float32, and random numbers are PyTorch's.
+5 % of the steps warm-up and half a cosine (weights of `full` a longer warm-up), label smoothing
+0.1, dropout 0.2, a classifier that starts at 0, the last epoch. Weights are float32, and random
+numbers are PyTorch's.
 """
 import argparse
 import json
@@ -18,7 +19,8 @@ from PIL import Image
 
 from torch_step import build
 
-BATCH, WARMUP, SMOOTHING = 8, 0.05, 0.1
+BATCH, SMOOTHING = 8, 0.1
+WARMUP, WEIGHT_WARMUP = 0.05, 1 / 3  # shares of the steps
 MIN_SCALE, LOG_ASPECT = 0.5, math.log(4 / 3)
 
 
@@ -68,17 +70,25 @@ def share_of_rate(step, n_steps):
     return 0.5 * (1 + math.cos(math.pi * (step - n_warmup) / (n_steps - n_warmup)))
 
 
+def share_of_weight_rate(step, n_steps):
+    n_warmup = int(WEIGHT_WARMUP * n_steps)
+    begun = (step + 1) / n_warmup if step < n_warmup else 1
+    return begun**2 * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+
+
 def train(net, samples, size, args):
     groups = {'classifier': [], 'bias': [], 'weight': []}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
             module, _, kind = name.rpartition('.')
             groups['classifier' if module == 'classifier' else kind].append(parameter)
+    names = [name for name in groups if groups[name]]
     optimizer = torch.optim.Adam([{'params': groups[name], 'lr': getattr(args, 'lr_' + name)}
-                                  for name in groups if groups[name]])
+                                  for name in names])
     n_steps = args.epochs * math.ceil(len(samples) / BATCH)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer,
-                                                 lambda step: share_of_rate(step, n_steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, [lambda step, of=share_of_weight_rate if name == 'weight' else share_of_rate:
+                    of(step, n_steps) for name in names])
     net.train()
     for _ in range(args.epochs):
         random.shuffle(samples)

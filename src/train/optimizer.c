@@ -163,3 +163,8 @@ float tinytl_schedule(uint64_t step, uint64_t n_warmup, uint64_t n_steps) {
   const double done = (double)(step - n_warmup) / (double)(n_steps - n_warmup);
   return (float)(0.5 * (1.0 + cos(3.141592653589793 * done)));
 }
+
+float tinytl_weight_schedule(uint64_t step, uint64_t n_warmup, uint64_t n_steps) {
+  const float begun = step < n_warmup ? (float)(step + 1) / (float)n_warmup : 1.0f;
+  return begun * begun * tinytl_schedule(step, 0, n_steps);
+}

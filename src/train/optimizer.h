@@ -84,5 +84,9 @@ tinytl_status tinytl_check_trained(const float *values, size_t n, tinytl_error *
 /* Share of the full learning rate at step (0 to n_steps - 1): linear warm-up over n_warmup steps,
  * then half a cosine down to 0 (Loshchilov and Hutter, 2017). */
 float tinytl_schedule(uint64_t step, uint64_t n_warmup, uint64_t n_steps);
+/* That of the weights of convolutions: half a cosine over all steps, times the square of the share
+ * of n_warmup steps that is done. The first updates of a classifier that begins at 0 pull all
+ * weights of a channel one way (docs/training.md). */
+float tinytl_weight_schedule(uint64_t step, uint64_t n_warmup, uint64_t n_steps);
 
 #endif

@@ -22,7 +22,7 @@ static int epochs_to_see(int n_wanted, int n_least, int low, int high, int n_ima
 
 tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer, int n_images,
                                int batch, bool fresh_lite, float reach) {
-  tinytl_rules rules = {.warmup = 0.05f};
+  tinytl_rules rules = {.warmup = 0.05f, .weight_warmup = 1.0f / 3};
   const int n = n_images > 0 ? n_images : 1;
   if (method == TINYTL_METHOD_LAST) {
     /* On cached features an epoch costs next to nothing. */

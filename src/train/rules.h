@@ -25,6 +25,7 @@ typedef struct tinytl_rules {
   int epochs;
   float lr[TINYTL_N_GROUPS]; /* for the optimizer and batch that were asked for */
   float warmup;              /* share of all steps */
+  float weight_warmup;       /* the same of tinytl_weight_schedule */
 } tinytl_rules;
 
 /* n_images: of training. fresh_lite: the lite modules start as identities. reach:

@@ -71,6 +71,7 @@ static void set_rules(tinytl_trainer *t) {
   const uint64_t batch = (uint64_t)options->batch;
   t->n_steps = ((uint64_t)t->train->n_images + batch - 1) / batch * (uint64_t)t->rules.epochs;
   t->n_warmup = (uint64_t)((float)t->n_steps * t->rules.warmup);
+  t->n_weight_warmup = (uint64_t)((float)t->n_steps * t->rules.weight_warmup);
 }
 
 tinytl_status tinytl_trainer_start(tinytl_trainer *t, tinytl_error *error) {
@@ -239,10 +240,13 @@ static void update_task(void *context, int task) {
 }
 
 void tinytl_trainer_update(tinytl_trainer *t) {
-  const float share = tinytl_schedule(t->optimizer.step, t->n_warmup, t->n_steps);
+  const uint64_t step = t->optimizer.step;
+  const float share = tinytl_schedule(step, t->n_warmup, t->n_steps);
   float lr[TINYTL_N_GROUPS];
   const int n_trained = t->params->n_trained_segments;
   for (int g = 0; g < TINYTL_N_GROUPS; g++) lr[g] = t->lr[g] * share;
+  lr[TINYTL_GROUP_WEIGHT] =
+      t->lr[TINYTL_GROUP_WEIGHT] * tinytl_weight_schedule(step, t->n_weight_warmup, t->n_steps);
   tinytl_optimizer_begin(&t->optimizer, lr, 1.0f / (float)t->n_fed);
   updates u = {.t = t, .n_left = n_trained};
   tinytl_parallel_for(t->run.pool, n_updaters(t), update_task, &u);

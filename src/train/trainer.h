@@ -88,7 +88,7 @@ typedef struct tinytl_trainer {
   int *order;
   float rate; /* what auto made of the rules' rates: tinytl_auto_step's */
   float lr[TINYTL_N_GROUPS];
-  uint64_t n_steps, n_warmup;
+  uint64_t n_steps, n_warmup, n_weight_warmup;
   int n_fed; /* images since the last update */
 } tinytl_trainer;
 

@@ -264,6 +264,21 @@ static void test_schedule_without_warmup(void **state) {
   assert_true(tinytl_schedule(2, 3, 3) == 1);
 }
 
+/* Where there is no warm-up it is the other one; with it, below that until both have begun. */
+static void test_weight_schedule(void **state) {
+  (void)state;
+  enum { WARMUP = 8, STEPS = 24 };
+  for (uint64_t step = 0; step < STEPS; step++) {
+    const float share = tinytl_weight_schedule(step, WARMUP, STEPS);
+    const float cosine = tinytl_schedule(step, 0, STEPS);
+    const float begun = step < WARMUP ? (float)(step + 1) / WARMUP : 1;
+    assert_float_equal(share, begun * begun * cosine, 1e-6f);
+    assert_true(tinytl_weight_schedule(step, 0, STEPS) == cosine);
+    assert_true(share > 0);
+  }
+  assert_float_equal(tinytl_weight_schedule(0, WARMUP, STEPS), 1.0f / 64, 1e-6f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_adam),
@@ -274,6 +289,7 @@ int main(void) {
       cmocka_unit_test(test_adam8_learns_like_adam),
       cmocka_unit_test(test_schedule),
       cmocka_unit_test(test_schedule_without_warmup),
+      cmocka_unit_test(test_weight_schedule),
   };
   return cmocka_run_group_tests_name("optimizer", tests, NULL, NULL);
 }
