@@ -202,7 +202,7 @@ static void on_refitting(void *context, tinytl_method method, int n_images) {
 
 static void on_refit_failed(void *context, const char *reason) {
   const train_arguments *args = context;
-  cli_note("the training once more came to nothing: %s; what was trained before is kept", reason);
+  cli_note("the second training came to nothing, the first one's adapter is kept: %s", reason);
   if (!args->json) return;
   cli_json json = cli_json_begin();
   cli_json_text(&json, "event", "refit_failed");

@@ -145,8 +145,7 @@ typedef struct tinytl_train_report {
   bool refit;                   /* the adapter was trained once more, on all pictures */
   int skipped_images;           /* of either that could not */
   float val_top1;               /* of the kept epoch, 0 to 1; NAN: no validation */
-  float loss;                   /* of training in the last epoch, in nats; with refit as val_top1 of
-                                   the first training */
+  float loss;                   /* of training in the kept epoch, in nats; 0: no epoch was done */
   tinytl_method method;         /* of the adapter; under AUTO all of the above are of this method */
   bool mirrors;                 /* whether it trained on mirrored pictures; with refit, at last */
   tinytl_plan plan;             /* what was chosen, and what it takes; under AUTO of the largest
@@ -173,11 +172,11 @@ typedef struct tinytl_train_report {
  *
  * With options->refit, and few pictures, the method that was kept is trained anew on both sets, for
  * all of its epochs; temperature, threshold and val_top1 stay those that `val` gave. Where it comes
- * to nothing, the adapter is that of the first training: a loss is not finite; or that of the last
- * epoch is above the first training's by more than a tenth of ln(classes), that of knowing nothing,
- * and by more than half of what that one was below it; or none of a class's pictures can be read
- * any more. (Where a memory limit has no room for that adapter beside the second training, it is a
- * DATA error.)
+ * to nothing, the adapter is that of the first training: where a loss or a value is not finite;
+ * where the loss of the last epoch is above that of the first training's kept epoch by more than a
+ * tenth of ln(classes), that of knowing nothing, and by more than half of what that one was below
+ * it; where none of a class's pictures can be read any more. (Where a memory limit has no room for
+ * that adapter beside the second training, it is a DATA error.)
  *
  * On success the caller owns *adapter; report may be NULL. Same seed, same bytes of adapter,
  * whatever the number of threads.

@@ -46,6 +46,7 @@ static char *print_schedule(const tinytl_trainer *t) {
   tinytl_json_close(&json, ']');
   tinytl_json_put_int(&json, "updates", (long long)t->n_steps);
   tinytl_json_put_int(&json, "warmup_updates", (long long)t->n_warmup);
+  tinytl_json_put_int(&json, "weight_warmup_updates", (long long)t->n_weight_warmup);
   tinytl_json_close(&json, '}');
   return tinytl_json_finish(&json);
 }

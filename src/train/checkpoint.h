@@ -23,7 +23,7 @@ typedef struct tinytl_position {
   int epoch;          /* that is going on, from 1; one more than there are: all are done */
   int n_fed;          /* of its pictures: the first ones of its order that can be read */
   double loss_sum;    /* of them */
-  float loss;         /* mean over the pictures of the last whole epoch; 0: none yet */
+  float loss;         /* mean over the pictures of the kept epoch */
   int n_train;        /* training pictures that can be read, once an epoch is done */
   int best_epoch;     /* whose values are kept; 0: none yet */
   float val_top1;     /* of the kept epoch */

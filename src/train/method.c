@@ -209,6 +209,7 @@ static tinytl_status judge_epoch(session *s) {
   if (!t->val || result.top1 >= at->best.top1 - at->best.noise) {
     at->best_epoch = at->epoch;
     at->val_top1 = result.top1;
+    at->loss = (float)(at->loss_sum / at->n_fed);
     TINYTL_TRY(tinytl_trainer_keep(t, s->error));
   }
   report_progress(s, at->epoch, at->n_train, at->n_train, result.top1, true);
@@ -222,7 +223,6 @@ static tinytl_status train_epochs(session *s) {
     TINYTL_TRY(train_epoch(s));
     TINYTL_TRY(judge_epoch(s));
     at->epoch++;
-    at->loss = (float)(at->loss_sum / at->n_fed);
     at->n_fed = 0;
     at->loss_sum = 0;
     settle(s);

@@ -13,9 +13,9 @@ typedef struct tinytl_outcome {
   /* Pictures that could not be read before, training, then validation images: left out, and told of
    * no more; what could not be read now is added. The caller's room; NULL: none is kept. */
   bool *unreadable;
-  bool is_unfit; /* it failed (DATA) for what another method need not fail for: a loss or a value is
-                    not finite, or its limit has no room for any picture of a class, or of
-                    validation */
+  bool is_unfit; /* it failed (DATA) for what another method, or the first training, need not fail
+                    for: a loss or a value is not finite, or its limit has no room for any picture
+                    of a class, or of validation */
   /* With task->carry: */
   float *right;                 /* [validation images], the caller's room; filled */
   tinytl_comparison comparison; /* with those of carry->right */

@@ -227,7 +227,8 @@ static void set_refit(const session *s, const tinytl_found *found, int i,
   options->method = tinytl_auto_methods[i];
   options->optimizer = s->carry.optimizers[i];
   options->mirror = found->mirror;
-  carry->nbytes = s->plan.carried[i];
+  carry->nbytes =
+      i > 1 ? tinytl_carried_nbytes(&s->task, options, s->plan.plans[i - 1].trained_bytes) : 0;
   carry->gain = options->method == TINYTL_METHOD_LAST ? 0 : found->gain;
 }
 
@@ -240,16 +241,17 @@ static tinytl_task refit_task(const session *s, const tinytl_found *found,
                        .found = found};
 }
 
-/* Nothing: half of what the first training learned is gone, of the loss of knowing nothing, which
- * is ln(classes); and a tenth of that, as what learned next to nothing may be better or worse. */
+/* Refuses where half of what the first training learned is gone, of the loss of knowing nothing,
+ * which is ln(classes); and a tenth of that, which luck may take where next to nothing was learned.
+ */
 static tinytl_status check_loss(const tinytl_found *found, float loss, int n_classes,
                                 tinytl_error *error) {
-  const float first = found->report.loss, nothing = logf((float)n_classes);
+  const float nothing = logf((float)n_classes), first = fminf(found->report.loss, nothing);
   if (!(loss - first > fmaxf((nothing - first) / 2, nothing / 10))) return TINYTL_OK;
   return tinytl_fail(error, TINYTL_ERROR_DATA,
-                     "the loss of the second training's last epoch is %.3f, of the first's %.3f; a "
-                     "lower learning rate may help",
-                     (double)loss, (double)first);
+                     "the loss of its last epoch is %.3f, of the first training's %.3f; a lower "
+                     "learning rate may help",
+                     (double)loss, (double)found->report.loss);
 }
 
 /* found->method_at, from s->carry.adapter, whose place its own adapter takes. */
@@ -305,6 +307,11 @@ static tinytl_status refit_from(session *s, tinytl_found *found, const tinytl_re
       keep_first(s, found, reason.message);
       return TINYTL_OK;
     }
+    if (came_to_nothing)
+      return tinytl_fail(s->error, status,
+                         "the second training, on all pictures, came to nothing, and the memory "
+                         "limit had no room to keep the first one's adapter: %s",
+                         reason.message);
     if (status != TINYTL_OK && s->error) *s->error = reason;
     TINYTL_TRY(status);
     resume = NULL;
@@ -316,20 +323,29 @@ static tinytl_status refit_from(session *s, tinytl_found *found, const tinytl_re
   return TINYTL_OK;
 }
 
-/* Whether the method that was kept fits beside found->adapter, or without that, which then goes. */
-static tinytl_status plan_second(const session *s, tinytl_found *found, tinytl_error *error) {
-  tinytl_carry carry = {0};
-  tinytl_train_options options = s->options;
-  tinytl_plan plan;
-  const tinytl_task task = refit_task(s, found, &carry);
-  set_refit(s, found, place_of(s, found->report.method), &options, &carry);
+/* Plans the methods from found->method_at to the one that was kept. */
+static tinytl_status plan_second(const session *s, const tinytl_found *found, tinytl_error *error) {
+  const int last = place_of(s, found->report.method);
+  for (int i = found->method_at; i <= last; i++) {
+    tinytl_carry carry = {0};
+    tinytl_train_options options = s->options;
+    tinytl_plan plan;
+    const tinytl_task task = refit_task(s, found, &carry);
+    set_refit(s, found, i, &options, &carry);
+    TINYTL_TRY(tinytl_method_plan(&task, &options, &plan, error));
+  }
+  return TINYTL_OK;
+}
+
+/* Plans them beside found->adapter, or without that, which then goes. */
+static tinytl_status make_room(const session *s, tinytl_found *found, tinytl_error *error) {
   if (found->adapter)
     found->nbytes = tinytl_carried_nbytes(
-        &task, &options, found->adapter->n_values * sizeof *found->adapter->values);
-  const tinytl_status status = tinytl_method_plan(&task, &options, &plan, error);
-  if (status != TINYTL_ERROR_MEMORY_LIMIT) return status;
+        &s->task, &s->options, found->adapter->n_values * sizeof *found->adapter->values);
+  const tinytl_status status = plan_second(s, found, error);
+  if (status != TINYTL_ERROR_MEMORY_LIMIT || !found->adapter) return status;
   found->nbytes = 0;
-  TINYTL_TRY(tinytl_method_plan(&task, &options, &plan, error));
+  TINYTL_TRY(plan_second(s, found, error));
   tinytl_adapter_free(found->adapter);
   found->adapter = NULL;
   return TINYTL_OK;
@@ -351,7 +367,7 @@ static tinytl_status refit(session *s) {
                         .mirror = s->carry.mirror,
                         .method_at = first_refit(s, s->carry.report.method)};
   tinytl_error reason;
-  tinytl_status status = plan_second(s, &found, &reason);
+  tinytl_status status = make_room(s, &found, &reason);
   if (status == TINYTL_ERROR_MEMORY_LIMIT) return TINYTL_OK;
   s->carry.adapter = NULL;
   drop_compared(s);
@@ -380,7 +396,7 @@ static tinytl_status resume_second(session *s, const tinytl_resume *resume, tiny
     found->report.method = s->options.method;
     found->report.plan.optimizer = s->options.optimizer;
   }
-  TINYTL_TRY(plan_second(s, found, s->error));
+  TINYTL_TRY(make_room(s, found, s->error));
   return refit_from(s, found, resume);
 }
 

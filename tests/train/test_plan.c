@@ -385,6 +385,20 @@ static void release_picture(void *context, const tinytl_sample *sample) {
   p->n_held--;
 }
 
+/* Weights of convolutions have a warm-up of their own, of a third of all updates. */
+static void check_rates(const tinytl_trainer *t) {
+  const uint64_t step = t->optimizer.step - 1;
+  const double rate = (double)t->optimizer.rate[TINYTL_GROUP_WEIGHT];
+  const double other = (double)t->optimizer.rate[TINYTL_GROUP_BIAS];
+  const double share = (double)tinytl_weight_schedule(step, t->n_weight_warmup, t->n_steps) /
+                       (double)tinytl_schedule(step, t->n_warmup, t->n_steps);
+  const double ratio = (double)(t->lr[TINYTL_GROUP_WEIGHT] / t->lr[TINYTL_GROUP_BIAS]);
+  if (t->head_only) return;
+  assert_true(3 * t->n_weight_warmup <= t->n_steps && 3 * t->n_weight_warmup + 3 > t->n_steps);
+  assert_true(step > 0 || share < 0.5);
+  assert_float_equal(rate / other, ratio * share, 1e-5 * ratio * share);
+}
+
 /* Values after some updates, the best ones kept halfway; the caller frees. */
 static float *train_with(const tinytl_backbone *backbone, const tinytl_choices *choices,
                          tinytl_plan *made, size_t *n) {
@@ -411,6 +425,7 @@ static float *train_with(const tinytl_backbone *backbone, const tinytl_choices *
     assert_int_equal(t->n_fed, BATCH);
     assert_int_equal(p.n_held, 0);
     tinytl_trainer_update(t);
+    check_rates(t);
     if (p.n_given == BATCH * (N_UPDATES - 1))
       assert_int_equal(tinytl_trainer_keep(t, NULL), TINYTL_OK);
   }

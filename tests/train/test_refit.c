@@ -199,6 +199,7 @@ static void test_goes_on(void **state) {
 typedef struct spoiler {
   saved_run *f;
   tinytl_status answer; /* of all pictures of a class in the second training; OK: they are grey */
+  uint64_t grey_from;   /* the epoch of either training from which on pictures are grey; 0: none */
   bool is_second;
   int n_failed;
   tinytl_status (*load)(void *context, int index, const tinytl_view *view, uint8_t *rgb,
@@ -210,7 +211,8 @@ static spoiler spoiled; /* load's context is the set */
 static tinytl_status load_spoiled(void *context, int index, const tinytl_view *view, uint8_t *rgb,
                                   tinytl_error *error) {
   const tinytl_status status = spoiled.load(context, index, view, rgb, error);
-  if (status == TINYTL_OK && spoiled.is_second)
+  const bool is_late = spoiled.grey_from > 0 && view->augment && view->epoch >= spoiled.grey_from;
+  if (status == TINYTL_OK && (spoiled.is_second || is_late))
     memset(rgb, 128, (size_t)view->size * (size_t)view->size * 3);
   return status;
 }
@@ -226,7 +228,7 @@ static void note_failed(void *context, const char *reason) {
   (void)context;
   spoiled.n_failed++;
   assert_non_null(strstr(reason, spoiled.answer == TINYTL_OK
-                                     ? "of the second training's last epoch"
+                                     ? "the loss of its last epoch"
                                      : "none of its training pictures can be read"));
 }
 
@@ -293,6 +295,23 @@ static void test_comes_to_nothing(void **state) {
   check_kept(TINYTL_METHOD_FULL, TINYTL_OK);
   check_kept(TINYTL_METHOD_AUTO, TINYTL_OK);
   check_kept(TINYTL_METHOD_LITE_BIAS, TINYTL_ERROR_DATA);
+  check_kept(TINYTL_METHOD_AUTO, TINYTL_ERROR_DATA); /* bias fails, which leads to lite+bias */
+}
+
+/* The first training came to nothing too, after the epoch that was kept. */
+static void test_both_come_to_nothing(void **state) {
+  (void)state;
+  saved_run *f = make(TINYTL_METHOD_BIAS, true);
+  sink adapter;
+  begin_spoiled(f, TINYTL_OK);
+  spoiled.grey_from = 6;
+  f->options.epochs = 8;
+  run_spoiled(f, NULL, &adapter);
+  assert_true(f->report.best_epoch < 6 && f->report.epochs == 8);
+  assert_int_equal(spoiled.n_failed, 1);
+  assert_false(f->report.refit);
+  free(adapter.bytes);
+  saved_run_free(f);
 }
 
 /* The smallest limits have the best values of the first training in a file, so there is no room for
@@ -380,6 +399,7 @@ int main(void) {
       cmocka_unit_test(test_once),
       cmocka_unit_test(test_goes_on),
       cmocka_unit_test(test_comes_to_nothing),
+      cmocka_unit_test(test_both_come_to_nothing),
       cmocka_unit_test(test_comes_to_nothing_without_room),
       cmocka_unit_test(test_rate_goes_on),
       cmocka_unit_test(test_unreadable),
