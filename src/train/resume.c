@@ -129,7 +129,7 @@ static tinytl_status parse_report(const json_t *state, const char *where,
       tinytl_json_int(state, "skipped_images", 0, INT_MAX, where, &report->skipped_images, error));
   TINYTL_TRY(tinytl_json_int(state, "mirrors", 0, 1, where, &mirrors, error));
   report->mirrors = mirrors;
-  return parse_number(state, "loss", 0, FLT_MAX, where, &report->loss, error);
+  return parse_number(state, "loss", 0, (double)FLT_MAX, where, &report->loss, error);
 }
 
 static tinytl_status parse_mirror(const json_t *state, const char *where, tinytl_switch *mirror,
@@ -302,7 +302,7 @@ static tinytl_status parse_state(const json_t *state, const char *where, tinytl_
   TINYTL_TRY(tinytl_json_int(state, "best_epoch", done > 0, done, where, &at->best_epoch, error));
   TINYTL_TRY(
       tinytl_json_int(state, "epochs_without_gain", 0, done, where, &at->n_without_gain, error));
-  TINYTL_TRY(parse_number(state, "loss", 0, FLT_MAX, where, &at->loss, error));
+  TINYTL_TRY(parse_number(state, "loss", 0, (double)FLT_MAX, where, &at->loss, error));
   if (!json_is_number(loss_sum) || !tinytl_json_size(json_object_get(state, "updates"), &step) ||
       step > t->n_steps)
     return tinytl_fail(error, TINYTL_ERROR_MODEL,
