@@ -119,6 +119,21 @@ tinytl_status saved_run_train(saved_run *f, const sink *from, sink *adapter) {
   return status;
 }
 
+tinytl_status saved_run_train_low(saved_run *f, const sink *from, sink *adapter) {
+  tinytl_status status = TINYTL_ERROR_MEMORY_LIMIT;
+  for (size_t margin = 100000; status == TINYTL_ERROR_MEMORY_LIMIT; margin += 100000) {
+    tinytl_plan plan;
+    f->options.memory_limit = 0;
+    assert_int_equal(tinytl_plan_make(f->backbone, MEMORY_CLASSES, SAVED_TRAIN, SAVED_VAL,
+                                      &f->options, &plan, &f->error),
+                     TINYTL_OK);
+    f->options.memory_limit = plan.smallest_bytes + margin;
+    status = saved_run_train(f, from, adapter);
+    assert_true(margin < 3000000);
+  }
+  return status;
+}
+
 void saved_run_finish(saved_run *f, const sink *from, sink *adapter) {
   if (saved_run_train(f, from, adapter) != TINYTL_OK) fail_msg("%s", f->error.message);
 }

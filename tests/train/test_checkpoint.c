@@ -175,21 +175,8 @@ static void test_stops(void **state) {
     }
 }
 
-/* Trains under about the smallest limit that does. What the process holds grows a little between
- * plan and run, under the address sanitizer by a lot. */
 static void train_low(saved_run *f, const sink *from, sink *adapter) {
-  tinytl_status status = TINYTL_ERROR_MEMORY_LIMIT;
-  for (size_t margin = 100000; status == TINYTL_ERROR_MEMORY_LIMIT; margin += 100000) {
-    tinytl_plan plan;
-    f->options.memory_limit = 0;
-    assert_int_equal(tinytl_plan_make(f->backbone, MEMORY_CLASSES, SAVED_TRAIN, SAVED_VAL,
-                                      &f->options, &plan, &f->error),
-                     TINYTL_OK);
-    f->options.memory_limit = plan.smallest_bytes + margin;
-    status = saved_run_train(f, from, adapter);
-    assert_true(margin < 3000000);
-  }
-  if (status != TINYTL_OK) fail_msg("%s", f->error.message);
+  if (saved_run_train_low(f, from, adapter) != TINYTL_OK) fail_msg("%s", f->error.message);
 }
 
 /* A checkpoint of a run without a limit goes on under one, with everything saved, and the reverse.
