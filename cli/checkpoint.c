@@ -191,10 +191,12 @@ void cli_checkpoint_note_end(const cli_checkpoint *c, tinytl_status status) {
   if (status != TINYTL_INTERRUPTED) return;
   if (!c->path)
     cli_note("with --checkpoint FILE an interrupted run can go on");
+  else if (c->is_saved)
+    cli_note("the run is saved in %s: with --resume it goes on", c->path);
+  else if (c->has_failed)
+    cli_note("the latest state of the run could not be saved in %s", c->path);
   else
-    cli_note(c->is_saved ? "the run is saved in %s: with --resume it goes on"
-                         : "the latest state of the run could not be saved in %s",
-             c->path);
+    cli_note("there was nothing yet to save in %s: the run begins anew", c->path);
 }
 
 void cli_checkpoint_close(cli_checkpoint *c) {

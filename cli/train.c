@@ -117,6 +117,13 @@ static tinytl_status set_options(train_arguments *args, tinytl_error *error) {
 
 static void on_progress(void *context, const tinytl_epoch *epoch) {
   const train_arguments *args = context;
+  if (epoch->trying) {
+    if (!args->quiet)
+      cli_progress_count("trying rates: picture",
+                         (epoch->epoch - 1) * epoch->n_images + epoch->image,
+                         epoch->n_epochs * epoch->n_images);
+    return;
+  }
   if (!args->quiet) cli_progress(tinytl_method_name(epoch->method), epoch);
   if (args->json && epoch->finished) cli_epoch_json(epoch, tinytl_method_name(epoch->method));
 }
@@ -142,9 +149,6 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
   } else if (!args->quiet && !isfinite(step->gain)) {
     cli_note("%s: validation %.1f %%", method, 100 * (double)step->val_top1);
   } else if (!args->quiet) {
-    if (step->rate > 1)
-      cli_note("%s learned at %.1f times the usual rates, for %d epochs", method,
-               (double)step->rate, step->epochs);
     cli_note(
         "%s: validation %.1f %%; probability of the right class %+.1f points, noise %.1f, expected "
         "%+.1f: %s",
@@ -160,7 +164,6 @@ static void on_stepped(void *context, const tinytl_auto_step *step) {
   cli_json_real(&json, "gain", (double)step->gain);
   cli_json_real(&json, "noise", (double)step->noise);
   cli_json_real(&json, "expected", (double)step->expected);
-  cli_json_real(&json, "rate", (double)step->rate);
   cli_json_real(&json, "epochs", step->tried ? step->epochs : (double)NAN);
   cli_json_bool(&json, "kept", step->kept);
   cli_json_text(&json, "reason", step->reason);
@@ -183,6 +186,24 @@ static void on_mirrored(void *context, const tinytl_mirroring *found) {
   cli_json_bool(&json, "mirror", found->mirrors);
   cli_json_real(&json, "share", (double)found->share);
   cli_json_real(&json, "noise", (double)found->noise);
+  cli_json_end(&json);
+}
+
+static void on_reached(void *context, const tinytl_reach *reach) {
+  const train_arguments *args = context;
+  if (!args->quiet && isfinite(reach->gain)) {
+    cli_note("twice the rates for a while against half of them: probability of the right class "
+             "%+.1f points, noise %.1f: training at %.2f times the usual rates",
+             100 * (double)reach->gain, 100 * (double)reach->noise, (double)reach->factor);
+  } else if (!args->quiet) {
+    cli_note("short trainings came to nothing: training at the usual rates");
+  }
+  if (!args->json) return;
+  cli_json json = cli_json_begin();
+  cli_json_text(&json, "event", "reach");
+  cli_json_real(&json, "factor", (double)reach->factor);
+  cli_json_real(&json, "gain", (double)reach->gain);
+  cli_json_real(&json, "noise", (double)reach->noise);
   cli_json_end(&json);
 }
 
@@ -351,6 +372,7 @@ int cli_train(int argc, char **argv) {
   args.train.planned = on_planned;
   args.train.stepped = on_stepped;
   args.train.mirrored = on_mirrored;
+  args.train.reached = on_reached;
   args.train.refitting = on_refitting;
   args.train.refit_failed = on_refit_failed;
   args.train.skip = cli_note_skipped;

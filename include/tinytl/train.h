@@ -16,6 +16,7 @@ typedef struct tinytl_epoch {
                                those of pictures and their mirror images */
   int image, n_images;      /* images of this epoch done, and in all */
   bool finished;            /* false: progress inside an epoch (at most ten a second) */
+  bool trying;              /* of the short trainings before a tinytl_reach; `finished` too */
   float loss;               /* mean over the epoch so far */
   float val_top1;           /* 0 to 1; NAN: no validation or epoch not finished */
   double images_per_second; /* training pictures through the network, over this method so far */
@@ -41,10 +42,7 @@ typedef struct tinytl_auto_step {
   float gain, noise; /* over the best before: mean probability of the right class, picture by
                         picture, -1 to 1, and its standard error; NAN: there was none before */
   float expected;    /* gain, with what the method gained on other sets; NAN as above */
-  float rate;        /* what the learning rates of docs/training.md were multiplied by, 1 to 2: more
-                        than 1 for lite+bias where bias gained much; NAN: not tried */
-  int epochs; /* done; where bias gained much the rule's are for up to twice the pictures, also
-                 under an lr that was asked for; 0: not tried */
+  int epochs;        /* done; 0: not tried */
   const char *reason; /* why it was kept, left or not tried; valid while it is told */
 } tinytl_auto_step;
 
@@ -55,6 +53,17 @@ typedef struct tinytl_mirroring {
                   features, 1 at most; about 0 where left and right do not matter */
   float noise; /* its standard error in that case; INFINITY: too few pictures to tell */
 } tinytl_mirroring;
+
+/* How far what is trained should go from where the backbone has it: the learning rates of
+ * docs/training.md are multiplied by it, and where it is above 1 the pictures that epochs see.
+ * Found for BIAS, LITE and LITE_BIAS, once a run, by two short trainings of BIAS, at half and at
+ * twice the rates. */
+typedef struct tinytl_reach {
+  float factor; /* 0.5 to 2 */
+  float gain;   /* of twice the rates over half of them: mean probability of the right class of
+                   validation pictures, -1 to 1; NAN: they came to nothing, or have no room */
+  float noise;  /* its standard error; INFINITY: too few pictures to tell; NAN as above */
+} tinytl_reach;
 
 /* A run's state between two updates. A run that goes on from it ends with the same bytes of adapter
  * as one that was never ended. */
@@ -81,7 +90,8 @@ struct tinytl_train_options {
   int batch;                  /* 1 to 4096; default 8 */
   int image_size;             /* 32 to 1024; 0: the backbone's (default) */
   int n_threads;              /* 1 to 64; 0: one a core (default) */
-  float lr;                   /* above 0, at most 10; 0: by rule (default) */
+  float lr;                   /* above 0, at most 10; 0: by rule, and by tinytl_reach where there is
+                                 validation and much to train on (default) */
   float label_smoothing;      /* 0 to < 1; negative: 0 for TINYTL_METHOD_LAST, else 0.1 (default) */
   float dropout;              /* 0 to < 1; default 0.2 */
   int patience; /* 0 to 10,000: epochs without a better validation accuracy before stopping;
@@ -110,6 +120,8 @@ struct tinytl_train_options {
                                                               each method; NULL: nobody */
   void (*stepped)(void *context, const tinytl_auto_step *step);       /* under AUTO; NULL: nobody */
   void (*mirrored)(void *context, const tinytl_mirroring *mirroring); /* NULL: nobody */
+  void (*reached)(void *context, const tinytl_reach *reach); /* told where it was tried; NULL:
+                                                                nobody */
   /* Told, with refit, before the method that was kept is trained once more, on so many pictures;
    * NULL: nobody. */
   void (*refitting)(void *context, tinytl_method method, int n_images);

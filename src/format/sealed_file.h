@@ -14,7 +14,7 @@ enum {
 };
 
 /* "tinytl.format" of the runs' files. */
-#define TINYTL_CHECKPOINT_FORMAT "checkpoint 7"
+#define TINYTL_CHECKPOINT_FORMAT "checkpoint 8"
 #define TINYTL_PRETRAIN_FORMAT "pretraining 1"
 #define TINYTL_SEARCH_FORMAT "search 6"
 

@@ -33,8 +33,3 @@ float tinytl_auto_expected_gain(const tinytl_comparison *c, tinytl_method method
   const double share = deviation * deviation / (deviation * deviation + noise * noise);
   return (float)(mean + (isinf(noise) ? 0 : share * ((double)tinytl_comparison_gain(c) - mean)));
 }
-
-float tinytl_auto_reach(float gain) {
-  const float low = 0.15f, high = 0.3f;
-  return 1 + fminf(fmaxf((gain - low) / (high - low), 0), 1);
-}

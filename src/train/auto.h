@@ -32,13 +32,6 @@ float tinytl_comparison_noise(const tinytl_comparison *comparison);
  * tinytl_auto_methods, not the first. */
 float tinytl_auto_expected_gain(const tinytl_comparison *comparison, tinytl_method method);
 
-/* What the rules' learning rates, and the pictures that their epochs are to see, are multiplied by
- * once it is known that bias is expected to gain so much over last: 1 up to 0.15, 2 from 0.3 on,
- * between them in proportion. The more biases gain over the classifier alone, the further pictures
- * are from those that the backbone knows, and the further what is trained has to go
- * (docs/training.md). */
-float tinytl_auto_reach(float gain);
-
 /* From this expected gain on a method is worth its time and memory. */
 #define TINYTL_AUTO_LEAST_GAIN 0.005f
 

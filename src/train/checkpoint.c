@@ -44,6 +44,7 @@ static char *print_schedule(const tinytl_trainer *t) {
   tinytl_json_open(&json, "lr", '[');
   for (int g = 0; g < TINYTL_N_GROUPS; g++) tinytl_json_put_float(&json, NULL, t->lr[g]);
   tinytl_json_close(&json, ']');
+  tinytl_json_put_float(&json, "reach", t->reach);
   tinytl_json_put_int(&json, "updates", (long long)t->n_steps);
   tinytl_json_put_int(&json, "warmup_updates", (long long)t->n_warmup);
   tinytl_json_put_int(&json, "weight_warmup_updates", (long long)t->n_weight_warmup);
@@ -154,7 +155,6 @@ static char *print_auto(const tinytl_carry *carry) {
   tinytl_json_text json = {0};
   tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_int(&json, "step", carry->method_at);
-  tinytl_json_put_float(&json, "gain", carry->gain);
   tinytl_json_put_int(&json, "mirror", carry->mirror);
   put_report(&json, &carry->report);
   tinytl_json_close(&json, '}');
@@ -165,7 +165,6 @@ static char *print_found(const tinytl_found *found) {
   tinytl_json_text json = {0};
   tinytl_json_open(&json, NULL, '{');
   tinytl_json_put_int(&json, "step", found->method_at);
-  tinytl_json_put_float(&json, "gain", found->gain);
   tinytl_json_put_int(&json, "mirror", found->mirror);
   tinytl_json_put_string(&json, "method", tinytl_method_name(found->report.method));
   tinytl_json_put_float(&json, "val_top1", found->report.val_top1);

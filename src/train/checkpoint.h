@@ -65,10 +65,10 @@ tinytl_status tinytl_resume_open(const tinytl_source *source, tinytl_resume **re
                                  tinytl_error *error);
 /* Puts the checkpoint's choices where the options leave them open; under AUTO its methods into
  * *carry, while carry->n_methods stays 0 and the method becomes that of the checkpoint where it was
- * asked for by name. */
+ * asked for by name. *reach becomes the checkpoint's, as in tinytl_task. */
 tinytl_status tinytl_resume_choose(const tinytl_resume *resume, tinytl_train_options *options,
-                                   tinytl_carry *carry, tinytl_error *error);
-/* What the earlier methods of auto left: fills carry->method_at, report, gain and mirror, and makes
+                                   tinytl_carry *carry, float *reach, tinytl_error *error);
+/* What the earlier methods of auto left: fills carry->method_at, report and mirror, and makes
  * carry->adapter where there is one. carry->right comes with tinytl_resume_restore. */
 tinytl_status tinytl_resume_carry(const tinytl_resume *resume, const tinytl_task *task,
                                   tinytl_carry *carry, tinytl_error *error);

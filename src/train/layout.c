@@ -123,6 +123,14 @@ static size_t program_nbytes(const tinytl_program *program) {
          (size_t)program->n_buffers * (sizeof *program->buffers + sizeof *program->purposes);
 }
 
+/* What the methods of auto, or short trainings, are compared with. */
+static size_t compared_nbytes(const tinytl_trainer *t) {
+  if (t->carry) return t->carry->nbytes;
+  return t->val && tinytl_method_has_reach(t->choices.method)
+             ? (size_t)t->val->n_images * sizeof(float)
+             : 0;
+}
+
 /* Which of them cannot be read, is kept from method to method. */
 static size_t n_images(const tinytl_trainer *t) {
   return (size_t)t->train->n_images + (t->val ? (size_t)t->val->n_images : 0);
@@ -131,12 +139,11 @@ static size_t n_images(const tinytl_trainer *t) {
 static size_t other_nbytes(const tinytl_trainer *t) {
   const size_t n_stacks =
       (size_t)tinytl_n_threads(t->options.n_threads) + (size_t)tinytl_trainer_n_decoders(t);
-  const size_t nbytes = n_stacks * TINYTL_STACK_NBYTES + HEAP_NBYTES + sizeof *t +
-                        sizeof *t->network +
-                        (size_t)t->params->n_segments * sizeof *t->params->segments +
-                        sizeof *t->gradients + program_nbytes(t->train_program) +
-                        program_nbytes(t->test_program) + (t->carry ? t->carry->nbytes : 0) +
-                        (t->found ? t->found->nbytes : 0) + n_images(t) * sizeof(bool);
+  const size_t nbytes =
+      n_stacks * TINYTL_STACK_NBYTES + HEAP_NBYTES + sizeof *t + sizeof *t->network +
+      (size_t)t->params->n_segments * sizeof *t->params->segments + sizeof *t->gradients +
+      program_nbytes(t->train_program) + program_nbytes(t->test_program) + compared_nbytes(t) +
+      (t->found ? t->found->nbytes : 0) + n_images(t) * sizeof(bool);
   /* At the end the adapter, a copy of the values, takes the place of all but the values. */
   const size_t adapter = t->params->n * sizeof(float) + tinytl_class_names_nbytes(t->train);
   const size_t given_back = t->block_nbytes - t->kept_nbytes;

@@ -36,6 +36,7 @@ static void report_progress(session *s, int epoch, int image, int n_images, floa
   const bool is_cached = s->t->head_only && epoch > 0;
   const double n_cached = (done - s->epochs.done_before) * n_images;
   const tinytl_epoch event = {
+      .trying = s->t->n_tried > 0,
       .method = s->t->choices.method,
       .epoch = epoch,
       .n_epochs = n_epochs,
@@ -77,7 +78,7 @@ static tinytl_status begin(session *s, const tinytl_resume *resume) {
   }
   s->at = s->checkpoint.at;
   s->epochs = s->progress;
-  s->epochs.done_before = s->at.epoch - 1 + (double)s->at.n_fed / s->t->train->n_images;
+  s->epochs.done_before = s->at.epoch - 1 + (double)s->at.n_fed / s->t->n_epoch;
   tinytl_saver_begin(&s->saver, resume != NULL);
   return TINYTL_OK;
 }
@@ -181,6 +182,7 @@ static tinytl_status train_epoch(session *s) {
   const int epoch = s->at.epoch;
   const tinytl_view view = tinytl_trainer_view(t, true, epoch);
   tinytl_pass p = tinytl_pass_train(t, t->head_only);
+  p.n = t->n_epoch;
   tinytl_order(t->options.seed, (uint64_t)epoch, t->train->n_images, t->order);
   TINYTL_TRY(tinytl_pass_begin(&p, s->at.n_fed, &view, s->error));
   while (p.n_given < p.n) {
@@ -247,7 +249,9 @@ static void add_to_fits(void *context, const tinytl_sample *sample, int n_classe
 
 typedef struct marks {
   float temperature;
-  float *right; /* [validation images], probabilities of the right class */
+  const float *before; /* [validation images], probabilities of the right class, to compare with */
+  float *right;        /* [validation images], the same now; may be `before` */
+  tinytl_comparison *comparison;
 } marks;
 
 static void mark(void *context, const tinytl_sample *sample, int n_classes, const float *logits) {
@@ -256,21 +260,20 @@ static void mark(void *context, const tinytl_sample *sample, int n_classes, cons
   double sum = 0;
   for (int k = 0; k < n_classes; k++)
     sum += exp((double)(logits[k] - max) / (double)m->temperature);
-  m->right[sample->index] =
+  const float right =
       (float)(exp((double)(logits[sample->label] - max) / (double)m->temperature) / sum);
+  tinytl_comparison_add(m->comparison, m->before[sample->index], right);
+  m->right[sample->index] = right;
 }
 
-/* For auto, which compares methods: one more pass, at the temperature that was found. */
-static tinytl_status compare_methods(session *s) {
-  tinytl_trainer *t = s->t;
+/* One more pass, at the temperature that was found. */
+static tinytl_status compare(session *s) {
   tinytl_outcome *outcome = s->outcome;
-  const int n_val = t->val->n_images;
-  marks m = {.temperature = s->temperature, .right = outcome->right};
-  for (int i = 0; i < n_val; i++) m.right[i] = NAN;
-  TINYTL_TRY(judge_val(s, mark, &m));
-  for (int i = 0; i < n_val; i++)
-    tinytl_comparison_add(&outcome->comparison, t->carry->right[i], outcome->right[i]);
-  return TINYTL_OK;
+  marks m = {.temperature = s->temperature,
+             .before = s->t->carry->right,
+             .right = outcome->right,
+             .comparison = &outcome->comparison};
+  return judge_val(s, mark, &m);
 }
 
 /* Fits temperature and threshold to the kept values: one more pass over the validation pictures at
@@ -281,7 +284,7 @@ static tinytl_status calibrate(session *s) {
   TINYTL_TRY(judge_val(s, add_to_fits, &fits));
   s->temperature = tinytl_temperature_find(&fits.temperature);
   s->reject_below = tinytl_reject_find(&fits.reject);
-  return s->t->carry ? compare_methods(s) : TINYTL_OK;
+  return s->t->carry ? compare(s) : TINYTL_OK;
 }
 
 /* ---- The run ------------------------------------------------------------------------------ */
@@ -375,7 +378,6 @@ static void complete_report(session *s) {
   report->seconds = tinytl_progress_seconds(&s->progress);
   report->images_per_second = tinytl_progress_rate(&s->progress, (double)s->n_run);
   s->outcome->n_run = s->n_run;
-  s->outcome->rate = t->rate;
 }
 
 tinytl_status tinytl_method_train(const tinytl_task *task, const tinytl_train_options *options,

@@ -9,7 +9,6 @@ typedef struct tinytl_outcome {
   tinytl_adapter *adapter;    /* the caller's */
   tinytl_train_report report; /* of a method that failed, what it took counts alone */
   uint64_t n_run;             /* training pictures that went through the network */
-  float rate;                 /* tinytl_auto_step's */
   /* Pictures that could not be read before, training, then validation images: left out, and told of
    * no more; what could not be read now is added. The caller's room; NULL: none is kept. */
   bool *unreadable;
@@ -17,7 +16,8 @@ typedef struct tinytl_outcome {
                     for: a loss or a value is not finite, or its limit has no room for any picture
                     of a class, or of validation */
   /* With task->carry: */
-  float *right;                 /* [validation images], the caller's room; filled */
+  float *right; /* [validation images], the caller's room: of those that can be read, filled; the
+                   others are left as they are. May be carry->right */
   tinytl_comparison comparison; /* with those of carry->right */
   tinytl_mirror_answer mirror;  /* where carry asks */
 } tinytl_outcome;

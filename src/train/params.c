@@ -14,6 +14,11 @@ bool tinytl_method_trains_lite(tinytl_method method) {
   return method == TINYTL_METHOD_LITE || method == TINYTL_METHOD_LITE_BIAS;
 }
 
+/* Not those that others are compared with: docs/training.md. */
+bool tinytl_method_has_reach(tinytl_method method) {
+  return method == TINYTL_METHOD_BIAS || tinytl_method_trains_lite(method);
+}
+
 unsigned tinytl_method_lite_tensors(tinytl_method method) {
   const unsigned all = (1u << TINYTL_LITE_TENSORS) - 1;
   /* With the biases, the main branch's last bias does the final shift's job (TinyTL, 3.2). */

@@ -36,6 +36,7 @@ typedef struct tinytl_params {
 bool tinytl_method_trains_bias(tinytl_method method);
 /* Of those that give lite modules to a network without them. */
 bool tinytl_method_trains_lite(tinytl_method method);
+bool tinytl_method_has_reach(tinytl_method method);
 /* Bit t: trains tensor t of the network's lite modules. */
 unsigned tinytl_method_lite_tensors(tinytl_method method);
 

@@ -74,10 +74,32 @@ static tinytl_status find_place(const tinytl_resume *r, tinytl_carry *carry, tin
   return status;
 }
 
+static tinytl_status parse_number(const json_t *state, const char *key, double low, double high,
+                                  const char *where, float *value, tinytl_error *error) {
+  const json_t *item = json_object_get(state, key);
+  const double number = json_is_number(item) ? json_number_value(item) : (double)NAN;
+  if (!(number >= low && number <= high))
+    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: \"%s\" must be a number %g to %g", where,
+                       key, low, high);
+  *value = (float)number;
+  return TINYTL_OK;
+}
+
+/* Part of the schedule, which it decides. */
+static tinytl_status find_reach(const tinytl_resume *r, float *reach, tinytl_error *error) {
+  char where[TINYTL_ST_WHERE];
+  json_t *schedule = NULL;
+  TINYTL_TRY(tinytl_sealed_object(&r->file, "tinytl.schedule", where, &schedule, error));
+  const tinytl_status status = parse_number(schedule, "reach", 0, 2, where, reach, error);
+  json_decref(schedule);
+  return status;
+}
+
 tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options *options,
-                                   tinytl_carry *carry, tinytl_error *error) {
+                                   tinytl_carry *carry, float *reach, tinytl_error *error) {
   char where[TINYTL_ST_WHERE];
   json_t *run = NULL;
+  TINYTL_TRY(find_reach(r, reach, error));
   TINYTL_TRY(tinytl_sealed_object(&r->file, "tinytl.run", where, &run, error));
   const char *method_name = json_string_value(json_object_get(run, "method"));
   const json_t *optimizer_name = json_object_get(run, "optimizer");
@@ -103,17 +125,6 @@ tinytl_status tinytl_resume_choose(const tinytl_resume *r, tinytl_train_options 
 }
 
 /* ---- What auto carries -------------------------------------------------------------------- */
-
-static tinytl_status parse_number(const json_t *state, const char *key, double low, double high,
-                                  const char *where, float *value, tinytl_error *error) {
-  const json_t *item = json_object_get(state, key);
-  const double number = json_is_number(item) ? json_number_value(item) : (double)NAN;
-  if (!(number >= low && number <= high))
-    return tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: \"%s\" must be a number %g to %g", where,
-                       key, low, high);
-  *value = (float)number;
-  return TINYTL_OK;
-}
 
 /* Numbers of pictures are bounded by identity, which is compared later. */
 static tinytl_status parse_report(const json_t *state, const char *where,
@@ -145,7 +156,6 @@ static tinytl_status parse_carry(const json_t *state, const char *where, tinytl_
   TINYTL_TRY(
       tinytl_json_int(state, "step", 0, carry->n_methods - 1, where, &carry->method_at, error));
   TINYTL_TRY(parse_mirror(state, where, &carry->mirror, error));
-  TINYTL_TRY(parse_number(state, "gain", -1, 1, where, &carry->gain, error));
   return parse_report(state, where, &carry->report, error);
 }
 
@@ -224,7 +234,6 @@ static tinytl_status parse_found(const json_t *state, const char *where, const t
     TINYTL_TRY(
         tinytl_json_int(state, "step", 0, carry->n_methods - 1, where, &found->method_at, error));
   TINYTL_TRY(parse_mirror(state, where, &found->mirror, error));
-  TINYTL_TRY(parse_number(state, "gain", -1, 1, where, &found->gain, error));
   TINYTL_TRY(parse_kept(state, where, carry, found->method_at, &report->method, error));
   TINYTL_TRY(parse_number(state, "val_top1", 0, 1, where, &report->val_top1, error));
   TINYTL_TRY(parse_number(state, "temperature", 0.01, 100, where, &found->temperature, error));

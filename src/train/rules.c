@@ -29,8 +29,8 @@ tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer,
     rules.epochs = epochs_to_see(120000, 12000, 20, 60, n);
     rules.lr[TINYTL_GROUP_CLASSIFIER] = 1.5e-3f;
   } else {
-    rules.epochs =
-        epochs_to_see((int)(40000 * reach), (int)(4000 * reach), 8, (int)(20 * reach), n);
+    const float more = fmaxf(reach, 1);
+    rules.epochs = epochs_to_see((int)(40000 * more), (int)(4000 * more), 8, (int)(20 * more), n);
     rules.lr[TINYTL_GROUP_CLASSIFIER] = 2e-3f;
     rules.lr[TINYTL_GROUP_BIAS] = 2e-3f;
     rules.lr[TINYTL_GROUP_LITE] = fresh_lite ? 4e-3f : 1e-3f;

@@ -28,8 +28,8 @@ typedef struct tinytl_rules {
   float weight_warmup;       /* the same of tinytl_weight_schedule */
 } tinytl_rules;
 
-/* n_images: of training. fresh_lite: the lite modules start as identities. reach:
- * tinytl_auto_reach; 1 for a method that was asked for by name. */
+/* n_images: of training. fresh_lite: the lite modules start as identities. reach: tinytl_reach's,
+ * of methods that have one; else 1. */
 tinytl_rules tinytl_rules_make(tinytl_method method, tinytl_optimizer optimizer, int n_images,
                                int batch, bool fresh_lite, float reach);
 

@@ -11,6 +11,7 @@
 #include "data/joined.h"
 #include "data/order.h"
 #include "train/plan.h"
+#include "train/reach.h"
 
 typedef struct session {
   tinytl_task task;
@@ -40,9 +41,45 @@ static void tell_reason(const session *s, tinytl_method method, const tinytl_out
                              .gain = NAN,
                              .noise = NAN,
                              .expected = NAN,
-                             .rate = tried ? tried->rate : NAN,
                              .epochs = tried ? tried->report.epochs : 0,
                              .reason = reason});
+}
+
+/* Probabilities of validation pictures: none is known yet. */
+static tinytl_status take_right(const session *s, float **right) {
+  const size_t n_val = (size_t)s->task.val->n_images;
+  *right = malloc(n_val * sizeof **right);
+  if (!*right) return tinytl_fail_memory(s->error, n_val * sizeof **right);
+  for (size_t i = 0; i < n_val; i++) (*right)[i] = NAN;
+  return TINYTL_OK;
+}
+
+static void drop_right(session *s) {
+  free(s->carry.right);
+  free(s->right);
+  s->carry.right = s->right = NULL;
+}
+
+/* What a training took. */
+static void add_cost(session *s, const tinytl_outcome *outcome) {
+  s->n_run += outcome->n_run;
+  s->setup_seconds += outcome->report.setup_seconds;
+  if (outcome->report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome->report.plan;
+}
+
+/* ---- How far ------------------------------------------------------------------------------- */
+
+/* With s->right, the room of the method that is to be trained. */
+static tinytl_status find_reach(session *s) {
+  const tinytl_trial trial = tinytl_reach_trial(&s->task, &s->options);
+  tinytl_outcome outcome = {.right = s->right, .unreadable = s->unreadable};
+  tinytl_reach reach;
+  if (s->task.reach > 0 || trial.n_epochs == 0) return TINYTL_OK;
+  TINYTL_TRY(tinytl_reach_find(&s->task, &s->options, &trial, &outcome, &reach, s->error));
+  add_cost(s, &outcome);
+  s->task.reach = reach.factor;
+  if (s->options.reached) s->options.reached(s->options.context, &reach);
+  return TINYTL_OK;
 }
 
 /* ---- One after the other ------------------------------------------------------------------ */
@@ -74,14 +111,12 @@ static bool judge(session *s, tinytl_outcome *outcome) {
                              .gain = is_first ? NAN : tinytl_comparison_gain(comparison),
                              .noise = is_first ? NAN : tinytl_comparison_noise(comparison),
                              .expected = is_first ? NAN : expected,
-                             .rate = outcome->rate,
                              .epochs = outcome->report.epochs,
                              .reason = reason_of(is_first, kept)});
   if (kept)
     keep(s, outcome);
   else
     tinytl_adapter_free(outcome->adapter);
-  if (kept && s->options.method == TINYTL_METHOD_BIAS) s->carry.gain = expected;
   return kept;
 }
 
@@ -101,12 +136,11 @@ static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *go
                          s->options.augment != TINYTL_SWITCH_OFF;
   s->options.mirror = s->carry.mirror;
   s->carry.nbytes = s->plan.carried[i];
+  TINYTL_TRY(find_reach(s));
   tinytl_error reason;
   const tinytl_status status =
       tinytl_method_train(&s->task, &s->options, resume, &outcome, &reason);
-  s->n_run += outcome.n_run;
-  s->setup_seconds += outcome.report.setup_seconds;
-  if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
+  add_cost(s, &outcome);
   if (outcome.is_unfit && s->carry.adapter) {
     tell_reason(s, s->options.method, &outcome, reason.message);
     *goes_on = false;
@@ -142,16 +176,6 @@ static tinytl_status train_all(session *s, const tinytl_resume *resume) {
 
 /* ---- Auto --------------------------------------------------------------------------------- */
 
-static tinytl_status take_room(session *s) {
-  const size_t n_val = (size_t)s->task.val->n_images;
-  s->carry.right = malloc(n_val * sizeof *s->carry.right);
-  s->right = malloc(n_val * sizeof *s->right);
-  if (!s->carry.right || !s->right)
-    return tinytl_fail_memory(s->error, 2 * n_val * sizeof *s->right);
-  for (size_t i = 0; i < n_val; i++) s->carry.right[i] = NAN;
-  return TINYTL_OK;
-}
-
 static tinytl_status plan_auto(session *s) {
   const bool goes_on = s->carry.n_methods > 0;
   TINYTL_TRY(
@@ -169,7 +193,8 @@ static tinytl_status plan_auto(session *s) {
 
 static tinytl_status run_auto(session *s, const tinytl_resume *resume) {
   TINYTL_TRY(plan_auto(s));
-  TINYTL_TRY(take_room(s));
+  TINYTL_TRY(take_right(s, &s->carry.right));
+  TINYTL_TRY(take_right(s, &s->right));
   return train_all(s, resume);
 }
 
@@ -183,12 +208,15 @@ static tinytl_status choose_unseen(session *s) {
 
 static tinytl_status run_method(session *s, const tinytl_resume *resume) {
   tinytl_outcome outcome = {.unreadable = s->unreadable};
+  if (s->task.val) {
+    TINYTL_TRY(take_right(s, &s->right));
+    TINYTL_TRY(find_reach(s));
+    drop_right(s);
+  }
   TINYTL_TRY(tinytl_method_train(&s->task, &s->options, resume, &outcome, s->error));
   s->carry.adapter = outcome.adapter;
   s->carry.report = outcome.report;
-  s->largest = outcome.report.plan;
-  s->setup_seconds = outcome.report.setup_seconds;
-  s->n_run = outcome.n_run;
+  add_cost(s, &outcome);
   return TINYTL_OK;
 }
 
@@ -229,7 +257,6 @@ static void set_refit(const session *s, const tinytl_found *found, int i,
   options->mirror = found->mirror;
   carry->nbytes =
       i > 1 ? tinytl_carried_nbytes(&s->task, options, s->plan.plans[i - 1].trained_bytes) : 0;
-  carry->gain = options->method == TINYTL_METHOD_LAST ? 0 : found->gain;
 }
 
 static tinytl_task refit_task(const session *s, const tinytl_found *found,
@@ -238,7 +265,8 @@ static tinytl_task refit_task(const session *s, const tinytl_found *found,
                        .train = &s->joined.images,
                        .base_nbytes = s->task.base_nbytes,
                        .carry = s->task.carry ? carry : NULL,
-                       .found = found};
+                       .found = found,
+                       .reach = s->task.reach};
 }
 
 /* Refuses where half of what the first training learned is gone, of the loss of knowing nothing,
@@ -266,9 +294,7 @@ static tinytl_status refit_one(session *s, const tinytl_found *found, const tiny
   carry.asks_mirror = false;
   set_refit(s, found, found->method_at, &options, &carry);
   const tinytl_status status = tinytl_method_train(&task, &options, resume, &outcome, reason);
-  s->n_run += outcome.n_run;
-  s->setup_seconds += outcome.report.setup_seconds;
-  if (outcome.report.plan.total_bytes > s->largest.total_bytes) s->largest = outcome.report.plan;
+  add_cost(s, &outcome);
   *came_to_nothing = outcome.is_unfit;
   TINYTL_TRY(status);
   tinytl_adapter_free(s->carry.adapter);
@@ -351,26 +377,19 @@ static tinytl_status make_room(const session *s, tinytl_found *found, tinytl_err
   return TINYTL_OK;
 }
 
-static void drop_compared(session *s) {
-  free(s->carry.right);
-  free(s->right);
-  s->carry.right = s->right = NULL;
-}
-
 /* Where a limit has room for the training pictures alone, nothing is done. */
 static tinytl_status refit(session *s) {
   tinytl_found found = {.report = s->carry.report,
                         .adapter = s->carry.adapter,
                         .temperature = s->carry.adapter->temperature,
                         .reject_below = s->carry.adapter->reject_below,
-                        .gain = s->carry.gain,
                         .mirror = s->carry.mirror,
                         .method_at = first_refit(s, s->carry.report.method)};
   tinytl_error reason;
   tinytl_status status = make_room(s, &found, &reason);
   if (status == TINYTL_ERROR_MEMORY_LIMIT) return TINYTL_OK;
   s->carry.adapter = NULL;
-  drop_compared(s);
+  drop_right(s);
   if (status == TINYTL_OK)
     status = refit_from(s, &found, NULL);
   else if (s->error)
@@ -424,7 +443,7 @@ static tinytl_status run_first(session *s, const tinytl_resume *resume) {
 }
 
 static tinytl_status go_on(session *s, const tinytl_resume *resume) {
-  TINYTL_TRY(tinytl_resume_choose(resume, &s->options, &s->carry, s->error));
+  TINYTL_TRY(tinytl_resume_choose(resume, &s->options, &s->carry, &s->task.reach, s->error));
   return tinytl_resume_is_refit(resume) ? resume_refit(s, resume) : run_first(s, resume);
 }
 
@@ -469,8 +488,7 @@ tinytl_status tinytl_train(const tinytl_backbone *backbone, const tinytl_images 
   } else {
     tinytl_adapter_free(s.carry.adapter);
   }
-  free(s.carry.right);
-  free(s.right);
+  drop_right(&s);
   free(s.unreadable);
   tinytl_joined_clear(&s.joined);
   return status;

@@ -59,17 +59,17 @@ static void set_rules(tinytl_trainer *t) {
   tinytl_train_options *options = &t->options;
   if (options->label_smoothing < 0)
     options->label_smoothing = tinytl_rules_label_smoothing(t->choices.method);
-  const float reach = t->carry ? tinytl_auto_reach(t->carry->gain) : 1.0f;
+  const bool has_reach = t->reach > 0 && tinytl_method_has_reach(t->choices.method);
   const bool fresh_lite = t->network->backbone->arch.n_lite == 0;
   t->rules = tinytl_rules_make(t->choices.method, t->choices.optimizer, t->train->n_images,
-                               options->batch, fresh_lite, reach);
+                               options->batch, fresh_lite, has_reach ? t->reach : 1.0f);
   if (options->epochs > 0) t->rules.epochs = options->epochs;
+  t->n_epoch = t->n_tried > 0 ? t->n_tried : t->train->n_images;
   /* options->lr is the classifier's rate; the other groups keep their ratio to it. */
-  t->rate = options->lr > 0 ? 1 : reach;
   const float ratio = options->lr > 0 ? options->lr / t->rules.lr[TINYTL_GROUP_CLASSIFIER] : 1.0f;
   for (int g = 0; g < TINYTL_N_GROUPS; g++) t->lr[g] = t->rules.lr[g] * ratio;
   const uint64_t batch = (uint64_t)options->batch;
-  t->n_steps = ((uint64_t)t->train->n_images + batch - 1) / batch * (uint64_t)t->rules.epochs;
+  t->n_steps = ((uint64_t)t->n_epoch + batch - 1) / batch * (uint64_t)t->rules.epochs;
   t->n_warmup = (uint64_t)((float)t->n_steps * t->rules.warmup);
   t->n_weight_warmup = (uint64_t)((float)t->n_steps * t->rules.weight_warmup);
 }
@@ -104,6 +104,8 @@ tinytl_status tinytl_trainer_create(const tinytl_task *task, const tinytl_train_
   made->val = task->val;
   made->carry = task->carry;
   made->found = task->found;
+  made->reach = task->reach;
+  made->n_tried = task->n_tried;
   const tinytl_status status = set_up(made, task, error);
   if (status != TINYTL_OK)
     tinytl_trainer_free(made);

@@ -10,7 +10,7 @@
 #include "train/profile.h"
 #include "train/rules.h"
 
-/* What the methods of auto leave to those after them. */
+/* What the methods of auto leave to those after them, and one short training to the next. */
 typedef struct tinytl_carry {
   int n_methods, method_at; /* that may be tried; which one this is, from 0 */
   tinytl_optimizer optimizers[TINYTL_N_AUTO_METHODS]; /* of each, chosen at the beginning */
@@ -19,7 +19,6 @@ typedef struct tinytl_carry {
   float
       *right; /* [validation images] probabilities of the right class that it gives; NAN: unread */
   tinytl_train_report report; /* of it */
-  float gain;                 /* expected, of bias over last; 0: not known, or trains last */
   tinytl_switch asked_mirror; /* by the options */
   tinytl_switch mirror;       /* training pictures; AUTO: not decided yet */
   bool asks_mirror;           /* the features of this method are to decide it */
@@ -31,7 +30,6 @@ typedef struct tinytl_found {
   tinytl_adapter *adapter; /* NULL: a memory limit has no room for it beside the second training */
   size_t nbytes;           /* of it */
   float temperature, reject_below;
-  float gain;           /* tinytl_carry's, once bias was trained */
   tinytl_switch mirror; /* training pictures */
   int method_at;        /* of auto's, that is trained now; 0: it was asked for by name */
 } tinytl_found;
@@ -86,7 +84,9 @@ typedef struct tinytl_trainer {
   float *class_weights;     /* [n_classes] */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;
-  float rate; /* what auto made of the rules' rates: tinytl_auto_step's */
+  float reach; /* the task's, as is */
+  int n_tried;
+  int n_epoch; /* pictures of an epoch */
   float lr[TINYTL_N_GROUPS];
   uint64_t n_steps, n_warmup, n_weight_warmup;
   int n_fed; /* images since the last update */
@@ -99,6 +99,8 @@ typedef struct tinytl_task {
   const tinytl_carry *carry;
   const tinytl_found *found;
   size_t base_nbytes; /* that the process held before the run */
+  float reach;        /* tinytl_reach's factor; 0: not known, which is as 1 */
+  int n_tried;        /* pictures of an epoch of a short training; 0: of all pictures, to keep */
 } tinytl_task;
 
 tinytl_status tinytl_trainer_check_options(const tinytl_train_options *options,

@@ -71,12 +71,12 @@ static void test_refusals(void **state) {
   sink damaged = sink_copy(saved_run_latest(f));
   damaged.bytes[damaged.nbytes / 2] ^= 1;
   assert_refused(f, &damaged, "does not match its checksum");
-  assert_true(sink_replace(&damaged, "checkpoint 7", "checkpoint 5"));
-  assert_refused(f, &damaged, "expected \"checkpoint 7\", found \"checkpoint 5\"");
+  assert_true(sink_replace(&damaged, "checkpoint 8", "checkpoint 5"));
+  assert_refused(f, &damaged, "expected \"checkpoint 8\", found \"checkpoint 5\"");
   damaged.nbytes /= 2;
   assert_refused(f, &damaged, "truncated");
   assert_int_equal(tinytl_backbone_write(f->backbone, sink_write, &backbone, NULL), TINYTL_OK);
-  assert_refused(f, &backbone, "expected \"checkpoint 7\", found \"backbone 1\"");
+  assert_refused(f, &backbone, "expected \"checkpoint 8\", found \"backbone 1\"");
   free(adapter.bytes), free(damaged.bytes), free(backbone.bytes);
 }
 

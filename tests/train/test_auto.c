@@ -2,7 +2,7 @@
 #include "support/cmocka.h"
 #include "support/saved_run.h"
 
-#include "train/trainer.h"
+#include "train/auto.h"
 
 #include <math.h>
 
@@ -73,44 +73,6 @@ static void test_expected_gain(void **state) {
   assert_float_equal(tinytl_auto_expected_gain(&most, TINYTL_METHOD_BIAS), -0.01, 0.001);
 }
 
-static void test_reach(void **state) {
-  (void)state;
-  static const float gains[] = {-1, 0, 0.15f, 0.225f, 0.3f, 1};
-  static const double reaches[] = {1, 1, 1, 1.5, 2, 2};
-  for (int i = 0; i < 6; i++) assert_float_equal(tinytl_auto_reach(gains[i]), reaches[i], 1e-6);
-}
-
-static tinytl_trainer *trainer_with(const tinytl_carry *carry, const saved_run *f) {
-  const tinytl_task task = {.backbone = f->backbone, .train = &f->train.images, .carry = carry};
-  tinytl_trainer *t = NULL;
-  assert_int_equal(tinytl_trainer_create(&task, &f->options, &t, NULL), TINYTL_OK);
-  return t;
-}
-
-/* Where bias was expected to gain nothing, and 0.225. */
-static void check_reach(int epochs, float lr, int far_epochs, double rate) {
-  const tinytl_carry close = {.n_methods = TINYTL_N_AUTO_METHODS},
-                     away = {.n_methods = TINYTL_N_AUTO_METHODS, .gain = 0.225f};
-  saved_run *f = saved_run_make(TINYTL_METHOD_LITE_BIAS);
-  f->options.epochs = epochs;
-  f->options.lr = lr;
-  tinytl_trainer *near = trainer_with(&close, f), *far = trainer_with(&away, f);
-  assert_int_equal(near->rules.epochs, epochs ? epochs : 4000 / SAVED_TRAIN);
-  assert_int_equal(far->rules.epochs, far_epochs);
-  assert_float_equal(far->rate, rate, 1e-6);
-  for (int g = 0; g < TINYTL_N_GROUPS; g++)
-    assert_float_equal(far->lr[g], rate * (double)near->lr[g], 1e-6);
-  tinytl_trainer_free(near), tinytl_trainer_free(far);
-  saved_run_free(f);
-}
-
-static void test_reach_of_a_method(void **state) {
-  (void)state;
-  check_reach(0, 0, 200, 1.5); /* the most there are for so few pictures */
-  check_reach(7, 0, 7, 1.5);
-  check_reach(0, 0.01f, 200, 1);
-}
-
 static void test_methods_grow(void **state) {
   (void)state;
   assert_int_equal(tinytl_auto_methods[0], TINYTL_METHOD_LAST);
@@ -125,8 +87,6 @@ int main(void) {
       cmocka_unit_test(test_unreadable_pictures_do_not_count),
       cmocka_unit_test(test_too_few_pictures),
       cmocka_unit_test(test_expected_gain),
-      cmocka_unit_test(test_reach),
-      cmocka_unit_test(test_reach_of_a_method),
       cmocka_unit_test(test_methods_grow),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,6 @@
 #include "data/joined.h"
 #include "model/adapter.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -340,47 +339,6 @@ static void test_comes_to_nothing_without_room(void **state) {
   saved_run_free(f);
 }
 
-/* Of the classifier, by the schedule in the checkpoint's header. */
-static double rate_in(const sink *checkpoint) {
-  char header[8192];
-  const size_t nbytes = checkpoint->nbytes < sizeof header ? checkpoint->nbytes : sizeof header;
-  memcpy(header, checkpoint->bytes + 8, nbytes - 9);
-  header[nbytes - 9] = 0;
-  const char *lr = strstr(header, "\\\"lr\\\":[");
-  assert_non_null(lr);
-  return strtod(lr + strlen("\\\"lr\\\":["), NULL);
-}
-
-/* Where bias gained much, lite+bias learns faster, in either training, and after going on too. */
-static void test_rate_goes_on(void **state) {
-  (void)state;
-  /* Pictures loaded until lite+bias is trained for the first and for the second time. */
-  static const int loads[] = {1000, 2700};
-  saved_run *f = saved_run_make(TINYTL_METHOD_AUTO);
-  sink whole, again, none;
-  f->options.refit = true;
-  f->options.epochs = 25;
-  f->options.save_seconds = 1000; /* at the stop and at the end alone */
-  saved_run_finish(f, NULL, &whole);
-  for (int i = 0; i < 2; i++) {
-    f->n_saves = f->n_resumed = 0;
-    f->loads_left = loads[i];
-    assert_int_equal(saved_run_train(f, NULL, &none), TINYTL_INTERRUPTED);
-    f->stop = 0;
-    f->loads_left = -1;
-    sink from = sink_copy(saved_run_latest(f));
-    saved_run_finish(f, &from, &again);
-    sink_assert_same(&whole, &again);
-    assert_int_equal(f->resumed.method, TINYTL_METHOD_LITE_BIAS);
-    assert_int_equal(is_second(f), i == 1);
-    assert_true(rate_in(&from) > 1.1 * 2e-3 * sqrt(SAVED_BATCH / 8.0));
-    free(from.bytes);
-    free(again.bytes);
-  }
-  free(whole.bytes);
-  saved_run_free(f);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_methods),
@@ -390,7 +348,6 @@ int main(void) {
       cmocka_unit_test(test_comes_to_nothing),
       cmocka_unit_test(test_both_come_to_nothing),
       cmocka_unit_test(test_comes_to_nothing_without_room),
-      cmocka_unit_test(test_rate_goes_on),
       cmocka_unit_test(test_unreadable),
       cmocka_unit_test(test_last_mirrors_no_more),
   };

@@ -3,7 +3,7 @@ echo "the old file" >old.safetensors
 for signal in INT TERM; do
   # The run is long; the signal comes when its first epoch is over.
   tinytl train -d "$fixtures/pictures" -o old.safetensors --method bias --image-size 32 \
-    --epochs 10000 --threads 1 --json -q >events 2>messages &
+    --epochs 10000 --lr 2e-3 --threads 1 --json -q >events 2>messages &
   pid=$!
   while [ ! -s events ] && kill -0 $pid 2>/dev/null; do sleep 0.05; done
   head -n 1 events | json_check event epoch

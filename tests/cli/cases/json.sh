@@ -20,6 +20,11 @@ one=$(find "$pictures/test" -name '*.png' | sort | head -n 1)
 
 tinytl train -d "$pictures" -o mine.safetensors $small --json >events
 for event in epoch mirror step refit 'done'; do of_event $event <events | same "train: $event"; done
+(exec tinytl train -d "$pictures" -o no.safetensors $small --method bias --epochs 10000 --json -q >events) &
+while ! of_event reach <events >/dev/null && kill -0 $! 2>/dev/null; do sleep 0.05; done
+kill -s KILL $!
+wait $! 2>/dev/null
+of_event reach <events | same 'train: reach'
 tinytl eval -a mine.safetensors -d "$pictures" -q --json | same eval
 tinytl eval -a mine.safetensors -d "$pictures" -q --json --unknown "$pictures/train" | same eval "eval --unknown"
 tinytl eval -a mine.safetensors -d "$pictures" -q --json --wrong | grep '"wrong"' | same "eval --wrong"
