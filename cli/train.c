@@ -192,8 +192,8 @@ static void on_mirrored(void *context, const tinytl_mirroring *found) {
 static void on_reached(void *context, const tinytl_reach *reach) {
   const train_arguments *args = context;
   if (!args->quiet && isfinite(reach->gain)) {
-    cli_note("twice the rates for a while against half of them: probability of the right class "
-             "%+.1f points, noise %.1f: training at %.2f times the usual rates",
+    cli_note("twice the usual rates, tried for a while, give the right class %+.1f points of "
+             "probability over half of them, noise %.1f: training at %.1f times the usual rates",
              100 * (double)reach->gain, 100 * (double)reach->noise, (double)reach->factor);
   } else if (!args->quiet) {
     cli_note("short trainings came to nothing: training at the usual rates");
