@@ -57,7 +57,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_INT(0, "batch", &train->batch, 1, TINYTL_MAX_BATCH,
                      "pictures a step (default: 8); memory hardly depends on it"),
       CLI_OPTION_REAL("lr", &train->lr, 0, 10, CLI_RANGE_ABOVE_MIN,
-                      "learning rate (default: by method)"),
+                      "learning rate (default: by method and what short trainings tell)"),
       CLI_OPTION_CHOICE("optimizer", &args->optimizer, cli_optimizers, "NAME",
                         "auto (default), adam, adam8 or sgd"),
       CLI_OPTION_IMAGE_SIZE(&train->image_size, "the backbone's"),
@@ -191,12 +191,12 @@ static void on_mirrored(void *context, const tinytl_mirroring *found) {
 
 static void on_reached(void *context, const tinytl_reach *reach) {
   const train_arguments *args = context;
-  if (!args->quiet && isfinite(reach->gain)) {
+  if (!args->quiet && isfinite(reach->noise)) {
     cli_note("twice the usual rates, tried for a while, give the right class %+.1f points of "
              "probability over half of them, noise %.1f: training at %.1f times the usual rates",
              100 * (double)reach->gain, 100 * (double)reach->noise, (double)reach->factor);
   } else if (!args->quiet) {
-    cli_note("short trainings came to nothing: training at the usual rates");
+    cli_note("short trainings tell nothing: training at the usual rates");
   }
   if (!args->json) return;
   cli_json json = cli_json_begin();

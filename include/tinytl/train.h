@@ -56,8 +56,9 @@ typedef struct tinytl_mirroring {
 
 /* How far what is trained should go from where the backbone has it: the learning rates of
  * docs/training.md are multiplied by it, and where it is above 1 the pictures that epochs see.
- * Found for BIAS, LITE and LITE_BIAS, once a run, by two short trainings of BIAS, at half and at
- * twice the rates. */
+ * Found once a run, before the first of BIAS, LITE and LITE_BIAS, by two short trainings of BIAS,
+ * at half and at twice the rates: where there is validation, no lr was asked for, and epochs see
+ * 12,000 pictures or more. */
 typedef struct tinytl_reach {
   float factor; /* 0.5 to 2 */
   float gain;   /* of twice the rates over half of them: mean probability of the right class of
@@ -120,8 +121,9 @@ struct tinytl_train_options {
                                                               each method; NULL: nobody */
   void (*stepped)(void *context, const tinytl_auto_step *step);       /* under AUTO; NULL: nobody */
   void (*mirrored)(void *context, const tinytl_mirroring *mirroring); /* NULL: nobody */
-  void (*reached)(void *context, const tinytl_reach *reach); /* told where it was tried; NULL:
-                                                                nobody */
+  void (*reached)(void *context, const tinytl_reach *reach); /* told where it was tried; not again
+                                                                where a run goes on after that;
+                                                                NULL: nobody */
   /* Told, with refit, before the method that was kept is trained once more, on so many pictures;
    * NULL: nobody. */
   void (*refitting)(void *context, tinytl_method method, int n_images);

@@ -4,10 +4,6 @@
 #include "train/layout.h"
 #include "train/prepare.h"
 
-/* Kept free under a limit: the kernel counts resident pages by batches. The least that runs left
- * of their limits stands in docs/memory.md. */
-enum { LIMIT_MARGIN = 192 * 1024 };
-
 /* What saves memory, what costs least first: bits of a set. All sets are tried in the order of
  * their numbers, so that a dear saving is taken only where the cheaper ones together do not do. */
 enum {
@@ -67,7 +63,7 @@ static unsigned nth_savings(unsigned n) {
 
 static bool fits_limit(const tinytl_trainer *t) {
   const size_t limit = t->options.memory_limit;
-  return limit == 0 || t->plan.base_bytes + t->plan.total_bytes + LIMIT_MARGIN <= limit;
+  return limit == 0 || t->plan.base_bytes + t->plan.total_bytes + TINYTL_LIMIT_MARGIN <= limit;
 }
 
 /* Counts with as many lanes as the choice has, or as fit, if that is half of them: with fewer,
@@ -145,13 +141,13 @@ static tinytl_status try_method(tinytl_trainer *t, const tinytl_backbone *backbo
   t->max_load_nbytes = found.fits ? found.max_load_nbytes : TINYTL_LEAST_FOR_PICTURES;
   const tinytl_choices choices = found.fits ? found.chosen : found.least;
   if (found.fits && limit) { /* what is left is for large pictures */
-    const size_t left = limit - LIMIT_MARGIN - t->plan.base_bytes - found.chosen_nbytes;
+    const size_t left = limit - TINYTL_LIMIT_MARGIN - t->plan.base_bytes - found.chosen_nbytes;
     t->max_load_nbytes = left / (size_t)tinytl_n_decoders(choices.n_lanes);
     t->load_nbytes = tinytl_trainer_load_nbytes(t);
   }
   TINYTL_TRY(prepare_chosen(t, backbone, &choices, error));
   t->plan.smallest_bytes =
-      tinytl_limit_to_name(t->plan.base_bytes + found.smallest_nbytes + LIMIT_MARGIN);
+      tinytl_limit_to_name(t->plan.base_bytes + found.smallest_nbytes + TINYTL_LIMIT_MARGIN);
   return TINYTL_OK;
 }
 

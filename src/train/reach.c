@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "train/choice.h"
+
 /* Shorter trainings always prefer the larger steps: docs/training.md. */
 enum {
   MOST_TRIED = 4000, /* pictures of each short training, but */
@@ -43,67 +45,69 @@ tinytl_trial tinytl_reach_trial(const tinytl_task *task, const tinytl_train_opti
   return tinytl_trial_plan(n_epochs_of(task, options), task->train->n_images);
 }
 
-/* Without what concerns the training itself alone. */
+/* Without what concerns the training itself alone, and under a limit in the memory that is planned
+ * for that. What cannot be read is the training's to tell of, which may have more room. */
 static tinytl_train_options trial_options(const tinytl_train_options *options,
-                                          const tinytl_trial *trial) {
+                                          const tinytl_plan *plan, const tinytl_trial *trial) {
+  const size_t planned = plan->base_bytes + plan->total_bytes + TINYTL_LIMIT_MARGIN;
   tinytl_train_options own = *options;
   own.method = TINYTL_METHOD_BIAS;
   own.epochs = trial->n_epochs;
   own.patience = 0;
   own.profile = false;
+  own.skip = NULL;
   own.planned = NULL;
   own.save = NULL;
   own.resume = NULL;
+  if (own.memory_limit > planned) own.memory_limit = planned;
   return own;
-}
-
-static void add(const tinytl_outcome *tried, tinytl_outcome *outcome) {
-  const tinytl_train_report *report = &tried->report;
-  if (report->plan.total_bytes > outcome->report.plan.total_bytes)
-    outcome->report.plan = report->plan;
-  outcome->report.setup_seconds += report->setup_seconds;
-  outcome->n_run += tried->n_run;
 }
 
 /* Half of the rates, then twice, which is compared with it. */
 static tinytl_status try_both(tinytl_task *task, const tinytl_train_options *options,
-                              tinytl_outcome *outcome, tinytl_error *error) {
+                              tinytl_reach_outcome *outcome, tinytl_comparison *comparison,
+                              bool *is_unfit, tinytl_error *error) {
   static const float factors[] = {0.5f, 2};
   for (int i = 0; i < 2; i++) {
-    tinytl_outcome tried = {.right = outcome->right, .unreadable = outcome->unreadable};
+    tinytl_outcome tried = {.right = outcome->right};
     task->reach = factors[i];
     const tinytl_status status = tinytl_method_train(task, options, NULL, &tried, error);
-    add(&tried, outcome);
-    outcome->is_unfit = tried.is_unfit || status == TINYTL_ERROR_MEMORY_LIMIT;
-    outcome->comparison = tried.comparison;
+    outcome->n_run += tried.n_run;
+    outcome->setup_seconds += tried.report.setup_seconds;
+    *comparison = tried.comparison;
+    *is_unfit = tried.is_unfit || status == TINYTL_ERROR_MEMORY_LIMIT;
     TINYTL_TRY(status);
     tinytl_adapter_free(tried.adapter);
+    *is_unfit = tried.report.train_images == 0; /* of those that were drawn */
   }
   return TINYTL_OK;
 }
 
 tinytl_status tinytl_reach_find(const tinytl_task *task, const tinytl_train_options *options,
-                                const tinytl_trial *trial, tinytl_outcome *outcome,
-                                tinytl_reach *reach, tinytl_error *error) {
+                                const tinytl_plan *plan, const tinytl_trial *trial,
+                                tinytl_reach_outcome *outcome, tinytl_error *error) {
   const size_t n_val = (size_t)task->val->n_images;
   const tinytl_carry carry = {.nbytes = task->carry ? task->carry->nbytes
                                                     : n_val * sizeof *outcome->right,
                               .right = outcome->right};
-  const tinytl_train_options own_options = trial_options(options, trial);
+  const tinytl_train_options own_options = trial_options(options, plan, trial);
   tinytl_task own = *task;
+  tinytl_comparison comparison;
   tinytl_error reason;
+  bool is_unfit = false;
   own.carry = &carry;
   own.n_tried = trial->n_images;
   for (size_t i = 0; i < n_val; i++) outcome->right[i] = NAN;
-  const tinytl_status status = try_both(&own, &own_options, outcome, &reason);
-  *reach = (tinytl_reach){.factor = 1, .gain = NAN, .noise = NAN};
-  if (status == TINYTL_OK) {
-    reach->gain = tinytl_comparison_gain(&outcome->comparison);
-    reach->noise = tinytl_comparison_noise(&outcome->comparison);
-    reach->factor = tinytl_reach_factor(reach->gain, reach->noise);
-  } else if (!outcome->is_unfit) {
+  const tinytl_status status =
+      try_both(&own, &own_options, outcome, &comparison, &is_unfit, &reason);
+  if (status != TINYTL_OK && !is_unfit) {
     if (error) *error = reason;
     return status;
   }
+  outcome->reach = (tinytl_reach){.factor = 1, .gain = NAN, .noise = NAN};
+  if (is_unfit) return TINYTL_OK;
+  outcome->reach.gain = tinytl_comparison_gain(&comparison);
+  outcome->reach.noise = tinytl_comparison_noise(&comparison);
+  outcome->reach.factor = tinytl_reach_factor(outcome->reach.gain, outcome->reach.noise);
   return TINYTL_OK;
 }

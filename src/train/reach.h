@@ -23,12 +23,19 @@ tinytl_trial tinytl_reach_trial(const tinytl_task *task, const tinytl_train_opti
  * pictures to tell. 0.5 to 2. */
 float tinytl_reach_factor(float gain, float noise);
 
-/* Runs a trial that is not none, with the options of the method that is to be trained. Where it
- * comes to nothing, or the limit has no room for it, the factor is 1. outcome: with room for
- * `right`, whose probabilities nobody needs; filled are what it took (of report: plan, of the
- * larger one, and setup_seconds; n_run) and `unreadable`. Errors: INTERRUPTED, INTERNAL. */
+typedef struct tinytl_reach_outcome {
+  float *right; /* [validation images], the caller's room, of what nobody needs afterwards */
+  tinytl_reach reach;
+  uint64_t n_run; /* training pictures that went through the network */
+  double setup_seconds;
+} tinytl_reach_outcome;
+
+/* Runs a trial that is not none, with the options of the method that is to be trained and under a
+ * limit in no more memory than its plan has. Where it comes to nothing, or has no room in that, the
+ * factor is 1. Pictures that cannot be read are told of to nobody. Errors: INTERRUPTED, INTERNAL.
+ */
 tinytl_status tinytl_reach_find(const tinytl_task *task, const tinytl_train_options *options,
-                                const tinytl_trial *trial, tinytl_outcome *outcome,
-                                tinytl_reach *reach, tinytl_error *error);
+                                const tinytl_plan *plan, const tinytl_trial *trial,
+                                tinytl_reach_outcome *outcome, tinytl_error *error);
 
 #endif

@@ -90,8 +90,10 @@ static tinytl_status find_reach(const tinytl_resume *r, float *reach, tinytl_err
   char where[TINYTL_ST_WHERE];
   json_t *schedule = NULL;
   TINYTL_TRY(tinytl_sealed_object(&r->file, "tinytl.schedule", where, &schedule, error));
-  const tinytl_status status = parse_number(schedule, "reach", 0, 2, where, reach, error);
+  tinytl_status status = parse_number(schedule, "reach", 0, 2, where, reach, error);
   json_decref(schedule);
+  if (status == TINYTL_OK && *reach > 0 && *reach < 0.5f)
+    status = tinytl_fail(error, TINYTL_ERROR_MODEL, "%s: \"reach\" must be 0 or 0.5 to 2", where);
   return status;
 }
 

@@ -45,13 +45,10 @@ static void tell_reason(const session *s, tinytl_method method, const tinytl_out
                              .reason = reason});
 }
 
-/* Probabilities of validation pictures: none is known yet. */
 static tinytl_status take_right(const session *s, float **right) {
-  const size_t n_val = (size_t)s->task.val->n_images;
-  *right = malloc(n_val * sizeof **right);
-  if (!*right) return tinytl_fail_memory(s->error, n_val * sizeof **right);
-  for (size_t i = 0; i < n_val; i++) (*right)[i] = NAN;
-  return TINYTL_OK;
+  const size_t nbytes = (size_t)s->task.val->n_images * sizeof **right;
+  *right = malloc(nbytes);
+  return *right ? TINYTL_OK : tinytl_fail_memory(s->error, nbytes);
 }
 
 static void drop_right(session *s) {
@@ -69,16 +66,20 @@ static void add_cost(session *s, const tinytl_outcome *outcome) {
 
 /* ---- How far ------------------------------------------------------------------------------- */
 
-/* With s->right, the room of the method that is to be trained. */
-static tinytl_status find_reach(session *s) {
-  const tinytl_trial trial = tinytl_reach_trial(&s->task, &s->options);
-  tinytl_outcome outcome = {.right = s->right, .unreadable = s->unreadable};
-  tinytl_reach reach;
+/* For options->method, which is to be trained next: it is planned, and told of, before. */
+static tinytl_status find_reach(session *s, tinytl_train_options *options) {
+  const tinytl_trial trial = tinytl_reach_trial(&s->task, options);
+  tinytl_reach_outcome outcome = {.right = s->right};
+  tinytl_plan plan;
   if (s->task.reach > 0 || trial.n_epochs == 0) return TINYTL_OK;
-  TINYTL_TRY(tinytl_reach_find(&s->task, &s->options, &trial, &outcome, &reach, s->error));
-  add_cost(s, &outcome);
-  s->task.reach = reach.factor;
-  if (s->options.reached) s->options.reached(s->options.context, &reach);
+  TINYTL_TRY(tinytl_method_plan(&s->task, options, &plan, s->error));
+  if (options->planned) options->planned(options->context, &plan);
+  options->planned = NULL;
+  TINYTL_TRY(tinytl_reach_find(&s->task, options, &plan, &trial, &outcome, s->error));
+  s->n_run += outcome.n_run;
+  s->setup_seconds += outcome.setup_seconds;
+  s->task.reach = outcome.reach.factor;
+  if (options->reached) options->reached(options->context, &outcome.reach);
   return TINYTL_OK;
 }
 
@@ -136,10 +137,10 @@ static tinytl_status train_one(session *s, const tinytl_resume *resume, bool *go
                          s->options.augment != TINYTL_SWITCH_OFF;
   s->options.mirror = s->carry.mirror;
   s->carry.nbytes = s->plan.carried[i];
-  TINYTL_TRY(find_reach(s));
+  tinytl_train_options options = s->options;
+  if (!resume) TINYTL_TRY(find_reach(s, &options));
   tinytl_error reason;
-  const tinytl_status status =
-      tinytl_method_train(&s->task, &s->options, resume, &outcome, &reason);
+  const tinytl_status status = tinytl_method_train(&s->task, &options, resume, &outcome, &reason);
   add_cost(s, &outcome);
   if (outcome.is_unfit && s->carry.adapter) {
     tell_reason(s, s->options.method, &outcome, reason.message);
@@ -195,6 +196,7 @@ static tinytl_status run_auto(session *s, const tinytl_resume *resume) {
   TINYTL_TRY(plan_auto(s));
   TINYTL_TRY(take_right(s, &s->carry.right));
   TINYTL_TRY(take_right(s, &s->right));
+  for (int i = 0; i < s->task.val->n_images; i++) s->carry.right[i] = NAN;
   return train_all(s, resume);
 }
 
@@ -208,12 +210,13 @@ static tinytl_status choose_unseen(session *s) {
 
 static tinytl_status run_method(session *s, const tinytl_resume *resume) {
   tinytl_outcome outcome = {.unreadable = s->unreadable};
-  if (s->task.val) {
+  tinytl_train_options options = s->options;
+  if (!resume && s->task.val) {
     TINYTL_TRY(take_right(s, &s->right));
-    TINYTL_TRY(find_reach(s));
+    TINYTL_TRY(find_reach(s, &options));
     drop_right(s);
   }
-  TINYTL_TRY(tinytl_method_train(&s->task, &s->options, resume, &outcome, s->error));
+  TINYTL_TRY(tinytl_method_train(&s->task, &options, resume, &outcome, s->error));
   s->carry.adapter = outcome.adapter;
   s->carry.report = outcome.report;
   add_cost(s, &outcome);

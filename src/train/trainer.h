@@ -16,8 +16,8 @@ typedef struct tinytl_carry {
   tinytl_optimizer optimizers[TINYTL_N_AUTO_METHODS]; /* of each, chosen at the beginning */
   size_t nbytes;                                      /* of what follows */
   tinytl_adapter *adapter;                            /* the best so far; NULL: none yet */
-  float
-      *right; /* [validation images] probabilities of the right class that it gives; NAN: unread */
+  float *right; /* [validation images] probabilities of the right class that it gives; of what
+                   cannot be read nothing counts */
   tinytl_train_report report; /* of it */
   tinytl_switch asked_mirror; /* by the options */
   tinytl_switch mirror;       /* training pictures; AUTO: not decided yet */
@@ -57,8 +57,8 @@ typedef struct tinytl_trainer {
   tinytl_plan plan;
   tinytl_rules rules;
   const tinytl_images *train, *val; /* val may be NULL */
-  const tinytl_carry *carry;        /* NULL: the method was asked for by name */
-  const tinytl_found *found;        /* NULL: the first training */
+  const tinytl_carry *carry; /* NULL: the method was asked for by name, and trains to be kept */
+  const tinytl_found *found; /* NULL: the first training */
 
   tinytl_network *network;
   tinytl_params *params;

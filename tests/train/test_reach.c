@@ -79,7 +79,8 @@ static struct {
   tinytl_reach reach;
   int n_trained;                /* progress of trainings that are kept, before; */
   int n_tried, n_epoch, n_most; /* of short ones; their epochs, and pictures of one */
-  memory_images *spoiled;       /* one class of it, once short trainings begin; NULL: none */
+  int n_planned, n_skipped;
+  memory_images *spoiled; /* one class of it, once short trainings begin; NULL: none */
 } told;
 
 static void note_progress(void *context, const tinytl_epoch *epoch) {
@@ -87,11 +88,22 @@ static void note_progress(void *context, const tinytl_epoch *epoch) {
   told.n_trained += !epoch->trying && epoch->method != TINYTL_METHOD_LAST && told.n == 0;
   if (!epoch->trying) return;
   assert_int_equal(epoch->method, TINYTL_METHOD_BIAS);
+  assert_true(told.n_planned > 0);
   told.n_tried++;
   told.n_epoch = epoch->n_epochs;
   told.n_most = epoch->n_images;
   for (int i = 0; told.spoiled && i < f->train.images.n_images; i += MEMORY_CLASSES)
     told.spoiled->answer[i] = TINYTL_ERROR_DATA;
+}
+
+static void note_planned(void *context, const tinytl_plan *plan) {
+  (void)context, (void)plan;
+  told.n_planned++;
+}
+
+static void note_skipped(void *context, const char *name, const char *reason) {
+  (void)context, (void)name, (void)reason;
+  told.n_skipped++;
 }
 
 static void note_reach(void *context, const tinytl_reach *reach) {
@@ -106,12 +118,15 @@ static saved_run *make(tinytl_method method) {
   f->options.save_seconds = 1000; /* at the stop and at the end alone */
   f->options.progress = note_progress;
   f->options.reached = note_reach;
+  f->options.planned = note_planned;
+  f->options.skip = note_skipped;
   memset(&told, 0, sizeof told);
   return f;
 }
 
 static void run(saved_run *f, const sink *from, sink *adapter) {
   f->n_saves = f->n_resumed = told.n = told.n_tried = told.n_trained = 0;
+  told.n_planned = told.n_skipped = 0;
   saved_run_finish(f, from, adapter);
 }
 
@@ -200,7 +215,7 @@ static void test_goes_on(void **state) {
   check_goes_on(TINYTL_METHOD_AUTO, true, tried + 500, true, false);
 }
 
-/* A class that can be read no more fails them, and is the training's to tell of. */
+/* A class that can be read no more fails them; then it fails the training, which tells of it. */
 static void test_comes_to_nothing(void **state) {
   (void)state;
   saved_run *f = make(TINYTL_METHOD_AUTO);
@@ -214,6 +229,62 @@ static void test_comes_to_nothing(void **state) {
   saved_run_free(f);
 }
 
+/* What concerns the short trainings alone is told of to nobody: a picture that cannot be read was
+ * told of twice, and the plan reported was theirs. */
+static void test_told_once(void **state) {
+  (void)state;
+  saved_run *f = make(TINYTL_METHOD_LITE_BIAS);
+  sink adapter;
+  f->train.answer[1] = f->val.answer[2] = TINYTL_ERROR_DATA;
+  run(f, NULL, &adapter);
+  assert_int_equal(told.n, 1);
+  assert_int_equal(told.n_planned, 1);
+  assert_int_equal(told.n_skipped, 2);
+  assert_int_equal(f->report.skipped_images, 2);
+  assert_int_equal(f->report.plan.method, TINYTL_METHOD_LITE_BIAS);
+  free(adapter.bytes);
+  saved_run_free(f);
+}
+
+/* It was, after the short trainings. */
+static void test_refused_before(void **state) {
+  (void)state;
+  saved_run *f = calloc(1, sizeof *f);
+  tinytl_plan plan;
+  sink none;
+  assert_int_equal(
+      tinytl_backbone_init("mobilenet-v2-0.35", 3, TINYTL_WEIGHTS_INT8, 1, &f->backbone, NULL),
+      TINYTL_OK);
+  saved_run_init(f, TINYTL_METHOD_LITE_BIAS);
+  memset(&told, 0, sizeof told);
+  f->options.epochs = LONG;
+  f->options.image_size = 32;
+  f->options.progress = note_progress;
+  assert_int_equal(tinytl_plan_make(f->backbone, MEMORY_CLASSES, SAVED_TRAIN, SAVED_VAL,
+                                    &f->options, &plan, &f->error),
+                   TINYTL_OK);
+  f->options.memory_limit = plan.base_bytes + plan.total_bytes / 4;
+  assert_int_equal(saved_run_train(f, NULL, &none), TINYTL_ERROR_MEMORY_LIMIT);
+  assert_int_equal(told.n_tried, 0);
+  saved_run_free(f);
+}
+
+/* Nor are there any where a run goes on that had none. */
+static void test_other_run_refused_before(void **state) {
+  (void)state;
+  saved_run *f = make(TINYTL_METHOD_BIAS);
+  sink adapter;
+  f->options.lr = 1e-3f;
+  run(f, NULL, &adapter);
+  const sink from = sink_copy(saved_run_latest(f));
+  f->options.lr = 0;
+  free(adapter.bytes);
+  assert_int_equal(saved_run_train(f, &from, &adapter), TINYTL_ERROR_USAGE);
+  assert_int_equal(told.n_tried, 0);
+  free(from.bytes);
+  saved_run_free(f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_trial),
@@ -224,6 +295,9 @@ int main(void) {
       cmocka_unit_test(test_leaves_nothing),
       cmocka_unit_test(test_goes_on),
       cmocka_unit_test(test_comes_to_nothing),
+      cmocka_unit_test(test_told_once),
+      cmocka_unit_test(test_refused_before),
+      cmocka_unit_test(test_other_run_refused_before),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
