@@ -15,7 +15,7 @@ tinytl_trial tinytl_trial_plan(int n_epochs, int n_images) {
   const int64_t share = (int64_t)n_epochs * n_images / SHARE_TRIED;
   if (share < LEAST_TRIED) return (tinytl_trial){0};
   const int n = share < MOST_TRIED ? (int)share : MOST_TRIED;
-  const int epochs = (n + n_images - 1) / n_images;
+  const int epochs = 1 + (n - 1) / n_images;
   return (tinytl_trial){.n_epochs = epochs, .n_images = n / epochs};
 }
 

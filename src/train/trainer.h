@@ -84,7 +84,7 @@ typedef struct tinytl_trainer {
   float *class_weights;     /* [n_classes] */
   bool *train_unreadable, *val_unreadable; /* [n_images]: tried, told of, and left out since */
   int *order;
-  float reach; /* the task's, as is */
+  float reach; /* the task's, and */
   int n_tried;
   int n_epoch; /* pictures of an epoch */
   float lr[TINYTL_N_GROUPS];
