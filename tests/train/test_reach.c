@@ -183,36 +183,44 @@ static void test_leaves_nothing(void **state) {
 
 /* Stopped after so many pictures: within the short trainings there is nothing of them to save, and
  * the run begins with them again; after them they are not repeated. */
-static void check_goes_on(tinytl_method method, bool refit, int n_loads, bool is_saved,
-                          bool is_tried) {
+typedef struct stop {
+  int n_loads;
+  bool is_saved, is_tried;
+} stop;
+
+static void check_goes_on(tinytl_method method, const stop stops[2]) {
   saved_run *f = make(method);
-  sink whole, again, none, from = {0};
-  f->options.refit = refit;
+  sink whole, again, none;
+  f->options.refit = true;
   run(f, NULL, &whole);
   const float factor = told.reach.factor;
   assert_true(factor != 1);
-  f->n_saves = 0;
-  f->loads_left = n_loads;
-  assert_int_equal(saved_run_train(f, NULL, &none), TINYTL_INTERRUPTED);
-  assert_int_equal(f->n_saves > 0, is_saved);
-  f->loads_left = -1;
-  if (is_saved) from = sink_copy(saved_run_latest(f));
-  run(f, is_saved ? &from : NULL, &again);
-  sink_assert_same(&whole, &again);
-  assert_int_equal(told.n, is_tried);
-  assert_int_equal(f->n_resumed, is_saved);
-  assert_true(told.reach.factor == factor);
-  free(whole.bytes), free(again.bytes), free(from.bytes);
+  for (int i = 0; i < 2; i++) {
+    sink from = {0};
+    f->n_saves = 0;
+    f->loads_left = stops[i].n_loads;
+    assert_int_equal(saved_run_train(f, NULL, &none), TINYTL_INTERRUPTED);
+    assert_int_equal(f->n_saves > 0, stops[i].is_saved);
+    f->loads_left = -1;
+    if (stops[i].is_saved) from = sink_copy(saved_run_latest(f));
+    run(f, stops[i].is_saved ? &from : NULL, &again);
+    sink_assert_same(&whole, &again);
+    assert_int_equal(told.n, stops[i].is_tried);
+    assert_int_equal(f->n_resumed, stops[i].is_saved);
+    assert_true(told.reach.factor == factor);
+    free(again.bytes), free(from.bytes);
+  }
+  free(whole.bytes);
   saved_run_free(f);
 }
 
 static void test_goes_on(void **state) {
   (void)state;
   const int tried = LONG / 2 * (SAVED_TRAIN + SAVED_VAL);
-  check_goes_on(TINYTL_METHOD_BIAS, false, tried / 3, false, true);
-  check_goes_on(TINYTL_METHOD_BIAS, true, 3 * tried + 500, true, false);
-  check_goes_on(TINYTL_METHOD_AUTO, true, tried / 3, true, true);
-  check_goes_on(TINYTL_METHOD_AUTO, true, tried + 500, true, false);
+  const stop of_bias[] = {{tried / 3, false, true}, {3 * tried + 500, true, false}};
+  const stop of_auto[] = {{tried / 3, true, true}, {tried + 500, true, false}};
+  check_goes_on(TINYTL_METHOD_BIAS, of_bias);
+  check_goes_on(TINYTL_METHOD_AUTO, of_auto);
 }
 
 /* A class that can be read no more fails them; then it fails the training, which tells of it. */
