@@ -115,6 +115,7 @@ static void note_reach(void *context, const tinytl_reach *reach) {
 static saved_run *make(tinytl_method method) {
   saved_run *f = saved_run_make(method);
   f->options.epochs = LONG;
+  f->options.patience = 1;        /* which short trainings have not */
   f->options.save_seconds = 1000; /* at the stop and at the end alone */
   f->options.progress = note_progress;
   f->options.reached = note_reach;
@@ -191,6 +192,7 @@ typedef struct stop {
 static void check_goes_on(tinytl_method method, const stop stops[2]) {
   saved_run *f = make(method);
   sink whole, again, none;
+  f->options.patience = 0;
   f->options.refit = true;
   run(f, NULL, &whole);
   const float factor = told.reach.factor;
