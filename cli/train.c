@@ -57,7 +57,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_INT(0, "batch", &train->batch, 1, TINYTL_MAX_BATCH,
                      "pictures a step (default: 8); memory hardly depends on it"),
       CLI_OPTION_REAL("lr", &train->lr, 0, 10, CLI_RANGE_ABOVE_MIN,
-                      "learning rate (default: by method and what short trainings tell)"),
+                      "learning rate (default: by method and by trying)"),
       CLI_OPTION_CHOICE("optimizer", &args->optimizer, cli_optimizers, "NAME",
                         "auto (default), adam, adam8 or sgd"),
       CLI_OPTION_IMAGE_SIZE(&train->image_size, "the backbone's"),
