@@ -69,12 +69,14 @@ static void add_cost(session *s, const tinytl_outcome *outcome) {
 /* For options->method, which is to be trained next: it is planned, and told of, before. */
 static tinytl_status find_reach(session *s, tinytl_train_options *options) {
   const tinytl_trial trial = tinytl_reach_trial(&s->task, options);
-  tinytl_reach_outcome outcome = {.right = s->right};
+  tinytl_reach_outcome outcome = {0};
   tinytl_plan plan;
   if (s->task.reach > 0 || trial.n_epochs == 0) return TINYTL_OK;
   TINYTL_TRY(tinytl_method_plan(&s->task, options, &plan, s->error));
   if (options->planned) options->planned(options->context, &plan);
   options->planned = NULL;
+  if (!s->right) TINYTL_TRY(take_right(s, &s->right));
+  outcome.right = s->right;
   TINYTL_TRY(tinytl_reach_find(&s->task, options, &plan, &trial, &outcome, s->error));
   s->n_run += outcome.n_run;
   s->setup_seconds += outcome.setup_seconds;
@@ -211,11 +213,8 @@ static tinytl_status choose_unseen(session *s) {
 static tinytl_status run_method(session *s, const tinytl_resume *resume) {
   tinytl_outcome outcome = {.unreadable = s->unreadable};
   tinytl_train_options options = s->options;
-  if (!resume && s->task.val) {
-    TINYTL_TRY(take_right(s, &s->right));
-    TINYTL_TRY(find_reach(s, &options));
-    drop_right(s);
-  }
+  if (!resume) TINYTL_TRY(find_reach(s, &options));
+  drop_right(s);
   TINYTL_TRY(tinytl_method_train(&s->task, &options, resume, &outcome, s->error));
   s->carry.adapter = outcome.adapter;
   s->carry.report = outcome.report;
