@@ -61,7 +61,7 @@ static bool parse(int argc, char **argv, search_arguments *args, int *exit_code)
       CLI_OPTION_INT(0, "candidates", &args->search.candidates, 16, 1000,
                      "sub-nets to measure, from 16 (default: 100)"),
       CLI_OPTION_INT(0, "epochs", &train->epochs, 1, TINYTL_MAX_EPOCHS,
-                     "of adapting (default: as train --method bias)"),
+                     "of adapting (default: as train --method bias at its usual rates)"),
       CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
                       "where left and right differ, as in text and signs"),
       CLI_OPTION_CHOICE("method", &args->method, cli_methods, "METHOD",

@@ -53,7 +53,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_CHOICE("method", &args->method, cli_methods, "METHOD",
                         "auto (default), last, bias, lite, lite+bias, norm or full"),
       CLI_OPTION_INT(0, "epochs", &train->epochs, 1, TINYTL_MAX_EPOCHS,
-                     "passes over the pictures (default: by their number)"),
+                     "passes over the pictures (default: by their number and by trying)"),
       CLI_OPTION_INT(0, "batch", &train->batch, 1, TINYTL_MAX_BATCH,
                      "pictures a step (default: 8); memory hardly depends on it"),
       CLI_OPTION_REAL("lr", &train->lr, 0, 10, CLI_RANGE_ABOVE_MIN,

@@ -81,7 +81,7 @@ def main():
     add_options(parser)
     parser.add_argument('--only', default='', metavar='REGEX',
                         help='cases whose name it matches, such as "train lite.bias 8"')
-    parser.add_argument('--out', type=Path, help='JSON file, for accuracy.py --speed')
+    parser.add_argument('--out', type=Path, help='JSON file')
     args = parser.parse_args()
 
     cases = [case for case in CASES if re.search(args.only, ' '.join(map(str, case)))]

@@ -34,10 +34,11 @@ tinytl_status tinytl_search_state_write(const tinytl_search_state *state, tinytl
 
 typedef struct tinytl_search_options {
   /* What candidates are priced for; memory_limit, n_threads, seed, stop, skip, save_seconds and
-   * context are the search's own too, and epochs (0: as many as training by method bias has),
-   * augment, mirror, colour_jitter, label_smoothing and dropout, for adapting. Its method is
-   * lite+bias at first, and must not be auto; where it trains lite modules, those of the super-net
-   * are adapted too, if the limit has room. image_size must be 0: each candidate has its own. */
+   * context are the search's own too, and epochs (0: as many as training by method bias has at its
+   * usual rates), augment, mirror, colour_jitter, label_smoothing and dropout, for adapting. Its
+   * method is lite+bias at first, and must not be auto; where it trains lite modules, those of the
+   * super-net are adapted too, if the limit has room. image_size must be 0: each candidate has its
+   * own. */
   tinytl_train_options train;
   /* Sides of the pictures to choose from, ascending, 32 to 1024 each. What is too large for the
    * limits is left out. n_image_sizes 0 (default): from 3/4 to twice the super-net's, in quarters,

@@ -118,7 +118,9 @@ struct tinytl_train_options {
   tinytl_skip_fn skip;         /* told of pictures that could not be read, on any of the run's
                                   threads, one at a time; NULL: nobody */
   void (*planned)(void *context, const tinytl_plan *plan); /* told before the run, under AUTO before
-                                                              each method; NULL: nobody */
+                                                              each method, with refit once more
+                                                              before the second training; NULL:
+                                                              nobody */
   void (*stepped)(void *context, const tinytl_auto_step *step);       /* under AUTO; NULL: nobody */
   void (*mirrored)(void *context, const tinytl_mirroring *mirroring); /* NULL: nobody */
   void (*reached)(void *context, const tinytl_reach *reach); /* told where it was tried; not again
