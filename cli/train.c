@@ -70,7 +70,7 @@ static bool parse(int argc, char **argv, train_arguments *args, int *exit_code) 
       CLI_OPTION_INT(0, "patience", &train->patience, 0, TINYTL_MAX_EPOCHS,
                      "stop after N epochs without gain (default: 0, never)"),
       CLI_OPTION_FLAG(0, "mirror", &args->mirror,
-                      "half of the pictures (default where augmented; auto finds out)"),
+                      "half of the pictures (default; auto finds out by validation)"),
       CLI_OPTION_FLAG(0, "no-mirror", &args->no_mirror,
                       "where left and right differ, as in text and signs"),
       CLI_OPTION_CHOICE("augment", &args->augment, cli_switches, "WHEN",
@@ -307,10 +307,15 @@ static void print_done(const train_arguments *args, const cli_train_set *set,
 static tinytl_status train_into(cli_output *output, const cli_model *model,
                                 const cli_train_set *set, train_arguments *args,
                                 tinytl_train_report *report, tinytl_error *error) {
+  const tinytl_train_options *train = &args->train;
+  const tinytl_images *val = cli_train_set_val(set);
   tinytl_adapter *adapter;
-  tinytl_status status =
-      tinytl_train(model->backbone, tinytl_folder_images(set->train), cli_train_set_val(set),
-                   &args->train, &adapter, report, error);
+  if (!args->quiet && !val && train->method == TINYTL_METHOD_AUTO &&
+      train->augment != TINYTL_SWITCH_OFF && train->mirror == TINYTL_SWITCH_AUTO)
+    cli_note("without validation pictures nothing is tried, and pictures are mirrored: --no-mirror "
+             "where left and right differ");
+  tinytl_status status = tinytl_train(model->backbone, tinytl_folder_images(set->train), val, train,
+                                      &adapter, report, error);
   cli_progress_end();
   if (status != TINYTL_OK) return status;
   status = tinytl_adapter_write(adapter, cli_output_write, output, error);

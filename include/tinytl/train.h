@@ -101,7 +101,8 @@ struct tinytl_train_options {
                                for TINYTL_METHOD_LAST, which then computes every picture's
                                features once */
   tinytl_switch mirror;     /* part of augment; default AUTO: on, but under TINYTL_METHOD_AUTO off
-                               where the features of LAST tell left from right in the classes */
+                               where the features of LAST, which is not trained without
+                               validation, tell left from right in the classes */
   float colour_jitter;      /* 0 to 1; default 0 */
   bool refit;               /* `val` was held back from the same pictures: where a class has fewer
                                than 100 in the mean, the method that was kept is trained once

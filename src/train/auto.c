@@ -17,11 +17,15 @@ float tinytl_comparison_gain(const tinytl_comparison *c) {
   return c->n > 0 ? (float)(c->sum / c->n) : 0.0f;
 }
 
-/* sqrt(variance / n), the variance with n - 1. */
+/* sqrt(variance / n). Two or three differences may agree by luck, so the variance, with n - 1, is
+ * that of as many more pictures as these, whose differences are of the size that is usual. */
 float tinytl_comparison_noise(const tinytl_comparison *c) {
-  if (c->n < 2) return INFINITY;
-  const double variance = (c->sum_of_squares - c->sum * c->sum / c->n) / (c->n - 1);
-  return (float)sqrt(fmax(variance, 0) / c->n);
+  const double usual = 0.2;
+  const int n_usual = 4;
+  if (c->n == 0) return INFINITY;
+  const double squares = fmax(c->sum_of_squares - c->sum * c->sum / c->n, 0);
+  const double variance = (squares + n_usual * usual * usual) / (c->n - 1 + n_usual);
+  return (float)sqrt(variance / c->n);
 }
 
 /* A normal prior, and a normal likelihood of the gain that was measured: the posterior's mean.

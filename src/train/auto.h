@@ -24,7 +24,8 @@ typedef struct tinytl_comparison {
 void tinytl_comparison_add(tinytl_comparison *comparison, float before, float after);
 /* Mean difference, -1 to 1; 0 where nothing was compared. */
 float tinytl_comparison_gain(const tinytl_comparison *comparison);
-/* Its standard error; INFINITY with fewer than two pictures. */
+/* Its standard error, where few pictures are no proof of a small one; INFINITY where nothing was
+ * compared (docs/training.md). */
 float tinytl_comparison_noise(const tinytl_comparison *comparison);
 
 /* The gain to expect of a method over the one before it, -1 to 1: what was compared, and what it

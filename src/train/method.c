@@ -260,8 +260,8 @@ static void mark(void *context, const tinytl_sample *sample, int n_classes, cons
   double sum = 0;
   for (int k = 0; k < n_classes; k++)
     sum += exp((double)(logits[k] - max) / (double)m->temperature);
-  const float right =
-      (float)(exp((double)(logits[sample->label] - max) / (double)m->temperature) / sum);
+  const double share = exp((double)(logits[sample->label] - max) / (double)m->temperature) / sum;
+  const float right = isfinite(share) ? (float)share : 0; /* NAN is of those not read */
   tinytl_comparison_add(m->comparison, m->before[sample->index], right);
   m->right[sample->index] = right;
 }

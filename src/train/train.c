@@ -9,7 +9,6 @@
 #include "core/progress.h"
 #include "data/images.h"
 #include "data/joined.h"
-#include "data/order.h"
 #include "train/plan.h"
 #include "train/reach.h"
 
@@ -45,10 +44,13 @@ static void tell_reason(const session *s, tinytl_method method, const tinytl_out
                              .reason = reason});
 }
 
+/* NAN: of no picture yet, as of those that cannot be read. */
 static tinytl_status take_right(const session *s, float **right) {
   const size_t nbytes = (size_t)s->task.val->n_images * sizeof **right;
   *right = malloc(nbytes);
-  return *right ? TINYTL_OK : tinytl_fail_memory(s->error, nbytes);
+  if (!*right) return tinytl_fail_memory(s->error, nbytes);
+  for (int i = 0; i < s->task.val->n_images; i++) (*right)[i] = NAN;
+  return TINYTL_OK;
 }
 
 static void drop_right(session *s) {
@@ -198,7 +200,6 @@ static tinytl_status run_auto(session *s, const tinytl_resume *resume) {
   TINYTL_TRY(plan_auto(s));
   TINYTL_TRY(take_right(s, &s->carry.right));
   TINYTL_TRY(take_right(s, &s->right));
-  for (int i = 0; i < s->task.val->n_images; i++) s->carry.right[i] = NAN;
   return train_all(s, resume);
 }
 
@@ -325,7 +326,7 @@ static tinytl_status refit_from(session *s, tinytl_found *found, const tinytl_re
   const int last = place_of(s, found->report.method);
   if (s->options.refitting)
     s->options.refitting(s->options.context, found->report.method,
-                         tinytl_count_readable(s->unreadable, s->joined.images.n_images));
+                         s->joined.images.n_images - found->report.skipped_images);
   s->carry.report = found->report;
   do {
     bool came_to_nothing;

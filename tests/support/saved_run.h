@@ -8,6 +8,7 @@
 enum {
   SAVED_TRAIN = 21,
   SAVED_VAL = 9,
+  SAVED_PROOF = 40, /* validation pictures that prove that a method gains nothing */
   SAVED_BATCH = 4,
   SAVED_EPOCHS = 3, /* of 6 updates */
   SAVED_MAX = 128
@@ -26,6 +27,7 @@ typedef struct saved_run {
   int loads_left; /* before it stops; below 0: never */
   float loss;     /* of the latest epoch that was told */
   int n_kept;     /* methods of auto; counted by who wants to know */
+  int n_told;     /* pictures of the second training; noted by who wants to know */
   tinytl_resumed resumed;
   int n_resumed;
 } saved_run;

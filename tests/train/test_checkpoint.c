@@ -7,7 +7,9 @@
 #include "train/prepare.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { N_METHODS = TINYTL_METHOD_AUTO };
 
@@ -116,6 +118,7 @@ static void test_auto(void **state) {
     f->options.seed = (uint64_t)i;
     f->options.lr = i % 2 ? 0.02f : 1e-4f;
     f->options.stepped = count_kept;
+    if (i == 0) memory_images_init(&f->val, SAVED_PROOF, 2);
     sink whole;
     saved_run_finish(f, NULL, &whole);
     free(whole.bytes);
@@ -141,6 +144,33 @@ static void test_unreadable_pictures(void **state) {
     assert_int_equal(f->report.skipped_images, 5);
     saved_run_free(f);
   }
+}
+
+/* Of a checkpoint of auto: how likely the right class of a validation picture was. */
+static float auto_right(const sink *file, int index) {
+  uint64_t n_header;
+  unsigned long begin;
+  float value;
+  memcpy(&n_header, file->bytes, sizeof n_header);
+  const char *header = (const char *)file->bytes + sizeof n_header;
+  const char *tensor = strstr(header, "\"auto.right\"");
+  assert_non_null(tensor);
+  assert_int_equal(sscanf(strstr(tensor, "data_offsets"), "data_offsets\":[%lu", &begin), 1);
+  memcpy(&value, header + n_header + begin + (size_t)index * sizeof value, sizeof value);
+  return value;
+}
+
+/* Of pictures that cannot be read it is not what was in memory before. */
+static void test_unreadable_is_not_compared(void **state) {
+  (void)state;
+  saved_run *f = saved_run_make(TINYTL_METHOD_AUTO);
+  sink adapter;
+  f->val.answer[3] = TINYTL_ERROR_DATA;
+  saved_run_finish(f, NULL, &adapter);
+  for (int i = 0; i < SAVED_VAL; i++)
+    assert_int_equal(isnan(auto_right(saved_run_latest(f), i)), i == 3);
+  free(adapter.bytes);
+  saved_run_free(f);
 }
 
 /* Stopped again and again, wherever that hits. */
@@ -355,11 +385,17 @@ static void test_full_disk(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_update),   cmocka_unit_test(test_options),
-      cmocka_unit_test(test_auto),           cmocka_unit_test(test_unreadable_pictures),
-      cmocka_unit_test(test_stops),          cmocka_unit_test(test_limits),
-      cmocka_unit_test(test_spilled_values), cmocka_unit_test(test_what_is_told),
-      cmocka_unit_test(test_interval),       cmocka_unit_test(test_python),
+      cmocka_unit_test(test_every_update),
+      cmocka_unit_test(test_options),
+      cmocka_unit_test(test_auto),
+      cmocka_unit_test(test_unreadable_pictures),
+      cmocka_unit_test(test_unreadable_is_not_compared),
+      cmocka_unit_test(test_stops),
+      cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_spilled_values),
+      cmocka_unit_test(test_what_is_told),
+      cmocka_unit_test(test_interval),
+      cmocka_unit_test(test_python),
       cmocka_unit_test(test_full_disk),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

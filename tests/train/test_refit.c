@@ -98,6 +98,7 @@ static void test_auto(void **state) {
 static void test_last_mirrors_no_more(void **state) {
   (void)state;
   saved_run *f = make(TINYTL_METHOD_AUTO, false);
+  memory_images_init(&f->val, SAVED_PROOF, 2);
   f->train.sided = f->val.sided = true;
   f->options.augment = TINYTL_SWITCH_ON;
   f->options.lr = 1e-4f;
@@ -151,6 +152,12 @@ static void test_unreadable(void **state) {
 
 /* ---- Going on ----------------------------------------------------------------------------- */
 
+static void note_images(void *context, tinytl_method method, int n_images) {
+  saved_run *f = context;
+  (void)method;
+  f->n_told = n_images;
+}
+
 static bool is_second(const saved_run *f) {
   return f->n_resumed > 0 && f->resumed.n_images == SAVED_TRAIN + SAVED_VAL;
 }
@@ -167,6 +174,8 @@ static void test_goes_on(void **state) {
     int n_second = 0;
     f->options.refit = true;
     f->options.lr = 0.02f;
+    f->options.refitting = note_images;
+    f->train.answer[4] = f->val.answer[2] = TINYTL_ERROR_DATA;
     saved_run_finish(f, NULL, &whole);
     const int n_saves = f->n_saves;
     sink saves[SAVED_MAX];
@@ -177,8 +186,9 @@ static void test_goes_on(void **state) {
       saved_run_finish(f, &saves[k], &again);
       sink_assert_same(&whole, &again);
       assert_true(f->report.refit);
-      assert_int_equal(f->report.train_images, SAVED_TRAIN + SAVED_VAL);
-      assert_int_equal(f->report.val_images, SAVED_VAL);
+      assert_int_equal(f->report.train_images, SAVED_TRAIN + SAVED_VAL - 2);
+      assert_int_equal(f->n_told, SAVED_TRAIN + SAVED_VAL - 2);
+      assert_int_equal(f->report.val_images, SAVED_VAL - 1);
       assert_int_equal(f->n_resumed, 1);
       assert_true(f->n_saves <= n_saves - k);
       if (is_second(f) && methods[i] == TINYTL_METHOD_AUTO) seen[f->resumed.method] = true;

@@ -20,9 +20,10 @@ $train -o three.safetensors --threads 3 -q >/dev/null
 cmp one.safetensors three.safetensors && echo "the same adapter with three threads"
 
 # Without validation pictures there is nothing to choose by: the largest method.
-$train -o none.safetensors --val-split 0 --json -q >events
+$train -o none.safetensors --val-split 0 --json >events 2>messages
 json_check event <events | sort -u
 tail -n 1 events | json_check method mirror val_top1
+grep 'mirrored' messages
 
 # A method that does not fit is not tried, and it is said.
 # At 224 pixels bias takes half a MB more than last. What a process holds before differs from run to
