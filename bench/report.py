@@ -229,11 +229,11 @@ def against_full(found):
                'yes' if mean(shares) <= FULL_MEMORY else '**no**']
 
 
-def lost_by_auto(found, chosen):
-    """Points by which `auto` is below the best of the methods that it chooses from, over the same
-    cells; None: none of them was run on all."""
+def lost_by_auto(found, chosen, methods):
+    """Points by which `auto` is below the best of these methods, over the same cells; None: none of
+    them was run on all."""
     rivals = []
-    for method in ('last', 'bias', 'lite', 'lite+bias'):
+    for method in methods:
         others = [found.get(one.cell._replace(method=method)) for one in chosen]
         if all(others):
             rivals.append(mean(mean(other.top1) for other in others))
@@ -244,12 +244,16 @@ def of_auto(found):
     chosen = [one for cell, one in found.items() if cell.method == 'auto' and not cell.shots]
     by_set = [(one, [auto for auto in chosen if auto.cell.image_set == one]) for one in SETS]
     by_cell = [(f'{one.cell.network}, {one.cell.image_set}', [one]) for one in chosen]
-    for title, groups in (('sets, in the mean over their backbones', by_set), ('cells', by_cell)):
+    own = ('last', 'bias', 'lite', 'lite+bias')
+    for which, title, methods, groups in (
+            ('method', 'sets, in the mean over their backbones', METHODS[:-1], by_set),
+            ('method of its own', 'sets, in the mean over their backbones', own, by_set),
+            ('method of its own', 'cells', own, by_cell)):
         losses = [(lost, name) for name, group in groups
-                  if group and (lost := lost_by_auto(found, group)) is not None]
+                  if group and (lost := lost_by_auto(found, group, methods)) is not None]
         if losses:
             lost, name = max(losses)
-            yield [f'`auto` below the best method, worst of {len(losses)} {title} ({name}), points',
+            yield [f'`auto` below the best {which}, worst of {len(losses)} {title} ({name}), points',
                    f'{AUTO_MARGIN}', f'{lost:.2f}', 'yes' if lost <= AUTO_MARGIN else '**no**']
     below = [one for one, last in pairs(found, 'auto', 'last')
              if mean(one.top1) < mean(last.top1) - noise(one, last)]
