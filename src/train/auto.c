@@ -17,14 +17,15 @@ float tinytl_comparison_gain(const tinytl_comparison *c) {
   return c->n > 0 ? (float)(c->sum / c->n) : 0.0f;
 }
 
-/* sqrt(variance / n). Two or three differences may agree by luck, so the variance, with n - 1, is
- * that of as many more pictures as these, whose differences are of the size that is usual. */
+/* sqrt(variance / n), the variance with n - 1. Two or three differences may agree by luck, so the
+ * squares of a few more of the usual size are counted in. */
 float tinytl_comparison_noise(const tinytl_comparison *c) {
-  const double usual = 0.2;
-  const int n_usual = 4;
+  const double usual_difference = 0.2;
+  const int n_more = 4;
   if (c->n == 0) return INFINITY;
   const double squares = fmax(c->sum_of_squares - c->sum * c->sum / c->n, 0);
-  const double variance = (squares + n_usual * usual * usual) / (c->n - 1 + n_usual);
+  const double variance =
+      (squares + n_more * usual_difference * usual_difference) / (c->n - 1 + n_more);
   return (float)sqrt(variance / c->n);
 }
 
