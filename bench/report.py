@@ -244,7 +244,7 @@ def of_auto(found):
     chosen = [one for cell, one in found.items() if cell.method == 'auto' and not cell.shots]
     by_set = [(one, [auto for auto in chosen if auto.cell.image_set == one]) for one in SETS]
     by_cell = [(f'{one.cell.network}, {one.cell.image_set}', [one]) for one in chosen]
-    own = ('last', 'bias', 'lite', 'lite+bias')
+    own = ('last', 'bias', 'lite+bias')
     for which, title, methods, groups in (
             ('method', 'sets, in the mean over their backbones', METHODS[:-1], by_set),
             ('method of its own', 'sets, in the mean over their backbones', own, by_set),

@@ -129,34 +129,26 @@ static void test_once(void **state) {
   }
 }
 
-static void count_images(void *context, tinytl_method method, int n_images) {
+static void note_images(void *context, tinytl_method method, int n_images) {
+  saved_run *f = context;
   (void)method;
-  *(int *)context = n_images;
+  f->n_told = n_images;
 }
 
 /* What could not be read was counted to what is trained on once more. */
 static void test_unreadable(void **state) {
   (void)state;
   saved_run *f = make(TINYTL_METHOD_LAST, true);
-  int n_told = 0;
   tinytl_train_report report;
   f->train.answer[1] = f->val.answer[0] = TINYTL_ERROR_DATA;
-  f->options.progress = NULL;
-  f->options.refitting = count_images;
-  f->options.context = &n_told;
+  f->options.refitting = note_images;
   tinytl_adapter_free(train_on(f, &f->train.images, &f->val.images, &report));
-  assert_int_equal(n_told, SAVED_TRAIN + SAVED_VAL - 2);
-  assert_int_equal(report.train_images, n_told);
+  assert_int_equal(f->n_told, SAVED_TRAIN + SAVED_VAL - 2);
+  assert_int_equal(report.train_images, f->n_told);
   saved_run_free(f);
 }
 
 /* ---- Going on ----------------------------------------------------------------------------- */
-
-static void note_images(void *context, tinytl_method method, int n_images) {
-  saved_run *f = context;
-  (void)method;
-  f->n_told = n_images;
-}
 
 static bool is_second(const saved_run *f) {
   return f->n_resumed > 0 && f->resumed.n_images == SAVED_TRAIN + SAVED_VAL;
